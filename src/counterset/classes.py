@@ -1,0 +1,83 @@
+"""Class lists: which classes a build has, and how each source finds them.
+
+A class list is a CSV with the columns of `ClassSpec`; `data_manifests/classes` holds
+the packaged ones.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from counterset.errors import ConfigError
+from counterset.manifests import manifest_path
+
+
+@dataclass(frozen=True)
+class ClassSpec:
+    """One class.
+
+    Attributes:
+        class_id: lower-case id used in tables and file names, e.g. `ice_bear`.
+        name: the name in prompts and label spaces, e.g. `ice bear`.
+        imagenet_index: index in ImageNet-1K, or None.
+        taxon_ids: iNaturalist taxa; photos of these and all their descendants count.
+        scientific_name: checked against the first taxon.
+        rank: checked against the first taxon.
+    """
+
+    class_id: str
+    name: str
+    imagenet_index: int | None = None
+    taxon_ids: tuple[int, ...] = ()
+    scientific_name: str = ""
+    rank: str = ""
+
+
+def load_classes(source: str, only: tuple[str, ...] = ()) -> tuple[ClassSpec, ...]:
+    """Read a class list (packaged name or CSV path), in the file's order.
+
+    Raises:
+        ConfigError: no such list, a missing column, a bad value, a repeated class,
+            or a name in `only` that the list does not have.
+    """
+    path = Path(source) if source.endswith(".csv") else manifest_path(f"classes/{source}.csv")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            specs = tuple(_spec(row, f"{path}, line {line}") for line, row in enumerate(csv.DictReader(file), 2))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the class list {path}: {error.strerror}; set classes.list to a CSV file or a packaged list"
+        ) from error
+    if not specs:
+        raise ConfigError(f"the class list {path} is empty; give at least one class")
+    by_id = {spec.class_id: spec for spec in specs}
+    if len(by_id) < len(specs):
+        raise ConfigError(f"the class list {path} repeats a class_id; make every class_id unique")
+    for name in only:
+        if name not in by_id:
+            raise ConfigError(f"classes.only names {name!r}, which {path} does not have; use one of its class_id values")
+    return tuple(by_id[name] for name in only) if only else specs
+
+
+def _spec(row: dict[str, str | None], where: str) -> ClassSpec:
+    class_id, name = (row.get("class_id") or "").strip(), (row.get("name") or "").strip()
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", class_id):
+        raise ConfigError(f"{where}: class_id {class_id!r} must be lower-case letters, digits, '_' or '-'")
+    if not name:
+        raise ConfigError(f"{where}: class {class_id!r} has no name; fill in the column 'name'")
+    try:
+        index = int(row.get("imagenet_index") or -1)
+        taxon_ids = tuple(int(part) for part in (row.get("taxon_ids") or "").replace(";", " ").split())
+    except ValueError:
+        raise ConfigError(f"{where}: imagenet_index and taxon_ids of {class_id!r} must be whole numbers") from None
+    return ClassSpec(
+        class_id=class_id,
+        name=name,
+        imagenet_index=index if index >= 0 else None,
+        taxon_ids=taxon_ids,
+        scientific_name=(row.get("scientific_name") or "").strip(),
+        rank=(row.get("rank") or "").strip(),
+    )

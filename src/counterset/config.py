@@ -1,0 +1,273 @@
+"""The build config: a TOML file read into frozen models.
+
+Paths in the file are relative to the file. Errors name the key and the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from counterset.errors import ConfigError
+
+OPEN_LICENSES = ("cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa")
+"""Accepted by default: no-derivatives licences forbid the crops that models see."""
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClassesConfig(_Section):
+    """Which classes: a class list (packaged name or CSV path) and, optionally, a subset."""
+
+    list: str
+    only: tuple[str, ...] = ()
+
+
+class SourceConfig(_Section):
+    """Where candidates come from, and how many."""
+
+    kind: Literal["inaturalist", "open_data", "url_list", "folder"] = "inaturalist"
+    api_url: str = "https://api.inaturalist.org/v1"
+    photo_url: str = ""
+    """Replaces the host of every photo URL, e.g. a mirror; empty = as the source says."""
+    path: str = ""
+    """The tables, list or folder of the sources that read files."""
+    contact: str = ""
+    """Web page or e-mail put into the User-Agent; required for real hosts."""
+    allowed_hosts: tuple[str, ...] = ()
+    """More hosts that photos may come from (also the only way to allow a private address)."""
+    photos_per_class: int = Field(default=300, ge=1)
+    order: Literal["sample", "latest"] = "sample"
+    """sample = seeded hash of the photo id; latest = newest first, as the paper did."""
+    licenses: tuple[str, ...] = OPEN_LICENSES
+    quality_grades: tuple[str, ...] = ("research",)
+    include_captive: bool = False
+    photo_size: Literal["small", "medium", "large", "original"] = "medium"
+    observed_from: str = ""
+    observed_to: str = ""
+    photos_per_observer_day: int = Field(default=3, ge=1)
+    """At most so many photos of one class by one observer on one day."""
+    requests_per_minute: int = Field(default=60, ge=1)
+    requests_per_day: int = Field(default=10_000, ge=1)
+    timeout_s: float = Field(default=30.0, gt=0)
+
+
+class DownloadConfig(_Section):
+    """How photos are downloaded (img2dataset)."""
+
+    threads: int = Field(default=16, ge=1)
+    timeout_s: int = Field(default=20, ge=1)
+    retries: int = Field(default=2, ge=0)
+    max_size_bytes: int = Field(default=20_000_000, ge=1)
+    shard_size: int = Field(default=2_000, ge=1)
+    """Photos in a shard, the unit of all work."""
+
+
+class CurateConfig(_Section):
+    """Which downloaded photos are kept; never decided by a measured model."""
+
+    min_side_px: int = Field(default=100, ge=1)
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    max_aspect_ratio: float = Field(default=4.0, ge=1.0)
+    near_duplicate_bits: int = Field(default=4, ge=-1, le=32)
+    """Photos whose 64-bit perceptual hashes differ in so few bits are one; -1 = off."""
+
+
+class ModelsConfig(_Section):
+    """Three roles, three models. A model is an open_clip tag (`ViT-B-32/laion400m_e31`),
+    `local-dir:PATH`, `hf-hub:NAME` or `demo:NAME`."""
+
+    annotator: str
+    selectors: tuple[str, ...] = Field(min_length=1)
+    evaluators: tuple[str, ...] = ()
+    allow_circular: bool = False
+    batch_size: int = Field(default=64, ge=1)
+
+
+class AnnotateConfig(_Section):
+    """How backgrounds are named."""
+
+    vocabulary: str = "counteranimal"
+    method: Literal["plain", "conditioned", "standardised"] = "conditioned"
+    min_margin: float = Field(default=0.0, ge=0.0)
+    """Photos with a smaller margin abstain."""
+
+
+class GroupConfig(_Section):
+    """How background groups are formed within each class (FAISS k-means)."""
+
+    num_clusters: int = Field(default=0, ge=0)
+    """0 = twice the size of the vocabulary, at most one a `min_photos` photos."""
+    min_purity: Fraction = 0.6
+    """Clusters whose most frequent background has a smaller share are dissolved."""
+    min_photos: int = Field(default=20, ge=1)
+
+
+class EvaluateConfig(_Section):
+    """Zero-shot classification."""
+
+    label_space: str = "imagenet1k"
+    """imagenet1k = all 1000 ImageNet names; classes = the class list's own names; or a text file of names."""
+    templates: Literal["paper", "openai80"] = "paper"
+
+
+class SelectConfig(_Section):
+    """How each class's pair is chosen and tested."""
+
+    mode: Literal["split", "paper"] = "split"
+    salt: str = "counterset"
+    """Put before the observer id when halves are drawn."""
+    min_photos: int = Field(default=20, ge=1)
+    """A group needs so many photos on each half."""
+    min_observers: int = Field(default=10, ge=2)
+    """A group needs so many observers on each half."""
+    max_q_value: Fraction = 0.05
+    min_drop: Fraction = 0.05
+    """Paper mode keeps classes whose accuracies differ by more than this."""
+    num_permutations: int = Field(default=20_000, ge=100)
+    fragile_share: Fraction = 0.1
+    """Pairs that this share of outcome-dependent mislabels would explain are marked fragile."""
+
+
+class PublishConfig(_Section):
+    """What the release says of itself, and what may stop it."""
+
+    version: str = ""
+    """Empty = computed from the difference to the last release."""
+    title: str = ""
+    author: str = ""
+    homepage: str = ""
+    with_images: bool = False
+    thumbnails_per_group: int = Field(default=8, ge=0)
+    min_confirmed: int = Field(default=0, ge=0)
+    """The gate: a release with fewer confirmed classes is refused."""
+
+
+class Config(_Section):
+    """One build."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    workspace: str = "workspace"
+    releases: str = "releases"
+    seed: int = 0
+    classes: ClassesConfig
+    source: SourceConfig = SourceConfig()
+    download: DownloadConfig = DownloadConfig()
+    curate: CurateConfig = CurateConfig()
+    models: ModelsConfig
+    annotate: AnnotateConfig = AnnotateConfig()
+    group: GroupConfig = GroupConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    select: SelectConfig = SelectConfig()
+    publish: PublishConfig = PublishConfig()
+
+    @model_validator(mode="after")
+    def _roles_differ(self) -> Config:
+        if self.models.annotator in self.models.selectors and not self.models.allow_circular:
+            raise ValueError(
+                f"models.annotator {self.models.annotator!r} is also a selector, so its errors would choose the pairs; "
+                "name another annotator, or set models.allow_circular = true"
+            )
+        return self
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a config file.
+
+    Relative `workspace`, `releases`, `source.path` and path-like class lists are
+    taken from the config file's folder.
+
+    Raises:
+        ConfigError: no such file, not TOML, an unknown key, or a value out of range.
+    """
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the config {path}: {error.strerror}; give the path of a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return parse_config(raw, base=path.parent, origin=str(path))
+
+
+def parse_config(raw: dict[str, object], base: Path, origin: str = "config") -> Config:
+    """Check a parsed config and resolve its paths against `base`.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {_explain(error)}") from None
+    return _resolve(config, base)
+
+
+def _resolve(config: Config, base: Path) -> Config:
+    def against(value: str) -> str:
+        return value if not value or "://" in value else str((base / Path(value).expanduser()).resolve())
+
+    def model(value: str) -> str:
+        prefix = "local-dir:"
+        return prefix + against(value[len(prefix) :]) if value.startswith(prefix) else value
+
+    def data(value: str, suffixes: tuple[str, ...]) -> str:
+        return against(value) if value.endswith(suffixes) else value
+
+    models = config.models
+    return config.model_copy(
+        update={
+            "workspace": against(config.workspace),
+            "releases": against(config.releases),
+            "classes": config.classes.model_copy(update={"list": data(config.classes.list, (".csv",))}),
+            "source": config.source.model_copy(update={"path": against(config.source.path)}),
+            "models": models.model_copy(
+                update={
+                    "annotator": model(models.annotator),
+                    "selectors": tuple(model(name) for name in models.selectors),
+                    "evaluators": tuple(model(name) for name in models.evaluators),
+                }
+            ),
+            "annotate": config.annotate.model_copy(
+                update={"vocabulary": data(config.annotate.vocabulary, (".csv", ".toml"))}
+            ),
+            "evaluate": config.evaluate.model_copy(
+                update={"label_space": data(config.evaluate.label_space, (".txt",))}
+            ),
+        }
+    )
+
+
+def _explain(error: ValidationError) -> str:
+    """One sentence about the first problem, with the key and the remedy."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1)
+        return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else "remove it") + more
+    if first["type"] == "missing":
+        return f"key {key!r} is missing; add it" + more
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return (f"key {key!r}: " if key else "") + message[0].lower() + message[1:] + f" (got {first['input']!r})" * bool(
+        key
+    ) + more
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in location:
+        field = model.model_fields.get(part)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return list(model.model_fields)

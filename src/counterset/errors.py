@@ -1,0 +1,60 @@
+"""Every error that counterset raises on purpose.
+
+    CountersetError                 base; its text is one sentence with the remedy
+    ├── UserError                   the user can mend it: the command line exits with 2
+    │   ├── ConfigError             a config file or class list is wrong
+    │   ├── SourceError             a source answers, but what was asked of it cannot be had
+    │   ├── SourceUnavailable       a source does not answer after all retries
+    │   ├── ModelError              a model cannot be loaded or does not fit
+    │   ├── WorkspaceError          the workspace cannot be read, written or locked
+    │   └── ReleaseError            a release is missing, altered, or may not be written
+    └── SchemaError                 a table does not match its declared schema (a bug, or a foreign file)
+"""
+
+from __future__ import annotations
+
+
+class CountersetError(Exception):
+    """Base of all errors raised on purpose; `str(error)` is one sentence."""
+
+
+class UserError(CountersetError):
+    """Something the user can mend; the command line prints it and exits with 2."""
+
+
+class ConfigError(UserError):
+    """A config file, class list or vocabulary is wrong."""
+
+
+class SourceError(UserError):
+    """A source answered, but cannot give what the config asks of it."""
+
+
+class SourceUnavailable(UserError):
+    """A source gave no usable answer after all retries."""
+
+
+class ModelError(UserError):
+    """A model cannot be found, loaded, or used for what the config asks."""
+
+
+class WorkspaceError(UserError):
+    """The workspace cannot be created, read, written or locked."""
+
+
+class ReleaseError(UserError):
+    """A release is missing, damaged, immutable, or refused by a gate."""
+
+
+class SchemaError(CountersetError):
+    """A table does not match its declared schema.
+
+    Attributes:
+        table: name of the table.
+        column: the first column that differs, or "" when the whole table does.
+    """
+
+    def __init__(self, table: str, column: str, message: str) -> None:
+        super().__init__(f"table {table!r}, column {column!r}: {message}" if column else f"table {table!r}: {message}")
+        self.table = table
+        self.column = column

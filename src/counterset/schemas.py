@@ -1,0 +1,290 @@
+"""Every table's schema, as data: columns, types, units and meaning, by version.
+
+A table is described once, here; writers stamp name and version into the Parquet
+metadata (`counterset.table`, `counterset.schema_version`) and readers check them.
+Accuracies and drops are fractions in [0, 1] and [-1, 1], never per cent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+
+class RejectReason(StrEnum):
+    """Why a photo was turned away; `detail` in the rejects table says more."""
+
+    LICENSE = "license"
+    """The photo's own licence is not among the accepted ones."""
+    NOT_RESEARCH_GRADE = "not_research_grade"
+    CAPTIVE = "captive"
+    NOT_ORGANISM = "not_organism"
+    """Annotated as track, scat, feather, bone, ... and not as an organism."""
+    DEAD = "dead"
+    LIFE_STAGE = "life_stage"
+    """Annotated as egg, larva or pupa."""
+    HIDDEN = "hidden"
+    """Hidden or flagged by the source, or replaced by a placeholder image."""
+    URL_REFUSED = "url_refused"
+    """Not http(s), a private address, or a host the source does not use."""
+    DUPLICATE_ID = "duplicate_id"
+    """The same photo id was offered before (one photo in two observations)."""
+    SAME_OBSERVATION = "same_observation"
+    """Another photo of the same observation was taken."""
+    OBSERVER_DAY_CAP = "observer_day_cap"
+    """The observer's photos of this class and day reached the cap."""
+    NOT_SAMPLED = "not_sampled"
+    """Acceptable, but not among the N chosen for its class."""
+    UNIDENTIFIED = "unidentified"
+    """The observation has no taxon, or one outside the class."""
+    GONE = "gone"
+    """The host says that the photo is no longer there (403, 404, 410)."""
+    REFUSED = "refused"
+    """The host refuses (401, 429, robots headers)."""
+    TIMEOUT = "timeout"
+    SERVER_ERROR = "server_error"
+    TOO_LARGE = "too_large"
+    """More bytes or more pixels than the cap (decompression bombs)."""
+    UNDECODABLE = "undecodable"
+    """Not an image, or a truncated or corrupt one."""
+    TOO_SMALL = "too_small"
+    ASPECT_RATIO = "aspect_ratio"
+    EXACT_DUPLICATE = "exact_duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    WITHDRAWN = "withdrawn"
+    """Deleted, re-licensed or re-identified at the source since it was crawled."""
+
+
+class Half(StrEnum):
+    """The half an observer belongs to, decided by a hash before any pixel is read."""
+
+    DISCOVER = "discover"
+    CONFIRM = "confirm"
+    ALL = "all"
+    """Both halves together (paper mode, and totals)."""
+
+
+class Verdict(StrEnum):
+    """What is said of a class."""
+
+    CONFIRMED = "confirmed"
+    UNCONFIRMED = "unconfirmed"
+    TOO_SMALL = "too_small"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its Arrow type, whether it may be null, and its meaning with unit."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """One table: its name, the key its rows are sorted and unique by, its columns."""
+
+    name: str
+    row: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    version: int = SCHEMA_VERSION
+
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema, with docs per field and name and version in its metadata."""
+        return pa.schema(
+            [
+                pa.field(column.name, column.type, nullable=column.nullable, metadata={"doc": column.doc})
+                for column in self.columns
+            ],
+            metadata={"counterset.table": self.name, "counterset.schema_version": str(self.version)},
+        )
+
+
+STRING, INT32, INT64, FLOAT32, FLOAT64, BOOL = (
+    pa.string(),
+    pa.int32(),
+    pa.int64(),
+    pa.float32(),
+    pa.float64(),
+    pa.bool_(),
+)
+TEXTS = pa.list_(pa.string())
+
+PHOTO_ID = Column("photo_id", STRING, "<source>-<the source's own id>, e.g. inaturalist-24355315")
+CLASS_ID = Column("class_id", STRING, "the class list's class_id, e.g. ice_bear")
+
+CANDIDATES = TableSchema(
+    "candidates",
+    "one photo offered by a source",
+    ("photo_id",),
+    (
+        PHOTO_ID,
+        CLASS_ID,
+        Column("source", STRING, "inaturalist, open_data, url_list or folder"),
+        Column("url", STRING, "where the photo is downloaded from"),
+        Column("license", STRING, "the photo's licence code, lower case (cc-by-nc); null = all rights reserved", True),
+        Column("attribution", STRING, "the credit line to show with the photo", True),
+        Column("observation_id", STRING, "the source's observation; photos of one observation share it"),
+        Column("observer_id", STRING, "the source's user; the independent unit of all statistics"),
+        Column("observed_on", pa.date32(), "day of observation", True),
+        Column("taxon_id", INT64, "the source's taxon at crawl time", True),
+        Column("taxon_name", STRING, "scientific name at crawl time", True),
+        Column("quality_grade", STRING, "research, needs_id or casual", True),
+        Column("title", STRING, "the source's own title", True),
+        Column("description", STRING, "the observer's own words", True),
+        Column("tags", TEXTS, "the observer's own tags", True),
+    ),
+)
+
+PHOTOS = TableSchema(
+    "photos",
+    "one downloaded photo that decodes",
+    ("photo_id",),
+    (
+        PHOTO_ID,
+        Column("sha256", STRING, "of the bytes as downloaded, hex"),
+        Column("width_px", INT32, "pixels"),
+        Column("height_px", INT32, "pixels"),
+        Column("size_bytes", INT64, "bytes as downloaded"),
+        Column("phash", pa.binary(8), "64-bit perceptual hash (DCT)"),
+        Column("shard", STRING, "the shard whose images file holds the bytes"),
+    ),
+)
+
+IMAGES = TableSchema(
+    "images",
+    "one downloaded photo's bytes",
+    ("photo_id",),
+    (PHOTO_ID, Column("image", pa.binary(), "the bytes as downloaded, never re-encoded")),
+)
+
+REJECTS = TableSchema(
+    "rejects",
+    "one photo turned away, by any stage",
+    ("photo_id", "stage"),
+    (
+        PHOTO_ID,
+        Column("class_id", STRING, "the class it was offered for"),
+        Column("stage", STRING, "crawl, download, curate or publish"),
+        Column("reason", STRING, "a RejectReason"),
+        Column("detail", STRING, "what exactly, in words"),
+    ),
+)
+
+MEMBERS = TableSchema(
+    "members",
+    "one photo that is kept by curation",
+    ("photo_id",),
+    (
+        PHOTO_ID,
+        CLASS_ID,
+        Column("observation_id", STRING, "the source's observation"),
+        Column("observer", STRING, "salted hash of source and observer_id, 16 hex digits"),
+        Column("half", STRING, "discover or confirm, by hash of the observer"),
+        Column("shard", STRING, "the shard that holds its bytes"),
+    ),
+)
+
+
+def embeddings(embedding_dim: int) -> TableSchema:
+    """The embeddings table of a model with `embedding_dim` dimensions."""
+    return TableSchema(
+        "embeddings",
+        "one photo under one model",
+        ("photo_id", "model"),
+        (
+            PHOTO_ID,
+            Column("model", STRING, "the model's name in the config"),
+            Column("embedding", pa.list_(FLOAT32, embedding_dim), "unit-length image features"),
+        ),
+    )
+
+
+BACKGROUNDS = TableSchema(
+    "backgrounds",
+    "one photo's background",
+    ("photo_id",),
+    (
+        PHOTO_ID,
+        CLASS_ID,
+        Column("profile", pa.list_(FLOAT32), "one score a background, in the vocabulary's order"),
+        Column("background", STRING, "the background of the highest score"),
+        Column("margin", FLOAT32, "highest score minus second highest"),
+        Column("group", STRING, "the background group within the class; null = abstained", True),
+        Column("is_confident", BOOL, "false where the annotator abstains (group is null)"),
+    ),
+)
+
+PREDICTIONS = TableSchema(
+    "predictions",
+    "one photo, one model, one label space",
+    ("photo_id", "model", "label_space"),
+    (
+        PHOTO_ID,
+        Column("model", STRING, "the model's name in the config"),
+        Column("label_space", STRING, "name of the label space"),
+        Column("predicted", STRING, "the label of the highest logit"),
+        Column("is_correct", BOOL, "predicted equals the photo's class"),
+        Column("rank_of_truth", INT32, "1 = the class has the highest logit"),
+        Column("margin", FLOAT32, "cosine of the class minus the best other label; negative when wrong"),
+    ),
+)
+
+GROUP_ACCURACY = TableSchema(
+    "group_accuracy",
+    "one class, group, model, half",
+    ("class_id", "group", "model", "half"),
+    (
+        CLASS_ID,
+        Column("group", STRING, "background group"),
+        Column("model", STRING, "the model's name in the config"),
+        Column("half", STRING, "discover, confirm or all"),
+        Column("num_photos", INT64, "photos"),
+        Column("num_observers", INT64, "distinct observers"),
+        Column("num_correct", INT64, "photos predicted right"),
+        Column("accuracy", FLOAT64, "num_correct / num_photos, in [0, 1]"),
+    ),
+)
+
+PAIRS = TableSchema(
+    "pairs",
+    "one class's chosen pair",
+    ("class_id",),
+    (
+        CLASS_ID,
+        Column("verdict", STRING, "confirmed, unconfirmed or too_small"),
+        Column("common", STRING, "group of the highest accuracy; null when too small", True),
+        Column("counter", STRING, "group of the lowest accuracy; null when too small", True),
+        Column("drop_discover", FLOAT64, "accuracy(common) - accuracy(counter) on discover: biased upwards", True),
+        Column("drop", FLOAT64, "the same on confirm: unbiased", True),
+        Column("drop_low", FLOAT64, "lower end of the 95 % interval of drop", True),
+        Column("drop_high", FLOAT64, "upper end", True),
+        Column("p_value", FLOAT64, "one-sided, unit = observer", True),
+        Column("q_value", FLOAT64, "Benjamini-Hochberg over classes", True),
+        Column("accuracy_common", FLOAT64, "on confirm, in [0, 1]", True),
+        Column("accuracy_counter", FLOAT64, "on confirm, in [0, 1]", True),
+        Column("num_common", INT64, "photos of the common group, both halves"),
+        Column("num_counter", INT64, "photos of the counter group, both halves"),
+        Column("num_observers_common", INT64, "observers of the common group, both halves"),
+        Column("num_observers_counter", INT64, "observers of the counter group, both halves"),
+        Column("frequency_common", FLOAT64, "share of the class's grouped photos, in [0, 1]", True),
+        Column("frequency_counter", FLOAT64, "share of the class's grouped photos, in [0, 1]", True),
+        Column("is_common_rarer", BOOL, "the common group is rarer than its counter"),
+        Column("detectable_drop", FLOAT64, "smallest true drop confirmed with power 0.8", True),
+        Column("breaking_share", FLOAT64, "share of outcome-dependent mislabels that explains the drop", True),
+        Column("is_fragile", BOOL, "breaking_share is below the config's limit"),
+        Column("reason", STRING, "why too_small or unconfirmed, in words", True),
+    ),
+)
+
+TABLES: dict[str, TableSchema] = {
+    table.name: table
+    for table in (CANDIDATES, PHOTOS, IMAGES, REJECTS, MEMBERS, BACKGROUNDS, PREDICTIONS, GROUP_ACCURACY, PAIRS)
+}

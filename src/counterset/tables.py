@@ -1,0 +1,143 @@
+"""Tables in and out: conform to a declared schema, write atomically, read with checks.
+
+A finished file is complete by construction: it is written beside its final name
+and renamed. The same rows give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterset.errors import SchemaError, WorkspaceError
+from counterset.schemas import TableSchema
+
+ROW_GROUP_SIZE = 5_000
+"""Rows in a row group: small enough for a browser's dataset viewer to page through."""
+
+
+@dataclass(frozen=True)
+class TableRef:
+    """What tasks pass to each other instead of a table."""
+
+    path: str
+    sha256: str
+    num_rows: int
+    schema_version: int
+
+
+def table_of(schema: TableSchema, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pa.Table:
+    """A table from columns or rows, conformed to `schema`."""
+    arrow = schema.arrow()
+    if isinstance(rows, Mapping):
+        columns = [pa.array(rows[field.name], field.type) for field in arrow]
+        return conform(pa.Table.from_arrays(columns, schema=arrow), schema)
+    return conform(pa.Table.from_pylist([dict(row) for row in rows], schema=arrow), schema)
+
+
+def conform(table: pa.Table, schema: TableSchema) -> pa.Table:
+    """`table` with exactly the schema's columns and metadata, sorted by its key.
+
+    Raises:
+        SchemaError: a column is missing, of a type that does not cast, null where
+            it may not be, or the key is not unique.
+    """
+    arrow = schema.arrow()
+    columns = []
+    for field in arrow:
+        if field.name not in table.column_names:
+            raise SchemaError(schema.name, field.name, "is missing")
+        column = table.column(field.name)
+        if not column.type.equals(field.type):
+            try:
+                column = column.cast(field.type)
+            except pa.ArrowInvalid as error:
+                raise SchemaError(schema.name, field.name, f"has type {column.type}, not {field.type}") from error
+        if not field.nullable and column.null_count:
+            raise SchemaError(schema.name, field.name, f"has {column.null_count} nulls")
+        columns.append(column)
+    conformed = pa.Table.from_arrays(columns, schema=arrow)
+    conformed = conformed.sort_by([(name, "ascending") for name in schema.key]).combine_chunks()
+    keys = conformed.select(list(schema.key))
+    if conformed.num_rows and keys.group_by(list(schema.key)).aggregate([]).num_rows != conformed.num_rows:
+        raise SchemaError(schema.name, ",".join(schema.key), "the key is not unique")
+    return conformed
+
+
+def write_table(table: pa.Table, schema: TableSchema, path: str | Path) -> TableRef:
+    """Write `table` at `path`, whole or not at all, and return its reference."""
+    conformed = conform(table, schema)
+    buffer = io.BytesIO()
+    pq.write_table(
+        conformed, buffer, compression="zstd", row_group_size=ROW_GROUP_SIZE, write_page_checksum=True, version="2.6"
+    )
+    content = buffer.getvalue()
+    write_bytes(content, path)
+    return TableRef(str(path), hashlib.sha256(content).hexdigest(), conformed.num_rows, schema.version)
+
+
+def read_table(path: str | Path, schema: TableSchema, columns: list[str] | None = None) -> pa.Table:
+    """Read a table and check that it is the declared one.
+
+    Raises:
+        SchemaError: the file holds another table, a newer version, or other columns.
+        WorkspaceError: the file is missing or damaged.
+    """
+    try:
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise WorkspaceError(f"{path} cannot be read ({str(error)[:200]}); delete it and run again") from error
+    check_stamp(table.schema, schema, str(path))
+    for field in schema.arrow():
+        if (columns is None or field.name in columns) and field.name not in table.column_names:
+            raise SchemaError(schema.name, field.name, f"is missing in {path}")
+    return table
+
+
+def check_stamp(found: pa.Schema, schema: TableSchema, path: str) -> None:
+    """Check the table name and version stamped into a file's metadata."""
+    metadata = found.metadata or {}
+    name = metadata.get(b"counterset.table", b"").decode()
+    version = metadata.get(b"counterset.schema_version", b"0").decode()
+    if name != schema.name:
+        raise SchemaError(schema.name, "", f"{path} holds the table {name or 'of another program'!r}")
+    if int(version) > schema.version:
+        raise SchemaError(
+            schema.name,
+            "",
+            f"{path} has schema version {version}, newer than {schema.version}; upgrade counterset",
+        )
+
+
+def write_bytes(content: bytes, path: str | Path) -> None:
+    """Write a file whole or not at all: beside its final name, then renamed.
+
+    Raises:
+        WorkspaceError: the disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise WorkspaceError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+
+
+def sha256_of(path: str | Path) -> str:
+    """The SHA-256 of a file, hex."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
