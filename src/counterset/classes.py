@@ -58,7 +58,9 @@ def load_classes(source: str, only: tuple[str, ...] = ()) -> tuple[ClassSpec, ..
         raise ConfigError(f"the class list {path} repeats a class_id; make every class_id unique")
     for name in only:
         if name not in by_id:
-            raise ConfigError(f"classes.only names {name!r}, which {path} does not have; use one of its class_id values")
+            raise ConfigError(
+                f"classes.only names {name!r}, which {path} does not have; use one of its class_id values"
+            )
     return tuple(by_id[name] for name in only) if only else specs
 
 

@@ -258,9 +258,13 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"key {key!r} is missing; add it" + more
     message = str(first["msg"]).removeprefix("Value error, ")
-    return (f"key {key!r}: " if key else "") + message[0].lower() + message[1:] + f" (got {first['input']!r})" * bool(
-        key
-    ) + more
+    return (
+        (f"key {key!r}: " if key else "")
+        + message[0].lower()
+        + message[1:]
+        + f" (got {first['input']!r})" * bool(key)
+        + more
+    )
 
 
 def _known_keys(location: list[str]) -> list[str]:

@@ -1,0 +1,179 @@
+"""Curate: which downloaded photos are kept, and which half each observer belongs to.
+
+Two steps. `inspect_photos` looks at each photo alone, shard by shard. `choose_members`
+looks across photos: duplicates, one photo an observation, the halves. Neither ever asks
+whether a model is right about a photo.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from typing import NamedTuple
+
+import faiss
+import imagehash
+import numpy as np
+import pyarrow as pa
+from PIL import Image, UnidentifiedImageError
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from counterset.config import CurateConfig
+from counterset.schemas import MEMBERS, PHOTOS, REJECTS, Half, RejectReason
+from counterset.tables import table_of
+
+
+class Inspection(NamedTuple):
+    """Photos that decode and fit (photos schema), and the others (rejects schema)."""
+
+    photos: pa.Table
+    rejects: pa.Table
+
+
+class Curation(NamedTuple):
+    """The kept photos (members schema), and those turned away here (rejects schema)."""
+
+    members: pa.Table
+    rejects: pa.Table
+
+
+class _Refused(Exception):
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def inspect_photos(images: pa.Table, candidates: pa.Table, config: CurateConfig, *, shard: str) -> Inspection:
+    """One photo row for each image that decodes whole and fits the config, one reject for each other.
+
+    Args:
+        images: the shard's bytes (images schema).
+        candidates: gives the class of each photo (photo_id, class_id are read).
+        config: caps on sides, pixels and aspect ratio.
+        shard: name put into the rows.
+    """
+    class_ids = dict(zip(candidates["photo_id"].to_pylist(), candidates["class_id"].to_pylist(), strict=True))
+    photos, rejects = [], []
+    for batch in images.to_batches(max_chunksize=256):
+        for photo_id, content in zip(batch["photo_id"].to_pylist(), batch["image"].to_pylist(), strict=True):
+            try:
+                photos.append({"photo_id": photo_id, "shard": shard} | _inspect(content, config))
+            except _Refused as refused:
+                rejects.append(_reject(photo_id, class_ids[photo_id], refused.reason, refused.detail))
+    return Inspection(table_of(PHOTOS, photos), table_of(REJECTS, rejects))
+
+
+def _inspect(content: bytes, config: CurateConfig) -> dict[str, object]:
+    try:
+        with warnings.catch_warnings():
+            # The pixel cap below is the config's; Pillow's own warning would only repeat it.
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "GIF", "WEBP"))
+            width, height = image.size
+            if width * height > config.max_pixels:
+                raise _Refused(RejectReason.TOO_LARGE, f"{width} x {height} pixels")
+            if min(width, height) < config.min_side_px:
+                raise _Refused(RejectReason.TOO_SMALL, f"{width} x {height} pixels")
+            if max(width, height) > config.max_aspect_ratio * min(width, height):
+                raise _Refused(RejectReason.ASPECT_RATIO, f"{width} x {height} pixels")
+            image.draft("RGB", (256, 256))  # scaled JPEG decoding still reads the file to its end
+            phash = imagehash.phash(image.convert("RGB"))
+    except _Refused:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _Refused(RejectReason.TOO_LARGE, str(error)[:200]) from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
+        raise _Refused(RejectReason.UNDECODABLE, str(error).split(" <")[0][:200]) from error
+    return {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "width_px": width,
+        "height_px": height,
+        "size_bytes": len(content),
+        "phash": np.packbits(phash.hash.reshape(-1)).tobytes(),
+    }
+
+
+def observer_hash(salt: str, source: str, observer_id: str) -> str:
+    """16 hex digits that stand for an observer in analysis columns."""
+    return hashlib.sha256(f"{salt}\x00{source}\x00{observer_id}".encode()).hexdigest()[:16]
+
+
+def half_of(observer: str) -> Half:
+    """The half of an observer, from the last bit of its salted hash: known before any pixel is read."""
+    return Half.CONFIRM if int(observer[-1], 16) & 1 else Half.DISCOVER
+
+
+def choose_members(photos: pa.Table, candidates: pa.Table, config: CurateConfig, *, salt: str) -> Curation:
+    """One member row for each photo kept, one reject for each duplicate.
+
+    Of photos with equal bytes, near-equal perceptual hashes, or one observation, the
+    one whose salted hash is smallest stays: a rule that knows nothing of the content,
+    and does not change when photos are added elsewhere.
+
+    Args:
+        photos: all inspected photos (photos schema).
+        candidates: their candidates (candidates schema).
+        config: `near_duplicate_bits`.
+        salt: from the select config; also decides the halves.
+    """
+    offered = {row["photo_id"]: row for row in candidates.to_pylist()}
+    rows = photos.to_pylist()
+    rows.sort(key=lambda row: hashlib.sha256(f"{salt}\x00{row['photo_id']}".encode()).hexdigest())
+    rejects = []
+    kept: list[dict[str, object]] = []
+    first_of: dict[tuple[str, str], str] = {}
+    for row in rows:
+        offer = offered[row["photo_id"]]
+        for same, reason in (
+            (("bytes", row["sha256"]), RejectReason.EXACT_DUPLICATE),
+            ((offer["source"], offer["observation_id"]), RejectReason.SAME_OBSERVATION),
+        ):
+            first = first_of.setdefault(same, row["photo_id"])
+            if first != row["photo_id"]:
+                rejects.append(_reject(row["photo_id"], offer["class_id"], reason, f"kept {first}"))
+                break
+        else:
+            kept.append(row)
+    same_as = _near_duplicates(kept, config.near_duplicate_bits)
+    members = []
+    for index, row in enumerate(kept):
+        offer = offered[str(row["photo_id"])]
+        if same_as[index] != index:
+            detail = f"kept {kept[same_as[index]]['photo_id']}"
+            rejects.append(_reject(str(row["photo_id"]), offer["class_id"], RejectReason.NEAR_DUPLICATE, detail))
+            continue
+        observer = observer_hash(salt, offer["source"], offer["observer_id"])
+        members.append(
+            {
+                "photo_id": row["photo_id"],
+                "class_id": offer["class_id"],
+                "observation_id": offer["observation_id"],
+                "observer": observer,
+                "half": half_of(observer),
+                "shard": row["shard"],
+            }
+        )
+    return Curation(table_of(MEMBERS, members), table_of(REJECTS, rejects))
+
+
+def _near_duplicates(rows: list[dict[str, object]], max_bits: int) -> list[int]:
+    """For each row the first row of its connected set of near-equal hashes (its own index if none)."""
+    if max_bits < 0 or not rows:
+        return list(range(len(rows)))
+    # (N, 8) bytes = (N, 64) bits
+    hashes = np.frombuffer(b"".join(row["phash"] for row in rows), np.uint8).reshape(-1, 8)  # type: ignore[misc]
+    index = faiss.IndexBinaryFlat(64)
+    index.add(hashes)
+    starts, _, found = index.range_search(hashes, max_bits + 1)  # strictly below the radius
+    sources = np.repeat(np.arange(len(rows)), np.diff(starts.astype(np.int64)))
+    graph = coo_array((np.ones(len(found), np.int8), (sources, found)), shape=(len(rows), len(rows)))
+    _, components = connected_components(graph, directed=False)
+    _, firsts = np.unique(components, return_index=True)
+    return [int(firsts[component]) for component in components]
+
+
+def _reject(photo_id: str, class_id: str, reason: RejectReason, detail: str) -> dict[str, str]:
+    return {"photo_id": photo_id, "class_id": class_id, "stage": "curate", "reason": reason, "detail": detail}
