@@ -61,6 +61,8 @@ class Observation:
     description: str | None = None
     tags: tuple[str, ...] = ()
     license_code: str | None = "cc-by-nc"
+    updated_at: datetime | None = None
+    """None = as created."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""The look-alike server as a process of its own, so that rendering photos shares no lock with the flow."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import urllib.request
+from types import TracebackType
+from typing import Self
+
+from counterset.demo.server import LOG_ROUTE, RequestRecord
+from counterset.errors import SourceUnavailable
+
+
+class ServerProcess:
+    """A running `python -m counterset.demo.server`, ended by `close`, a `with` block, or its parent's death.
+
+    The child holds the reading end of a pipe to its parent and ends when that
+    closes, which the kernel does even when the parent is killed with -9.
+
+    Args:
+        arguments: as on the server's command line, e.g. `("--photos-per-class", "60")`.
+        start_timeout_s: how long the catalogue may take to make.
+
+    Raises:
+        SourceUnavailable: the server does not start.
+    """
+
+    def __init__(self, *arguments: str, start_timeout_s: float = 120.0) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "counterset.demo.server", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], start_timeout_s)
+        self.url = self._process.stdout.readline().strip() if ready else ""
+        if not self.url:
+            self.close()
+            raise SourceUnavailable(
+                "the demo's server did not start; run 'python -m counterset.demo.server' to see why"
+            )
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._process.pid
+
+    @property
+    def api_url(self) -> str:
+        """For the config's `source.api_url`."""
+        return f"{self.url}/v1"
+
+    @property
+    def photo_url(self) -> str:
+        """For the config's `source.photo_url`."""
+        return self.url
+
+    def requests(self) -> list[RequestRecord]:
+        """The server's own log so far."""
+        with urllib.request.urlopen(self.url + LOG_ROUTE, timeout=30) as answer:
+            return [RequestRecord(**row) for row in json.load(answer)]
+
+    def close(self) -> None:
+        """End the server and wait for it."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
