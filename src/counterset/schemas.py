@@ -280,6 +280,11 @@ PAIRS = TableSchema(
         Column("detectable_drop", FLOAT64, "smallest true drop confirmed with power 0.8", True),
         Column("breaking_share", FLOAT64, "share of outcome-dependent mislabels that explains the drop", True),
         Column("is_fragile", BOOL, "breaking_share is below the config's limit"),
+        Column("drop_unsure", FLOAT64, "drop on confirm where the annotator's margin is below the pair's median", True),
+        Column("drop_sure", FLOAT64, "drop on confirm where it is not", True),
+        Column("drop_lowest_model", FLOAT64, "lowest drop on confirm over all models and prompts", True),
+        Column("drop_highest_model", FLOAT64, "highest drop on confirm over all models and prompts", True),
+        Column("observer_correlation", FLOAT64, "of two photos of one observer in one group, over all classes", True),
         Column("reason", STRING, "why too_small or unconfirmed, in words", True),
     ),
 )
