@@ -1,0 +1,78 @@
+"""The files of the demo's photo host, rendered when asked for: photos, and what is served instead of them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from PIL import Image
+
+from counterset.demo.photo import Subject, draw_photo, observer_style, photo_size
+
+BOMB_SIDE_PX = 30_000
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """What one file shows, and how it is damaged ("" = not at all)."""
+
+    class_id: str
+    background: str
+    seed: int
+    observer_id: int
+    frame: int = 0
+    subject: Subject = "animal"
+    damage: str = ""
+
+
+def file_size(spec: FileSpec) -> tuple[int, int]:
+    """Width and height in pixels that the photo host states."""
+    width, height = photo_size(spec.seed)
+    if spec.damage == "tiny":
+        return width // 8, height // 8
+    if spec.damage == "panorama":
+        return width * 2, 80
+    if spec.damage == "near_duplicate":
+        return width - 6, height - 4
+    return (2048, 2048) if spec.damage == "bomb" else (width, height)
+
+
+def render(spec: FileSpec) -> bytes:
+    """The file's bytes; the same for the same `spec`."""
+    if spec.damage == "bomb":
+        return _bomb()
+    if spec.damage == "html":
+        return b"<!DOCTYPE html><html><head><title>Sorry</title></head><body><p>Try again later.</p></body></html>\n"
+    style = observer_style(spec.observer_id)
+    image = draw_photo(spec.class_id, spec.background, spec.seed, style, spec.frame, spec.subject)
+    quality = style.quality
+    if spec.damage in ("tiny", "panorama"):
+        image = image.resize(file_size(spec), Image.Resampling.BILINEAR)
+    elif spec.damage == "near_duplicate":
+        image = image.crop((2, 2, image.width - 4, image.height - 2))
+        quality -= 8
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    content = buffer.getvalue()
+    return content[: len(content) * 2 // 5] if spec.damage == "truncated" else content
+
+
+def undamaged(spec: FileSpec) -> FileSpec:
+    """The photo as it would be without its damage."""
+    return replace(spec, damage="")
+
+
+@lru_cache(maxsize=1)
+def _bomb() -> bytes:
+    """A valid PNG of about 110 kB that decodes to 900 million pixels."""
+    packer = zlib.compressobj(9)
+    row = bytes(1 + BOMB_SIDE_PX // 8)
+    content = b"".join(packer.compress(row * 100) for _ in range(BOMB_SIDE_PX // 100)) + packer.flush()
+    header = struct.pack(">IIBBBBB", BOMB_SIDE_PX, BOMB_SIDE_PX, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in ((b"IHDR", header), (b"IDAT", content), (b"IEND", b""))
+    )
