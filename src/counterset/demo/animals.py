@@ -91,7 +91,7 @@ def _quadruped(rng: np.random.Generator, plan: Plan, coat: Color, belly: Color, 
     body.add(ellipse(hip[0], hip[1], rump * 1.02, rump), coat)
     body.add(tube([hip, (0, (hip[1] + shoulder[1]) / 2 - 0.01), shoulder], [rump * 0.98, (rump + chest) * 0.47, chest]), coat)
     body.add(ellipse(shoulder[0], shoulder[1], chest * 1.02, chest * 1.05), coat)
-    body.add(ellipse(0, leg + plan.rump * 0.18, half * 0.85, plan.rump * 0.22), mix(coat, belly, 0.75))
+    body.add(ellipse(0, leg + plan.rump * 0.14, half * 0.8, plan.rump * 0.2), mix(coat, belly, 0.4))
     return _head(rng, body, plan, coat, belly, shoulder)
 
 

@@ -65,9 +65,14 @@ def ground_noise(
         [[left, top], [left + far_w, top], [middle - near_w / 2, top + span], [middle + near_w / 2, top + span]],
         np.float32,
     )
-    target = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float32)
-    matrix = cv2.getPerspectiveTransform(source, target)
-    warped = cv2.warpPerspective(_fields()[kind], matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
+    target = np.array([[0, 0], [width, 0], [0, height], [width, height]])
+    # Soft noise needs few pixels: warp a small picture and enlarge it.
+    less = 3 if kind in ("coarse", "broad") else 1
+    size = (max(2, width // less), max(2, height // less))
+    matrix = cv2.getPerspectiveTransform(source, (target * (size[0] / width, size[1] / height)).astype(np.float32))
+    warped = cv2.warpPerspective(_fields()[kind], matrix, size, borderMode=cv2.BORDER_REFLECT)
+    if less > 1:
+        warped = cv2.resize(warped, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(warped, np.float32)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from counterset.demo.animals import ANIMALS, SIZES, Body
-from counterset.demo.drawing import Bytes, Color, Floats, Mat, blob, ellipse, fill, jitter, mix, noise, to_bytes
+from counterset.demo.drawing import Bytes, Floats, Mat, blob, ellipse, fill, jitter, mix, noise, strokes, to_bytes
 from counterset.demo.scenes import Scene, paint_front, paint_scene
 
 Subject = Literal["animal", "track", "egg"]
@@ -43,7 +43,7 @@ def observer_style(observer_id: int) -> Style:
     return Style(
         distance=float(np.exp(rng.normal(0, 0.22))),
         gain=float(np.exp(rng.normal(0, 0.12))),
-        warmth=float(rng.normal(0, 0.06)),
+        warmth=float(rng.normal(0.01, 0.045)),
         contrast=float(np.exp(rng.normal(0, 0.1))),
         saturation=float(np.clip(rng.normal(0.95, 0.18), 0.35, 1.4)),
         blur_px=float(rng.gamma(2.0, 0.22)),
@@ -92,17 +92,21 @@ def draw_pixels(
 
 def _animal(rng: np.random.Generator, scene: Scene, body: Body, size: float, style: Style) -> None:
     height, width = scene.image.shape[:2]
-    share = float(np.exp(rng.uniform(np.log(0.3), np.log(0.72)))) / style.distance
+    share = float(np.exp(rng.uniform(np.log(0.3), np.log(0.68)))) / style.distance
     if rng.random() < 0.08:
         share *= 0.5
-    scale = float(np.clip(share, 0.12, 0.8)) * size * min(height, width)
+    scale = float(np.clip(share, 0.12, 0.64)) * size * min(height, width)
     squeeze = scale * rng.uniform(0.72, 1.0) * (1 if rng.random() < 0.5 else -1)
-    foot = scene.horizon + (height - scene.horizon) * rng.uniform(0.45, 0.9)
-    foot = float(np.clip(foot, min(scale * 0.85, height * 0.9), height * 0.97))
-    reach = min(abs(squeeze) * (0.75 if size > 0.8 else 0.4), width * 0.42)
-    x = float(rng.uniform(reach, width - reach))
     lean = rng.normal(0, 0.05)
     turn = np.array([[np.cos(lean) * squeeze, -np.sin(lean) * scale], [np.sin(lean) * squeeze, -np.cos(lean) * scale]])
+    foot = scene.horizon + (height - scene.horizon) * rng.uniform(0.45, 0.92)
+    foot = float(np.clip(foot, min(scale * 1.1, height * 0.92), height * 0.97))
+    ends = np.concatenate([outline for outline, _ in body.parts]) @ turn.T[:, 0]
+    room = (-float(ends.min()) + 4, width - float(ends.max()) - 4)
+    x = float(rng.uniform(*room)) if room[0] < room[1] else sum(room) / 2
+    if rng.random() < 0.1:
+        # Not every photographer gets the whole animal.
+        x += rng.normal(0, 0.15) * width
 
     def place(outline: Mat) -> Mat:
         return outline @ turn.T + (x, foot)
@@ -124,14 +128,11 @@ def _animal(rng: np.random.Generator, scene: Scene, body: Body, size: float, sty
     for outline, color in marks:
         fill(layer, outline - offset, color)
     wide = float(high[0] - low[0])
-    is_water = scene.background == "water"
-    if is_water:
-        _reflect(scene, layer, mask, left, bottom, foot)
+    if scene.background == "water":
+        _wade(rng, scene, layer, mask, (left, top), foot, scale)
     else:
         _shadow(rng, scene, x, foot, wide, scale)
     _blend(rng, scene, layer, mask, (left, top), scale, body.fur)
-    if is_water:
-        _wade(rng, scene, x, foot, wide, scale)
     paint_front(rng, scene, x, foot, scale, wide / 2)
 
 
@@ -178,44 +179,28 @@ def _shadow(rng: np.random.Generator, scene: Scene, x: float, foot: float, wide:
     scene.image[top:bottom] = to_bytes(scene.image[top:bottom] * keep[..., None])
 
 
-def _reflect(scene: Scene, layer: Bytes, mask: Bytes, left: int, bottom: int, foot: float) -> None:
-    """The animal's mirror image on water below its feet."""
-    start = int(min(foot, bottom))
-    rows = min(mask.shape[0], scene.image.shape[0] - start)
-    if rows < 2:
+def _wade(
+    rng: np.random.Generator, scene: Scene, layer: Bytes, mask: Bytes, corner: tuple[int, int], foot: float, scale: float
+) -> None:
+    """Hide in water what is below the surface, and mirror what is above: feet only, or up to the belly."""
+    left, top = corner
+    deep = scale * (rng.uniform(0.22, 0.42) if rng.random() < 0.3 else rng.uniform(0.02, 0.16))
+    line = int(foot - deep) - top
+    if not 2 < line < mask.shape[0]:
         return
-    source = mask.shape[0] - (bottom - start)
-    flipped = slice(max(0, source - rows), max(0, source))
-    image, cover = layer[flipped][::-1], mask[flipped][::-1]
-    rows = image.shape[0]
-    if rows < 2:
-        return
-    soft = cv2.GaussianBlur(cover, (0, 0), sigmaX=1.5, sigmaY=3.0)
-    share = np.asarray(soft, np.float32)[..., None] / 255 * 0.38
-    window = scene.image[start : start + rows, left : left + mask.shape[1]]
-    window[...] = to_bytes(window + (image * np.float32(0.7) - window) * share)
-
-
-def _wade(rng: np.random.Generator, scene: Scene, x: float, foot: float, wide: float, scale: float) -> None:
-    """Water over the feet, or up to the belly, with a broken edge."""
-    deep = scale * (rng.uniform(0.25, 0.45) if rng.random() < 0.3 else rng.uniform(0.02, 0.18))
-    height = scene.image.shape[0]
-    line = int(np.clip(foot - deep, 0, height - 2))
-    bottom = min(height, int(foot + scale * 0.06) + 1)
-    left, right = max(0, int(x - wide)), min(scene.image.shape[1], int(x + wide))
-    rows = bottom - line
-    if rows < 2 or right - left < 2:
-        return
-    tone = noise(rng, "mid", rows, right - left, (4, 0.6))
-    water = (1 + 0.12 * tone)[..., None] * np.asarray(scene.ground, np.float32)
-    ramp = np.minimum(1, np.linspace(0.0, 5.0, rows, dtype=np.float32))[:, None] * 0.88
-    side = np.minimum(1, 4 * np.minimum(np.linspace(0, 1, right - left), np.linspace(1, 0, right - left)))
-    share = (ramp * side[None, :].astype(np.float32))[..., None]
-    window = scene.image[line:bottom, left:right]
-    window[...] = to_bytes(window + (water - window) * share)
-    pale = mix(scene.ground, (245, 248, 250), 0.5)
-    for _ in range(2):
-        fill(scene.image, ellipse(x + rng.normal(0, 0.1) * wide, line + rng.uniform(0, 3), wide * rng.uniform(0.2, 0.5), 0.8), pale)
+    columns = np.flatnonzero(mask[line])
+    above, rows = mask[:line], min(line, scene.image.shape[0] - top - line)
+    soft = cv2.GaussianBlur(np.ascontiguousarray(above[::-1][:rows]), (0, 0), sigmaX=1.5, sigmaY=2.5)
+    ripple = 0.42 + 0.1 * noise(rng, "mid", rows, mask.shape[1], (4, 0.5))
+    share = np.asarray(soft, np.float32) / 255 * ripple * np.linspace(1.1, 0.5, rows, dtype=np.float32)[:, None]
+    window = scene.image[top + line : top + line + rows, left : left + mask.shape[1]]
+    window[...] = to_bytes(window + (layer[:line][::-1][:rows] * np.float32(0.75) - window) * share[..., None])
+    mask[line:] = (mask[line:] * np.linspace(0.25, 0, mask.shape[0] - line)[:, None]).astype(np.uint8)
+    if len(columns):
+        pale = mix(scene.ground, (245, 248, 250), 0.45)
+        edges = np.linspace(left + columns[0] - 4, left + columns[-1] + 4, 9)
+        wave = top + line + rng.normal(0, 0.8, 9)
+        strokes(scene.image, [np.stack([edges, wave], 1)], pale)
 
 
 def _footprints(rng: np.random.Generator, scene: Scene) -> None:
@@ -247,7 +232,7 @@ def _camera(rng: np.random.Generator, shake: np.random.Generator, image: Bytes, 
         shift = np.array([[1, 0, shake.uniform(-5, 5)], [0, 1, shake.uniform(-4, 4)]], np.float32)
         image = np.asarray(cv2.warpAffine(image, shift, (width, height), borderMode=cv2.BORDER_REFLECT), np.uint8)
     gain = style.gain * float(np.exp(rng.normal(0, 0.13) + (shake.normal(0, 0.02) if frame else 0)))
-    warmth = style.warmth + rng.normal(0, 0.05)
+    warmth = style.warmth + rng.normal(0, 0.04)
     contrast = style.contrast * float(np.exp(rng.normal(0, 0.08)))
     saturation = float(np.clip(style.saturation + rng.normal(0, 0.08), 0.3, 1.5))
     blur_px = style.blur_px * rng.uniform(0.5, 1.6)
@@ -264,9 +249,3 @@ def _camera(rng: np.random.Generator, shake: np.random.Generator, image: Bytes, 
     bright = np.maximum(shot - 215, 0)
     shot -= bright * bright / (bright + 60)
     return to_bytes(shot)
-
-
-def mean_color(image: Bytes) -> Color:
-    """The mean colour of a picture, for tests of the light."""
-    red, green, blue = image.reshape(-1, 3).mean(0)
-    return float(red), float(green), float(blue)

@@ -312,7 +312,7 @@ def paint_front(rng: np.random.Generator, scene: Scene, x: float, foot: float, s
             color = jitter(rng, mix(scene.ground, tone, 0.5), 0.2)
             strokes(image, _blades(rng, rng.uniform(*near), foot + 2, wide_px * 0.25, tall, 14), color)
     elif background == "snow" and rng.random() < 0.7:
-        _mound(rng, image, x, foot, wide_px, size_px * rng.uniform(0.03, 0.14), (238, 241, 247), scene.ground)
+        _mound(rng, image, x, foot, wide_px, size_px * rng.uniform(0.03, 0.14), mix(scene.ground, (250, 250, 252), 0.4), scene.ground)
     elif background == "sand" and rng.random() < 0.5:
         _mound(rng, image, x, foot, wide_px, size_px * rng.uniform(0.02, 0.07), scene.ground, scene.ground)
     elif background == "rock" and rng.random() < 0.7:
@@ -333,7 +333,10 @@ def paint_front(rng: np.random.Generator, scene: Scene, x: float, foot: float, s
 def _mound(
     rng: np.random.Generator, image: Bytes, x: float, foot: float, wide_px: float, tall_px: float, top: Color, base: Color
 ) -> None:
-    xs = np.linspace(x - wide_px, x + wide_px, 15)
-    lift = tall_px * np.exp(-(((xs - x) / (wide_px * 0.55)) ** 2)) * rng.uniform(0.75, 1.2, 15)
-    outline = np.concatenate([np.stack([xs, foot - lift], 1), [[x + wide_px, foot + 3], [x - wide_px, foot + 3]]])
-    fill(image, outline, mix(base, top, 0.75))
+    xs = np.linspace(x - wide_px * 1.3, x + wide_px * 1.3, 17)
+    bulge = np.clip(1 - ((xs - x) / (wide_px * 1.3)) ** 2, 0, 1)
+    lift = tall_px * bulge**1.5 * rng.uniform(0.7, 1.2, 17)
+    for share, sink in ((0.35, 0.0), (0.75, tall_px * 0.3)):
+        upper = np.stack([xs, foot - lift + sink + 2], 1)
+        lower = np.stack([xs[::-1], foot + 2 + sink + tall_px * 0.5 * bulge[::-1]], 1)
+        fill(image, np.concatenate([upper, lower]), mix(base, top, share))

@@ -129,7 +129,7 @@ class _ClassMaker:
         while self.num_good < num_good:
             event = next(events)
             if event == "burst":
-                self._burst(num_good)
+                self._burst()
             else:
                 self._observe(event)
         return self
@@ -265,13 +265,13 @@ class _ClassMaker:
             more = {"annotations": _ANNOTATIONS[event]}
         self._add(user_id, [photo], day, **more)
 
-    def _burst(self, num_good: int) -> None:
+    def _burst(self) -> None:
         """One observer, one day, one animal: many near-identical frames, each its own observation."""
         user_id, day = self._observer(), self._day()
         background = str(self.rng.choice(BACKGROUNDS, p=HABITS[self.class_id]))
         seed = self.seed * 1_000_003 + 3 + self.num_photos * 8 + self.number
         for frame in range(int(self.rng.integers(5, 16))):
-            is_good = frame == 0 and self.num_good < num_good
+            is_good = frame == 0
             spec = FileSpec(self.class_id, background, seed, user_id, frame=frame)
             photo = self._shoot(user_id, background, None if is_good else "burst", spec)
             self._add(user_id, [photo], day)
