@@ -10,6 +10,7 @@ import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from counterset.errors import ConfigError
 from counterset.manifests import manifest_path
@@ -24,8 +25,9 @@ class ClassSpec:
         name: the name in prompts and label spaces, e.g. `ice bear`.
         imagenet_index: index in ImageNet-1K, or None.
         taxon_ids: iNaturalist taxa; photos of these and all their descendants count.
-        scientific_name: checked against the first taxon.
-        rank: checked against the first taxon.
+        scientific_name: of each taxon, joined by " + " in the order of taxon_ids. Without
+            taxon_ids the names are looked up.
+        rank: of each taxon, joined by " + "; a single one is that of all.
     """
 
     class_id: str
@@ -34,6 +36,33 @@ class ClassSpec:
     taxon_ids: tuple[int, ...] = ()
     scientific_name: str = ""
     rank: str = ""
+
+    def listed_taxa(self) -> tuple[ListedTaxon, ...]:
+        """The taxa with their names and ranks, in the list's order.
+
+        Raises:
+            ConfigError: the numbers of ids, names and ranks do not fit together.
+        """
+        names = _parts(self.scientific_name)
+        num_taxa = len(self.taxon_ids) or len(names)
+        ids = self.taxon_ids or (None,) * num_taxa
+        names = names or ("",) * num_taxa
+        ranks = _parts(self.rank) or ("",)
+        ranks = ranks * num_taxa if len(ranks) == 1 else ranks
+        if not len(ids) == len(names) == len(ranks):
+            raise ConfigError(
+                f"class {self.class_id!r} has {len(ids)} taxon_ids, {len(names)} names in scientific_name and "
+                f"{len(ranks)} ranks; give one name and rank a taxon, joined by ' + '"
+            )
+        return tuple(ListedTaxon(*parts) for parts in zip(ids, names, ranks, strict=True))
+
+
+class ListedTaxon(NamedTuple):
+    """One taxon as a class list names it; `taxon_id` None = to be looked up by name and rank."""
+
+    taxon_id: int | None
+    name: str
+    rank: str
 
 
 def load_classes(source: str, only: tuple[str, ...] = ()) -> tuple[ClassSpec, ...]:
@@ -75,7 +104,7 @@ def _spec(row: dict[str, str | None], where: str) -> ClassSpec:
         taxon_ids = tuple(int(part) for part in (row.get("taxon_ids") or "").replace(";", " ").split())
     except ValueError:
         raise ConfigError(f"{where}: imagenet_index and taxon_ids of {class_id!r} must be whole numbers") from None
-    return ClassSpec(
+    spec = ClassSpec(
         class_id=class_id,
         name=name,
         imagenet_index=index if index >= 0 else None,
@@ -83,3 +112,9 @@ def _spec(row: dict[str, str | None], where: str) -> ClassSpec:
         scientific_name=(row.get("scientific_name") or "").strip(),
         rank=(row.get("rank") or "").strip(),
     )
+    spec.listed_taxa()
+    return spec
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split("+") if part.strip())

@@ -55,6 +55,8 @@ class SourceConfig(_Section):
     observed_to: str = ""
     photos_per_observer_day: int = Field(default=3, ge=1)
     """At most so many photos of one class by one observer on one day."""
+    photos_per_observation: int = Field(default=1, ge=1)
+    """At most so many photos of one observation, those of the lowest positions."""
     requests_per_minute: int = Field(default=60, ge=1)
     requests_per_day: int = Field(default=10_000, ge=1)
     timeout_s: float = Field(default=30.0, gt=0)

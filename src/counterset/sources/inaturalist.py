@@ -1,0 +1,332 @@
+"""The iNaturalist API as a source: small builds, with annotations and the licences of the day."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from counterset.classes import ClassSpec
+from counterset.config import SourceConfig
+from counterset.errors import ConfigError, SourceUnavailable
+from counterset.schemas import REJECTS, RejectReason
+from counterset.sources import Crawl
+from counterset.sources.budget import MEDIA_LIMITS, Budget, request_limits
+from counterset.sources.client import REQUESTS, ApiClient, RetryPolicy
+from counterset.sources.observations import (
+    PHOTO_ID_PREFIX,
+    Offer,
+    credit,
+    offers_of,
+    photo_url,
+    refusal,
+)
+from counterset.sources.pages import PageStore, Window
+from counterset.sources.selection import Chosen, Item, choose, crawl_of
+from counterset.sources.taxa import TaxonResolver
+from counterset.tables import table_of, write_bytes
+
+logger = logging.getLogger(__name__)
+
+PAGE_SIZE = 200
+IDS_PER_REQUEST = 100
+INDEX_LAG = timedelta(days=1)
+"""A rebuild asks for changes since a day before the last crawl began, because the search index lags."""
+
+OnProgress = Callable[[str, int], None]
+
+
+class INaturalistSource:
+    """Candidates from `GET /observations`, by windows of ids.
+
+    Each page is kept in `state`, so a killed crawl goes on after its last page, and a
+    finished one that is asked again asks only for what is new or changed.
+
+    Args:
+        state: folder of pages and budget; one a build.
+        seed: of the choice among acceptable photos.
+        on_progress: called after each page with the class and the observations read so far.
+        budget: shared by several sources; one in `state` by default.
+
+    Raises:
+        ConfigError: a real host and no contact, or a bad day.
+    """
+
+    name = "inaturalist"
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        state: Path,
+        seed: int = 0,
+        *,
+        on_progress: OnProgress | None = None,
+        budget: Budget | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        for key in ("observed_from", "observed_to"):
+            _check_day(key, getattr(config, key))
+        self._config = config
+        self._state = state
+        self._seed = seed
+        self._on_progress = on_progress
+        self._client = ApiClient(
+            config.api_url,
+            contact=config.contact,
+            budget=budget or build_budget(config, state),
+            timeout_s=config.timeout_s,
+            retry=retry,
+            seed=seed,
+        )
+
+    def check(self, specs: tuple[ClassSpec, ...]) -> None:
+        """Resolve every class's taxa and remember them for `crawl`.
+
+        Raises:
+            SourceError: a taxon is unknown, inactive, or another than listed.
+            SourceUnavailable: the service does not answer.
+        """
+        resolved = TaxonResolver(self._client).resolve(specs)
+        for spec in specs:
+            record = {"class": _signature(spec), "taxon_ids": resolved[spec.class_id]}
+            write_bytes(json.dumps(record).encode(), self._taxa_path(spec))
+
+    def crawl(self, spec: ClassSpec) -> Crawl:
+        """The candidates of one class; pages that are on disk already are not asked for again.
+
+        Raises:
+            SourceError, SourceUnavailable: as `check`.
+        """
+        taxon_ids = self.taxon_ids(spec)
+        query = self._query(taxon_ids)
+        store = PageStore(self._state / spec.class_id, query)
+        windows = store.windows()
+        if not windows or windows[-1].is_done:
+            since = ""
+            if windows:
+                since = (datetime.fromisoformat(windows[-1].started) - INDEX_LAG).date().isoformat()
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            windows.append(Window(self._upper(query, since), started, since))
+            store.save(windows)
+        run, window = len(windows) - 1, windows[-1]
+        num_read = 0
+        for records in self._pages(query, window, store.last_ids(run)):
+            offers = [offer for record in records for offer in offers_of(record)]
+            store.write(run, records[-1]["id"], offers)
+            num_read += len(records)
+            logger.info("%s: %d observations read", spec.class_id, num_read)
+            if self._on_progress is not None:
+                self._on_progress(spec.class_id, num_read)
+            if self._config.order == "latest" and self._is_enough(store, taxon_ids):
+                break
+        windows[-1] = Window(window.upper, window.started, window.since, is_done=True)
+        store.save(windows)
+        return self._decide(spec, store.offers(), taxon_ids)
+
+    def recheck(self, candidates: pa.Table, specs: Iterable[ClassSpec]) -> pa.Table:
+        """The candidates that may no longer be published, as rejects of the stage `publish`.
+
+        Asks for each observation by id, so the answer is of now and not of the
+        search index: deleted, re-identified out of its class, re-graded, hidden, or
+        its photo's licence closed.
+
+        Raises:
+            SourceError, SourceUnavailable: as `check`.
+        """
+        taxon_ids = {spec.class_id: self.taxon_ids(spec) for spec in specs}
+        rows = candidates.select(["photo_id", "class_id", "observation_id"]).to_pylist()
+        now = self.offers_by_observation(sorted({row["observation_id"] for row in rows}))
+        rejects = []
+        for row in rows:
+            detail = self._withdrawal(row, now.get(row["observation_id"]), taxon_ids[row["class_id"]])
+            if detail:
+                rejects.append(
+                    {
+                        "photo_id": row["photo_id"],
+                        "class_id": row["class_id"],
+                        "stage": "publish",
+                        "reason": RejectReason.WITHDRAWN,
+                        "detail": detail,
+                    }
+                )
+        return table_of(REJECTS, rejects)
+
+    def offers_by_observation(self, observation_ids: list[str]) -> dict[str, list[Offer]]:
+        """The photos of observations as they are now, by integer id or UUID; what is deleted is missing."""
+        found: dict[str, list[Offer]] = {}
+        for is_uuid in (False, True):
+            wanted = [part for part in observation_ids if ("-" in part) == is_uuid]
+            for start in range(0, len(wanted), IDS_PER_REQUEST):
+                batch = ",".join(wanted[start : start + IDS_PER_REQUEST])
+                if is_uuid:
+                    answer = self._client.get("/observations", {"uuid": batch, "per_page": PAGE_SIZE})
+                else:
+                    answer = self._client.get(f"/observations/{batch}")
+                for record in answer["results"]:
+                    found[str(record.get("uuid" if is_uuid else "id"))] = offers_of(record)
+        return found
+
+    def taxon_ids(self, spec: ClassSpec) -> tuple[int, ...]:
+        """The active taxa of a class, as `check` found them; asked for now if it did not run."""
+        for _ in range(2):
+            path = self._taxa_path(spec)
+            if path.exists():
+                record = json.loads(path.read_text(encoding="utf-8"))
+                if record["class"] == _signature(spec):
+                    return tuple(record["taxon_ids"])
+            self.check((spec,))
+        raise AssertionError("check() keeps what it finds")
+
+    def _query(self, taxon_ids: tuple[int, ...]) -> dict[str, str]:
+        config = self._config
+        query = {
+            "taxon_id": ",".join(map(str, sorted(taxon_ids))),
+            "quality_grade": ",".join(sorted(config.quality_grades)),
+            "photo_license": ",".join(sorted(config.licenses)),
+            "photos": "true",
+            "order_by": "id",
+            "order": "desc" if config.order == "latest" else "asc",
+            "per_page": str(PAGE_SIZE),
+        }
+        if not config.include_captive:
+            query["captive"] = "false"
+        if config.observed_from:
+            query["d1"] = config.observed_from
+        if config.observed_to:
+            query["d2"] = config.observed_to
+        return query
+
+    def _upper(self, query: dict[str, str], since: str) -> int:
+        """The id above all that match now: new uploads must not extend the crawl for ever."""
+        rows = self._ask(query | _changed(since) | {"order": "desc", "per_page": "1"})
+        return rows[0]["id"] + 1 if rows else 0
+
+    def _pages(self, query: dict[str, str], window: Window, known: list[int]) -> Iterator[list[dict[str, Any]]]:
+        """Pages of records by id, from the last one known to the window's end.
+
+        Only an empty page ends it: a short one may be cut, and totals change.
+        """
+        is_down = self._config.order == "latest"
+        low, high = (0, min([*known, window.upper])) if is_down else (max([*known, 0]), window.upper)
+        while low < high - 1:
+            bounds = {"id_above": str(low), "id_below": str(high)}
+            records = self._ask(query | _changed(window.since) | bounds)
+            if not records:
+                return
+            ids = [record["id"] for record in records]
+            if not all(low < number < high for number in ids) or ids != sorted(set(ids), reverse=is_down):
+                raise SourceUnavailable(
+                    f"{self._config.api_url} does not keep to id_above, id_below and order_by=id; check source.api_url"
+                )
+            yield records
+            low, high = (low, ids[-1]) if is_down else (ids[-1], high)
+
+    def _ask(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = self._client.get("/observations", query)["results"]
+        if not all(isinstance(record.get("id"), int) for record in records):
+            raise SourceUnavailable(f"{self._config.api_url} gives observations without ids; check source.api_url")
+        return records
+
+    def _is_enough(self, store: PageStore, taxon_ids: tuple[int, ...]) -> bool:
+        return len(self._choose(store.offers(), taxon_ids)[1].photo_ids) >= self._config.photos_per_class
+
+    def _choose(
+        self, offers: list[Offer], taxon_ids: tuple[int, ...]
+    ) -> tuple[dict[str, Offer], Chosen, dict[str, tuple[RejectReason, str]]]:
+        """Acceptable photos by id, the choice among them, and the others' reasons."""
+        acceptable: dict[str, Offer] = {}
+        refused: dict[str, tuple[RejectReason, str]] = {}
+        num_repeated = 0
+        for offer in offers:
+            photo_id = f"{PHOTO_ID_PREFIX}{offer['photo_id']}"
+            reason = refusal(offer, taxon_ids, self._config)
+            if reason is not None:
+                refused.setdefault(photo_id, reason)
+            elif photo_id in acceptable:
+                num_repeated += 1
+            else:
+                acceptable[photo_id] = offer
+        if num_repeated:
+            logger.info("%d photos belong to several observations; each counts once", num_repeated)
+        items = [
+            Item(
+                photo_id,
+                str(offer["observation_id"]),
+                offer["position"],
+                offer["observer_id"],
+                offer["observed_on"],
+                offer["observation_id"],
+            )
+            for photo_id, offer in acceptable.items()
+        ]
+        others = {photo_id: reason for photo_id, reason in refused.items() if photo_id not in acceptable}
+        return acceptable, choose(items, self._config, self._seed), others
+
+    def _decide(self, spec: ClassSpec, offers: list[Offer], taxon_ids: tuple[int, ...]) -> Crawl:
+        acceptable, chosen, refused = self._choose(offers, taxon_ids)
+        candidates = [self.candidate(spec, acceptable[photo_id], self.name) for photo_id in sorted(chosen.photo_ids)]
+        rejects = refused | chosen.rejects
+        return crawl_of(spec, candidates, ((photo_id, *reason) for photo_id, reason in sorted(rejects.items())))
+
+    def candidate(self, spec: ClassSpec, offer: Offer, source: str) -> dict[str, object]:
+        """One row of the candidates table."""
+        return {
+            "photo_id": f"{PHOTO_ID_PREFIX}{offer['photo_id']}",
+            "class_id": spec.class_id,
+            "source": source,
+            "url": photo_url(offer["url"], self._config.photo_size, self._config.photo_url),
+            "license": offer["license"],
+            "attribution": credit(offer["license"], offer["attribution"], offer["observer_name"]),
+            "observation_id": str(offer["observation_id"]),
+            **{
+                key: offer[key]
+                for key in (
+                    "observer_id", "observed_on", "taxon_id", "taxon_name", "quality_grade", "title", "description",
+                    "tags",
+                )
+            },
+        }  # fmt: skip
+
+    def _withdrawal(self, row: dict[str, Any], offers: list[Offer] | None, taxon_ids: tuple[int, ...]) -> str:
+        """Why a candidate may no longer be published; "" = it may."""
+        if offers is None:
+            return "the observation was deleted"
+        photo_id = row["photo_id"].removeprefix(PHOTO_ID_PREFIX)
+        offer = next((offer for offer in offers if str(offer["photo_id"]) == photo_id), None)
+        if offer is None:
+            return "the photo was removed from its observation"
+        reason = refusal(offer, taxon_ids, self._config)
+        return f"now {reason[0].value.replace('_', ' ')}: {reason[1]}" if reason else ""
+
+    def _taxa_path(self, spec: ClassSpec) -> Path:
+        return self._state / spec.class_id / "taxa.json"
+
+
+def build_budget(config: SourceConfig, state: Path) -> Budget:
+    """The budget of a build, in its state folder."""
+    limits = {
+        REQUESTS: request_limits(config.requests_per_minute, config.requests_per_day),
+        "media_bytes": MEDIA_LIMITS,
+    }
+    return Budget(state / "budget.sqlite", limits)
+
+
+def _changed(since: str) -> dict[str, str]:
+    return {"updated_since": since} if since else {}
+
+
+def _signature(spec: ClassSpec) -> list[object]:
+    return [list(spec.taxon_ids), spec.scientific_name, spec.rank]
+
+
+def _check_day(key: str, value: str) -> None:
+    try:
+        if value:
+            date.fromisoformat(value)
+    except ValueError:
+        raise ConfigError(f"source.{key} {value!r} is not a day; write it as 2024-12-31") from None

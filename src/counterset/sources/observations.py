@@ -1,0 +1,212 @@
+"""The iNaturalist API's observation records as rows: one row a photo, and the rules that turn photos away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from counterset.config import SourceConfig
+from counterset.schemas import TEXTS, Column, RejectReason, TableSchema
+
+OPEN_HOST = "https://inaturalist-open-data.s3.amazonaws.com"
+PHOTO_HOSTS = ("inaturalist-open-data.s3.amazonaws.com", "static.inaturalist.org")
+PHOTO_ID_PREFIX = "inaturalist-"
+"""Of both the API and the bulk tables, so that a photo is one photo whichever way it came."""
+
+PHOTO_URL = re.compile(
+    r"https://(?:static\.inaturalist\.org|inaturalist-open-data\.s3\.amazonaws\.com)"
+    r"/photos/(\d+)/(?:square|thumb|small|medium|large|original)\.(\w+)(?:\?.*)?"
+)
+PLACEHOLDER_URL = re.compile(r"https://www\.inaturalist\.org/(?:assets|attachment_defaults)/.*")
+
+EVIDENCE, ORGANISM = 22, 24
+ALIVE_OR_DEAD, DEAD = 17, 19
+LIFE_STAGE, EARLY_STAGES = 1, {4: "pupa", 6: "larva", 7: "egg"}
+MAX_TEXT_CHARS = 20_000
+
+INT64, STRING = pa.int64(), pa.string()
+OFFERS = TableSchema(
+    "offers",
+    "one photo of one observation, as the API told of it",
+    ("observation_id", "position"),
+    (
+        Column("observation_id", INT64, "integer id of the observation"),
+        Column("position", pa.int32(), "0 = the observation's first photo"),
+        Column("photo_id", INT64, "integer id of the photo"),
+        Column("license", STRING, "lower case; null = all rights reserved", True),
+        Column("url", STRING, "as given; null or a placeholder for bad photos", True),
+        Column("attribution", STRING, "as given", True),
+        Column("is_hidden", pa.bool_(), "hidden, or with an unresolved flag, or by a suspended user"),
+        Column("observer_id", STRING, "integer id of the user, as text"),
+        Column("observer_name", STRING, "the user's name, or else login"),
+        Column("observed_on", pa.date32(), "day of observation", True),
+        Column("taxon_id", INT64, "the observation's taxon", True),
+        Column("taxon_name", STRING, "its scientific name", True),
+        Column("ancestor_ids", pa.list_(INT64), "of the taxon, with itself"),
+        Column("quality_grade", STRING, "research, needs_id or casual", True),
+        Column("is_captive", pa.bool_(), "captive or cultivated"),
+        Column("annotations", TEXTS, "'attribute|value' with a vote score of 0 or more"),
+        Column("title", STRING, "species_guess", True),
+        Column("description", STRING, "the observer's own words", True),
+        Column("tags", TEXTS, "the observer's own tags"),
+    ),
+)
+
+Offer = dict[str, Any]
+"""One row of `OFFERS`."""
+
+
+def offers_of(record: dict[str, Any]) -> list[Offer]:
+    """The photos of one API record, in order of position.
+
+    Older recordings lack `hidden` and `moderator_actions`; absent is false.
+
+    Raises:
+        ValueError: the record has no id, so that nothing can be said of it.
+    """
+    observation_id = _id(record.get("id"))
+    if observation_id is None:
+        raise ValueError(f"an observation without an id: {str(record)[:100]}")
+    taxon, user = _object(record.get("taxon")), _object(record.get("user"))
+    taxon_id, user_id = _id(taxon.get("id")), _id(user.get("id"))
+    ancestors = [part for part in (_id(value) for value in _list(taxon.get("ancestor_ids"))) if part is not None]
+    if taxon_id is not None and taxon_id not in ancestors:
+        ancestors.append(taxon_id)
+    shared: Offer = {
+        "observation_id": observation_id,
+        "observer_id": str(user_id) if user_id is not None else f"unknown-{observation_id}",
+        "observer_name": _text(user.get("name")) or _text(user.get("login")) or "",
+        "observed_on": _day(record.get("observed_on")),
+        "taxon_id": taxon_id,
+        "taxon_name": _text(taxon.get("name")),
+        "ancestor_ids": ancestors,
+        "quality_grade": _text(record.get("quality_grade")),
+        "is_captive": record.get("captive") is True,
+        "annotations": sorted(_annotations(record)),
+        "title": _text(record.get("species_guess")),
+        "description": _text(record.get("description")),
+        "tags": [text for text in (_tag(tag) for tag in _list(record.get("tags"))) if text],
+    }
+    is_bad_user = user.get("spam") is True or user.get("suspended") is True
+    offers = []
+    for position, value in enumerate(_list(record.get("photos"))):
+        photo = _object(value)
+        photo_id = _id(photo.get("id"))
+        if photo_id is None:
+            continue
+        has_open_flag = any(_object(flag).get("resolved") is not True for flag in _list(photo.get("flags")))
+        license_code = _text(photo.get("license_code"))
+        offers.append(
+            shared
+            | {
+                "position": position,
+                "photo_id": photo_id,
+                "license": license_code.lower() if license_code else None,
+                "url": _text(photo.get("url")),
+                "attribution": _text(photo.get("attribution")),
+                "is_hidden": photo.get("hidden") is True or has_open_flag or is_bad_user,
+            }
+        )
+    return offers
+
+
+def refusal(offer: Offer, taxon_ids: Sequence[int], config: SourceConfig) -> tuple[RejectReason, str] | None:
+    """Why a photo is turned away, looking at it alone; None = it is acceptable."""
+    if offer["taxon_id"] is None:
+        return RejectReason.UNIDENTIFIED, "the observation has no taxon"
+    if not set(taxon_ids) & set(offer["ancestor_ids"]):
+        return RejectReason.UNIDENTIFIED, f"identified as {offer['taxon_name']}"
+    if offer["quality_grade"] not in config.quality_grades:
+        return RejectReason.NOT_RESEARCH_GRADE, str(offer["quality_grade"])
+    if offer["is_captive"] and not config.include_captive:
+        return RejectReason.CAPTIVE, "marked captive or cultivated"
+    sign = _not_an_animal(offer["annotations"])
+    if sign is not None:
+        return sign
+    url = offer["url"] or ""
+    if offer["is_hidden"]:
+        return RejectReason.HIDDEN, "hidden or flagged, or its observer is suspended"
+    if PLACEHOLDER_URL.fullmatch(url):
+        return RejectReason.HIDDEN, f"replaced by {url.rpartition('/')[2]}"
+    if offer["license"] not in config.licenses:
+        return RejectReason.LICENSE, offer["license"] or "all rights reserved"
+    if not PHOTO_URL.fullmatch(url):
+        return RejectReason.URL_REFUSED, url[:200] or "no URL"
+    return None
+
+
+def photo_url(url: str, size: str, base: str) -> str:
+    """The URL of another size, with the old time-stamp suffix dropped and the host replaced by `base` if given."""
+    match = PHOTO_URL.fullmatch(url)
+    if match is None:
+        raise ValueError(f"not a photo's URL: {url}")
+    host = base.rstrip("/") or url.partition("/photos/")[0]
+    return f"{host}/photos/{match[1]}/{size}.{match[2]}"
+
+
+def credit(license_code: str, attribution: str | None, name: str) -> str:
+    """The credit line; the service's own for cc0 names nobody, so the name is put before it."""
+    if license_code == "cc0":
+        return f"{name}, no rights reserved (CC0)"
+    if attribution:
+        return attribution
+    return f"(c) {name}, some rights reserved ({license_code.upper().replace('-', ' ', 1)})"
+
+
+def _not_an_animal(annotations: Sequence[str]) -> tuple[RejectReason, str] | None:
+    """Evidence other than the organism itself, death, or an early life stage."""
+    pairs = {tuple(int(part) for part in pair.split("|")) for pair in annotations}
+    evidence = {value for attribute, value in pairs if attribute == EVIDENCE}
+    if evidence and ORGANISM not in evidence:
+        return RejectReason.NOT_ORGANISM, f"evidence of presence {sorted(evidence)}"
+    if (ALIVE_OR_DEAD, DEAD) in pairs:
+        return RejectReason.DEAD, "annotated as dead"
+    stages = sorted(
+        EARLY_STAGES[value] for attribute, value in pairs if attribute == LIFE_STAGE and value in EARLY_STAGES
+    )
+    return (RejectReason.LIFE_STAGE, ", ".join(stages)) if stages else None
+
+
+def _annotations(record: dict[str, Any]) -> set[str]:
+    pairs = set()
+    for value in _list(record.get("annotations")):
+        annotation = _object(value)
+        attribute, term = _id(annotation.get("controlled_attribute_id")), _id(annotation.get("controlled_value_id"))
+        score = annotation.get("vote_score", 0)
+        if attribute is not None and term is not None and (not isinstance(score, int | float) or score >= 0):
+            pairs.add(f"{attribute}|{term}")
+    return pairs
+
+
+def _id(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63 else None
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    """Text that any file can hold: no lone surrogates or NULs, no end of pages."""
+    if not isinstance(value, str) or not value:
+        return None
+    return value[:MAX_TEXT_CHARS].encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def _tag(value: object) -> str | None:
+    return _text(value) or _text(_object(value).get("tag"))
+
+
+def _day(value: object) -> date | None:
+    try:
+        return date.fromisoformat(value[:10]) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,136 @@
+"""Which acceptable photos are taken: one a photo id, few an observation, few an observer and day, N a class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from counterset.classes import ClassSpec
+from counterset.config import SourceConfig
+from counterset.schemas import CANDIDATES, REJECTS, RejectReason
+from counterset.sources import Crawl
+from counterset.tables import table_of
+
+STAGE = "crawl"
+
+
+class Item(NamedTuple):
+    """What the choice depends on. `recency` is larger for what is newer."""
+
+    photo_id: str
+    observation_id: str
+    position: int
+    observer_id: str
+    observed_on: date | None
+    recency: int
+
+
+class Chosen(NamedTuple):
+    """The photo ids taken, and the others with their reasons."""
+
+    photo_ids: set[str]
+    rejects: dict[str, tuple[RejectReason, str]]
+
+
+def draw(photo_id: str, seed: int) -> bytes:
+    """The lot of a photo: a hash of seed and id, so that it does not depend on the order of arrival."""
+    return hashlib.sha256(f"{seed}:{photo_id}".encode()).digest()
+
+
+def choose(items: Sequence[Item], config: SourceConfig, seed: int) -> Chosen:
+    """Choose among acceptable photos; each `photo_id` must be there once.
+
+    In the order `sample`, photos come by their lot; in `latest`, newest first. A
+    photo added later changes the choice of others only by taking their place.
+    """
+    rejects: dict[str, tuple[RejectReason, str]] = {}
+    taken_of: Counter[str] = Counter()
+    kept = []
+    for item in sorted(items, key=lambda item: (item.observation_id, item.position, item.photo_id)):
+        taken_of[item.observation_id] += 1
+        if taken_of[item.observation_id] > config.photos_per_observation:
+            rejects[item.photo_id] = (
+                RejectReason.SAME_OBSERVATION,
+                f"photo {item.position + 1} of observation {item.observation_id}",
+            )
+        else:
+            kept.append(item)
+    if config.order == "latest":
+        kept.sort(key=lambda item: (-item.recency, item.position, item.photo_id))
+    else:
+        kept.sort(key=lambda item: draw(item.photo_id, seed))
+    photos_on: Counter[tuple[str, date | None]] = Counter()
+    photo_ids: set[str] = set()
+    for item in kept:
+        photos_on[item.observer_id, item.observed_on] += 1
+        if photos_on[item.observer_id, item.observed_on] > config.photos_per_observer_day:
+            day = item.observed_on.isoformat() if item.observed_on else "an unknown day"
+            rejects[item.photo_id] = (
+                RejectReason.OBSERVER_DAY_CAP,
+                f"observer has {config.photos_per_observer_day} photos of {day}",
+            )
+        elif len(photo_ids) >= config.photos_per_class:
+            rejects[item.photo_id] = RejectReason.NOT_SAMPLED, f"{config.photos_per_class} others were chosen"
+        else:
+            photo_ids.add(item.photo_id)
+    return Chosen(photo_ids, rejects)
+
+
+def crawl_of(
+    spec: ClassSpec,
+    candidates: Sequence[dict[str, object]],
+    rejects: Iterable[tuple[str, RejectReason, str]],
+    stage: str = STAGE,
+) -> Crawl:
+    """The two tables of one class. A photo that is turned away twice keeps its first reason."""
+    rows: dict[str, dict[str, object]] = {}
+    for photo_id, reason, detail in rejects:
+        rows.setdefault(
+            photo_id,
+            {"photo_id": photo_id, "class_id": spec.class_id, "stage": stage, "reason": reason, "detail": detail},
+        )
+    return Crawl(table_of(CANDIDATES, list(candidates)), table_of(REJECTS, list(rows.values())))
+
+
+def without_shared_photos(crawls: Sequence[Crawl]) -> list[Crawl]:
+    """The crawls of all classes without the photos that several classes offer.
+
+    One photo of a fox and a hare is attached to an observation of each. It shows
+    both, so it is a fair test of neither: it is turned away from all of them.
+    """
+    offered: dict[str, list[str]] = {}
+    for crawl in crawls:
+        pairs = zip(crawl.candidates["photo_id"].to_pylist(), crawl.candidates["class_id"].to_pylist(), strict=True)
+        for photo_id, class_id in pairs:
+            offered.setdefault(photo_id, []).append(class_id)
+    shared = {photo_id: class_ids for photo_id, class_ids in offered.items() if len(class_ids) > 1}
+    if not shared:
+        return list(crawls)
+    answer = []
+    told: set[str] = set()
+    for crawl in crawls:
+        photo_ids = crawl.candidates["photo_id"].to_pylist()
+        is_kept = pa.array([photo_id not in shared for photo_id in photo_ids], pa.bool_())
+        rejects = crawl.rejects.to_pylist()
+        # A photo may be a candidate of one class and a reject of another: its row says what matters most.
+        rejects = [row for row in rejects if row["photo_id"] not in shared]
+        for photo_id in photo_ids:
+            if photo_id in shared and photo_id not in told:
+                told.add(photo_id)
+                class_ids = shared[photo_id]
+                rejects.append(
+                    {
+                        "photo_id": photo_id,
+                        "class_id": class_ids[0],
+                        "stage": STAGE,
+                        "reason": RejectReason.DUPLICATE_ID,
+                        "detail": f"offered for {', '.join(class_ids)}",
+                    }
+                )
+        answer.append(Crawl(crawl.candidates.filter(is_kept), table_of(REJECTS, rejects)))
+    return answer
