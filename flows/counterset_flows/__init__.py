@@ -1,0 +1,15 @@
+"""Prefect flows of counterset. The only place where Prefect is imported.
+
+The environment is prepared here, before Prefect is imported anywhere: nothing phones
+home, and albumentations (which img2dataset imports) asks for no update.
+"""
+
+import os
+
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}.items():
+    os.environ.setdefault(_name, _value)

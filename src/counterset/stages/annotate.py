@@ -57,15 +57,17 @@ def background_classifier(
     return np.asarray(stacked / np.linalg.norm(stacked, axis=1, keepdims=True), np.float32)
 
 
-def background_profiles(image_features: Features, classifier: Features, method: str) -> Features:
-    """(N, B) background scores of the N photos of one class; higher is likelier.
+def finish_profiles(scores: Features, method: str) -> Features:
+    """(N, B) background profiles of the N photos of one class; higher is likelier.
 
-    standardised: each background's scores are centred and scaled over the class's
-    photos, which removes the pull of the animal toward its usual background, and with
-    it any difference in how frequent backgrounds are.
+    plain, conditioned: the scores as they are. standardised: each background's scores
+    are centred and scaled over the class's photos, which removes the pull of the animal
+    toward its usual background, and with it any difference in how frequent backgrounds are.
+
+    Args:
+        scores: (N, B) image features @ background classifier.T.
+        method: as for `background_classifier`.
     """
-    # (N, D) @ (D, B) -> (N, B)
-    scores = image_features @ classifier.T
     if method == "standardised" and len(scores) > 1:
         spread = scores.std(axis=0)
         scores = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1)

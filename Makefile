@@ -1,0 +1,31 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3.11
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+$(INSTALLED): pyproject.toml constraints.txt counterset-dataclasses.pth
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+.PHONY: demo test lint lock clean
+
+demo: $(INSTALLED)  ## build a release of the generated world, without network
+	$(BIN)/counterset demo --folder demo
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint  ## what CI runs
+	$(BIN)/pytest
+
+lock:  ## write constraints.txt anew from a fresh environment
+	rm -rf .venv.lock && $(PYTHON) -m venv .venv.lock
+	.venv.lock/bin/pip install --quiet ".[test]"
+	.venv.lock/bin/pip freeze --exclude counterset > constraints.txt
+	rm -rf .venv.lock
+
+clean:
+	rm -rf .venv demo build dist

@@ -1,0 +1,230 @@
+"""The build flow: from a config to a release.
+
+    crawl -> plan -> [download -> inspect -> embed] by shard -> members -> backgrounds -+
+                                                                \\-> predictions -------+-> pairs -> release
+
+Prefect orders, retries and shows; what is done is in `steps`. Only missing work
+becomes a task, so a second build of one config runs next to none.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.futures import PrefectFuture, wait
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from counterset.classes import ClassSpec
+from counterset.config import Config
+from counterset.errors import CountersetError
+from counterset.schemas import PAIRS
+from counterset.tables import TableRef, read_table
+from counterset_flows import progress, steps
+from counterset_flows.publishing import publish_release
+from counterset_flows.steps import Build
+
+MAX_WORKERS = 4
+
+
+def _may_heal(task: Any, run: Any, state: Any) -> bool:
+    """Retry what may pass by itself; an error that the user must mend will not."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, CountersetError)
+
+
+retrying: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 20], "retry_condition_fn": _may_heal}
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build gives.
+
+    Attributes:
+        release: folder of the release.
+        is_new: false when an equal release was there already.
+        pairs: the chosen pairs.
+        stages: photos (or classes) done now and found done, by stage.
+    """
+
+    release: Path
+    is_new: bool
+    pairs: TableRef
+    stages: dict[str, dict[str, float]]
+
+
+@task(name="crawl", task_run_name="crawl {spec.class_id}", **retrying)
+def crawl(build: Build, spec: ClassSpec) -> TableRef:
+    """Candidates of one class."""
+    ref = steps.crawl_class(build, spec)
+    progress.current().advance("crawl", 1)
+    return ref
+
+
+@task(name="plan", **retrying)
+def plan(build: Build, crawls: list[TableRef]) -> list[str]:
+    """Names of the shards that hold the candidates."""
+    return steps.plan_shards(build, crawls)
+
+
+@task(name="download", task_run_name="download {shard}", tags=["media"], **retrying)
+def download(build: Build, shard: str) -> TableRef:
+    """One shard's images."""
+    meter, start = progress.current(), progress.current().stages["download"].done
+    ref = steps.download_shard(build, shard, lambda done: meter.at("download", start + done))
+    meter.at("download", start + steps.shard_size(build, shard))
+    return ref
+
+
+@task(name="inspect", task_run_name="inspect {shard}", **retrying)
+def inspect(build: Build, shard: str) -> TableRef:
+    """One shard's photos that decode and fit."""
+    ref = steps.inspect_shard(build, shard)
+    progress.current().advance("inspect", steps.shard_size(build, shard))
+    return ref
+
+
+@task(name="embed", task_run_name="embed {shard} {model}", **retrying)
+def embed(build: Build, shard: str, model: str) -> TableRef:
+    """One shard's image features under one model."""
+    ref = steps.embed_shard(build, shard, model)
+    progress.current().advance("embed", steps.shard_size(build, shard))
+    return ref
+
+
+@task(name="choose members", **retrying)
+def members(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> TableRef:
+    """The kept photos with their halves."""
+    return steps.choose_members(build, crawls, photos)
+
+
+@task(name="annotate and group", **retrying)
+def backgrounds(build: Build, chosen: TableRef, embedded: list[TableRef]) -> TableRef:
+    """Each photo's background profile and group."""
+    ref = steps.annotate_and_group(build, chosen, embedded)
+    progress.current().advance("annotate", ref.num_rows)
+    return ref
+
+
+@task(name="evaluate", task_run_name="evaluate {model}", **retrying)
+def predictions(build: Build, chosen: TableRef, embedded: list[TableRef], model: str) -> TableRef:
+    """One model's predictions."""
+    ref = steps.evaluate_model(build, chosen, embedded, model)
+    progress.current().advance("evaluate", ref.num_rows)
+    return ref
+
+
+@task(name="select", **retrying)
+def select(
+    build: Build, chosen: TableRef, annotated: TableRef, predicted: list[TableRef]
+) -> tuple[TableRef, TableRef]:
+    """Group accuracies and pairs."""
+    return steps.select_pairs(build, chosen, annotated, predicted)
+
+
+@task(name="publish", **retrying)
+def publish(
+    build: Build,
+    crawls: list[TableRef],
+    shards: list[str],
+    photos: list[TableRef],
+    tables: dict[str, TableRef],
+    predicted: list[TableRef],
+) -> tuple[str, bool]:
+    """The release folder, and whether it is new."""
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return publish_release(build, crawls, shards, photos, tables, predicted, today=today)
+
+
+def _crawl_all(build: Build) -> list[TableRef]:
+    names = {spec: build.crawl_name(spec) for spec in build.specs}
+    missing = [spec for spec in build.specs if not build.is_done("crawl", build.crawl_key, names[spec])]
+    progress.current().begin("crawl", len(build.specs), reused=len(build.specs) - len(missing))
+    if missing:
+        build.source.check(build.specs)
+    for spec in missing:  # one connection to the source, one request at a time
+        crawl(build, spec)
+    return [build.ref("crawl", build.crawl_key, names[spec]) for spec in build.specs]
+
+
+def _run_shards(build: Build, shards: list[str]) -> None:
+    """Download, inspect and embed what is missing; embedding overlaps with the next download."""
+    sizes = {shard: steps.shard_size(build, shard) for shard in shards}
+    models = build.model_names
+
+    def missing(stage: str, key: str) -> list[str]:
+        return [shard for shard in shards if not build.is_done(stage, key, shard)]
+
+    def begin(stage: str, todo: int, total: int) -> None:
+        progress.current().begin(stage, total, reused=total - todo)
+
+    todo_download = missing("images", build.pool_key)
+    todo_inspect = missing("photos", build.photos_key)
+    todo_embed = [(shard, model) for model in models for shard in missing("embeddings", build.embed_key(model))]
+    total = sum(sizes.values())
+    begin("download", sum(sizes[shard] for shard in todo_download), total)
+    begin("inspect", sum(sizes[shard] for shard in todo_inspect), total)
+    begin("embed", sum(sizes[shard] for shard, _ in todo_embed), total * len(models))
+    downloaded: dict[str, PrefectFuture[TableRef]] = {}
+    inspected: dict[str, PrefectFuture[TableRef]] = {}
+    futures: list[PrefectFuture[Any]] = []
+    last: list[PrefectFuture[Any]] = []
+    for shard in todo_download:
+        # One download at a time: the limits of the host are for all of them together.
+        downloaded[shard] = download.submit(build, shard, wait_for=last)
+        last = [downloaded[shard]]
+    for shard in todo_inspect:
+        inspected[shard] = inspect.submit(build, shard, wait_for=[downloaded[shard]] if shard in downloaded else [])
+    for shard, model in sorted(todo_embed):
+        futures.append(embed.submit(build, shard, model, wait_for=[inspected[shard]] if shard in inspected else []))
+    everything = [*downloaded.values(), *inspected.values(), *futures]
+    wait(everything)
+    for future in everything:
+        future.result()
+
+
+@flow(name="counterset-build", task_runner=ThreadPoolTaskRunner(max_workers=MAX_WORKERS), validate_parameters=False)
+def build(config: Config) -> BuildResult:
+    """Build one release from a config.
+
+    Raises:
+        UserError: something that the user can mend, in one sentence.
+    """
+    current = Build(config)
+    current.workspace.prepare()
+    with current.workspace.locked():
+        return _build(current)
+
+
+def _build(current: Build) -> BuildResult:
+    logger = get_run_logger()
+    for model in current.model_names:
+        current.embed_key(model)  # a model that cannot be had is found out before the crawl
+    crawls = _crawl_all(current)
+    shards = plan(current, crawls)
+    logger.info("%d candidates in %d shards", sum(ref.num_rows for ref in crawls), len(shards))
+    _run_shards(current, shards)
+    photos = [current.ref("photos", current.photos_key, shard) for shard in shards]
+    chosen = members(current, crawls, photos)
+    embedded = {
+        model: [current.ref("embeddings", current.embed_key(model), shard) for shard in shards]
+        for model in current.model_names
+    }
+    progress.current().begin("annotate", chosen.num_rows)
+    annotated = backgrounds(current, chosen, embedded[current.config.models.annotator])
+    tested = current.tested_names
+    progress.current().begin("evaluate", chosen.num_rows * len(tested))
+    predicted = [predictions(current, chosen, embedded[model], model) for model in tested]
+    accuracy, pairs = select(current, chosen, annotated, predicted)
+    tables = {"members": chosen, "backgrounds": annotated, "group_accuracy": accuracy, "pairs": pairs}
+    release, is_new = publish(current, crawls, shards, photos, tables, predicted)
+    verdicts = read_table(pairs.path, PAIRS, ["verdict"])["verdict"].to_pylist()
+    logger.info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)
+    stages = {
+        name: {"total": count.total, "done": count.done, "reused": count.reused, "seconds": count.seconds}
+        for name, count in progress.current().stages.items()
+    }
+    return BuildResult(Path(release), is_new, pairs, stages)

@@ -1,0 +1,51 @@
+"""Leave no process behind, however this one ends.
+
+A hard kill of a flow would leave Prefect's temporary server and img2dataset's workers
+running, holding ports and pipes. A small watcher waits on a pipe that only this process
+holds open; when the pipe closes it ends every process that carries this run's mark in
+its environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import uuid
+
+import psutil
+
+MARK = "COUNTERSET_RUN"
+
+
+def leave_none() -> None:
+    """Start the watcher for this process. Harmless when called again."""
+    if MARK in os.environ:
+        return
+    mark = uuid.uuid4().hex
+    read_end, write_end = os.pipe()  # not inheritable, but for the read end below
+    subprocess.Popen(
+        [sys.executable, "-m", "counterset_flows.orphans", str(read_end), mark],
+        pass_fds=(read_end,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    os.close(read_end)
+    os.set_inheritable(write_end, False)
+    os.environ[MARK] = mark  # set after the watcher started, so it does not carry it
+
+
+def _watch(read_end: int, mark: str) -> None:
+    while os.read(read_end, 1):
+        pass  # nobody writes: read returns only when the last write end is closed
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARK) == mark:
+                process.kill()
+
+
+if __name__ == "__main__":
+    _watch(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,91 @@
+"""Progress of a build: one line a stage for logs, bars for the command line."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class StageCount:
+    """What one stage has done: photos (or classes) asked for, done now, found done before, and seconds."""
+
+    total: int = 0
+    done: int = 0
+    reused: int = 0
+    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+
+class Progress:
+    """Counts by stage; safe from several threads. Logs when a stage ends."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, StageCount] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, stage: str, total: int, reused: int = 0) -> None:
+        """A stage is about to do `total - reused` units of `total`."""
+        with self._lock:
+            self.stages[stage] = StageCount(total=total, reused=reused)
+            self._show(stage)
+
+    def advance(self, stage: str, done: int) -> None:
+        """`done` more units of the stage are finished."""
+        with self._lock:
+            count = self.stages[stage]
+            count.done += done
+            count.seconds = time.monotonic() - count.started
+            self._show(stage)
+
+    def at(self, stage: str, done: int) -> None:
+        """The stage stands at `done` units of this run."""
+        self.advance(stage, done - self.stages[stage].done)
+
+    def grow(self, stage: str, more: int) -> None:
+        """The stage has `more` units than was known."""
+        with self._lock:
+            self.stages[stage].total += more
+            self._show(stage)
+
+    def _show(self, stage: str) -> None:
+        count = self.stages[stage]
+        if count.done + count.reused >= count.total:
+            logger.info("%s: %d of %d, %d reused", stage, count.done + count.reused, count.total, count.reused)
+
+
+class BarProgress(Progress):
+    """Bars with counts, rate and time left on a terminal (rich)."""
+
+    def __init__(self, bars: Any) -> None:
+        super().__init__()
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def _show(self, stage: str) -> None:
+        count = self.stages[stage]
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=count.total, completed=count.reused)
+        note = f"{count.reused:,} reused" if count.reused else ""
+        self._bars.update(
+            self._tasks[stage], total=count.total, completed=min(count.total, count.done + count.reused), note=note
+        )
+
+
+_current: Progress = Progress()
+
+
+def use(progress: Progress) -> None:
+    """Make `progress` the one that flows of this process report to."""
+    global _current
+    _current = progress
+
+
+def current() -> Progress:
+    """The progress that flows of this process report to."""
+    return _current

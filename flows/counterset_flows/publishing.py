@@ -1,0 +1,96 @@
+"""The last step of a build: gather every table and hand it to the release writer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from counterset.models.lineage import pretraining_data
+from counterset.models.open_clip_encoder import weights_sha256
+from counterset.release.inputs import ModelRecord, ReleaseInputs
+from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS
+from counterset.stages.publish import publish
+from counterset.tables import TableRef, read_table, write_bytes
+from counterset.workspace import digest
+from counterset_flows import steps
+from counterset_flows.steps import Build
+
+
+def publish_release(
+    build: Build,
+    crawls: list[TableRef],
+    shards: list[str],
+    photos: list[TableRef],
+    tables: dict[str, TableRef],
+    predictions: list[TableRef],
+    *,
+    today: str,
+) -> tuple[str, bool]:
+    """Write the release, unless the same one was written before; its folder, and whether it is new.
+
+    Args:
+        build: the build.
+        crawls: candidates, a file a class.
+        shards: names of the shards that hold them.
+        photos: photos, a file a shard.
+        tables: members, backgrounds, group_accuracy and pairs.
+        predictions: a file a model.
+        today: ISO date, used as the snapshot date of a crawl that has none yet.
+    """
+    config = build.config
+    inputs = {name: ref.sha256 for name, ref in sorted(tables.items())}
+    inputs["candidates"] = digest([ref.sha256 for ref in crawls])
+    inputs["photos"] = digest([ref.sha256 for ref in photos])
+    inputs["predictions"] = digest([ref.sha256 for ref in predictions])
+    key = digest("publish", inputs, config.name, config.publish, config.releases)
+    marker = build.workspace.folder("published", key) / "release.txt"
+    if marker.is_file() and (Path(marker.read_text()) / "SHA256SUMS").is_file():
+        return marker.read_text(), False
+    candidates = steps.candidates_of(build, crawls)
+    kept = read_table(tables["members"].path, MEMBERS)
+    inspected = steps.read_all(photos, PHOTOS)
+    inspected = inspected.filter(pc.is_in(inspected["photo_id"], candidates["photo_id"].combine_chunks()))
+    rejects = steps.all_rejects(build, tables["members"], shards)
+    backgrounds = read_table(tables["backgrounds"].path, BACKGROUNDS)
+    downloads = pc.sum(pc.equal(rejects["stage"], "download")).as_py() or 0
+    crawl_rejects = pc.sum(pc.equal(rejects["stage"], "crawl")).as_py() or 0
+    release = publish(
+        ReleaseInputs(
+            config=config,
+            classes=build.specs,
+            candidates=candidates,
+            photos=inspected,
+            members=kept,
+            backgrounds=backgrounds,
+            predictions=steps.read_all(predictions, PREDICTIONS),
+            group_accuracy=read_table(tables["group_accuracy"].path, GROUP_ACCURACY),
+            pairs=read_table(tables["pairs"].path, PAIRS),
+            rejects=rejects,
+            models=_models(build),
+            source_snapshot=steps.snapshot_date(build, today),
+            funnel={
+                "offered": candidates.num_rows + crawl_rejects,
+                "chosen": candidates.num_rows,
+                "downloaded": candidates.num_rows - downloads,
+                "readable": inspected.num_rows,
+                "kept": kept.num_rows,
+                "grouped": pc.sum(backgrounds["is_confident"]).as_py() or 0,
+            },
+            digests=inputs,
+            photo_bytes=steps.photo_bytes(build, kept),
+        )
+    )
+    write_bytes(str(release).encode(), marker)
+    return str(release), True
+
+
+def _models(build: Build) -> tuple[ModelRecord, ...]:
+    models = build.config.models
+    roles = [("annotator", models.annotator)]
+    roles += [("selector", name) for name in models.selectors]
+    roles += [("evaluator", name) for name in models.evaluators]
+    return tuple(
+        ModelRecord(name, role, weights_sha256(name), {"pretraining": ", ".join(sorted(pretraining_data(name)))})
+        for role, name in roles
+    )

@@ -1,0 +1,200 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from counterset.errors import UserError
+
+EPILOG = """\
+a first look, without network or account:
+  counterset demo                        build a release of generated photos and show what was found
+
+a build of your own:
+  counterset validate my.toml            check the config before anything is downloaded
+  counterset build my.toml               crawl, download, annotate, select, publish; run again to resume
+  counterset show releases/mine/1.0.0    what a release holds
+
+in Python:
+  import counterset
+  release = counterset.load("releases/mine/1.0.0")
+  release.common, release.counter        Arrow tables of the two splits
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, or 2 for a mistake the user can mend."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.ERROR, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        return int(args.run(args))
+    except UserError as error:
+        print(f"counterset: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("counterset: stopped; run the same command again to resume", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="counterset",
+        description="Build, test and load spurious-background benchmarks for image-text models.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    build = commands.add_parser("build", help="build a release from a config; run again to resume")
+    build.add_argument("config", type=Path, help="a TOML file; see configs/ for examples")
+    build.set_defaults(run=_build)
+
+    demo = commands.add_parser("demo", help="build a release of a generated world; needs no network")
+    demo.add_argument("--folder", type=Path, default=Path("demo"), help="where to work (default: ./demo)")
+    demo.add_argument("--photos-per-class", type=int, default=None, help="fewer is faster, and finds less")
+    demo.set_defaults(run=_demo)
+
+    validate = commands.add_parser("validate", help="check a config, its classes, models and folders")
+    validate.add_argument("config", type=Path)
+    validate.set_defaults(run=_validate)
+
+    show = commands.add_parser("show", help="what a release holds")
+    show.add_argument("release", help="folder, name, or URL of a release")
+    show.set_defaults(run=_show)
+    return parser
+
+
+def _build(args: argparse.Namespace) -> int:
+    from counterset.config import load_config
+
+    config = load_config(args.config)
+    result = _run_build(config)
+    _summary(result)
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from counterset.demo.run import demo_config, demo_server, truth_table
+
+    with demo_server(args.photos_per_class) as server:
+        config = demo_config(args.folder.resolve(), server.url, args.photos_per_class)
+        result = _run_build(config)
+    _summary(result)
+    _print_table(f"pairs found beside the true drops of this world ({config.name})", truth_table(result.pairs.path))
+    print(f"\nrelease  {result.release}\nreport   {result.release / 'report.html'}")
+    return 0
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from counterset.config import load_config
+
+    config = load_config(args.config)
+    from counterset_flows.steps import Build
+
+    build = Build(config)
+    build.workspace.prepare()
+    print(
+        f"{args.config} is valid: {len(build.specs)} classes, {len(build.vocabulary)} backgrounds, "
+        f"{len(build.space.labels)} labels, models {', '.join(build.model_names)}"
+    )
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from counterset.load import load
+
+    release = load(args.release)
+    print(f"{release.name} {release.version}: {release.common.num_rows} common and {release.counter.num_rows} counter photos")
+    _print_table("pairs", _pair_rows(release.pairs))
+    return 0
+
+
+def _run_build(config: Any) -> Any:
+    import os
+
+    # Prefect's own console lines would tear the bars; its record of the run is kept all the same.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from counterset_flows import progress
+    from counterset_flows.build import build
+    from counterset_flows.orphans import leave_none
+
+    leave_none()
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        progress.use(progress.BarProgress(bars))
+        return build(config)
+
+
+def _summary(result: Any) -> None:
+    from counterset.schemas import PAIRS
+    from counterset.tables import read_table
+
+    pairs = read_table(result.pairs.path, PAIRS)
+    _print_table("pairs", _pair_rows(pairs))
+    done = sum(stage["done"] for stage in result.stages.values())
+    if not done and not result.is_new:
+        print("nothing to do: every stage was finished, and this release was published before")
+    verdicts = pairs["verdict"].to_pylist()
+    print(f"{verdicts.count('confirmed')} of {len(verdicts)} classes confirmed; release {result.release}")
+
+
+def _pair_rows(pairs: Any) -> list[dict[str, str]]:
+    def percent(value: float | None) -> str:
+        return "" if value is None else f"{100 * value:.1f}"
+
+    return [
+        {
+            "class": row["class_id"],
+            "verdict": row["verdict"],
+            "common": row["common"] or "",
+            "counter": row["counter"] or "",
+            "drop %": percent(row["drop"]),
+            "95 % interval": f"{percent(row['drop_low'])} to {percent(row['drop_high'])}" if row["drop"] is not None else "",
+            "q": "" if row["q_value"] is None else f"{row['q_value']:.4f}",
+            "photos": f"{row['num_common']} / {row['num_counter']}",
+        }
+        for row in pairs.to_pylist()
+    ]
+
+
+def _print_table(title: str, rows: list[dict[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in rows[0] if rows else ():
+        table.add_column(name, justify="right" if name.endswith("%") or name == "q" else "left")
+    for row in rows:
+        table.add_row(*row.values())
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
