@@ -151,6 +151,10 @@ class PublishConfig(_Section):
     thumbnails_per_group: int = Field(default=8, ge=0)
     min_confirmed: int = Field(default=0, ge=0)
     """The gate: a release with fewer confirmed classes is refused."""
+    max_removed_share: Fraction = 1.0
+    """The gate: refused when a larger share of the last release's photos would be removed."""
+    max_drop_change: float = Field(default=2.0, ge=0.0)
+    """The gate: refused when a class's drop moved by more since the last release; 2 = never."""
 
 
 class Config(_Section):

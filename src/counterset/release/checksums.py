@@ -1,0 +1,72 @@
+"""SHA256SUMS: what `sha256sum -c` reads, and what a release is refused by."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+from counterset.errors import ReleaseError
+
+SUMS = "SHA256SUMS"
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
+
+def render_sums(digests: Mapping[str, str]) -> str:
+    """The text of SHA256SUMS: one `<sha256>  <path>` line a file, sorted by path."""
+    return "".join(f"{digests[path]}  {path}\n" for path in sorted(digests))
+
+
+def parse_sums(text: str, where: str) -> dict[str, str]:
+    """Digest by path. Paths are relative and stay inside the release.
+
+    Raises:
+        ReleaseError: a line that is no checksum, a path that leaves the folder or is listed twice.
+    """
+    digests: dict[str, str] = {}
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if not match:
+            raise ReleaseError(f"{where}: {SUMS} has a line that is no checksum; fetch the release again")
+        digest, path = match[1], match[2]
+        if not is_inside(path) or path in digests:
+            raise ReleaseError(f"{where}: {SUMS} names {path!r}, which no release may hold; do not use this release")
+        digests[path] = digest
+    return digests
+
+
+def is_inside(path: str) -> bool:
+    """Whether a relative POSIX path stays in the folder it is joined to."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts and not re.search(r"[\\:\0]", path)
+
+
+def verify_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Check every listed file of a release folder.
+
+    Raises:
+        ReleaseError: a file is missing or altered.
+    """
+    missing = [path for path in sorted(digests) if not (folder / path).is_file()]
+    if missing:
+        raise ReleaseError(
+            f"the release {folder} lacks {_some(missing)}, which {SUMS} lists; fetch the release again"
+        )
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda path: _digest(folder / path), sorted(digests))
+        altered = [path for path, digest in zip(sorted(digests), found, strict=True) if digest != digests[path]]
+    if altered:
+        raise ReleaseError(
+            f"the release {folder} is altered: {_some(altered)} does not match {SUMS}; fetch the release again"
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _some(paths: list[str]) -> str:
+    return paths[0] + (f" (and {len(paths) - 1} more)" if len(paths) > 1 else "")

@@ -1,0 +1,135 @@
+"""Writing and reading a release folder's Parquet files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterset.errors import ReleaseError, SchemaError
+from counterset.release.bundle import strip_metadata
+from counterset.release.layout import ROWS_PER_SHARD, SPLITS, TABLES, split_schema, version_key
+from counterset.release.licenses import may_share
+from counterset.schemas import TableSchema
+from counterset.tables import ROW_GROUP_SIZE, check_stamp, conform, sha256_of
+
+ROWS_PER_SHARD_WITH_IMAGES = 2_000
+ROW_GROUP_SIZE_WITH_IMAGES = 100
+
+METADATA = "release.json"
+
+
+def write_parquet(table: pa.Table, schema: TableSchema, path: Path, version: str, row_group_size: int) -> None:
+    """Write one table of a release; the same rows give the same bytes."""
+    conformed = conform(table, schema)
+    metadata = dict(conformed.schema.metadata or {}) | {b"counterset.version": version.encode()}
+    if "image" in conformed.column_names:
+        # Hugging Face `datasets` reads the column as pictures because of this.
+        features = {field.name: _hub_feature(field) for field in conformed.schema}
+        metadata[b"huggingface"] = json.dumps({"info": {"features": features}}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        conformed.replace_schema_metadata(metadata),
+        path,
+        compression="zstd",
+        row_group_size=row_group_size,
+        write_page_checksum=True,
+        version="2.6",
+    )
+
+
+def write_tables(
+    tables: dict[str, pa.Table],
+    folder: Path,
+    version: str,
+    photo_bytes: Callable[[str], bytes | None] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Write `tables` into a release folder and return each file's table, rows, bytes and sha256.
+
+    `photo_bytes` given: photos whose licence allows it are bundled with the two splits.
+    """
+    written: dict[str, str] = {}
+    for name, table in tables.items():
+        if name in SPLITS:
+            for path, shard, schema, group_size in _shards(name, table, photo_bytes):
+                write_parquet(shard, schema, folder / path, version, group_size)
+                written[path] = name
+        else:
+            path = f"{name}.parquet"
+            write_parquet(table, TABLES[name], folder / path, version, ROW_GROUP_SIZE)
+            written[path] = name
+    return {path: describe_file(folder, path, table) for path, table in written.items()}
+
+
+def describe_file(folder: Path, path: str, table: str | None = None) -> dict[str, Any]:
+    """A file's entry in release.json."""
+    entry: dict[str, Any] = {"sha256": sha256_of(folder / path), "size_bytes": (folder / path).stat().st_size}
+    if table:
+        entry |= {"table": table, "num_rows": pq.read_metadata(folder / path).num_rows}
+    return entry
+
+
+def read_files(folder: Path, name: str, paths: list[str]) -> pa.Table:
+    """A release's table from its files, checked to be the declared one.
+
+    Raises:
+        ReleaseError: a file is damaged, holds another table, or has a newer schema version.
+    """
+    tables = []
+    schema = TABLES[name] if name in TABLES else split_schema(name)
+    for path in paths:
+        try:
+            table = pq.read_table(folder / path, page_checksum_verification=True, partitioning=None)
+            check_stamp(table.schema, schema, path)
+        except (OSError, pa.ArrowException, SchemaError, ValueError) as error:
+            raise ReleaseError(f"{folder / path} cannot be used ({str(error)[:200]}); fetch the release again") from error
+        missing = [column.name for column in schema.columns if column.name not in table.column_names]
+        if missing:
+            raise ReleaseError(f"{folder / path} lacks the column {missing[0]!r}; fetch the release again")
+        tables.append(table)
+    if not tables:
+        raise ReleaseError(f"the release {folder} has no table {name!r}; fetch the release again")
+    return pa.concat_tables(tables)
+
+
+def newest_version(folder: Path) -> Path | None:
+    """The release folder of the highest version under `folder`; None without any."""
+    if not folder.is_dir():
+        return None
+    found = [path for path in folder.iterdir() if version_key(path.name) and (path / METADATA).is_file()]
+    return max(found, key=lambda path: version_key(path.name) or (0, 0, 0), default=None)
+
+
+def _shards(
+    split: str, table: pa.Table, photo_bytes: Callable[[str], bytes | None] | None
+) -> Iterator[tuple[str, pa.Table, TableSchema, int]]:
+    size = ROWS_PER_SHARD if photo_bytes is None else ROWS_PER_SHARD_WITH_IMAGES
+    group_size = ROW_GROUP_SIZE if photo_bytes is None else ROW_GROUP_SIZE_WITH_IMAGES
+    count = max(-(-table.num_rows // size), 1)
+    for number in range(count):
+        shard = table.slice(number * size, size)
+        if photo_bytes is not None:
+            shard = _with_images(shard, photo_bytes)
+        path = f"data/{split}-{number:05d}-of-{count:05d}.parquet"
+        yield path, shard, split_schema(split, photo_bytes is not None), group_size
+
+
+def _with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> pa.Table:
+    schema = split_schema("common", with_images=True).arrow()
+    images = []
+    for row in table.select(["photo_id", "license"]).to_pylist():
+        content = photo_bytes(row["photo_id"]) if may_share(row["license"]) else None
+        clean = strip_metadata(content) if content else None
+        suffix = "png" if clean and clean.startswith(b"\x89PNG") else "jpg"
+        images.append({"bytes": clean, "path": f"{row['photo_id']}.{suffix}"} if clean else None)
+    return table.append_column(schema.field("image"), pa.array(images, schema.field("image").type))
+
+
+def _hub_feature(field: pa.Field) -> dict[str, str]:
+    if pa.types.is_struct(field.type):
+        return {"_type": "Image"}
+    return {"dtype": str(field.type), "_type": "Value"}

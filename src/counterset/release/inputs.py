@@ -1,0 +1,70 @@
+"""Everything a release is made from, in one frozen record: no clock, no network, no path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from counterset.classes import ClassSpec
+from counterset.config import Config
+
+ROLES = ("annotator", "selector", "evaluator")
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One model of the build.
+
+    Attributes:
+        name: as in the config and in the tables' `model` column.
+        role: annotator, selector or evaluator; a selector's own rows are in-sample.
+        weights_sha256: digest of the weights, hex; "" where they cannot be hashed.
+        lineage: what is known of it, e.g. `{"family": "CLIP", "pretraining": "LAION-400M"}`.
+    """
+
+    name: str
+    role: str
+    weights_sha256: str = ""
+    lineage: Mapping[str, str] = field(default_factory=dict)
+
+
+def no_photos(photo_id: str) -> bytes | None:
+    """No photo's bytes: a release without thumbnails."""
+    return None
+
+
+@dataclass(frozen=True)
+class ReleaseInputs:
+    """What `publish` reads.
+
+    Attributes:
+        config: the build's config.
+        classes: the classes asked for, in the class list's order.
+        candidates, photos, members, backgrounds, predictions, group_accuracy, pairs,
+        rejects: the stages' tables, each of its schema in `counterset.schemas`.
+        models: one record a model and role.
+        source_snapshot: the day the source's content is of (ISO date), kept by the
+            crawl; a release knows no clock of its own.
+        funnel: photos left after each step, in order, e.g. `{"offered": 900, "downloaded": 880}`.
+        digests: sha256 of each stage's input or output, by name.
+        photo_bytes: a photo's bytes as downloaded, or None; asked only for thumbnails
+            and bundled photos.
+    """
+
+    config: Config
+    classes: tuple[ClassSpec, ...]
+    candidates: pa.Table
+    photos: pa.Table
+    members: pa.Table
+    backgrounds: pa.Table
+    predictions: pa.Table
+    group_accuracy: pa.Table
+    pairs: pa.Table
+    rejects: pa.Table
+    models: tuple[ModelRecord, ...]
+    source_snapshot: str
+    funnel: Mapping[str, int] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    photo_bytes: Callable[[str], bytes | None] = no_photos

@@ -1,0 +1,151 @@
+"""`release.json`: everything needed to repeat a build, and nothing of the machine it ran on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import urlsplit
+
+from counterset import __version__
+from counterset.config import Config
+from counterset.release.diff import ReleaseDiff
+from counterset.release.inputs import ReleaseInputs
+from counterset.release.summary import Estimate, Summary
+from counterset.schemas import SCHEMA_VERSION
+
+FORMAT = "counterset-release"
+
+_LOCAL = {"localhost", "127.0.0.1", "::1"}
+
+
+def public_config(config: Config) -> dict[str, Any]:
+    """The config as JSON values, without folders, contact, or the ports of local servers."""
+    found: dict[str, Any] = config.model_dump(mode="json", exclude={"workspace", "releases"})
+    found["source"].pop("contact")
+    found["publish"].pop("version")
+    cleaned = _without_machine(found)
+    assert isinstance(cleaned, dict)
+    return cleaned
+
+
+def _without_machine(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_machine(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_machine(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("local-dir:"):
+        return "local-dir:" + PurePath(value.removeprefix("local-dir:")).name
+    if value.startswith("/"):
+        return PurePath(value).name
+    if value.startswith(("http://", "https://")):
+        address = urlsplit(value)
+        return f"{address.scheme}://{address.hostname}" if address.hostname in _LOCAL else value
+    host, _, port = value.rpartition(":")
+    return host if host in _LOCAL and port.isdigit() else value
+
+
+def build_digest(inputs: ReleaseInputs, files: Mapping[str, Mapping[str, Any]]) -> str:
+    """One digest of all content: tables, config, classes and models. Equal digests = nothing changed.
+
+    The source's snapshot day and the stages' own digests are left out: a crawl that found
+    nothing new is no reason for a new version.
+    """
+    content = {
+        "counterset_version": __version__,
+        "schema_version": SCHEMA_VERSION,
+        "tables": {path: entry["sha256"] for path, entry in files.items()},
+        "config": public_config(inputs.config),
+        "classes": _classes(inputs),
+        "models": _models(inputs),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def release_metadata(
+    inputs: ReleaseInputs,
+    summary: Summary,
+    version: str,
+    kind: str,
+    default_verdicts: tuple[str, ...],
+    digest: str,
+    previous: dict[str, str] | None,
+    diff: ReleaseDiff | None,
+) -> dict[str, Any]:
+    """The content of release.json but `files`, which is known last."""
+    config = inputs.config
+    return {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "counterset_version": __version__,
+        "name": config.name,
+        "version": version,
+        "kind": kind,
+        "title": config.publish.title or config.name,
+        "author": config.publish.author,
+        "homepage": config.publish.homepage,
+        "source_snapshot": inputs.source_snapshot,
+        "default_verdicts": list(default_verdicts),
+        "build_digest": digest,
+        "previous": previous,
+        "changes": diff.counts if diff else None,
+        "config": public_config(config),
+        "classes": _classes(inputs),
+        "models": _models(inputs),
+        "inputs": dict(sorted(inputs.digests.items())),
+        "counts": {
+            "photos": summary.num_photos,
+            "common": summary.num_common,
+            "counter": summary.num_counter,
+            "observers": summary.num_observers,
+        },
+        "verdicts": summary.verdicts,
+        "mean_drop": _estimate(summary.mean_drop),
+        "mean_drop_confirmed": _estimate(summary.mean_drop_confirmed),
+        "licenses": {code or "all rights reserved": count for code, count in summary.licenses.items()},
+        "funnel": [{"step": step, "photos": count} for step, count in summary.funnel.items()],
+        "rejects": [
+            {"stage": stage, "reason": reason, "photos": count} for stage, reason, count in summary.rejects
+        ],
+    }
+
+
+def _classes(inputs: ReleaseInputs) -> list[dict[str, Any]]:
+    return [
+        {
+            "class_id": spec.class_id,
+            "name": spec.name,
+            "imagenet_index": spec.imagenet_index,
+            "taxon_ids": list(spec.taxon_ids),
+            "scientific_name": spec.scientific_name,
+        }
+        for spec in inputs.classes
+    ]
+
+
+def _models(inputs: ReleaseInputs) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": str(_without_machine(model.name)),
+            "role": model.role,
+            "weights_sha256": model.weights_sha256,
+            "lineage": dict(sorted(model.lineage.items())),
+        }
+        for model in inputs.models
+    ]
+
+
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    has_interval = estimate.low == estimate.low
+    return {
+        "value": estimate.value,
+        "low": estimate.low if has_interval else None,
+        "high": estimate.high if has_interval else None,
+        "num_classes": estimate.num_classes,
+    }

@@ -1,0 +1,268 @@
+"""Publish: the stages' tables become an immutable release folder, or the reason why not.
+
+A release is written aside and renamed, so it is there whole or not at all. It knows no
+clock and no path: the same inputs after the same last release give the same bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from counterset.errors import ReleaseError
+from counterset.release.card import render_card, render_citation
+from counterset.release.changelog import render_markdown
+from counterset.release.checksums import SUMS, render_sums
+from counterset.release.croissant import describe
+from counterset.release.diff import NEEDED, ReleaseDiff, diff_tables, next_version
+from counterset.release.files import METADATA, describe_file, newest_version, read_files, write_tables
+from counterset.release.inputs import ReleaseInputs
+from counterset.release.layout import TOMBSTONES, version_key
+from counterset.release.provenance import build_digest, release_metadata
+from counterset.release.report import render_report
+from counterset.release.rows import query, release_tables
+from counterset.release.summary import Summary, summarise
+from counterset.schemas import Verdict
+from counterset.tables import sha256_of, table_of, write_bytes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Published(os.PathLike[str]):
+    """A release on disk.
+
+    Attributes:
+        path: its folder.
+        version: its version.
+        is_new: false when the last release already held the same content.
+        diff: what changed since the last release; None for a first release or the same content.
+    """
+
+    path: Path
+    version: str
+    is_new: bool
+    diff: ReleaseDiff | None = None
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def publish(inputs: ReleaseInputs, kind: str = "built", default_verdicts: tuple[str, ...] = ("confirmed",)) -> Published:
+    """Write the release of `inputs` below `config.releases`, or return the last one when nothing changed.
+
+    `kind` is `built` or `imported`; `default_verdicts` are the classes that `counterset.load`
+    gives when not told otherwise.
+
+    Raises:
+        ReleaseError: a gate refuses, the version asked for exists or is too low, another
+            build is publishing, or a class id may not name a folder.
+    """
+    _check_classes(inputs)
+    home = Path(inputs.config.releases) / inputs.config.name
+    with _alone(home) as aside:
+        tables = release_tables(inputs)
+        summary = summarise(tables, inputs.models, inputs.funnel)
+        last = newest_version(home)
+        with_images = inputs.config.publish.with_images
+        files = write_tables(tables, aside, _counterset_version(), inputs.photo_bytes if with_images else None)
+        digest = build_digest(inputs, files)
+        if last is not None and _read_metadata(last).get("build_digest") == digest:
+            logger.info("nothing changed since %s; no new version", last)
+            return Published(last, last.name, is_new=False)
+        diff = _diff(inputs, tables, last)
+        _gate(inputs, summary, diff, tables, last)
+        version = _version(inputs, last, diff)
+        tables["tombstones"] = _tombstones(last, diff, tables, version)
+        files |= write_tables({"tombstones": tables["tombstones"]}, aside, _counterset_version())
+        metadata = release_metadata(inputs, summary, version, kind, default_verdicts, digest, _previous(last), diff)
+        _write_pages(aside, inputs, metadata, summary, tables, files, diff, last)
+        path = home / version
+        if path.exists():
+            raise ReleaseError(f"{path} exists and a release is never rewritten; leave publish.version empty")
+        _sync(aside)
+        aside.rename(path)
+        logger.info("published %s", path)
+        return Published(path, version, is_new=True, diff=diff)
+
+
+def _write_pages(
+    aside: Path,
+    inputs: ReleaseInputs,
+    metadata: dict[str, Any],
+    summary: Summary,
+    tables: dict[str, pa.Table],
+    files: dict[str, dict[str, Any]],
+    diff: ReleaseDiff | None,
+    last: Path | None,
+) -> None:
+    names = {spec.class_id: spec.name for spec in inputs.classes}
+    cite_as = f"{metadata['title']}, release {metadata['name']} {metadata['version']}, made with counterset"
+    pages = {
+        "README.md": render_card(metadata, summary, tables),
+        "CITATION.cff": render_citation(metadata),
+        "CHANGELOG.md": _changelog(metadata, summary, diff, last),
+        "croissant.json": _json(describe(metadata, summary, files, cite_as)),
+        "report.html": render_report(metadata, summary, tables, names, inputs.photo_bytes),
+    }
+    for name, text in pages.items():
+        write_bytes(text.encode("utf-8", errors="replace"), aside / name)
+        files[name] = describe_file(aside, name)
+    metadata["files"] = {path: files[path] for path in sorted(files)}
+    write_bytes(_json(metadata).encode(), aside / METADATA)
+    digests = {path: entry["sha256"] for path, entry in files.items()} | {METADATA: sha256_of(aside / METADATA)}
+    write_bytes(render_sums(digests).encode(), aside / SUMS)
+
+
+def _changelog(metadata: dict[str, Any], summary: Summary, diff: ReleaseDiff | None, last: Path | None) -> str:
+    confirmed = f"{summary.verdicts['confirmed']} of {summary.num_classes} classes confirmed"
+    text = f"## {metadata['version']}\n\nSource as of {metadata['source_snapshot']}; {confirmed}.\n\n"
+    text += render_markdown(diff) if diff else "- First release.\n"
+    earlier = ""
+    if last is not None and (last / "CHANGELOG.md").is_file():
+        earlier = (last / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n## ")[2]
+    return f"# Changes of {metadata['name']}\n\n{text}" + (f"\n## {earlier}" if earlier else "")
+
+
+def _diff(inputs: ReleaseInputs, tables: dict[str, pa.Table], last: Path | None) -> ReleaseDiff | None:
+    if last is None:
+        return None
+    old = {name: read_files(last, name, [f"{name}.parquet"]) for name in NEEDED}
+    name = inputs.config.name
+    return diff_tables(old, tables, f"{name} {last.name}", f"{name} (new)")
+
+
+def _gate(
+    inputs: ReleaseInputs, summary: Summary, diff: ReleaseDiff | None, tables: dict[str, pa.Table], last: Path | None
+) -> None:
+    limits = inputs.config.publish
+    confirmed = summary.verdicts[Verdict.CONFIRMED.value]
+    if confirmed < limits.min_confirmed:
+        raise ReleaseError(
+            f"the gate refuses this release: {confirmed} classes are confirmed and publish.min_confirmed is "
+            f"{limits.min_confirmed}; collect more photos or lower it"
+        )
+    if diff is None or last is None:
+        return
+    before = tables["all_photos"].num_rows - diff.added.num_rows + diff.removed.num_rows
+    share = diff.removed.num_rows / max(before, 1)
+    if share > limits.max_removed_share:
+        raise ReleaseError(
+            f"the gate refuses this release: {diff.removed.num_rows} of the {before} photos of {last.name} would be "
+            f"removed and publish.max_removed_share is {limits.max_removed_share:g}; look at the rejects, or raise it"
+        )
+    if diff.largest_drop_change > limits.max_drop_change:
+        raise ReleaseError(
+            f"the gate refuses this release: a class's drop moved by {diff.largest_drop_change * 100:.1f} points since "
+            f"{last.name} and publish.max_drop_change is {limits.max_drop_change:g}; look at the models, or raise it"
+        )
+
+
+def _version(inputs: ReleaseInputs, last: Path | None, diff: ReleaseDiff | None) -> str:
+    needed = next_version(last.name if last else None, diff.level if diff else "major")
+    asked = inputs.config.publish.version
+    if not asked:
+        return needed
+    key, needed_key = version_key(asked), version_key(needed)
+    if key is None or needed_key is None:
+        raise ReleaseError(f"publish.version {asked!r} is not a version; write it as 1.2.3 or leave it empty")
+    if last is not None and key < needed_key:
+        raise ReleaseError(
+            f"publish.version {asked} is too low: this is a {diff.level if diff else 'major'} change of {last.name}; "
+            f"give at least {needed}, or leave it empty"
+        )
+    return asked
+
+
+def _tombstones(last: Path | None, diff: ReleaseDiff | None, tables: dict[str, pa.Table], version: str) -> pa.Table:
+    """The last release's tombstones and the photos removed since; a photo that came back has none."""
+    if last is None or diff is None:
+        return table_of(TOMBSTONES, [])
+    return query(
+        f"""
+        SELECT * FROM (
+            SELECT photo_id, class_id, '{version}' AS version, reason FROM removed
+            UNION ALL SELECT photo_id, class_id, version, reason FROM earlier ANTI JOIN removed USING (photo_id))
+        ANTI JOIN all_photos USING (photo_id)
+        """,
+        TOMBSTONES,
+        removed=diff.removed,
+        earlier=read_files(last, "tombstones", ["tombstones.parquet"]),
+        all_photos=tables["all_photos"].select(["photo_id"]),
+    )
+
+
+def _check_classes(inputs: ReleaseInputs) -> None:
+    for spec in inputs.classes:
+        if not spec.class_id or not all(char.isalnum() or char in "_-" for char in spec.class_id):
+            raise ReleaseError(
+                f"the class id {spec.class_id!r} may not name a folder; use letters, digits, '_' and '-' only"
+            )
+
+
+def _previous(last: Path | None) -> dict[str, str] | None:
+    return {"version": last.name, "sha256sums": sha256_of(last / SUMS)} if last else None
+
+
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{folder / METADATA} cannot be read ({error}); restore the release or move it away") from error
+    return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[Path]:
+    """A fresh folder beside the releases of `home`, for one build at a time."""
+    aside = home / ".part"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = os.open(home / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ReleaseError(f"cannot write {home}: {error.strerror}; set `releases` to another folder") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ReleaseError(f"another build is publishing to {home}; wait until it ends") from error
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            yield aside
+        except OSError as error:
+            raise ReleaseError(f"cannot write {home}: {error}; free space or choose another folder") from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _sync(folder: Path) -> None:
+    """Have the disk hold every file before the rename makes them the release."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _counterset_version() -> str:
+    from counterset import __version__
+
+    return __version__
