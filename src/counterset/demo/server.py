@@ -137,7 +137,7 @@ class LookAlikeServer(ThreadingHTTPServer):
             self.api.remove(rows[0]["id"])
         if FaultKind.SHORT_PAGE in names and len(rows) > 1:
             body = body | {"results": rows[: len(rows) // 2]}
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        content = json.dumps(body, separators=(",", ":")).encode()
         reply = Reply(status, JSON_TYPE, content, {"Cache-Control": "public, max-age=300"})
         if FaultKind.TRUNCATED in names:
             reply.content = content[: len(content) // 2]

@@ -1,0 +1,422 @@
+"""The API source against a server whose truth is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import multiprocessing
+import random
+import runpy
+import time
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pyarrow as pa
+import pytest
+
+from counterset.classes import ClassSpec, load_classes
+from counterset.config import SourceConfig
+from counterset.demo.catalog import Catalog, Taxon
+from counterset.demo.faults import Fault, FaultKind
+from counterset.demo.server import LookAlikeServer, serve
+from counterset.errors import ConfigError, SourceError, SourceUnavailable
+from counterset.sources import Crawl
+from counterset.sources.inaturalist import INaturalistSource
+from counterset.sources.selection import without_shared_photos
+
+from .conftest import FOX, HARE, HARE_CLASS, QUICK, RED_FOX, TAXA, MakeConfig, catalog, foxes, observation, photo
+
+
+def crawl(config: SourceConfig, state: Path, spec: ClassSpec = RED_FOX, seed: int = 0) -> Crawl:
+    source = INaturalistSource(config, state, seed, retry=QUICK)
+    source.check((spec,))
+    return source.crawl(spec)
+
+
+def ids(table: pa.Table) -> list[int]:
+    return sorted(int(text.removeprefix("inaturalist-")) for text in table["photo_id"].to_pylist())
+
+
+def reasons(found: Crawl) -> dict[int, str]:
+    rows = found.rejects.to_pylist()
+    return {int(row["photo_id"].removeprefix("inaturalist-")): row["reason"] for row in rows}
+
+
+def observation_queries(server: LookAlikeServer) -> list[dict[str, str]]:
+    paths = [urlsplit(record.path) for record in server.requests]
+    return [
+        {key: value[0] for key, value in parse_qs(path.query).items()}
+        for path in paths
+        if path.path == "/v1/observations"
+    ]
+
+
+def test_every_photo_is_found_once_over_many_pages(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = foxes(701)
+    with serve(catalog(*rows, *(observation(n, taxon_id=HARE) for n in (2, 5, 8)))) as server:
+        found = crawl(config_of(server), tmp_path)
+        queries = observation_queries(server)
+    assert ids(found.candidates) == sorted(row.photos[0].photo_id for row in rows)
+    assert found.rejects.num_rows == 0
+    assert len(queries) == 5  # the frozen bound, then four pages
+    assert all(query["order_by"] == "id" and "page" not in query for query in queries)
+    assert {query.get("id_below") for query in queries[1:]} == {str(rows[-1].observation_id + 1)}
+
+
+def test_a_row_carries_what_captions_and_credits_need(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = (
+        observation(1, taxon_id=420691, description="A fox in snow\ud800\0.", tags=("snow", "night")),
+        observation(2, photo(20, "cc0", extension="JPG"), user_name="Ann Other"),
+    )
+    with serve(catalog(rows[0], rows[1])) as server:
+        first, second = crawl(config_of(server, photo_size="large"), tmp_path).candidates.to_pylist()
+        mirrored = crawl(config_of(server, photo_url="http://mirror.example/"), tmp_path / "2")
+    assert first["url"] == "https://inaturalist-open-data.s3.amazonaws.com/photos/10/large.jpg"
+    assert first["attribution"] == "(c) user0, some rights reserved (CC BY-NC)"
+    assert (first["taxon_id"], first["taxon_name"]) == (420691, "Vulpes vulpes crucigera")
+    assert (first["observation_id"], first["observer_id"], first["observed_on"]) == ("1", "100", date(2020, 1, 2))
+    assert first["title"] == "European Red Fox"
+    assert first["description"].startswith("A fox in snow") and "\0" not in first["description"]
+    assert first["tags"] == ["snow", "night"]
+    assert second["url"].endswith("/photos/20/large.JPG")
+    assert second["attribution"] == "Ann Other, no rights reserved (CC0)"
+    assert mirrored.candidates["url"].to_pylist()[0] == "http://mirror.example/photos/10/medium.jpg"
+    assert not {"location", "place_guess", "latitude"} & set(mirrored.candidates.column_names)
+
+
+def test_each_rule_turns_its_photo_away(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = (
+        observation(1, photo(10, None), photo(11, "cc-by-nd"), photo(12, "cc-by"), photo(13, "cc-by")),
+        observation(
+            2, photo(20, "cc-by", placeholder="assets/media-hidden-square.png"), photo(21, "cc-by", is_hidden=True)
+        ),
+        observation(3, photo(30), annotations=((22, 26),)),
+        observation(4, photo(40), annotations=((22, 26), (22, 24))),
+        observation(5, photo(50), annotations=((17, 19),)),
+        observation(6, photo(60), annotations=((1, 6),)),
+        observation(7, photo(70), annotations=((9, 20), (17, 20))),
+        observation(8, photo(80), is_captive=True, quality_grade="casual"),
+        observation(9, photo(90), quality_grade="needs_id"),
+        observation(10, photo(100, "cc-by", placeholder="assets/copyright-infringement-square.png"), photo(101)),
+    )
+    with serve(catalog(*rows)) as server:
+        found = crawl(config_of(server), tmp_path)
+        everything = crawl(
+            config_of(server, include_captive=True, quality_grades=("casual", "needs_id", "research")), tmp_path / "2"
+        )
+    assert ids(found.candidates) == [12, 40, 70, 101]
+    assert reasons(found) == {
+        10: "license",
+        11: "license",
+        13: "same_observation",
+        20: "hidden",
+        21: "hidden",
+        30: "not_organism",
+        50: "dead",
+        60: "life_stage",
+        100: "hidden",
+    }
+    assert ids(everything.candidates) == [12, 40, 70, 80, 90, 101]
+
+
+def test_rules_are_checked_here_even_when_the_service_does_not(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = (
+        observation(1, quality_grade="needs_id"),
+        observation(2, is_captive=True),
+        observation(3, taxon_id=HARE),
+        observation(4, taxon_id=None),
+        observation(5),
+    )
+    with serve(catalog(*rows)) as server:
+        server.api._tests = lambda query: ()  # type: ignore[method-assign]
+        found = crawl(config_of(server), tmp_path)
+    assert ids(found.candidates) == [50]
+    assert reasons(found) == {10: "not_research_grade", 20: "captive", 30: "unidentified", 40: "unidentified"}
+
+
+def test_one_observer_and_day_gives_no_more_than_the_cap(tmp_path: Path, config_of: MakeConfig) -> None:
+    day = date(2022, 6, 1)
+    rows = [observation(n, user_id=7, observed_on=day) for n in range(1, 21)]
+    rows += [observation(n, user_id=7, observed_on=day + timedelta(days=1)) for n in range(21, 23)]
+    with serve(catalog(*rows)) as server:
+        found = crawl(config_of(server, photos_per_observer_day=3), tmp_path)
+    assert Counter(found.candidates["observed_on"].to_pylist()) == {day: 3, day + timedelta(days=1): 2}
+    assert Counter(reasons(found).values()) == {"observer_day_cap": 17}
+
+
+def test_the_sample_is_the_smallest_hashes_whatever_the_order_of_arrival(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = foxes(300)
+    names = [f"inaturalist-{row.photos[0].photo_id}" for row in rows]
+    expected = sorted(names, key=lambda name: hashlib.sha256(f"5:{name}".encode()).digest())[:50]
+    with serve(catalog(*rows)) as server:
+        found = crawl(config_of(server, photos_per_class=50), tmp_path, seed=5)
+        other = crawl(config_of(server, photos_per_class=50), tmp_path, seed=6)
+    assert found.candidates["photo_id"].to_pylist() == sorted(expected)
+    assert Counter(reasons(found).values()) == {"not_sampled": 250}
+    assert found.candidates["photo_id"].to_pylist() != other.candidates["photo_id"].to_pylist()
+
+
+def test_latest_takes_the_newest_and_asks_for_no_more_pages(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = foxes(900)
+    with serve(catalog(*rows)) as server:
+        found = crawl(config_of(server, photos_per_class=250, order="latest"), tmp_path)
+        assert len(observation_queries(server)) == 3
+    assert ids(found.candidates) == sorted(row.photos[0].photo_id for row in rows[-250:])
+
+
+def test_one_photo_in_two_observations_counts_once(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = (observation(1, photo(10)), observation(2, photo(10)), observation(3, photo(30), photo(10)))
+    with serve(catalog(*rows)) as server:
+        found = crawl(config_of(server), tmp_path)
+    assert found.candidates.select(["photo_id", "observation_id"]).to_pylist() == [
+        {"photo_id": "inaturalist-10", "observation_id": "1"},
+        {"photo_id": "inaturalist-30", "observation_id": "3"},
+    ]
+
+
+def test_a_photo_of_two_classes_is_turned_away_from_both(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = (
+        observation(1, photo(10)),
+        observation(2, photo(10), taxon_id=HARE),
+        observation(3),
+        observation(4, taxon_id=HARE),
+    )
+    with serve(catalog(*rows)) as server:
+        source = INaturalistSource(config_of(server), tmp_path)
+        fox, hare = without_shared_photos([source.crawl(RED_FOX), source.crawl(HARE_CLASS)])
+    assert (ids(fox.candidates), ids(hare.candidates)) == ([30], [40])
+    assert reasons(fox) == {10: "duplicate_id"}
+    assert fox.rejects["detail"].to_pylist() == ["offered for red_fox, hare"]
+    assert hare.rejects.num_rows == 0
+
+
+ALL_FAULTS = [
+    Fault(FaultKind.THROTTLED, 4),
+    Fault(FaultKind.THROTTLED_SECONDS, 5, retry_after_s=0),
+    Fault(FaultKind.MAINTENANCE, 7, retry_after_s=0),
+    Fault(FaultKind.SERVER_ERROR, 8, every=9),
+    Fault(FaultKind.TRUNCATED, 10, every=7),
+    Fault(FaultKind.BROKEN, 11, every=8),
+    Fault(FaultKind.SHORT_PAGE, 3, every=2),
+    Fault(FaultKind.OLD_HOST, 6),
+    Fault(FaultKind.VANISH, 9),
+]
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [*([fault] for fault in ALL_FAULTS), ALL_FAULTS],
+    ids=lambda value: "+".join(fault.kind for fault in value),
+)
+def test_under_every_fault_the_candidates_equal_the_truth(
+    faults: list[Fault], tmp_path: Path, config_of: MakeConfig
+) -> None:
+    shared = photo(77)
+    rows = (
+        *foxes(1500),
+        observation(2, photo(20), shared),
+        observation(5, shared),
+        observation(8, taxon_id=None),
+        observation(11, photo(110, None)),
+        observation(14, photo(140, placeholder="assets/copyright-infringement-square.png")),
+    )
+    truth = {row.photos[0].photo_id for row in foxes(1500)} | {20, 77}
+    with serve(catalog(*rows), faults=faults) as server:
+        found = crawl(config_of(server, photos_per_observation=2), tmp_path)
+        statuses = Counter(record.status for record in server.requests)
+        deleted = set(range(1, 4500)) - set(server.api.by_id)
+    # A row that vanishes was either read before (and stays, until the recheck) or never seen.
+    assert set(ids(found.candidates)) == truth
+    assert found.candidates.num_rows == len(truth)
+    if any(fault.kind is FaultKind.VANISH for fault in faults):
+        assert len([row for row in rows if row.observation_id in deleted]) == 1
+    expected = {
+        FaultKind.THROTTLED: 429,
+        FaultKind.THROTTLED_SECONDS: 429,
+        FaultKind.MAINTENANCE: 503,
+        FaultKind.SERVER_ERROR: 500,
+    }
+    for fault in faults:
+        assert statuses[expected.get(fault.kind, 200)] > 0
+
+
+def test_a_row_that_vanishes_before_it_is_read_is_missing_and_nothing_else(
+    tmp_path: Path, config_of: MakeConfig
+) -> None:
+    with serve(catalog(*foxes(900)), faults=[Fault(FaultKind.VANISH, 2)]) as server:
+        found = crawl(config_of(server), tmp_path)  # request 2 asks for the bound, so the newest row vanishes
+    assert ids(found.candidates) == [row.photos[0].photo_id for row in foxes(899)]
+
+
+CRAWL_IN_CHILD = """
+from pathlib import Path
+from counterset.classes import ClassSpec
+from counterset.config import SourceConfig
+from counterset.sources.factory import make_source
+
+config = SourceConfig(api_url=api_url, requests_per_minute=1_000_000, requests_per_day=1_000_000)
+spec = ClassSpec("red_fox", "red fox", 277, (42069,), "Vulpes vulpes", "species")
+make_source(config, Path(state), 0).crawl(spec)
+"""
+
+
+def test_a_crawl_killed_ten_times_ends_as_one_undisturbed(tmp_path: Path, config_of: MakeConfig) -> None:
+    generator = random.Random(0)
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["counterset.sources.factory"])
+    script = tmp_path / "crawl.py"
+    script.write_text(CRAWL_IN_CHILD)
+    faults = [Fault(FaultKind.SHORT_PAGE, 1, every=1)]  # half pages, so that there are many
+    with serve(catalog(*foxes(3000)), faults=faults) as server:
+        for _ in range(10):
+            last = len(server.requests) + generator.randint(1, 4)
+            names = {"api_url": server.api_url, "state": str(tmp_path / "killed")}
+            child = processes.Process(target=runpy.run_path, args=(str(script), names))
+            child.start()
+            while len(server.requests) < last and child.is_alive():
+                time.sleep(0.0005)
+            child.kill()
+            child.join()
+            assert child.exitcode == -9
+            child.close()
+        num_killed = len(server.requests)
+        killed = crawl(config_of(server, photos_per_class=300), tmp_path / "killed")
+        num_in_all = len(server.requests)
+        undisturbed = crawl(config_of(server, photos_per_class=300), tmp_path / "whole")
+        num_undisturbed = len(server.requests) - num_in_all
+    assert killed.candidates.equals(undisturbed.candidates)
+    assert killed.rejects.equals(undisturbed.rejects)
+    assert killed.candidates.num_rows == 300
+    assert num_killed >= 10
+    assert num_in_all <= num_undisturbed + 2 * 10 + 2  # a kill costs the taxon, the bound or the page in flight
+
+
+def test_a_rebuild_asks_only_for_what_is_new_or_changed(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = list(foxes(900))
+    with serve(catalog(*rows)) as server:
+        config = config_of(server)
+        crawl(config, tmp_path)
+    changed = dataclasses.replace(
+        rows[3], taxon_id=420691, description="again", updated_at=datetime.now(UTC) + timedelta(minutes=1)
+    )
+    rows[3] = changed
+    new = [observation(10_000 + n, created_at=datetime.now(UTC)) for n in range(5)]
+    with serve(catalog(*rows, *new)) as server:
+        # The same service at another port: the state belongs to the query, not to the address.
+        found = crawl(config_of(server), tmp_path)
+        queries = observation_queries(server)
+    assert len(queries) == 2
+    assert all("updated_since" in query for query in queries)
+    by_id = {row["photo_id"]: row for row in found.candidates.to_pylist()}
+    assert len(by_id) == 905
+    assert by_id[f"inaturalist-{changed.photos[0].photo_id}"]["description"] == "again"
+
+
+def test_recheck_finds_what_may_no_longer_be_published(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = [observation(n, photo(n * 10, "cc-by")) for n in range(1, 251)]
+    with serve(catalog(*rows)) as server:
+        config = config_of(server)
+        before = crawl(config, tmp_path).candidates
+    rows[0] = dataclasses.replace(rows[0], photos=(photo(10, None),))
+    rows[1] = dataclasses.replace(rows[1], taxon_id=HARE)
+    rows[2] = dataclasses.replace(rows[2], taxon_id=420691)
+    rows[3] = dataclasses.replace(rows[3], photos=(photo(41),))
+    rows[4] = dataclasses.replace(rows[4], quality_grade="casual")
+    rows[5] = dataclasses.replace(rows[5], photos=(photo(60, "cc0"),))
+    del rows[6]
+    with serve(catalog(*rows)) as server:
+        config = config_of(server)
+        found = INaturalistSource(config, tmp_path).recheck(before, (RED_FOX,))
+        assert len(server.requests) == 3  # batches of a hundred
+    assert {row["photo_id"]: row["detail"] for row in found.to_pylist()} == {
+        "inaturalist-10": "now license: all rights reserved",
+        "inaturalist-20": "now unidentified: identified as Lepus europaeus",
+        "inaturalist-40": "the photo was removed from its observation",
+        "inaturalist-50": "now not research grade: casual",
+        "inaturalist-70": "the observation was deleted",
+    }
+    assert set(found["reason"].to_pylist()) == {"withdrawn"}
+    assert set(found["stage"].to_pylist()) == {"publish"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (ClassSpec("x", "x", None, (999,)), "class 'x': the service knows no taxon 999"),
+        (ClassSpec("x", "x", None, (503,), "Vulpes perdita", "species"), "is inactive and has no successor"),
+        (ClassSpec("x", "x", None, (FOX,), "Vulpes lagopus", "species"), "is the species Vulpes vulpes, not the"),
+        (ClassSpec("x", "x", None, (FOX,), "Vulpes vulpes", "genus"), "not the genus Vulpes vulpes"),
+        (ClassSpec("x", "x", None, (), "Vulpes nova", "species"), "has none active species named 'Vulpes nova'"),
+        (ClassSpec("x", "x"), "has neither taxon_ids nor a scientific_name"),
+    ],
+)
+def test_a_class_that_cannot_be_found_is_an_error(
+    spec: ClassSpec, message: str, tmp_path: Path, config_of: MakeConfig
+) -> None:
+    with serve(catalog(*foxes(1))) as server, pytest.raises(SourceError, match=message):
+        INaturalistSource(config_of(server), tmp_path).check((RED_FOX, spec))
+
+
+def test_synonyms_are_followed_and_names_looked_up(tmp_path: Path, config_of: MakeConfig) -> None:
+    with serve(catalog(*foxes(1))) as server:
+        source = INaturalistSource(config_of(server), tmp_path)
+        old = ClassSpec("old", "mink", None, (500,), "Neovison vison", "species")
+        renamed = ClassSpec("renamed", "mink", None, (500,), "Neogale vison", "species")
+        named = ClassSpec("named", "mink", None, (), "Neogale vison + Mustela lutreola", "species")
+        source.check((old, renamed, named))
+        assert [source.taxon_ids(spec) for spec in (old, renamed, named)] == [(501,), (501,), (501, 502)]
+        asked = len(server.requests)
+        assert INaturalistSource(config_of(server), tmp_path).taxon_ids(named) == (501, 502)
+        assert len(server.requests) == asked
+
+
+def test_all_classes_of_the_paper_are_checked_in_few_requests(tmp_path: Path, config_of: MakeConfig) -> None:
+    specs = load_classes("counteranimal")
+    assert len(specs) == 45
+    taxa = [taxon for spec in specs for taxon in spec.listed_taxa()]
+    known = tuple(
+        Taxon(taxon.taxon_id or 800_000 + number, taxon.name, taxon.rank, 10, (1, taxon.taxon_id or 800_000 + number))
+        for number, taxon in enumerate(taxa)
+    )
+    with serve(Catalog(known, (), lambda photo_id: b"")) as server:
+        INaturalistSource(config_of(server), tmp_path).check(specs)
+        assert len(server.requests) == 2 + 3  # 58 ids in two requests, three names looked up
+
+
+def test_a_real_host_needs_a_contact(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"set source\.contact"):
+        INaturalistSource(SourceConfig(), tmp_path)
+    INaturalistSource(SourceConfig(contact="ann@example.org"), tmp_path)
+    with pytest.raises(ConfigError, match=r"source\.observed_from 'May' is not a day"):
+        INaturalistSource(SourceConfig(contact="ann@example.org", observed_from="May"), tmp_path)
+
+
+def test_every_request_says_who_asks(tmp_path: Path, config_of: MakeConfig) -> None:
+    with serve(catalog(*foxes(3))) as server:
+        crawl(config_of(server, contact="https://example.org/ann"), tmp_path)
+        agents = {record.user_agent for record in server.requests}
+    assert len(agents) == 1
+    assert agents.pop().startswith("counterset/") and agents is not None
+
+
+def test_a_service_that_ignores_the_window_is_not_crawled_for_ever(tmp_path: Path, config_of: MakeConfig) -> None:
+    with serve(catalog(*foxes(500))) as server:
+        answer = server.api.observations
+        server.api.observations = lambda query: answer(  # type: ignore[method-assign]
+            {key: value for key, value in query.items() if not key.startswith("id_")}
+        )
+        with pytest.raises(SourceUnavailable, match="does not keep to id_above"):
+            crawl(config_of(server), tmp_path)
+
+
+def test_progress_is_told_a_page_at_a_time(tmp_path: Path, config_of: MakeConfig) -> None:
+    told: list[tuple[str, int]] = []
+    with serve(catalog(*foxes(450))) as server:
+        INaturalistSource(config_of(server), tmp_path, on_progress=lambda *args: told.append(args)).crawl(RED_FOX)
+    assert told == [("red_fox", 200), ("red_fox", 400), ("red_fox", 450)]
+
+
+def test_the_catalogue_of_these_tests_has_the_taxa_they_name() -> None:
+    assert {FOX, HARE} < {taxon.taxon_id for taxon in TAXA}
