@@ -1,0 +1,72 @@
+"""Class lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from counterset.classes import ListedTaxon, load_classes
+from counterset.errors import ConfigError
+
+HEAD = "class_id,name,imagenet_index,wnid,taxon_ids,scientific_name,rank\n"
+
+
+def write(tmp_path: Path, *lines: str) -> str:
+    path = tmp_path / "list.csv"
+    path.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["counteranimal", "popular_animals", "demo"])
+def test_packaged_lists_name_every_taxon(name: str) -> None:
+    for spec in load_classes(name):
+        taxa = spec.listed_taxa()
+        assert taxa and all(taxon.name and taxon.rank and "+" not in taxon.name for taxon in taxa)
+
+
+def test_several_taxa_of_one_class(tmp_path: Path) -> None:
+    bittern, mink, plain = load_classes(
+        write(
+            tmp_path,
+            "bittern,bittern,133,,5030 5002,Botaurus + Ixobrychus,genus + genus",
+            "mink,mink,357,,,Neogale vison + Mustela lutreola,species",
+            "mine,my own,,,,,",
+        )
+    )
+    assert bittern.listed_taxa() == (ListedTaxon(5030, "Botaurus", "genus"), ListedTaxon(5002, "Ixobrychus", "genus"))
+    assert mink.listed_taxa() == (
+        ListedTaxon(None, "Neogale vison", "species"),
+        ListedTaxon(None, "Mustela lutreola", "species"),
+    )
+    assert plain.listed_taxa() == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a,a,1,,5 6,One name,species", "2 taxon_ids, 1 names"),
+        ("a,a,1,,5,One + Two,species", "1 taxon_ids, 2 names"),
+        ("a,a,1,,5 6 7,A + B + C,genus + species", "2 ranks"),
+        ("A,a,1,,5,A,species", "must be lower-case"),
+        ("a,,1,,5,A,species", "has no name"),
+        ("a,a,x,,5,A,species", "whole numbers"),
+        ("a,a,1,,five,A,species", "whole numbers"),
+    ],
+)
+def test_a_bad_line_is_named(line: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_classes(write(tmp_path, line))
+
+
+def test_lists_that_are_missing_empty_or_repeat_a_class(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read the class list"):
+        load_classes("no_such_list")
+    with pytest.raises(ConfigError, match="is empty"):
+        load_classes(write(tmp_path))
+    path = write(tmp_path, "a,a,1,,5,A,species", "b,b,2,,6,B,species")
+    assert [spec.class_id for spec in load_classes(path, only=("b",))] == ["b"]
+    with pytest.raises(ConfigError, match=r"classes\.only names 'c'"):
+        load_classes(path, only=("c",))
+    with pytest.raises(ConfigError, match="repeats a class_id"):
+        load_classes(write(tmp_path, "a,a,1,,5,A,species", "a,b,2,,6,B,species"))
