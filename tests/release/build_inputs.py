@@ -122,7 +122,8 @@ def draw_photo(photo_id: str, background: str = "") -> bytes:
     draw.ellipse((x - size, y - size * 0.55, x + size, y + size * 0.55), fill=coat)
     draw.ellipse((x + size * 0.6, y - size * 0.9, x + size * 1.3, y - size * 0.2), fill=coat)
     for leg in (-0.6, -0.2, 0.25, 0.6):
-        draw.line((x + leg * size, y + size * 0.3, x + leg * size, y + size * 1.1), fill=coat, width=max(int(size / 7), 2))
+        foot = x + leg * size
+        draw.line((foot, y + size * 0.3, foot, y + size * 1.1), fill=coat, width=max(int(size / 7), 2))
     exif = Image.Exif()
     exif[0x010E] = "secret description"
     exif[0x8825] = {1: "N", 2: (48.0, 51.0, 29.6), 3: "E", 4: (2.0, 17.0, 40.2)}

@@ -52,7 +52,7 @@ def _strip_jpeg(content: bytes) -> bytes | None:
 
 def _scans(content: bytes, at: int) -> bytes | None:
     """From the first scan to the end of this image; what follows the end is dropped."""
-    kept = []
+    kept: list[bytes] = []
     while at + 2 <= len(content):
         marker = content[at + 1]
         if content[at] != 0xFF:

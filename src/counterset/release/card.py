@@ -40,8 +40,8 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "md": lambda text, limit=200: markdown_text(plain(text, limit)),
-        "yaml": lambda text: json.dumps(plain(text), ensure_ascii=False),
+        "md": _markdown,
+        "yaml": _quoted,
         "points": points,
         "percent": percent,
         "thousands": "{:,}".format,
@@ -64,20 +64,17 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
 def render_citation(metadata: Mapping[str, Any]) -> str:
     """CITATION.cff, version 1.2.0."""
 
-    def quoted(text: object) -> str:
-        return json.dumps(plain(text), ensure_ascii=False)
-
     lines = [
         "cff-version: 1.2.0",
         "message: If you use this dataset, please cite it, and the paper whose method it follows.",
         "type: dataset",
-        f"title: {quoted(metadata['title'])}",
-        f"version: {quoted(metadata['version'])}",
+        f"title: {_quoted(metadata['title'])}",
+        f"version: {_quoted(metadata['version'])}",
         "authors:",
-        f"  - name: {quoted(metadata['author'] or 'the authors of ' + metadata['name'])}",
+        f"  - name: {_quoted(metadata['author'] or 'the authors of ' + metadata['name'])}",
     ]
     if metadata["homepage"]:
-        lines.append(f"url: {quoted(metadata['homepage'])}")
+        lines.append(f"url: {_quoted(metadata['homepage'])}")
     lines += [
         "references:",
         "  - type: article",
@@ -90,6 +87,15 @@ def render_citation(metadata: Mapping[str, Any]) -> str:
         '        value: "arXiv:2403.11497"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _markdown(text: object, limit: int = 200) -> str:
+    return markdown_text(plain(text, limit))
+
+
+def _quoted(text: object) -> str:
+    """A YAML string: JSON's strings are YAML's."""
+    return json.dumps(plain(text), ensure_ascii=False)
 
 
 def _hub_licenses(summary: Summary) -> list[str]:

@@ -71,7 +71,7 @@ def _printable(text: str) -> str:
 def _lists(diff: ReleaseDiff) -> list[tuple[str, list[str], list[list[str]]]]:
     found: list[tuple[str, list[str], list[list[str]]]] = []
     reasons = Counter(diff.removed["reason"].to_pylist())
-    found.append(("Removed, by reason", ["reason", "photos"], [[name, f"{n:,}"] for name, n in sorted(reasons.items())]))
+    found.append(("Removed, by reason", ["reason", "photos"], _counted(reasons)))
     pairs = [row for row in diff.pairs.to_pylist() if row["change"] != "drop"]
     found.append(
         (
@@ -81,8 +81,12 @@ def _lists(diff: ReleaseDiff) -> list[tuple[str, list[str], list[list[str]]]]:
         )
     )
     columns = Counter(name for names in diff.edited["changed"].to_pylist() for name in names)
-    found.append(("Edited, by column", ["column", "photos"], [[name, f"{n:,}"] for name, n in sorted(columns.items())]))
+    found.append(("Edited, by column", ["column", "photos"], _counted(columns)))
     return [entry for entry in found if entry[2]]
+
+
+def _counted(counts: Counter[str]) -> list[list[str]]:
+    return [[name, f"{count:,}"] for name, count in sorted(counts.items())]
 
 
 def _side(row: dict[str, Any], side: str) -> str:

@@ -114,7 +114,7 @@ def _record_set(name: str, schema: TableSchema, path: str) -> dict[str, Any]:
 
 
 def _field(record_set: str, column: str, kind: pa.DataType, doc: str, path: str) -> dict[str, Any]:
-    field = {
+    field: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": f"{record_set}/{column}",
         "name": column,

@@ -104,7 +104,7 @@ def drop_plot(pairs: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> D
     high = high if high > low else low + step
 
     def x(value: float) -> float:
-        return round(_LABELS + (value - low) / (high - low) * (WIDTH - _LABELS - 14), 2)
+        return float(round(_LABELS + (value - low) / (high - low) * (WIDTH - _LABELS - 14), 2))
 
     drawn = []
     for index, row in enumerate(rows):

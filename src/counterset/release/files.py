@@ -86,7 +86,8 @@ def read_files(folder: Path, name: str, paths: list[str]) -> pa.Table:
             table = pq.read_table(folder / path, page_checksum_verification=True, partitioning=None)
             check_stamp(table.schema, schema, path)
         except (OSError, pa.ArrowException, SchemaError, ValueError) as error:
-            raise ReleaseError(f"{folder / path} cannot be used ({str(error)[:200]}); fetch the release again") from error
+            reason = str(error)[:200]
+            raise ReleaseError(f"{folder / path} cannot be used ({reason}); fetch the release again") from error
         missing = [column.name for column in schema.columns if column.name not in table.column_names]
         if missing:
             raise ReleaseError(f"{folder / path} lacks the column {missing[0]!r}; fetch the release again")

@@ -29,6 +29,11 @@ class ModelRecord:
     weights_sha256: str = ""
     lineage: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def family(self) -> str:
+        """The family that lines are fitted for; by the name where the lineage does not say."""
+        return self.lineage.get("family") or ("ImageNet" if self.name.startswith("timm:") else "CLIP")
+
 
 def no_photos(photo_id: str) -> bytes | None:
     """No photo's bytes: a release without thumbnails."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
+
 from counterset import __version__
 from counterset.config import Config
+from counterset.errors import ReleaseError
 from counterset.release.diff import ReleaseDiff
 from counterset.release.inputs import ReleaseInputs
 from counterset.release.summary import Estimate, Summary
@@ -47,6 +51,30 @@ def _without_machine(value: object) -> object:
         return f"{address.scheme}://{address.hostname}" if address.hostname in _LOCAL else value
     host, _, port = value.rpartition(":")
     return host if host in _LOCAL and port.isdigit() else value
+
+
+def without_local_paths(inputs: ReleaseInputs) -> ReleaseInputs:
+    """The inputs with models in local folders named by their folder alone, in every table.
+
+    Raises:
+        ReleaseError: two models would then have one name.
+    """
+    names = {model.name: str(_without_machine(model.name)) for model in inputs.models}
+    if len(set(names.values())) < len(names):
+        raise ReleaseError("two models lie in folders of the same name; rename one of the folders")
+
+    def renamed(table: pa.Table) -> pa.Table:
+        column = [names.get(name) or str(_without_machine(name)) for name in table["model"].to_pylist()]
+        return table.set_column(table.column_names.index("model"), table.field("model"), pa.array(column, pa.string()))
+
+    if all(name == shown for name, shown in names.items()):
+        return inputs
+    return replace(
+        inputs,
+        models=tuple(replace(model, name=names[model.name]) for model in inputs.models),
+        predictions=renamed(inputs.predictions),
+        group_accuracy=renamed(inputs.group_accuracy),
+    )
 
 
 def build_digest(inputs: ReleaseInputs, files: Mapping[str, Mapping[str, Any]]) -> str:
@@ -108,9 +136,7 @@ def release_metadata(
         "mean_drop_confirmed": _estimate(summary.mean_drop_confirmed),
         "licenses": {code or "all rights reserved": count for code, count in summary.licenses.items()},
         "funnel": [{"step": step, "photos": count} for step, count in summary.funnel.items()],
-        "rejects": [
-            {"stage": stage, "reason": reason, "photos": count} for stage, reason, count in summary.rejects
-        ],
+        "rejects": [{"stage": stage, "reason": reason, "photos": count} for stage, reason, count in summary.rejects],
     }
 
 
@@ -130,7 +156,7 @@ def _classes(inputs: ReleaseInputs) -> list[dict[str, Any]]:
 def _models(inputs: ReleaseInputs) -> list[dict[str, Any]]:
     return [
         {
-            "name": str(_without_machine(model.name)),
+            "name": model.name,
             "role": model.role,
             "weights_sha256": model.weights_sha256,
             "lineage": dict(sorted(model.lineage.items())),

@@ -16,8 +16,10 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 import pyarrow.compute as pc
+from markupsafe import Markup
 
 from counterset.release import figures
+from counterset.release.layout import SPLITS
 from counterset.release.licenses import license_title, license_url, may_adapt
 from counterset.release.summary import Summary
 from counterset.release.text import percent, plain, points
@@ -90,7 +92,7 @@ def render_report(
     return environment.get_template("report.html.j2").render(
         metadata=metadata,
         summary=summary,
-        style=jinja2.filters.Markup(style),
+        style=Markup(style),
         style_digest=digest,
         models=_models(metadata, summary),
         drops=figures.drop_plot(pairs, names),
@@ -120,9 +122,7 @@ def _cards(
     pages = dict(zip(*(tables["attribution"][c].to_pylist() for c in ("photo_id", "page_url")), strict=True))
     cards = []
     for row in pairs:
-        sheets = tuple(
-            _sheet(row, split, tables[split], per_group, outcomes, pages, photo_bytes) for split in ("common", "counter")
-        )
+        sheets = tuple(_sheet(row, split, tables[split], per_group, outcomes, pages, photo_bytes) for split in SPLITS)
         cards.append(ClassCard(row["class_id"], names.get(row["class_id"], row["class_id"]), row, sheets))
     return cards
 
@@ -139,7 +139,7 @@ def _sheet(
     own = rows.filter(pc.equal(rows["class_id"], pair["class_id"])).select(["photo_id", "license", "attribution"])
     found = {row["photo_id"]: row for row in own.to_pylist()}
     allowed = [photo_id for photo_id, row in found.items() if may_adapt(row["license"])]
-    thumbnails = []
+    thumbnails: list[Thumbnail] = []
     # A few more than asked, for photos whose bytes are not at hand.
     for photo_id in pick(allowed, per_group * 2):
         content = photo_bytes(photo_id) if len(thumbnails) < per_group else None
@@ -187,7 +187,7 @@ def _models(metadata: Mapping[str, Any], summary: Summary) -> list[dict[str, Any
                 "number": number,
                 "name": model["name"],
                 "role": model["role"],
-                "family": model["lineage"].get("family", ""),
+                "family": score.family if score else model["lineage"].get("family", ""),
                 "common": score.common if score else None,
                 "counter": score.counter if score else None,
                 "drop": score.drop if score else None,

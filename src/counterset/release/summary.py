@@ -73,9 +73,7 @@ class Summary:
         return sum(self.verdicts.values())
 
 
-def summarise(
-    tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], funnel: Mapping[str, int]
-) -> Summary:
+def summarise(tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], funnel: Mapping[str, int]) -> Summary:
     """The figures of a release's tables."""
     pairs = tables["pairs"]
     rejects = Counter(zip(tables["rejects"]["stage"].to_pylist(), tables["rejects"]["reason"].to_pylist(), strict=True))
@@ -146,7 +144,7 @@ def _scores(
                 ModelScore(
                     name,
                     record.role,
-                    record.lineage.get("family", "other") or "other",
+                    record.family,
                     math.fsum(found["common"] for found in both) / len(both),
                     math.fsum(found["counter"] for found in both) / len(both),
                     len(both),

@@ -28,7 +28,7 @@ from counterset.release.diff import NEEDED, ReleaseDiff, diff_tables, next_versi
 from counterset.release.files import METADATA, describe_file, newest_version, read_files, write_tables
 from counterset.release.inputs import ReleaseInputs
 from counterset.release.layout import TOMBSTONES, version_key
-from counterset.release.provenance import build_digest, release_metadata
+from counterset.release.provenance import build_digest, release_metadata, without_local_paths
 from counterset.release.report import render_report
 from counterset.release.rows import query, release_tables
 from counterset.release.summary import Summary, summarise
@@ -57,8 +57,13 @@ class Published(os.PathLike[str]):
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def __str__(self) -> str:
+        return str(self.path)
 
-def publish(inputs: ReleaseInputs, kind: str = "built", default_verdicts: tuple[str, ...] = ("confirmed",)) -> Published:
+
+def publish(
+    inputs: ReleaseInputs, kind: str = "built", default_verdicts: tuple[str, ...] = (Verdict.CONFIRMED.value,)
+) -> Published:
     """Write the release of `inputs` below `config.releases`, or return the last one when nothing changed.
 
     `kind` is `built` or `imported`; `default_verdicts` are the classes that `counterset.load`
@@ -69,6 +74,7 @@ def publish(inputs: ReleaseInputs, kind: str = "built", default_verdicts: tuple[
             build is publishing, or a class id may not name a folder.
     """
     _check_classes(inputs)
+    inputs = without_local_paths(inputs)
     home = Path(inputs.config.releases) / inputs.config.name
     with _alone(home) as aside:
         tables = release_tables(inputs)
@@ -218,7 +224,7 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / METADATA).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ReleaseError(f"{folder / METADATA} cannot be read ({error}); restore the release or move it away") from error
+        raise ReleaseError(f"{folder / METADATA} cannot be read ({error}); restore it or move it away") from error
     return found if isinstance(found, dict) else {}
 
 

@@ -1,0 +1,261 @@
+"""Loading a release: Arrow tables, and from them torch, Hugging Face and polars.
+
+Nothing heavy is imported until it is needed: `import counterset` costs milliseconds, and
+Arrow comes with the first table.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterset.errors import ReleaseError
+from counterset.release.checksums import SUMS, parse_sums, verify_files
+from counterset.release.locate import cache_folder, find_release
+
+if TYPE_CHECKING:
+    import datasets
+    import polars
+    import pyarrow as pa
+
+    from counterset.release.photo_store import PhotoStore
+    from counterset.release.torch_photos import PhotoDataset
+
+SCHEMA_VERSION = 1
+"""The newest release schema this version reads; a test holds it equal to schemas.SCHEMA_VERSION."""
+
+_SPLITS = ("common", "counter")
+_VERDICTS = ("confirmed", "unconfirmed", "too_small")
+
+
+def load(
+    name_or_path: str | Path,
+    version: str | None = None,
+    *,
+    verdicts: Sequence[str] | None = None,
+    verify: bool = True,
+    cache: str | Path | None = None,
+    mirrors: Sequence[str] = (),
+    allowed_hosts: Sequence[str] = (),
+) -> Release:
+    """Open a release.
+
+    Args:
+        name_or_path: a packaged name, a release's folder (or the folder of its versions),
+            an `https://` or an `s3://` address.
+        version: which one; None = the newest (an address must then be a release's own).
+        verdicts: rows of `common` and `counter` are of classes with these verdicts;
+            None = as the release says, which is the confirmed ones for a built release.
+        verify: check every file against SHA256SUMS now.
+        cache: folder for fetched releases and photos; None = $COUNTERSET_CACHE or
+            ~/.cache/counterset.
+        mirrors: places asked for photos before their own URLs, see `PhotoStore`.
+        allowed_hosts: private hosts that photos may be fetched from.
+
+    Raises:
+        ReleaseError: nothing there, a file is missing or altered, or the release is of a
+            newer schema version.
+    """
+    folder = find_release(name_or_path, version, cache)
+    try:
+        metadata = json.loads((folder / "release.json").read_text(encoding="utf-8"))
+        digests = parse_sums((folder / SUMS).read_text(encoding="utf-8"), str(folder))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"the release {folder} cannot be read ({error}); fetch the release again") from error
+    if not isinstance(metadata, dict) or metadata.get("format") != "counterset-release":
+        raise ReleaseError(f"{folder} holds no release of counterset; give the folder of one")
+    if not isinstance(metadata.get("schema_version"), int) or metadata["schema_version"] > SCHEMA_VERSION:
+        raise ReleaseError(
+            f"{folder} has schema version {metadata.get('schema_version')}, newer than {SCHEMA_VERSION}; "
+            "upgrade counterset"
+        )
+    if verify:
+        verify_files(folder, digests)
+    chosen = tuple(verdicts) if verdicts is not None else tuple(metadata.get("default_verdicts", _VERDICTS[:1]))
+    unknown = [verdict for verdict in chosen if verdict not in _VERDICTS]
+    if unknown:
+        raise ReleaseError(f"unknown verdict {unknown[0]!r}; use {', '.join(_VERDICTS)}")
+    return Release(folder, metadata, tuple(digests), chosen, cache_folder(cache), tuple(mirrors), tuple(allowed_hosts))
+
+
+class Release:
+    """A release that was opened by `load`. Tables are read when first asked for.
+
+    Attributes:
+        path: its folder.
+        metadata: the content of release.json.
+        verdicts: `common` and `counter` hold the classes with these verdicts.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        metadata: Mapping[str, Any],
+        files: tuple[str, ...],
+        verdicts: tuple[str, ...],
+        cache: Path,
+        mirrors: tuple[str, ...],
+        allowed_hosts: tuple[str, ...],
+    ) -> None:
+        self.path = path
+        self.metadata = metadata
+        self.verdicts = verdicts
+        self._files = files
+        self._cache = cache
+        self._mirrors = mirrors
+        self._allowed_hosts = allowed_hosts
+        self._tables: dict[str, pa.Table] = {}
+
+    def __repr__(self) -> str:
+        counts = self.metadata["counts"]
+        return f"<Release {self.name} {self.version}: {counts['common']} common, {counts['counter']} counter photos>"
+
+    @property
+    def name(self) -> str:
+        """The release's name."""
+        return str(self.metadata["name"])
+
+    @property
+    def version(self) -> str:
+        """major.minor.patch."""
+        return str(self.metadata["version"])
+
+    def table(self, name: str) -> pa.Table:
+        """A table as it lies in the release, rows of every verdict: common, counter, all_photos,
+        groups, pairs, predictions, captions, rejects, attribution or tombstones.
+
+        Raises:
+            ReleaseError: no such table, or its file is damaged.
+        """
+        from counterset.release.files import read_files
+
+        if name not in self._tables:
+            paths = sorted(
+                path
+                for path in self._files
+                if (path.startswith(f"data/{name}-") if name in _SPLITS else path == f"{name}.parquet")
+            )
+            self._tables[name] = read_files(self.path, name, paths)
+        return self._tables[name]
+
+    @functools.cached_property
+    def common(self) -> pa.Table:
+        """One row a photo of a common background, of the classes with the wanted verdicts."""
+        return self._of_verdicts("common")
+
+    @functools.cached_property
+    def counter(self) -> pa.Table:
+        """One row a photo of a counter background, of the classes with the wanted verdicts."""
+        return self._of_verdicts("counter")
+
+    @property
+    def all_photos(self) -> pa.Table:
+        """One row a photo that curation kept."""
+        return self.table("all_photos")
+
+    @property
+    def groups(self) -> pa.Table:
+        """One row a class, background group, model and half."""
+        return self.table("groups")
+
+    @property
+    def pairs(self) -> pa.Table:
+        """One row a class, with its pair and verdict."""
+        return self.table("pairs")
+
+    @property
+    def predictions(self) -> pa.Table:
+        """One row a photo, model and label space."""
+        return self.table("predictions")
+
+    @property
+    def captions(self) -> pa.Table:
+        """One row a photo, with its texts."""
+        return self.table("captions")
+
+    @property
+    def rejects(self) -> pa.Table:
+        """One row a photo turned away, and stage."""
+        return self.table("rejects")
+
+    @property
+    def attribution(self) -> pa.Table:
+        """One row a photo, with its credit line."""
+        return self.table("attribution")
+
+    @property
+    def tombstones(self) -> pa.Table:
+        """One row a photo that an earlier version held."""
+        return self.table("tombstones")
+
+    @functools.cached_property
+    def class_names(self) -> dict[str, str]:
+        """class_id -> class name, in the class list's order."""
+        return {row["class_id"]: row["name"] for row in self.metadata["classes"]}
+
+    @functools.cached_property
+    def photos(self) -> PhotoStore:
+        """The photos' bytes, by photo id."""
+        from counterset.release.photo_store import PhotoStore
+
+        columns = ("photo_id", "url", "sha256", "size_bytes")
+        photo_ids, urls, digests, sizes = (self.all_photos[column].to_pylist() for column in columns)
+        rows = dict(zip(photo_ids, zip(urls, digests, sizes, strict=True), strict=True))
+        return PhotoStore(rows, self._cache, self._mirrors, self._allowed_hosts, self._bundled())
+
+    def photo(self, photo_id: str) -> bytes:
+        """One photo's bytes, checked against its sha256 (a bundled one: without metadata).
+
+        Raises:
+            ReleaseError: no such photo, or no place gives the right bytes.
+        """
+        return self.photos.get(photo_id)
+
+    def to_torch(self, transform: Callable[[Any], Any] | None = None) -> dict[str, PhotoDataset]:
+        """Map-style torch datasets by split: `(image, label)`, the image an RGB PIL image or what
+        `transform` makes of it, the label `imagenet_index`, or the position in `class_names`
+        for a release of other classes."""
+        from counterset.release.torch_photos import PhotoDataset
+
+        return {split: PhotoDataset(getattr(self, split), self.labels, self.photo, transform) for split in _SPLITS}
+
+    def to_hf(self) -> datasets.DatasetDict:
+        """A Hugging Face DatasetDict with the splits common and counter."""
+        import datasets
+
+        return datasets.DatasetDict({split: datasets.Dataset(getattr(self, split)) for split in _SPLITS})
+
+    def to_polars(self) -> dict[str, polars.DataFrame]:
+        """polars data frames by split."""
+        import polars
+
+        frames = {split: polars.from_arrow(getattr(self, split)) for split in _SPLITS}
+        return {split: frame for split, frame in frames.items() if isinstance(frame, polars.DataFrame)}
+
+    @functools.cached_property
+    def labels(self) -> dict[str, int]:
+        """class_id -> label: the ImageNet-1K index if every class has one, else the position in the class list."""
+        classes = self.metadata["classes"]
+        if all(row["imagenet_index"] is not None for row in classes):
+            return {row["class_id"]: row["imagenet_index"] for row in classes}
+        return {row["class_id"]: position for position, row in enumerate(classes)}
+
+    def _of_verdicts(self, split: str) -> pa.Table:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table = self.table(split)
+        return table.filter(pc.is_in(table["verdict"], pa.array(self.verdicts, pa.string())))
+
+    def _bundled(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for split in _SPLITS:
+            table = self.table(split)
+            if "image" in table.column_names:
+                for photo_id, image in zip(table["photo_id"].to_pylist(), table["image"].to_pylist(), strict=True):
+                    if image is not None:
+                        found[photo_id] = image["bytes"]
+        return found
