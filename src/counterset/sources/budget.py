@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,7 @@ class Budget:
         self._sleep = sleep
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with self._connect() as connection:
+            with closing(self._connect()) as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS spent (kind TEXT, at REAL, amount REAL)")
                 connection.execute("CREATE INDEX IF NOT EXISTS spent_by_time ON spent (kind, at)")
         except (OSError, sqlite3.Error) as error:
@@ -72,7 +73,7 @@ class Budget:
             SourceUnavailable: that would take longer than `max_wait_s`.
         """
         while True:
-            with self._connect() as connection:
+            with closing(self._connect()) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 now = self._clock()
                 wait_s, limit = self._wait(connection, kind, amount, now, is_spaced)
@@ -91,7 +92,7 @@ class Budget:
 
     def spent(self, kind: str, window_s: float) -> float:
         """What was spent in the last `window_s` seconds."""
-        with self._connect() as connection:
+        with closing(self._connect()) as connection:
             row = connection.execute(
                 "SELECT coalesce(sum(amount), 0) FROM spent WHERE kind = ? AND at > ?",
                 (kind, self._clock() - window_s),
