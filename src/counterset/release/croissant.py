@@ -157,7 +157,9 @@ def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any
             "and day. No photo is removed because a measured model gets it wrong."
         ],
         "rai:dataAnnotationProtocol": (
-            f"Backgrounds are named by the model {annotator} (no human labels); photos of low margin abstain."
+            "Backgrounds are those of the published data set."
+            if metadata["kind"] == "imported"
+            else f"Backgrounds are named by the model {annotator} (no human labels); photos of low margin abstain."
         ),
         "rai:machineAnnotationTools": [annotator],
         "rai:dataUseCases": ["Measuring how far image classifiers lean on backgrounds (testing, not training)."],

@@ -88,9 +88,12 @@ def read_files(folder: Path, name: str, paths: list[str]) -> pa.Table:
         except (OSError, pa.ArrowException, SchemaError, ValueError) as error:
             reason = str(error)[:200]
             raise ReleaseError(f"{folder / path} cannot be used ({reason}); fetch the release again") from error
-        missing = [column.name for column in schema.columns if column.name not in table.column_names]
-        if missing:
-            raise ReleaseError(f"{folder / path} lacks the column {missing[0]!r}; fetch the release again")
+        for column in schema.columns:
+            if column.name not in table.column_names:
+                if not column.nullable:
+                    raise ReleaseError(f"{folder / path} lacks the column {column.name!r}; fetch the release again")
+                # Written before the column was added.
+                table = table.append_column(column.name, pa.nulls(table.num_rows, column.type))
         tables.append(table)
     if not tables:
         raise ReleaseError(f"the release {folder} has no table {name!r}; fetch the release again")

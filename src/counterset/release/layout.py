@@ -43,7 +43,9 @@ _HEIGHT = Column("height_px", INT32, "pixels")
 _LICENSE = Column("license", STRING, "licence code, lower case; null = all rights reserved", True)
 _ATTRIBUTION = Column("attribution", STRING, "the credit line to show with the photo", True)
 _OBSERVER = Column("observer", STRING, "salted hash of the observer: the independent unit of all statistics")
-_HALF = Column("half", STRING, "discover (pairs were chosen on it) or confirm (drops were measured on it)")
+_HALF = Column(
+    "half", STRING, "discover (pairs were chosen on it), confirm (drops were measured on it) or all (imported)"
+)
 
 _SPLIT_COLUMNS = (
     PHOTO_ID,

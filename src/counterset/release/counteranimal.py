@@ -1,0 +1,225 @@
+"""CounterAnimal as published, read from its folders `<class>/common-<background>/*.jpg`.
+
+The result goes to `publish(inputs, kind="imported", ...)`, so that the original data set is
+loaded, evaluated, audited and compared with the same tools as a built one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from counterset.classes import ClassSpec, load_classes
+from counterset.config import Config
+from counterset.errors import ReleaseError
+from counterset.release.inputs import ReleaseInputs
+from counterset.release.layout import SPLITS
+from counterset.schemas import (
+    BACKGROUNDS,
+    CANDIDATES,
+    GROUP_ACCURACY,
+    MEMBERS,
+    PAIRS,
+    PHOTOS,
+    PREDICTIONS,
+    REJECTS,
+    Half,
+    RejectReason,
+    Verdict,
+)
+from counterset.tables import table_of
+
+logger = logging.getLogger(__name__)
+
+IMPORTED_VERDICTS = (Verdict.UNCONFIRMED.value,)
+"""What `load` gives of an imported release: its pairs are the publication's and were not tested here."""
+
+_SIDE = re.compile(r"(common|counter)-(.+)")
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
+
+
+def read_counteranimal(
+    folder: str | Path,
+    *,
+    name: str = "counteranimal",
+    releases: str = "releases",
+    class_list: str = "counteranimal",
+    source_snapshot: str = "2024-03-18",
+) -> ReleaseInputs:
+    """The inputs of a release that holds the folder's photos and pairs.
+
+    Class folders are matched to `class_list` by class id or name, with or without a leading
+    number; others become classes without an ImageNet index. `url` is the path below
+    `folder`; load with `mirrors=("<folder>/{path}",)` to read the photos. Observers are
+    not known, so every photo counts as its own.
+
+    Raises:
+        ReleaseError: no such folder, no class in it, or two common (counter) folders of a class.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ReleaseError(f"no folder {root}; give the folder that holds the class folders")
+    known = {spec.class_id: spec for spec in load_classes(class_list)} | {
+        _key(spec.name): spec for spec in load_classes(class_list)
+    }
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("candidates", "photos", "members", "backgrounds")}
+    rejects: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
+    specs: list[ClassSpec] = []
+    taken: set[str] = set()
+    for place in sorted(path for path in root.iterdir() if path.is_dir()):
+        sides = _sides(place)
+        if not sides:
+            logger.warning("%s has no common-... or counter-... folder and is left out", place)
+            continue
+        spec = known.get(_key(place.name)) or ClassSpec(_key(place.name), _name(place.name))
+        specs.append(spec)
+        counts = {}
+        for split, (background, side) in sides.items():
+            counts[split] = 0
+            for path in sorted(path for path in side.iterdir() if path.suffix.lower() in _SUFFIXES):
+                photo_id = _photo_id(spec, split, path, taken)
+                reason = _add(rows, spec, photo_id, background, path, root)
+                if reason:
+                    rejects.append(_reject(photo_id, spec, reason))
+                else:
+                    counts[split] += 1
+        pairs.append(_pair(spec, {split: sides[split][0] for split in sides}, counts))
+    if not specs:
+        raise ReleaseError(f"{root} holds no class folder with common-... and counter-... folders; check the path")
+    return ReleaseInputs(
+        config=_config(name, releases, class_list),
+        classes=tuple(specs),
+        candidates=table_of(CANDIDATES, rows["candidates"]),
+        photos=table_of(PHOTOS, rows["photos"]),
+        members=table_of(MEMBERS, rows["members"]),
+        backgrounds=table_of(BACKGROUNDS, rows["backgrounds"]),
+        predictions=table_of(PREDICTIONS, []),
+        group_accuracy=table_of(GROUP_ACCURACY, []),
+        pairs=table_of(PAIRS, pairs),
+        rejects=table_of(REJECTS, rejects),
+        models=(),
+        source_snapshot=source_snapshot,
+        funnel={"in the folder": len(rows["photos"]) + len(rejects), "readable": len(rows["photos"])},
+    )
+
+
+def _sides(place: Path) -> dict[str, tuple[str, Path]]:
+    """Split -> background and folder."""
+    found: dict[str, tuple[str, Path]] = {}
+    for side in sorted(path for path in place.iterdir() if path.is_dir()):
+        match = _SIDE.fullmatch(side.name)
+        if match:
+            if match[1] in found:
+                raise ReleaseError(f"{place} has two {match[1]}-... folders; leave one")
+            found[match[1]] = (match[2], side)
+    return found
+
+
+def _photo_id(spec: ClassSpec, split: str, path: Path, taken: set[str]) -> str:
+    """An id from the file's name, unlike any in `taken`, to which it is added."""
+    base = f"counteranimal-{spec.class_id}-{split}-{re.sub(r'[^A-Za-z0-9_]+', '_', path.stem)}"
+    photo_id, number = base, 2
+    while photo_id in taken:
+        photo_id, number = f"{base}-{number}", number + 1
+    taken.add(photo_id)
+    return photo_id
+
+
+def _add(
+    rows: dict[str, list[dict[str, Any]]], spec: ClassSpec, photo_id: str, background: str, path: Path, root: Path
+) -> str:
+    """Add one photo to all tables; or why it cannot be."""
+    content = path.read_bytes()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as image:
+                size = image.size
+                bits = imagehash.phash(image.convert("RGB")).hash
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        return f"{type(error).__name__} in {path.name}"
+    shared = {"photo_id": photo_id, "class_id": spec.class_id}
+    rows["candidates"].append(
+        dict.fromkeys(CANDIDATES.arrow().names)
+        | shared
+        | {
+            "source": "folder",
+            "url": path.relative_to(root).as_posix(),
+            "observation_id": photo_id,
+            "observer_id": photo_id,
+        }
+    )
+    rows["photos"].append(
+        {
+            "photo_id": photo_id,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "width_px": size[0],
+            "height_px": size[1],
+            "size_bytes": len(content),
+            "phash": np.packbits(bits.reshape(-1)).tobytes(),
+            "shard": "imported",
+        }
+    )
+    observer = hashlib.sha256(photo_id.encode()).hexdigest()[:16]
+    rows["members"].append(
+        shared | {"observation_id": photo_id, "observer": observer, "half": Half.ALL.value, "shard": "imported"}
+    )
+    rows["backgrounds"].append(
+        shared | {"profile": [], "background": background, "margin": 0.0, "group": background, "is_confident": True}
+    )
+    return ""
+
+
+def _pair(spec: ClassSpec, backgrounds: dict[str, str], counts: dict[str, int]) -> dict[str, Any]:
+    whole = all(counts.get(split) for split in SPLITS)
+    return dict.fromkeys(PAIRS.arrow().names) | {
+        "class_id": spec.class_id,
+        "verdict": (Verdict.UNCONFIRMED if whole else Verdict.TOO_SMALL).value,
+        "common": backgrounds.get("common") if whole else None,
+        "counter": backgrounds.get("counter") if whole else None,
+        "num_common": counts.get("common", 0),
+        "num_counter": counts.get("counter", 0),
+        "num_observers_common": 0,
+        "num_observers_counter": 0,
+        "is_common_rarer": counts.get("common", 0) < counts.get("counter", 0),
+        "is_fragile": False,
+        "reason": "as published; not tested here" if whole else "one side has no photos",
+    }
+
+
+def _reject(photo_id: str, spec: ClassSpec, detail: str) -> dict[str, Any]:
+    reason = RejectReason.UNDECODABLE.value
+    return {"photo_id": photo_id, "class_id": spec.class_id, "stage": "curate", "reason": reason, "detail": detail}
+
+
+def _config(name: str, releases: str, class_list: str) -> Config:
+    return Config.model_validate(
+        {
+            "name": name,
+            "releases": releases,
+            "classes": {"list": class_list},
+            "source": {"kind": "folder"},
+            "models": {"annotator": "people", "selectors": ["ViT-B-32/laion400m_e31"]},
+            "select": {"mode": "paper"},
+            "publish": {"title": "CounterAnimal, as published", "author": "the authors of arXiv 2403.11497"},
+        }
+    )
+
+
+def _name(folder: str) -> str:
+    return re.sub(r"[\s_]+", " ", re.sub(r"^\d+[\s_.-]+", "", folder)).strip().lower()
+
+
+def _key(text: str) -> str:
+    """Lower-case id of a folder or file name: letters, digits and underscores, no leading number of a class."""
+    return re.sub(r"[^a-z0-9]+", "_", _name(text) or text.lower()).strip("_") or "unnamed"

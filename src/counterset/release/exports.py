@@ -1,0 +1,268 @@
+"""A loaded release in other programs' layouts, photos included.
+
+Every export holds the same photos (those of the release's chosen verdicts) and says which
+could not be had; tests read each one back and compare.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from counterset.errors import ReleaseError
+from counterset.release.files import write_tables
+from counterset.release.layout import SPLITS
+
+PHOTOS_PER_TAR = 1_000
+CAPTION_KINDS = ("title", "description", "tags", "object", "object_background")
+
+_SUFFIXES = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif"))
+
+
+class Photos(Protocol):
+    """A loaded release, as far as exports need it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+    @property
+    def common(self) -> pa.Table: ...
+    @property
+    def counter(self) -> pa.Table: ...
+    @property
+    def captions(self) -> pa.Table: ...
+    @property
+    def labels(self) -> dict[str, int]: ...
+    @property
+    def class_names(self) -> dict[str, str]: ...
+    def photo(self, photo_id: str) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        path: its folder.
+        num_photos: photos written, both splits.
+        missing: photo_id -> why, of the photos that could not be had or are no image file.
+    """
+
+    path: Path
+    num_photos: int
+    missing: dict[str, str]
+
+
+def export_imagefolder(release: Photos, folder: str | Path) -> Exported:
+    """`<class_id>/common-<background>/<photo_id>.jpg` and `counter-`: CounterAnimal's published layout,
+    which torchvision's ImageFolder reads."""
+    target, missing, count = _empty(folder), dict[str, str](), 0
+    for split in SPLITS:
+        for row, content, suffix in _rows_with_photos(release, split, missing):
+            place = target / _safe(row["class_id"]) / f"{split}-{_safe(row['background'])}"
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{_safe(row['photo_id'])}.{suffix}").write_bytes(content)
+            count += 1
+    return Exported(target, count, missing)
+
+
+def export_webdataset(release: Photos, folder: str | Path) -> Exported:
+    """Two sets, `<name>-common` and `<name>-counter`, as CLIP_benchmark reads them.
+
+    Each has `classnames.txt`, `zeroshot_classification_templates.txt`, `test/nshards.txt` and
+    `test/<n>.tar` of `<photo_id>.jpg`, `.cls` (the label) and `.json` (the row). Where every class has an
+    ImageNet index, labels are these and all 1000 class names are kept.
+    """
+    target, missing, count = _empty(folder), dict[str, str](), 0
+    names = _label_names(release)
+    for split in SPLITS:
+        place = target / f"{release.name}-{split}"
+        (place / "test").mkdir(parents=True)
+        shards = 0
+        for shard in _chunks(_rows_with_photos(release, split, missing), PHOTOS_PER_TAR):
+            with tarfile.open(place / "test" / f"{shards}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+                for row, content, suffix in shard:
+                    # WebDataset takes everything after the first dot for the field's name.
+                    key = _safe(row["photo_id"])
+                    label = str(release.labels[row["class_id"]]).encode()
+                    _add(tar, f"{key}.{suffix}", content)
+                    _add(tar, f"{key}.cls", label)
+                    _add(tar, f"{key}.json", json.dumps(row, sort_keys=True, default=str).encode())
+                    count += 1
+            shards += 1
+        (place / "test" / "nshards.txt").write_text(f"{shards}\n", encoding="utf-8")
+        (place / "classnames.txt").write_text("".join(f"{_line(name)}\n" for name in names), encoding="utf-8")
+        (place / "zeroshot_classification_templates.txt").write_text(
+            "".join(f"{template}\n" for template in _templates(release)), encoding="utf-8"
+        )
+    return Exported(target, count, missing)
+
+
+def export_hub(release: Photos, folder: str | Path) -> Exported:
+    """The Hugging Face hub's layout: card and the two splits, with an `image` column.
+
+    Photos are bundled without metadata, and only where their licence allows passing them
+    on; the other rows keep their URL and an empty `image`.
+    """
+    target, missing = _empty(folder), dict[str, str]()
+
+    def photo_bytes(photo_id: str) -> bytes | None:
+        try:
+            return release.photo(photo_id)
+        except ReleaseError as error:
+            missing[photo_id] = str(error)
+            return None
+
+    tables = {
+        split: table.drop_columns(["image"]) if "image" in table.column_names else table
+        for split, table in (("common", release.common), ("counter", release.counter))
+    }
+    write_tables(tables, target, str(release.metadata["counterset_version"]), photo_bytes)
+    card = (release.path / "README.md").read_text(encoding="utf-8")
+    # The card's other configurations name files that this export does not hold.
+    card = re.sub(r"- config_name: (?!default\b)\w+\n  data_files:\n  - split: all\n    path: \S+\n", "", card)
+    (target / "README.md").write_text(card, encoding="utf-8")
+    return Exported(target, sum(table.num_rows for table in tables.values()), missing)
+
+
+def export_csv(release: Photos, folder: str | Path) -> Exported:
+    """`common.csv` and `counter.csv`: the rows, photos by URL."""
+    target, count = _empty(folder), 0
+    for split in SPLITS:
+        table = getattr(release, split)
+        table = table.drop_columns(["image"]) if "image" in table.column_names else table
+        pa.csv.write_csv(table, target / f"{split}.csv")
+        count += table.num_rows
+    return Exported(target, count, {})
+
+
+def export_captions(release: Photos, folder: str | Path) -> Exported:
+    """One Parquet file a kind of caption (`CAPTION_KINDS`), each with the same photos in the same order.
+
+    For controlled training: the photos are those that have every kind, so that models
+    trained on two of the files differ in the captions alone. Columns photo_id, url,
+    sha256, class_id, label, caption.
+    """
+    target = _empty(folder)
+    photos = pa.concat_tables([_plain_columns(release.common), _plain_columns(release.counter)]).to_pylist()
+    texts = {row["photo_id"]: _captions(row) for row in release.captions.to_pylist()}
+    photos = sorted(
+        (row for row in photos if all(texts.get(row["photo_id"], {}).get(kind) for kind in CAPTION_KINDS)),
+        key=lambda row: str(row["photo_id"]),
+    )
+    for kind in CAPTION_KINDS:
+        columns = {name: [row[name] for row in photos] for name in ("photo_id", "url", "sha256", "class_id")}
+        columns["label"] = [release.labels[row["class_id"]] for row in photos]
+        columns["caption"] = [texts[row["photo_id"]][kind] for row in photos]
+        pq.write_table(pa.table(columns), target / f"{kind}.parquet", compression="zstd")
+    return Exported(target, len(photos), {})
+
+
+def _captions(row: Mapping[str, Any]) -> dict[str, str | None]:
+    return {
+        "title": row["title"],
+        "description": row["description"],
+        "tags": ", ".join(row["tags"]),
+        "object": row["caption_object"],
+        "object_background": row["caption_object_background"],
+    }
+
+
+def _plain_columns(table: pa.Table) -> pa.Table:
+    return table.select(["photo_id", "url", "sha256", "class_id"])
+
+
+def _rows_with_photos(
+    release: Photos, split: str, missing: dict[str, str]
+) -> Iterator[tuple[dict[str, Any], bytes, str]]:
+    """Row, bytes and file suffix of every photo that can be had; the others go to `missing`."""
+    table = getattr(release, split)
+    columns = [name for name in table.column_names if name != "image"]
+    for row in table.select(columns).to_pylist():
+        try:
+            content = release.photo(row["photo_id"])
+        except ReleaseError as error:
+            missing[row["photo_id"]] = str(error)
+            continue
+        suffix = _suffix(content)
+        if suffix is None:
+            missing[row["photo_id"]] = "not a JPEG, PNG, GIF or WebP file"
+            continue
+        yield row, content, suffix
+
+
+def _suffix(content: bytes) -> str | None:
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    return next((suffix for magic, suffix in _SUFFIXES if content.startswith(magic)), None)
+
+
+def _label_names(release: Photos) -> list[str]:
+    classes = release.metadata["classes"]
+    if not all(row["imagenet_index"] is not None for row in classes):
+        return list(release.class_names.values())
+    from open_clip import IMAGENET_CLASSNAMES
+
+    return list(IMAGENET_CLASSNAMES)
+
+
+def _templates(release: Photos) -> list[str]:
+    if release.metadata["config"]["evaluate"]["templates"] == "openai80":
+        from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+        return [template("{c}") for template in OPENAI_IMAGENET_TEMPLATES]
+    return ["A photo of {c}."]
+
+
+def _chunks(
+    rows: Iterator[tuple[dict[str, Any], bytes, str]], size: int
+) -> Iterator[Iterator[tuple[dict[str, Any], bytes, str]]]:
+    """The rows in runs of `size`, each read while it is written."""
+    for first in rows:
+
+        def run(first: tuple[dict[str, Any], bytes, str] = first) -> Iterator[tuple[dict[str, Any], bytes, str]]:
+            yield first
+            for _, row in zip(range(size - 1), rows, strict=False):
+                yield row
+
+        yield run()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a file with no time and no owner, so that the same photos give the same archive."""
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def _safe(name: str) -> str:
+    """A file name that leaves no folder and holds no dot; other characters become their code point."""
+    return re.sub(r"[^A-Za-z0-9_\- ]", lambda match: f"%{ord(match[0]):02X}", name)[:150] or "%"
+
+
+def _line(name: str) -> str:
+    return " ".join(name.split())
+
+
+def _empty(folder: str | Path) -> Path:
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ReleaseError(f"{target} exists and is not empty; export into a new folder")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReleaseError(f"cannot write {target}: {error.strerror}; choose another folder") from error
+    return target
