@@ -46,7 +46,7 @@ class SourceConfig(_Section):
     """More hosts that photos may come from (also the only way to allow a private address)."""
     photos_per_class: int = Field(default=300, ge=1)
     order: Literal["sample", "latest"] = "sample"
-    """sample = seeded hash of the photo id; latest = newest first, as the paper did."""
+    """sample = seeded hash of the observation's id; latest = newest first, as the paper did."""
     licenses: tuple[str, ...] = OPEN_LICENSES
     quality_grades: tuple[str, ...] = ("research",)
     include_captive: bool = False

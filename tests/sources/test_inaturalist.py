@@ -148,8 +148,8 @@ def test_one_observer_and_day_gives_no_more_than_the_cap(tmp_path: Path, config_
 
 def test_the_sample_is_the_smallest_hashes_whatever_the_order_of_arrival(tmp_path: Path, config_of: MakeConfig) -> None:
     rows = foxes(300)
-    names = [f"inaturalist-{row.photos[0].photo_id}" for row in rows]
-    expected = sorted(names, key=lambda name: hashlib.sha256(f"5:{name}".encode()).digest())[:50]
+    drawn = sorted(rows, key=lambda row: hashlib.sha256(f"5:{row.uuid}".encode()).digest())[:50]
+    expected = [f"inaturalist-{row.photos[0].photo_id}" for row in drawn]
     with serve(catalog(*rows)) as server:
         found = crawl(config_of(server, photos_per_class=50), tmp_path, seed=5)
         other = crawl(config_of(server, photos_per_class=50), tmp_path, seed=6)

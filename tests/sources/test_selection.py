@@ -31,14 +31,14 @@ def slow_choice(items: list[Item], config: SourceConfig, seed: int) -> set[str]:
     firsts = [
         item
         for item in items
-        if sorted(
-            (other.position, other.photo_id) for other in items if other.observation_id == item.observation_id
-        ).index((item.position, item.photo_id))
+        if sorted((other.position, other.photo_id) for other in items if other.observation == item.observation).index(
+            (item.position, item.photo_id)
+        )
         < config.photos_per_observation
     ]
     chosen: list[Item] = []
     key: dict[str, Callable[[Item], Any]] = {
-        "sample": lambda item: draw(item.photo_id, seed),
+        "sample": lambda item: (draw(item.observation, seed), item.position, item.photo_id),
         "latest": lambda item: (-item.recency, item.position, item.photo_id),
     }
     for item in sorted(firsts, key=key[config.order]):

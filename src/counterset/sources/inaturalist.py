@@ -256,7 +256,7 @@ class INaturalistSource:
         items = [
             Item(
                 photo_id,
-                str(offer["observation_id"]),
+                offer["uuid"],
                 offer["position"],
                 offer["observer_id"],
                 offer["observed_on"],

@@ -35,6 +35,7 @@ OFFERS = TableSchema(
     ("observation_id", "position"),
     (
         Column("observation_id", INT64, "integer id of the observation"),
+        Column("uuid", STRING, "of the observation; the bulk tables know it by this alone"),
         Column("position", pa.int32(), "0 = the observation's first photo"),
         Column("photo_id", INT64, "integer id of the photo"),
         Column("license", STRING, "lower case; null = all rights reserved", True),
@@ -78,6 +79,7 @@ def offers_of(record: dict[str, Any]) -> list[Offer]:
         ancestors.append(taxon_id)
     shared: Offer = {
         "observation_id": observation_id,
+        "uuid": _text(record.get("uuid")) or str(observation_id),
         "observer_id": str(user_id) if user_id is not None else f"unknown-{observation_id}",
         "observer_name": _text(user.get("name")) or _text(user.get("login")) or "",
         "observed_on": _day(record.get("observed_on")),

@@ -20,10 +20,14 @@ STAGE = "crawl"
 
 
 class Item(NamedTuple):
-    """What the choice depends on. `recency` is larger for what is newer."""
+    """What the choice depends on.
+
+    `observation` is the id that the lot is drawn by (the UUID where there is one, so
+    that the API and the bulk tables choose alike); `recency` is larger for what is newer.
+    """
 
     photo_id: str
-    observation_id: str
+    observation: str
     position: int
     observer_id: str
     observed_on: date | None
@@ -37,33 +41,33 @@ class Chosen(NamedTuple):
     rejects: dict[str, tuple[RejectReason, str]]
 
 
-def draw(photo_id: str, seed: int) -> bytes:
-    """The lot of a photo: a hash of seed and id, so that it does not depend on the order of arrival."""
-    return hashlib.sha256(f"{seed}:{photo_id}".encode()).digest()
+def draw(observation: str, seed: int) -> str:
+    """The lot of an observation: a hash of seed and id, so that it does not depend on the order of arrival."""
+    return hashlib.sha256(f"{seed}:{observation}".encode()).hexdigest()
 
 
 def choose(items: Sequence[Item], config: SourceConfig, seed: int) -> Chosen:
     """Choose among acceptable photos; each `photo_id` must be there once.
 
-    In the order `sample`, photos come by their lot; in `latest`, newest first. A
+    In the order `sample`, observations come by their lot; in `latest`, newest first. A
     photo added later changes the choice of others only by taking their place.
     """
     rejects: dict[str, tuple[RejectReason, str]] = {}
     taken_of: Counter[str] = Counter()
     kept = []
-    for item in sorted(items, key=lambda item: (item.observation_id, item.position, item.photo_id)):
-        taken_of[item.observation_id] += 1
-        if taken_of[item.observation_id] > config.photos_per_observation:
+    for item in sorted(items, key=lambda item: (item.observation, item.position, item.photo_id)):
+        taken_of[item.observation] += 1
+        if taken_of[item.observation] > config.photos_per_observation:
             rejects[item.photo_id] = (
                 RejectReason.SAME_OBSERVATION,
-                f"photo {item.position + 1} of observation {item.observation_id}",
+                f"photo {item.position + 1} of observation {item.observation}",
             )
         else:
             kept.append(item)
     if config.order == "latest":
         kept.sort(key=lambda item: (-item.recency, item.position, item.photo_id))
     else:
-        kept.sort(key=lambda item: draw(item.photo_id, seed))
+        kept.sort(key=lambda item: (draw(item.observation, seed), item.position, item.photo_id))
     photos_on: Counter[tuple[str, date | None]] = Counter()
     photo_ids: set[str] = set()
     for item in kept:
