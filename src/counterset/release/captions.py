@@ -14,8 +14,10 @@ from collections.abc import Sequence
 MAX_CHARACTERS = 5_000
 """A longer text is cut; observers' notes are rarely longer, hostile ones are."""
 
-_EMAIL = r"[\w.+'-]+\s?(?:@|\(at\)|\[at\])\s?[\w-]+(?:\.[\w-]+)+"
-_URL = r"(?:https?|ftp)://\S+|\bwww\.\S+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|io|info|app|gl|be)\b(?:/\S*)?"
+# Lengths are bounded and words begin where none can have begun before, so that the time
+# grows with the length of the text and not with its square.
+_EMAIL = r"(?<![\w.+'-])[\w.+'-]{1,64}(?:@|\s?[(\[]at[)\]]\s?)[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}"
+_URL = r"(?:https?|ftp)://\S+|\bwww\.\S+|(?<![\w.-])[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.(?:com|org|net|edu|gov|io|info|app|gl|be)\b(?:/\S*)?"
 _HANDLE = r"(?<!\w)@[\w.\-]+"
 _DEGREES = (
     r"[NSEWnsew]?\s?[-+]?\d{1,3}(?:[.,]\d+)?\s*°(?:\s*\d{1,2}(?:[.,]\d+)?\s*['′’])?"

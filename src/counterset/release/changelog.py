@@ -20,6 +20,7 @@ _WORDS = {
     "classes_added": "classes added",
     "classes_removed": "classes removed",
     "pairs_changed": "pairs changed",
+    "drops_changed": "drops changed",
     "verdicts_flipped": "verdicts flipped",
     "predictions_added": "predictions added",
     "predictions_removed": "predictions removed",

@@ -84,6 +84,7 @@ class ReleaseDiff:
             "classes_added": sum(row["change"] == "class added" for row in pairs),
             "classes_removed": sum(row["change"] == "class removed" for row in pairs),
             "pairs_changed": sum("pair" in row["change"] for row in pairs),
+            "drops_changed": sum("drop" in row["change"] for row in pairs),
             "verdicts_flipped": sum("verdict" in row["change"] for row in pairs),
             "predictions_added": sum(row["num_added"] for row in predictions),
             "predictions_removed": sum(row["num_removed"] for row in predictions),
@@ -92,9 +93,11 @@ class ReleaseDiff:
 
     @property
     def level(self) -> str:
-        """major, minor or patch."""
+        """major, minor or patch. Drops that move because photos came are part of the addition."""
         counts = self.counts
-        if any(counts[name] for name in counts if name not in ("added", "classes_added", "predictions_added")):
+        additions = {name: counts[name] for name in ("added", "classes_added", "predictions_added")}
+        followed = {"drops_changed"} if any(additions.values()) else set()
+        if any(counts[name] for name in counts if name not in additions and name not in followed):
             return "major"
         return "minor" if any(counts.values()) else "patch"
 

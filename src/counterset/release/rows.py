@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.release import captions
 from counterset.release.inputs import ReleaseInputs
@@ -72,7 +73,7 @@ def _all_photos(inputs: ReleaseInputs) -> pa.Table:
                b."group", b.background, b.margin AS background_margin,
                m.half, m.observer, c.source, c.url, p.sha256, p.width_px, p.height_px, p.size_bytes, p.phash,
                c.license, c.attribution, c.observed_on, c.taxon_id, c.taxon_name
-        FROM members m
+        FROM (SELECT * FROM members ANTI JOIN withdrawn USING (photo_id)) m
         JOIN photos p USING (photo_id)
         JOIN (SELECT * REPLACE (left(attribution, $limit) AS attribution) FROM candidates) c USING (photo_id)
         JOIN classes k ON k.class_id = m.class_id
@@ -81,6 +82,7 @@ def _all_photos(inputs: ReleaseInputs) -> pa.Table:
         """.replace("$limit", str(MAX_ATTRIBUTION)),
         ALL_PHOTOS,
         members=inputs.members,
+        withdrawn=inputs.rejects.filter(pc.equal(inputs.rejects["stage"], "publish")).select(["photo_id"]),
         photos=inputs.photos,
         candidates=inputs.candidates,
         classes=_class_rows(inputs),

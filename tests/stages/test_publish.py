@@ -1,0 +1,276 @@
+"""Releases: whole or not at all, immutable, the same bytes from the same inputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from counterset.classes import ClassSpec
+from counterset.errors import ReleaseError
+from counterset.load import load
+from counterset.release.inputs import ModelRecord, ReleaseInputs
+from counterset.release.layout import TABLES
+from counterset.schemas import REJECTS
+from counterset.stages.publish import Published, publish
+from counterset.tables import table_of
+
+from ..release.build_inputs import SELECTOR, build_config, build_inputs, drop_photos
+
+FILES = {
+    "README.md",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "SHA256SUMS",
+    "croissant.json",
+    "release.json",
+    "report.html",
+    *(f"{name}.parquet" for name in TABLES),
+    "data/common-00000-of-00001.parquet",
+    "data/counter-00000-of-00001.parquet",
+}
+
+
+@pytest.fixture(scope="module")
+def small() -> ReleaseInputs:
+    return build_inputs(3, 60, with_photos=False)
+
+
+def published(inputs: ReleaseInputs, folder: Path, **changes: Any) -> Published:
+    config = build_config(**changes).model_copy(update={"releases": str(folder)})
+    return publish(replace(inputs, config=config))
+
+
+def sums(release: Published) -> str:
+    return (release.path / "SHA256SUMS").read_text()
+
+
+def edit(table: pa.Table, column: str, photo_id: str, value: Any) -> pa.Table:
+    rows = table.to_pylist()
+    for row in rows:
+        if row["photo_id"] == photo_id:
+            row[column] = value
+    return pa.Table.from_pylist(rows, schema=table.schema)
+
+
+def test_a_release_holds_every_file(small: ReleaseInputs, tmp_path: Path) -> None:
+    release = published(small, tmp_path)
+    found = {path.relative_to(release.path).as_posix() for path in release.path.rglob("*") if path.is_file()}
+    assert found == FILES
+    assert release.path == tmp_path / "little-animals" / "1.0.0"
+    done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=release.path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == len(FILES) - 1
+
+
+def test_the_same_inputs_give_the_same_bytes(small: ReleaseInputs, tmp_path: Path) -> None:
+    shuffled = replace(
+        small,
+        **{
+            name: getattr(small, name).take(list(range(getattr(small, name).num_rows))[::-1])
+            for name in ("candidates", "photos", "members", "predictions", "pairs", "rejects")
+        },
+    )
+    first, second = published(small, tmp_path / "a"), published(shuffled, tmp_path / "b" / "deeper")
+    assert sums(first) == sums(second)
+
+
+def test_the_same_content_gives_no_new_version(small: ReleaseInputs, tmp_path: Path) -> None:
+    first = published(small, tmp_path)
+    again = published(replace(small, source_snapshot="2026-11-30", digests={"candidates": "3" * 64}), tmp_path)
+    assert (again.is_new, again.path) == (False, first.path)
+    assert [path.name for path in (tmp_path / "little-animals").iterdir() if not path.name.startswith(".")] == ["1.0.0"]
+
+
+def test_versions_follow_what_changed(small: ReleaseInputs, tmp_path: Path) -> None:
+    photo_ids = sorted(small.members["photo_id"].to_pylist())
+    without_one = drop_photos(small, {photo_ids[0]})
+    steps: list[tuple[ReleaseInputs, str]] = [
+        (without_one, "1.0.0"),
+        (small, "1.1.0"),  # only added
+        (replace(small, models=(*small.models, ModelRecord("new", "evaluator"))), "1.1.1"),  # repackaged
+        (without_one, "2.0.0"),  # removed
+        (replace(without_one, candidates=edit(without_one.candidates, "license", photo_ids[3], "cc0")), "3.0.0"),
+        (replace(without_one, backgrounds=edit(without_one.backgrounds, "group", photo_ids[4], "moon")), "4.0.0"),
+    ]
+    for number, (changed, version) in enumerate(steps):
+        assert published(changed, tmp_path).version == version, number
+
+
+def test_the_change_log_and_tombstones_tell_of_removals(small: ReleaseInputs, tmp_path: Path) -> None:
+    first, second = sorted(small.members["photo_id"].to_pylist())[:2]
+    withdrawn = {"photo_id": first, "class_id": "ostrich", "stage": "crawl", "reason": "withdrawn", "detail": "x"}
+    rejects = table_of(REJECTS, [*small.rejects.to_pylist(), withdrawn])
+    published(small, tmp_path)
+    release = published(replace(drop_photos(small, {first, second}), rejects=rejects), tmp_path)
+    tombstones = load(release.path).tombstones.to_pylist()
+    assert {row["photo_id"]: (row["reason"], row["version"]) for row in tombstones} == {
+        first: ("withdrawn", "2.0.0"),
+        second: ("not_in_build", "2.0.0"),
+    }
+    assert set(load(release.path).tombstones.column_names) == {"photo_id", "class_id", "version", "reason"}
+    log = (release.path / "CHANGELOG.md").read_text()
+    assert (
+        log.index("## 2.0.0") < log.index("2 photos removed") < log.index("| withdrawn | 1 |") < log.index("## 1.0.0")
+    )
+    back = published(replace(drop_photos(small, {second}), rejects=rejects), tmp_path)
+    assert back.version == "2.1.0"
+    assert load(back.path).tombstones["photo_id"].to_pylist() == [second]
+    assert (back.path / "CHANGELOG.md").read_text().count("\n## ") == 3
+
+
+def test_a_photo_rejected_at_publishing_is_left_out(small: ReleaseInputs, tmp_path: Path) -> None:
+    first = sorted(small.members["photo_id"].to_pylist())[0]
+    row = {"photo_id": first, "class_id": "ostrich", "stage": "publish", "reason": "withdrawn", "detail": "x"}
+    release = load(published(replace(small, rejects=table_of(REJECTS, [row])), tmp_path).path)
+    for name in ("all_photos", "captions", "attribution", "predictions"):
+        assert first not in release.table(name)["photo_id"].to_pylist()
+
+
+def test_a_version_may_be_asked_for_but_never_rewritten(small: ReleaseInputs, tmp_path: Path) -> None:
+    assert published(small, tmp_path, version="3.1.4").version == "3.1.4"
+    fewer = drop_photos(small, {small.members["photo_id"][0].as_py()})
+    for version, message in (
+        ("3.1.4", "too low.*at least 4.0.0"),
+        ("3.2.0", "too low"),
+        ("new", "is not a version"),
+        ("../5.0.0", "is not a version"),
+    ):
+        with pytest.raises(ReleaseError, match=message):
+            published(fewer, tmp_path, version=version)
+    (tmp_path / "little-animals" / "4.0.0").mkdir()
+    with pytest.raises(ReleaseError, match="never rewritten"):
+        published(fewer, tmp_path)
+    assert [path.name for path in (tmp_path / "little-animals").glob(".part*")] == []
+
+
+def test_gates_refuse_with_the_remedy(small: ReleaseInputs, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=r"publish\.min_confirmed is 99; collect more photos or lower it"):
+        published(small, tmp_path, min_confirmed=99)
+    published(small, tmp_path)
+    some = set(small.members["photo_id"].to_pylist()[:30])
+    with pytest.raises(ReleaseError, match=r"30 of the \d+ photos of 1\.0\.0 would be removed"):
+        published(drop_photos(small, some), tmp_path, max_removed_share=0.05)
+    moved = small.pairs.set_column(
+        small.pairs.column_names.index("drop"), "drop", pc.add(small.pairs["drop"], pa.scalar(0.125))
+    )
+    with pytest.raises(ReleaseError, match=r"drop moved by 12\.5 points since 1\.0\.0"):
+        published(replace(small, pairs=moved), tmp_path, max_drop_change=0.1)
+    assert published(replace(small, pairs=moved), tmp_path, max_drop_change=0.2).version == "2.0.0"
+
+
+def test_class_ids_cannot_leave_the_folder(small: ReleaseInputs, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=r"class id '\.\./evil' may not name a folder"):
+        published(replace(small, classes=(*small.classes, ClassSpec("../evil", "evil"))), tmp_path)
+
+
+def test_nothing_of_the_machine_is_published(small: ReleaseInputs, tmp_path: Path) -> None:
+    local = f"local-dir:{tmp_path}/models/our-model"
+
+    def renamed(table: pa.Table) -> pa.Table:
+        column = pc.if_else(pc.equal(table["model"], SELECTOR), local, table["model"])
+        return table.set_column(table.column_names.index("model"), table.field("model"), column)
+
+    models = tuple(replace(model, name=local) if model.name == SELECTOR else model for model in small.models)
+    inputs = replace(
+        small,
+        models=models,
+        predictions=renamed(small.predictions),
+        group_accuracy=renamed(small.group_accuracy),
+        config=build_config().model_copy(
+            update={"releases": str(tmp_path / "out"), "workspace": str(tmp_path / "work")},
+        ),
+    )
+    config = inputs.config.model_copy(
+        update={
+            "models": inputs.config.models.model_copy(update={"selectors": (local,)}),
+            "source": inputs.config.source.model_copy(
+                update={
+                    "api_url": "http://127.0.0.1:40123/v1",
+                    "allowed_hosts": ("127.0.0.1:40123",),
+                    "contact": "me@x.org",
+                }
+            ),
+        }
+    )
+    release = publish(replace(inputs, config=config))
+    for path in release.path.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert str(tmp_path).encode() not in content, path
+            assert b"40123" not in content, path
+            assert b"me@x.org" not in content, path
+    assert "local-dir:our-model" in load(release.path).predictions["model"].to_pylist()
+    scores = json.loads((release.path / "release.json").read_text())["models"]
+    assert "local-dir:our-model" in [row["name"] for row in scores]
+
+
+def test_no_location_no_handle_no_observer_id(small: ReleaseInputs, tmp_path: Path) -> None:
+    release = published(small, tmp_path)
+    for path in release.path.rglob("*.parquet"):
+        columns = pq.read_schema(path).names
+        assert not {"observer_id", "observation_id", "latitude", "longitude", "place"} & set(columns)
+    texts = " ".join(filter(None, load(release.path).captions["description"].to_pylist()))
+    assert "Seen near the" in texts
+    assert not re.search(r"@|48\.8|2\.29", texts)
+
+
+def test_only_one_build_publishes_at_a_time(small: ReleaseInputs, tmp_path: Path) -> None:
+    home = tmp_path / "little-animals"
+    home.mkdir()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import fcntl,time;f=open({str(home / '.lock')!r},'w');"
+         "fcntl.flock(f,fcntl.LOCK_EX);print('held',flush=True);time.sleep(60)"],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(ReleaseError, match="another build is publishing"):
+            published(small, tmp_path)
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_an_unwritable_place_is_one_sentence(small: ReleaseInputs, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReleaseError, match="set `releases` to another folder"):
+        published(small, tmp_path / "file")
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.2, 0.5])
+def test_a_kill_at_any_moment_leaves_no_half_release(small: ReleaseInputs, tmp_path: Path, delay_s: float) -> None:
+    """kill -9 while publishing; the next run gives what an undisturbed one gives."""
+    undisturbed = published(small, tmp_path / "calm")
+    started, child = tmp_path / "started", os.fork()
+    if child == 0:
+        started.touch()
+        try:
+            published(small, tmp_path / "killed")
+        finally:
+            os._exit(0)
+    while not started.exists():
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    home = tmp_path / "killed" / "little-animals"
+    for left in home.glob("[0-9]*"):
+        load(left)
+    assert sums(published(small, tmp_path / "killed")) == sums(undisturbed)
+    assert not (home / ".part").exists()
+    shutil.rmtree(home)
