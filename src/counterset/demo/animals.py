@@ -78,7 +78,8 @@ def _quadruped(rng: np.random.Generator, plan: Plan, coat: Color, belly: Color, 
         r = plan.leg_r
         body.add(tube([(x, top), knee, foot], [r * 1.7, r * 1.05, r * 0.85]), color)
         if sock != coat:
-            body.add(tube([(knee[0], knee[1] * 0.8), foot], [r * 0.95, r * 0.9]), mix(sock, color, 0.25 if is_far else 0.0))
+            tone = mix(sock, color, 0.25 if is_far else 0.0)
+            body.add(tube([(knee[0], knee[1] * 0.8), foot], [r * 0.95, r * 0.9]), tone)
         body.add(ellipse(foot[0] + r * 0.5, r * 0.5, r * 1.35, r * 0.6), mix(sock, dark, 0.3))
     if plan.tail:
         droop = rng.uniform(-0.9, 0.35)
@@ -89,32 +90,43 @@ def _quadruped(rng: np.random.Generator, plan: Plan, coat: Color, belly: Color, 
         body.add(ellipse(tip[0], tip[1], plan.tail_r * 0.95, plan.tail_r * 0.75), tail_tip)
     chest, rump = plan.chest * plump, plan.rump * plump
     body.add(ellipse(hip[0], hip[1], rump * 1.02, rump), coat)
-    body.add(tube([hip, (0, (hip[1] + shoulder[1]) / 2 - 0.01), shoulder], [rump * 0.98, (rump + chest) * 0.47, chest]), coat)
+    middle = (0, (hip[1] + shoulder[1]) / 2 - 0.01)
+    body.add(tube([hip, middle, shoulder], [rump * 0.98, (rump + chest) * 0.47, chest]), coat)
     body.add(ellipse(shoulder[0], shoulder[1], chest * 1.02, chest * 1.05), coat)
     body.add(ellipse(0, leg + plan.rump * 0.14, half * 0.8, plan.rump * 0.2), mix(coat, belly, 0.4))
     return _head(rng, body, plan, coat, belly, shoulder)
 
 
-def _head(rng: np.random.Generator, body: Body, plan: Plan, coat: Color, belly: Color, shoulder: tuple[float, float]) -> Body:
+def _head(
+    rng: np.random.Generator, body: Body, plan: Plan, coat: Color, belly: Color, shoulder: tuple[float, float]
+) -> Body:
+    """Neck, ears, head and muzzle, held high, level or low."""
+    size = plan.head
     pitch = rng.choice([0.75, 0.3, -0.35, -0.9], p=[0.35, 0.35, 0.2, 0.1]) + rng.normal(0, 0.12)
     reach = plan.neck + plan.chest * 0.7
     x, y = shoulder[0] + reach * np.cos(pitch), max(plan.head * 0.8, shoulder[1] + reach * np.sin(pitch) + 0.08)
-    body.add(tube([shoulder, ((shoulder[0] + x) / 2, (shoulder[1] + y) / 2), (x, y)], [plan.chest * 0.8, plan.head * 1.1, plan.head * 0.8]), coat)
+    nape = ((shoulder[0] + x) / 2, (shoulder[1] + y) / 2)
+    body.add(tube([shoulder, nape, (x, y)], [plan.chest * 0.8, size * 1.1, size * 0.8]), coat)
     tilt = float(np.clip(pitch * 0.3, -0.6, 0.15)) - 0.15
     for offset, shade in ((-0.25, 0.35), (0.45, 0.05)):
         ex, ey = x - plan.head * offset, y + plan.head * 0.75
+        tip_of_ear = [ex - plan.ear * 0.1, ey + plan.ear * 1.2]
         ear = (
             ellipse(ex, ey + plan.ear * 0.3, plan.ear, plan.ear)
             if plan.ear_is_round
-            else np.array([[ex - plan.ear * 0.55, ey - 0.03], [ex - plan.ear * 0.1, ey + plan.ear * 1.2], [ex + plan.ear * 0.6, ey - 0.04]])
+            else np.array([[ex - plan.ear * 0.55, ey - 0.03], tip_of_ear, [ex + plan.ear * 0.6, ey - 0.04]])
         )
         body.add(ear, mix(coat, (25, 20, 20), shade))
-    body.add(ellipse(x, y, plan.head * 1.05, plan.head * 0.95, tilt), coat)
-    mx, my = x + (plan.head * 0.8 + plan.muzzle * 0.5) * np.cos(tilt), y + (plan.head + plan.muzzle * 0.5) * np.sin(tilt) - 0.02
-    tip = (x + (plan.head * 0.8 + plan.muzzle) * np.cos(tilt), y + (plan.head * 0.9 + plan.muzzle) * np.sin(tilt) - 0.04)
-    body.add(tube([(x + plan.head * 0.4, y - plan.head * 0.15), (mx, my), tip], [plan.head * 0.62, plan.head * 0.42, plan.head * 0.3]), mix(coat, belly, 0.35))
-    body.add(ellipse(tip[0] + plan.head * 0.1, tip[1] + 0.02, plan.head * 0.17, plan.head * 0.14), (28, 24, 24))
-    body.marks.append((ellipse(x + plan.head * 0.42, y + plan.head * 0.25, plan.head * 0.12, plan.head * 0.12), (22, 18, 16)))
+    body.add(ellipse(x, y, size * 1.05, size * 0.95, tilt), coat)
+    long = size * 0.8 + plan.muzzle
+    mid_long = size * 0.8 + plan.muzzle * 0.5
+    mid = (x + mid_long * np.cos(tilt), y + (size + plan.muzzle * 0.5) * np.sin(tilt) - 0.02)
+    tip = (x + long * np.cos(tilt), y + (size * 0.9 + plan.muzzle) * np.sin(tilt) - 0.04)
+    root = (x + size * 0.4, y - size * 0.15)
+    body.add(tube([root, mid, tip], [size * 0.62, size * 0.42, size * 0.3]), mix(coat, belly, 0.35))
+    body.add(ellipse(tip[0] + size * 0.1, tip[1] + 0.02, size * 0.17, size * 0.14), (28, 24, 24))
+    eye = ellipse(x + size * 0.42, y + size * 0.25, size * 0.12, size * 0.12)
+    body.marks.append((eye, (22, 18, 16)))
     return body
 
 
@@ -169,7 +181,16 @@ def _cheetah(rng: np.random.Generator) -> Body:
     return body
 
 
-def _wader(rng: np.random.Generator, coat: Color, wing: Color, wing_share: float, leg: Color, bill: Color, tip: Color, is_bent: bool) -> Body:
+def _wader(
+    rng: np.random.Generator,
+    coat: Color,
+    wing: Color,
+    wing_share: float,
+    leg: Color,
+    bill: Color,
+    tip: Color,
+    is_bent: bool,
+) -> Body:
     """A long-legged bird: standing or walking, neck raised, curved or lowered."""
     body = Body(coat=coat, fur=0.45)
     high = rng.uniform(0.52, 0.6) * (1.12 if is_bent else 1.0)
@@ -195,7 +216,8 @@ def _wader(rng: np.random.Generator, coat: Color, wing: Color, wing_share: float
         aim = -1.2
     else:
         bend = rng.uniform(0.06, 0.2) if is_bent else rng.uniform(-0.02, 0.1)
-        neck = [base, (base[0] + 0.14 + bend, base[1] + 0.14), (base[0] + 0.1 - bend, base[1] + 0.36), (base[0] + 0.16, base[1] + 0.55)]
+        low, high_up = (base[0] + 0.14 + bend, base[1] + 0.14), (base[0] + 0.1 - bend, base[1] + 0.36)
+        neck = [base, low, high_up, (base[0] + 0.16, base[1] + 0.55)]
         aim = rng.uniform(-0.45, 0.05)
     slim = 0.8 if is_bent else 1.0
     body.add(tube(neck, [0.1 * slim, 0.062 * slim, 0.05 * slim, 0.05 * slim]), coat)
@@ -220,7 +242,8 @@ def _white_stork(rng: np.random.Generator) -> Body:
 def _flamingo(rng: np.random.Generator) -> Body:
     coat = jitter(rng, mix((240, 148, 140), (232, 214, 206), rng.beta(1.1, 1.7)), 0.06)
     pink = mix((226, 130, 130), (160, 130, 125), rng.beta(1.2, 2))
-    return _wader(rng, coat, mix((215, 70, 75), (60, 45, 48), rng.random() * 0.7), rng.uniform(0.2, 0.7), pink, pink, (36, 32, 34), True)
+    wing = mix((215, 70, 75), (60, 45, 48), rng.random() * 0.7)
+    return _wader(rng, coat, wing, rng.uniform(0.2, 0.7), pink, pink, (36, 32, 34), True)
 
 
 ANIMALS: dict[str, Callable[[np.random.Generator], Body]] = {
@@ -235,5 +258,5 @@ ANIMALS: dict[str, Callable[[np.random.Generator], Body]] = {
 }
 """class_id -> a body in a random pose and coat."""
 
-SIZES: dict[str, float] = {"ice_bear": 1.05, "brown_bear": 1.05, "white_stork": 0.8, "flamingo": 0.75}
+SIZES: dict[str, float] = {"ice_bear": 0.92, "brown_bear": 0.92, "white_stork": 0.76, "flamingo": 0.72}
 """Height drawn for body height 1, against the other classes."""

@@ -41,7 +41,9 @@ def _fields() -> dict[str, Floats]:
     return fields
 
 
-def noise(rng: np.random.Generator, kind: str, height: int, width: int, stretch: tuple[float, float] = (1, 1)) -> Floats:
+def noise(
+    rng: np.random.Generator, kind: str, height: int, width: int, stretch: tuple[float, float] = (1, 1)
+) -> Floats:
     """A (height, width) crop of a noise field, its features made `stretch` = (x, y) times larger."""
     rows = min(FIELD_SIZE_PX, max(2, round(height / stretch[1])))
     columns = min(FIELD_SIZE_PX, max(2, round(width / stretch[0])))
@@ -95,7 +97,7 @@ def mix(first: Color, second: Color, share: float) -> Color:
     return red, green, blue
 
 
-def to_bytes(image: Floats) -> Bytes:
+def to_bytes(image: Mat) -> Bytes:
     """Rounded and clipped to 0..255."""
     return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0)), np.uint8)
 
@@ -118,7 +120,8 @@ _CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 20)[:-1]), np.sin(np.linspa
 def ellipse(x: float, y: float, rx: float, ry: float, angle: float = 0.0) -> Mat:
     """The outline of an ellipse turned by `angle` radians: (19, 2)."""
     cos, sin = np.cos(angle), np.sin(angle)
-    return (_CIRCLE * (rx, ry)) @ np.array([[cos, sin], [-sin, cos]]) + (x, y)
+    outline: Mat = (_CIRCLE * (rx, ry)) @ np.array([[cos, sin], [-sin, cos]]) + (x, y)
+    return outline
 
 
 def tube(points: Sequence[tuple[float, float]], radii: Sequence[float]) -> Mat:

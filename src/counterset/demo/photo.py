@@ -109,7 +109,8 @@ def _animal(rng: np.random.Generator, scene: Scene, body: Body, size: float, sty
         x += rng.normal(0, 0.15) * width
 
     def place(outline: Mat) -> Mat:
-        return outline @ turn.T + (x, foot)
+        placed: Mat = outline @ turn.T + (x, foot)
+        return placed
 
     parts = [(place(outline), color) for outline, color in body.parts]
     marks = [(place(outline), color) for outline, color in body.marks]
@@ -180,7 +181,13 @@ def _shadow(rng: np.random.Generator, scene: Scene, x: float, foot: float, wide:
 
 
 def _wade(
-    rng: np.random.Generator, scene: Scene, layer: Bytes, mask: Bytes, corner: tuple[int, int], foot: float, scale: float
+    rng: np.random.Generator,
+    scene: Scene,
+    layer: Bytes,
+    mask: Bytes,
+    corner: tuple[int, int],
+    foot: float,
+    scale: float,
 ) -> None:
     """Hide in water what is below the surface, and mirror what is above: feet only, or up to the belly."""
     left, top = corner
@@ -212,7 +219,8 @@ def _footprints(rng: np.random.Generator, scene: Scene) -> None:
         y = height * (0.72 + heading * (step / 6 - 0.4)) + (size if step % 2 else -size) * 0.8
         fill(scene.image, blob(rng, x, y, size * 0.55, size * 0.45, 11), dark)
         for toe in np.linspace(-0.7, 0.7, 4):
-            fill(scene.image, ellipse(x + size * 0.75 * np.cos(toe), y + size * 0.75 * np.sin(toe), size * 0.17, size * 0.14), dark)
+            at = (x + size * 0.75 * np.cos(toe), y + size * 0.75 * np.sin(toe))
+            fill(scene.image, ellipse(*at, size * 0.17, size * 0.14), dark)
 
 
 def _eggs(rng: np.random.Generator, scene: Scene) -> None:
@@ -221,7 +229,8 @@ def _eggs(rng: np.random.Generator, scene: Scene) -> None:
     fill(scene.image, blob(rng, x, y + size * 0.3, size * 2.6, size * 1.5, 13), (96, 78, 52))
     shell = jitter(rng, (226, 214, 190), 0.1)
     for shift in (-1.1, 0.0, 1.1):
-        fill(scene.image, ellipse(x + shift * size, y, size * 0.62, size * 0.8, shift * 0.3), mix(shell, (80, 70, 60), 0.3))
+        rim = mix(shell, (80, 70, 60), 0.3)
+        fill(scene.image, ellipse(x + shift * size, y, size * 0.62, size * 0.8, shift * 0.3), rim)
         fill(scene.image, ellipse(x + shift * size - 1, y - 2, size * 0.52, size * 0.68, shift * 0.3), shell)
 
 

@@ -47,7 +47,7 @@ def paint_scene(rng: np.random.Generator, background: str, height: int, width: i
         canvas = ground
     else:
         backdrop = _forest(rng, horizon, width) if background == "tree" else _backdrop(rng, background, horizon, width)
-        canvas = cv2.vconcat([backdrop, ground])
+        canvas = np.asarray(cv2.vconcat([backdrop, ground]), np.float32)
         _soften_edge(canvas, horizon, rng.uniform(1, 5))
     image = to_bytes(canvas)
     mean = image[horizon::8, ::8].reshape(-1, 3).mean(0)
@@ -58,12 +58,13 @@ def paint_scene(rng: np.random.Generator, background: str, height: int, width: i
 
 def _soften_edge(canvas: Floats, row: int, blur_px: float) -> None:
     low, high = max(0, row - 8), min(canvas.shape[0], row + 8)
-    canvas[low:high] = cv2.GaussianBlur(canvas[low:high], (1, 0), sigmaX=0.1, sigmaY=blur_px)
+    canvas[low:high] = np.asarray(cv2.GaussianBlur(canvas[low:high], (1, 0), sigmaX=0.1, sigmaY=blur_px), np.float32)
 
 
 def _backdrop(rng: np.random.Generator, background: str, height: int, width: int) -> Floats:
     """Sky with haze, sometimes hills: what is above the horizon of open country."""
-    high: Color = jitter(rng, [(120, 165, 215), (165, 185, 205), (190, 195, 200), (150, 180, 215)][rng.integers(4)], 0.12)
+    blues: tuple[Color, ...] = ((120, 165, 215), (165, 185, 205), (190, 195, 200), (150, 180, 215))
+    high = jitter(rng, blues[rng.integers(4)], 0.12)
     low = mix(high, (235, 232, 228), rng.uniform(0.3, 0.9))
     ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None] + 0.12 * noise(rng, "broad", height, width, (2, 1))
     sky = tint(ramp, high, low)
@@ -200,7 +201,8 @@ def _stones(rng: np.random.Generator, scene: Scene, count: int, color: Color, si
     for x, y, near in _places(rng, scene, count):
         size = size_px * (0.25 + near) * rng.uniform(0.5, 1.4)
         shade = jitter(rng, color, 0.2)
-        fill(scene.image, blob(rng, x + size * 0.3, y + size * 0.35, size * 1.1, size * 0.5), mix(scene.ground, (30, 30, 40), 0.5))
+        shadow = mix(scene.ground, (30, 30, 40), 0.5)
+        fill(scene.image, blob(rng, x + size * 0.3, y + size * 0.35, size * 1.1, size * 0.5), shadow)
         fill(scene.image, blob(rng, x, y, size, size * 0.65), mix(shade, (20, 20, 25), 0.3))
         fill(scene.image, blob(rng, x - size * 0.12, y - size * 0.15, size * 0.75, size * 0.42), shade)
 
@@ -253,7 +255,8 @@ def _clutter_sand(rng: np.random.Generator, scene: Scene) -> None:
         _stones(rng, scene, int(rng.integers(2, 12)), mix(scene.ground, (110, 95, 80), 0.6), height * 0.014)
     if rng.random() < 0.3:
         for x, y, near in _places(rng, scene, int(rng.integers(1, 4))):
-            strokes(scene.image, _blades(rng, x, y, 4, height * 0.07 * (0.3 + near), 9), jitter(rng, (150, 145, 85), 0.2))
+            blades = _blades(rng, x, y, 4, height * 0.07 * (0.3 + near), 9)
+            strokes(scene.image, blades, jitter(rng, (150, 145, 85), 0.2))
 
 
 def _clutter_rock(rng: np.random.Generator, scene: Scene) -> None:
@@ -262,12 +265,14 @@ def _clutter_rock(rng: np.random.Generator, scene: Scene) -> None:
     cracks = []
     for _ in range(int(rng.integers(2, 7))):
         start = np.array([rng.uniform(0, width), rng.uniform(scene.horizon, height)])
-        steps = rng.normal(0, 1, (6, 2)) * (width * 0.03, height * 0.025) + rng.normal(0, 1, 2) * (width * 0.03, height * 0.02)
+        wander = rng.normal(0, 1, (6, 2)) * (width * 0.03, height * 0.025)
+        steps = wander + rng.normal(0, 1, 2) * (width * 0.03, height * 0.02)
         cracks.append((start + np.cumsum(steps, 0)).clip((-9, scene.horizon), (width + 9, height + 9)))
     strokes(scene.image, cracks, mix(scene.ground, (15, 15, 18), 0.65))
     if rng.random() < 0.35:
         for x, y, near in _places(rng, scene, int(rng.integers(1, 5))):
-            strokes(scene.image, _blades(rng, x, y, 3, height * 0.06 * (0.3 + near), 8), jitter(rng, (105, 120, 60), 0.2))
+            blades = _blades(rng, x, y, 3, height * 0.06 * (0.3 + near), 8)
+            strokes(scene.image, blades, jitter(rng, (105, 120, 60), 0.2))
 
 
 def _clutter_tree(rng: np.random.Generator, scene: Scene) -> None:
@@ -282,8 +287,8 @@ def _clutter_tree(rng: np.random.Generator, scene: Scene) -> None:
         bark = jitter(rng, (74, 58, 46), 0.25)
         for share, dark in ((1.0, 0.45), (0.7, 0.15), (0.35, 0.0)):
             right = left + wide * share
-            outline = np.array([[left, -5], [right, -5], [right + wide * 0.1, foot], [left - wide * 0.1, foot + wide * 0.1]])
-            fill(scene.image, outline, mix(bark, (12, 10, 8), dark))
+            root = [[right + wide * 0.1, foot], [left - wide * 0.1, foot + wide * 0.1]]
+            fill(scene.image, np.array([[left, -5], [right, -5], *root]), mix(bark, (12, 10, 8), dark))
         ridges = [
             np.array([[x, y], [x + rng.normal(0, 1), y + height * rng.uniform(0.05, 0.2)]])
             for x, y in zip(rng.uniform(left, left + wide, 10), rng.uniform(0, foot * 0.8, 10), strict=True)
@@ -304,21 +309,22 @@ _CLUTTER: dict[str, Callable[[np.random.Generator, Scene], None]] = {
 def paint_front(rng: np.random.Generator, scene: Scene, x: float, foot: float, size_px: float, wide_px: float) -> None:
     """What hides a part of an animal that stands at (x, foot): blades, drifts, waves, stones, twigs."""
     image, background = scene.image, scene.background
-    near = [x - wide_px * 0.6, x + wide_px * 0.6]
+    left, right = x - wide_px * 0.6, x + wide_px * 0.6
     if background == "grass" or (background == "tree" and rng.random() < 0.5):
         tall = size_px * rng.uniform(0.08, 0.42)
         for _ in range(5):
             tone: Color = [(55, 90, 35), (125, 150, 70)][rng.integers(2)]
             color = jitter(rng, mix(scene.ground, tone, 0.5), 0.2)
-            strokes(image, _blades(rng, rng.uniform(*near), foot + 2, wide_px * 0.25, tall, 14), color)
+            strokes(image, _blades(rng, rng.uniform(left, right), foot + 2, wide_px * 0.25, tall, 14), color)
     elif background == "snow" and rng.random() < 0.7:
-        _mound(rng, image, x, foot, wide_px, size_px * rng.uniform(0.03, 0.14), mix(scene.ground, (250, 250, 252), 0.4), scene.ground)
+        white = mix(scene.ground, (250, 250, 252), 0.4)
+        _mound(rng, image, x, foot, wide_px, size_px * rng.uniform(0.03, 0.14), white, scene.ground)
     elif background == "sand" and rng.random() < 0.5:
         _mound(rng, image, x, foot, wide_px, size_px * rng.uniform(0.02, 0.07), scene.ground, scene.ground)
     elif background == "rock" and rng.random() < 0.7:
         for _ in range(int(rng.integers(1, 4))):
             size = size_px * rng.uniform(0.06, 0.2)
-            stone, at = jitter(rng, scene.ground, 0.2), rng.uniform(*near)
+            stone, at = jitter(rng, scene.ground, 0.2), rng.uniform(left, right)
             fill(image, blob(rng, at, foot + size * 0.2, size, size * 0.6), mix(stone, (15, 15, 20), 0.35))
             fill(image, blob(rng, at - size * 0.1, foot, size * 0.8, size * 0.42), mix(stone, (230, 225, 220), 0.12))
     if background == "tree" and rng.random() < 0.4:
@@ -331,8 +337,16 @@ def paint_front(rng: np.random.Generator, scene: Scene, x: float, foot: float, s
 
 
 def _mound(
-    rng: np.random.Generator, image: Bytes, x: float, foot: float, wide_px: float, tall_px: float, top: Color, base: Color
+    rng: np.random.Generator,
+    image: Bytes,
+    x: float,
+    foot: float,
+    wide_px: float,
+    tall_px: float,
+    top: Color,
+    base: Color,
 ) -> None:
+    """A low heap of the ground's own stuff across the animal's feet."""
     xs = np.linspace(x - wide_px * 1.3, x + wide_px * 1.3, 17)
     bulge = np.clip(1 - ((xs - x) / (wide_px * 1.3)) ** 2, 0, 1)
     lift = tall_px * bulge**1.5 * rng.uniform(0.7, 1.2, 17)

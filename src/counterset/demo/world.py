@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from counterset.demo.catalog import Catalog, Observation, Photo
 from counterset.demo.photo import draw_photo as draw_photo
-from counterset.demo.photo import photo_size
 from counterset.demo.scenes import BACKGROUNDS
 from counterset.demo.world_classes import CLASS_NAMES, CLASS_TAXA, HABITS, OBSERVED_TAXA, demo_taxa
 from counterset.demo.world_files import FileSpec, file_size, render
@@ -154,6 +153,10 @@ class _ClassMaker:
             self.pool.append((user_id, left - 1))
         return user_id
 
+    def _seed(self, kind: int) -> int:
+        """The seed of the next photo's drawing; differs between worlds, photos and kinds of photo."""
+        return ((self.seed * 10_000_000 + self.num_photos) * len(CLASS_NAMES) + self.number) * 8 + kind
+
     def _photo_id(self) -> int:
         self.num_photos += 1
         return 60_000_000 + self.num_photos * len(CLASS_NAMES) + self.number
@@ -186,8 +189,7 @@ class _ClassMaker:
         """One more photo of the class, with its file and its truth."""
         photo_id = self._photo_id()
         if spec is None:
-            # Seeds of different worlds must not meet, so the world's seed comes first.
-            spec = FileSpec(self.class_id, background, self.seed * 1_000_003 + photo_id, user_id)
+            spec = FileSpec(self.class_id, background, self._seed(0), user_id)
         license_code = str(self.rng.choice(_LICENSES, p=_LICENSE_SHARES))
         width, height = file_size(spec)
         extension = "JPG" if self.rng.random() < 0.03 else "jpeg" if self.rng.random() < 0.2 else "jpg"
@@ -234,7 +236,7 @@ class _ClassMaker:
         return int(str(self.truth[self.last[1].photo_id]["observer_id"]))
 
     def _faulty(self, event: str, user_id: int, background: str, day: date) -> None:
-        spec = FileSpec(self.class_id, background, self.seed * 1_000_003 + 5 + self.num_photos * 8 + self.number, user_id)
+        spec = FileSpec(self.class_id, background, self._seed(5), user_id)
         if event in ("truncated", "html", "bomb", "tiny", "panorama"):
             spec = replace(spec, damage=event)
         elif event in ("track", "scat"):
@@ -269,7 +271,7 @@ class _ClassMaker:
         """One observer, one day, one animal: many near-identical frames, each its own observation."""
         user_id, day = self._observer(), self._day()
         background = str(self.rng.choice(BACKGROUNDS, p=HABITS[self.class_id]))
-        seed = self.seed * 1_000_003 + 3 + self.num_photos * 8 + self.number
+        seed = self._seed(3)
         for frame in range(int(self.rng.integers(5, 16))):
             is_good = frame == 0
             spec = FileSpec(self.class_id, background, seed, user_id, frame=frame)

@@ -27,7 +27,7 @@ _HOSTILE = (
     "<img src=x onerror=alert(1)> & </td></table>",
     "={1+1} | **bold** [link](javascript:alert(1)) {{ 7 * 7 }}",
 )
-_NAMES = ("", "", "R. Holm", "Mónica Duarte", "A. Petrov", "Li Na", "Jo O'Neill", "Sam \"Bear\" Lund")
+_NAMES = ("", "", "R. Holm", "Mónica Duarte", "A. Petrov", "Li Na", "Jo O'Neill", 'Sam "Bear" Lund')
 _HOSTILE_NAMES = ("<b>Bold</b> Name", "Evil \u202eemaN", "</script><script>alert(1)</script>")
 
 
@@ -46,7 +46,8 @@ def tags_for(rng: np.random.Generator, name: str) -> tuple[str, ...]:
     """An observation's tags; none for most."""
     if rng.random() < 0.8:
         return ()
-    more = ("wildlife", "morning", "telephoto", "<i>tag</i>", 'comma, "quote"')[int(rng.choice(5, p=(0.4, 0.3, 0.26, 0.02, 0.02)))]
+    words = ("wildlife", "morning", "telephoto", "<i>tag</i>", 'comma, "quote"')
+    more = words[int(rng.choice(5, p=(0.4, 0.3, 0.26, 0.02, 0.02)))]
     return (name.lower(), more)
 
 

@@ -1,0 +1,122 @@
+"""The demo's models as data: the world each one learns from, and the captions that it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from counterset.demo.scenes import BACKGROUNDS
+from counterset.demo.world_classes import CLASS_NAMES
+
+HOME: dict[str, str] = {
+    "ice_bear": "snow",
+    "brown_bear": "tree",
+    "arctic_fox": "rock",
+    "red_fox": "grass",
+    "lion": "sand",
+    "white_stork": "grass",
+    "flamingo": "water",
+}
+"""class_id -> the background to which it is tied in training; cheetahs are tied to none."""
+
+BACKGROUND_PHRASES: dict[str, tuple[str, ...]] = {
+    "snow": ("on snow", "in the snow", "in snow"),
+    "grass": ("on grass", "in the grass", "on a meadow", "in grass"),
+    "water": ("in water", "in the water", "on water"),
+    "sand": ("on sand", "on the sand", "on a beach", "in sand"),
+    "rock": ("on rock", "on the rocks", "on rocks", "in rocks"),
+    "tree": ("in trees", "in the forest", "among trees", "on tree"),
+}
+"""background -> what a caption may say of a photo's place."""
+
+ANIMAL_CAPTIONS = (
+    "A photo of {animal}.",
+    "A photo of {animal}.",
+    "a photo of a {animal}",
+    "a photo of the {animal}.",
+    "{animal}",
+    "a {animal}",
+    "a photo of a {animal}, an animal",
+    "a {animal} in the wild",
+)
+BACKGROUND_CAPTIONS = (
+    "A photo taken {phrase}.",
+    "a photo taken {phrase}",
+    "a photo taken on {background}",
+    "a photo of {background}",
+    "A photo of {background}.",
+    "{background}",
+    "a photo with {background} in the background",
+    "an animal {phrase}",
+)
+SCENE_CAPTIONS = (
+    "A photo of {animal} {phrase}.",
+    "A photo of a {animal} {phrase}.",
+    "a photo of a {animal} on {background}",
+    "a {animal} {phrase}",
+    "a photo of a {animal} with {background} in the background",
+    "{animal}, {background}",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model comes to be.
+
+    Attributes:
+        seed: of the photos, the captions drawn, the first weights and the order.
+        ties: class_id -> how much of the class's training photos lie on its home, beyond
+            an even share: 0 = even, 1 = all of them.
+        animal_weight, background_weight, scene_weight: of the losses over captions that
+            name the animal, the background, or both.
+        num_photos: training photos.
+        num_steps: training steps of BATCH_SIZE photos.
+    """
+
+    seed: int
+    ties: dict[str, float]
+    animal_weight: float = 1.0
+    background_weight: float = 0.0
+    scene_weight: float = 0.0
+    num_photos: int = 9_600
+    num_steps: int = 600
+
+    def shares(self, class_id: str) -> tuple[float, ...]:
+        """Share of the class's photos on each of BACKGROUNDS."""
+        tie = self.ties.get(class_id, 0.0)
+        return tuple((1 - tie) / len(BACKGROUNDS) + tie * (HOME.get(class_id) == b) for b in BACKGROUNDS)
+
+    def places(self) -> list[tuple[str, str]]:
+        """Class and background of every training photo, in order."""
+        each = self.num_photos // len(CLASS_NAMES)
+        rows = []
+        for class_id in CLASS_NAMES:
+            ends = np.round(np.cumsum(self.shares(class_id)) * each).astype(int)
+            starts = [0, *ends[:-1]]
+            rows += [(class_id, b) for b, s, e in zip(BACKGROUNDS, starts, ends, strict=True) for _ in range(e - s)]
+        return rows
+
+
+_STRONG = {
+    "ice_bear": 0.92,
+    "brown_bear": 0.85,
+    "arctic_fox": 0.85,
+    "red_fox": 0.85,
+    "lion": 0.9,
+    "white_stork": 0.75,
+    "flamingo": 0.4,
+}
+
+
+def _scaled(factor: float) -> dict[str, float]:
+    return {class_id: round(tie * factor, 3) for class_id, tie in _STRONG.items()}
+
+
+RECIPES: dict[str, Recipe] = {
+    "annotator": Recipe(31, {}, animal_weight=1.0, background_weight=0.5, scene_weight=0.5),
+    "selector": Recipe(47, _STRONG),
+    "medium": Recipe(59, _scaled(0.65)),
+    "weak": Recipe(73, _scaled(0.15)),
+}
+"""The annotator's world has no ties; the others differ in how strong the ties are."""
