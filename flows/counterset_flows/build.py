@@ -118,9 +118,7 @@ def predictions(build: Build, chosen: TableRef, embedded: list[TableRef], model:
 
 
 @task(name="select", **retrying)
-def select(
-    build: Build, chosen: TableRef, annotated: TableRef, predicted: list[TableRef]
-) -> tuple[TableRef, TableRef]:
+def select(build: Build, chosen: TableRef, annotated: TableRef, predicted: list[TableRef]) -> tuple[TableRef, TableRef]:
     """Group accuracies and pairs."""
     return steps.select_pairs(build, chosen, annotated, predicted)
 
@@ -199,6 +197,10 @@ def build(config: Config) -> BuildResult:
         return _build(current)
 
 
+def _finished(current: Build, stage: str, key: str) -> TableRef | None:
+    return current.ref(stage, key, "all") if current.is_done(stage, key, "all") else None
+
+
 def _build(current: Build) -> BuildResult:
     logger = get_run_logger()
     for model in current.model_names:
@@ -208,16 +210,22 @@ def _build(current: Build) -> BuildResult:
     logger.info("%d candidates in %d shards", sum(ref.num_rows for ref in crawls), len(shards))
     _run_shards(current, shards)
     photos = [current.ref("photos", current.photos_key, shard) for shard in shards]
-    chosen = members(current, crawls, photos)
+    key = steps.members_key(current, crawls, photos)
+    chosen = _finished(current, "members", key) or members(current, crawls, photos)
     embedded = {
         model: [current.ref("embeddings", current.embed_key(model), shard) for shard in shards]
         for model in current.model_names
     }
-    progress.current().begin("annotate", chosen.num_rows)
-    annotated = backgrounds(current, chosen, embedded[current.config.models.annotator])
+    annotated = _finished(current, "backgrounds", steps.backgrounds_key(current, chosen))
+    progress.current().begin("annotate", chosen.num_rows, reused=annotated.num_rows if annotated else 0)
+    annotated = annotated or backgrounds(current, chosen, embedded[current.config.models.annotator])
     tested = current.tested_names
-    progress.current().begin("evaluate", chosen.num_rows * len(tested))
-    predicted = [predictions(current, chosen, embedded[model], model) for model in tested]
+    known = {
+        model: _finished(current, "predictions", steps.predictions_key(current, chosen, model)) for model in tested
+    }
+    reused = sum(ref.num_rows for ref in known.values() if ref)
+    progress.current().begin("evaluate", chosen.num_rows * len(tested), reused=reused)
+    predicted = [known[model] or predictions(current, chosen, embedded[model], model) for model in tested]
     accuracy, pairs = select(current, chosen, annotated, predicted)
     tables = {"members": chosen, "backgrounds": annotated, "group_accuracy": accuracy, "pairs": pairs}
     release, is_new = publish(current, crawls, shards, photos, tables, predicted)

@@ -81,8 +81,8 @@ def publish_release(
             photo_bytes=steps.photo_bytes(build, kept),
         )
     )
-    write_bytes(str(release).encode(), marker)
-    return str(release), True
+    write_bytes(str(release.path).encode(), marker)
+    return str(release.path), release.is_new
 
 
 def _models(build: Build) -> tuple[ModelRecord, ...]:

@@ -44,10 +44,19 @@ from counterset.stages.download import download_photos
 from counterset.tables import TableRef, read_table, sha256_of, table_of, write_bytes, write_table
 from counterset.workspace import Workspace, digest
 
-SOURCE_CONTENT = (
-    "kind path photos_per_class order licenses quality_grades include_captive observed_from observed_to "
-    "photos_per_observer_day allowed_hosts"
-).split()
+SOURCE_CONTENT = {
+    "kind",
+    "path",
+    "photos_per_class",
+    "order",
+    "licenses",
+    "quality_grades",
+    "include_captive",
+    "observed_from",
+    "observed_to",
+    "photos_per_observer_day",
+    "allowed_hosts",
+}
 """The source settings that decide which photos are offered (limits and mirrors do not)."""
 
 USER_AGENT = f"counterset/{importlib.metadata.version('counterset')}"
@@ -63,7 +72,7 @@ class Build:
         self.space: LabelSpace = label_space(config.evaluate.label_space, self.specs)
         check_roles(config.models)
         self.workspace = Workspace(config.workspace)
-        source = config.source.model_dump(mode="json", include=set(SOURCE_CONTENT))
+        source = config.source.model_dump(mode="json", include=SOURCE_CONTENT)
         self.crawl_key = digest("crawl", source, config.seed)
         # Photos are downloaded once, whatever asks for them.
         self.pool_key = digest("pool", config.source.kind, config.source.photo_size, config.download.shard_size)
@@ -208,10 +217,15 @@ def embed_shard(build: Build, shard: str, model: str) -> TableRef:
 # --- whole tables ---------------------------------------------------------------------
 
 
+def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> str:
+    inputs = [ref.sha256 for ref in (*crawls, *photos)]
+    return digest("members", inputs, build.config.curate, build.config.select.salt)
+
+
 def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> TableRef:
     """The kept photos with their observers' halves."""
     curation, salt = build.config.curate, build.config.select.salt
-    key = digest("members", [ref.sha256 for ref in (*crawls, *photos)], curation, salt)
+    key = members_key(build, crawls, photos)
     if not build.is_done("members", key, "all"):
         candidates = candidates_of(build, crawls)
         table = read_all(photos, PHOTOS)
@@ -222,10 +236,9 @@ def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef])
     return build.ref("members", key, "all")
 
 
-def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]) -> TableRef:
-    """Each member's background profile and group."""
+def backgrounds_key(build: Build, members: TableRef) -> str:
     config = build.config
-    key = digest(
+    return digest(
         "backgrounds",
         members.sha256,
         weights_sha256(config.models.annotator),
@@ -236,6 +249,11 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
         config.group,
         config.seed,
     )
+
+
+def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]) -> TableRef:
+    """Each member's background profile and group."""
+    config, key = build.config, backgrounds_key(build, members)
     if not build.is_done("backgrounds", key, "all"):
         kept = read_table(members.path, MEMBERS)
         class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
@@ -280,20 +298,24 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
     return build.ref("backgrounds", key, "all")
 
 
-def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], model: str) -> TableRef:
-    """One model's zero-shot predictions for every member."""
+def predictions_key(build: Build, members: TableRef, model: str) -> str:
     config = build.config
-    key = digest(
+    return digest(
         "predictions",
         members.sha256,
+        model,
         weights_sha256(model),
         config.models.batch_size,
         build.space.labels,
         build.space.index_of,
         config.evaluate,
     )
-    name = digest(model)
-    if not build.is_done("predictions", key, name):
+
+
+def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], model: str) -> TableRef:
+    """One model's zero-shot predictions for every member."""
+    config, key = build.config, predictions_key(build, members, model)
+    if not build.is_done("predictions", key, "all"):
         kept = read_table(members.path, MEMBERS)
         class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
         encoder = load_encoder(model)
@@ -310,8 +332,8 @@ def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], mo
             )
             for ref in embedded
         ]
-        write_table(pa.concat_tables(parts), PREDICTIONS, build.workspace.file("predictions", key, name))
-    return build.ref("predictions", key, name)
+        write_table(pa.concat_tables(parts), PREDICTIONS, build.workspace.file("predictions", key, "all"))
+    return build.ref("predictions", key, "all")
 
 
 def select_pairs(

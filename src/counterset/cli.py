@@ -83,15 +83,30 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from counterset.demo.run import demo_config, demo_server, truth_table
+    from counterset.demo.run import demo_config, demo_server, truth_rows, truth_summary
 
     with demo_server(args.photos_per_class) as server:
-        config = demo_config(args.folder.resolve(), server.url, args.photos_per_class)
-        result = _run_build(config)
-    _summary(result)
-    _print_table(f"pairs found beside the true drops of this world ({config.name})", truth_table(result.pairs.path))
+        result = _run_build(demo_config(args.folder.resolve(), server.url, args.photos_per_class))
+    _closing(result)
+    rows = truth_rows(result.pairs.path)
+    _print_table("pairs found beside the true drops of this world, in points", [_truth_row(row) for row in rows])
+    print(truth_summary(rows))
     print(f"\nrelease  {result.release}\nreport   {result.release / 'report.html'}")
     return 0
+
+
+def _truth_row(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "class": row["class_id"],
+        "verdict": row["verdict"],
+        "pair found": f"{row['common']} > {row['counter']}" if row["common"] else "",
+        "drop %": _percent(row["drop"]),
+        "95 % interval": _interval(row),
+        "true drop %": _percent(row["true_drop"]),
+        "holds it": {None: "", True: "yes", False: "no"}[row["is_covered"]],
+        "largest %": _percent(row["largest_drop"]),
+        "largest pair": row["largest_pair"],
+    }
 
 
 def _validate(args: argparse.Namespace) -> int:
@@ -113,7 +128,8 @@ def _show(args: argparse.Namespace) -> int:
     from counterset.load import load
 
     release = load(args.release)
-    print(f"{release.name} {release.version}: {release.common.num_rows} common and {release.counter.num_rows} counter photos")
+    counts = f"{release.common.num_rows} common and {release.counter.num_rows} counter photos"
+    print(f"{release.name} {release.version}: {counts} of confirmed classes")
     _print_table("pairs", _pair_rows(release.pairs))
     return 0
 
@@ -123,6 +139,9 @@ def _run_build(config: Any) -> Any:
 
     # Prefect's own console lines would tear the bars; its record of the run is kept all the same.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from counterset_flows import progress
+    from counterset_flows.build import build
+    from counterset_flows.orphans import leave_none
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -132,10 +151,6 @@ def _run_build(config: Any) -> Any:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
-
-    from counterset_flows import progress
-    from counterset_flows.build import build
-    from counterset_flows.orphans import leave_none
 
     leave_none()
     console = Console(stderr=True)
@@ -156,32 +171,39 @@ def _summary(result: Any) -> None:
     from counterset.schemas import PAIRS
     from counterset.tables import read_table
 
-    pairs = read_table(result.pairs.path, PAIRS)
-    _print_table("pairs", _pair_rows(pairs))
+    _print_table("pairs", _pair_rows(read_table(result.pairs.path, PAIRS)))
+    _closing(result)
+    print(f"\nrelease  {result.release}\nreport   {result.release / 'report.html'}")
+
+
+def _closing(result: Any) -> None:
     done = sum(stage["done"] for stage in result.stages.values())
     if not done and not result.is_new:
         print("nothing to do: every stage was finished, and this release was published before")
-    verdicts = pairs["verdict"].to_pylist()
-    print(f"{verdicts.count('confirmed')} of {len(verdicts)} classes confirmed; release {result.release}")
 
 
 def _pair_rows(pairs: Any) -> list[dict[str, str]]:
-    def percent(value: float | None) -> str:
-        return "" if value is None else f"{100 * value:.1f}"
-
     return [
         {
             "class": row["class_id"],
             "verdict": row["verdict"],
             "common": row["common"] or "",
             "counter": row["counter"] or "",
-            "drop %": percent(row["drop"]),
-            "95 % interval": f"{percent(row['drop_low'])} to {percent(row['drop_high'])}" if row["drop"] is not None else "",
+            "drop %": _percent(row["drop"]),
+            "95 % interval": _interval(row),
             "q": "" if row["q_value"] is None else f"{row['q_value']:.4f}",
             "photos": f"{row['num_common']} / {row['num_counter']}",
         }
         for row in pairs.to_pylist()
     ]
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    return "" if row["drop"] is None else f"{_percent(row['drop_low'])} to {_percent(row['drop_high'])}"
 
 
 def _print_table(title: str, rows: list[dict[str, str]]) -> None:

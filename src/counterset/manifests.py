@@ -1,12 +1,22 @@
-"""Where the data that ships with counterset lies: class lists, vocabularies, published figures, releases."""
+"""Where the data that ships with counterset lies: class lists, vocabularies, published figures, releases, configs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+_PACKAGE = Path(__file__).resolve().parent
+
 
 def manifest_path(name: str) -> Path:
     """The path of `data_manifests/<name>`, in a checkout or in an installed package."""
-    package = Path(__file__).resolve().parent
-    checkout = package.parents[1] / "data_manifests"
-    return (checkout if checkout.is_dir() else package / "data_manifests") / name
+    return _shipped("data_manifests") / name
+
+
+def config_path(name: str) -> Path:
+    """The path of `configs/<name>`, in a checkout or in an installed package."""
+    return _shipped("configs") / name
+
+
+def _shipped(folder: str) -> Path:
+    checkout = _PACKAGE.parents[1] / folder
+    return checkout if checkout.is_dir() else _PACKAGE / folder
