@@ -1,4 +1,4 @@
-"""The test of a chosen pair: permute observers, choose again, compare.
+"""The test of a chosen pair: deal the observers' results anew, choose again, compare.
 
 The pair was chosen because its discover drop is the largest. The test repeats that choice
 in every permutation, so it pays for the choice and may use the photos of both halves.
@@ -6,86 +6,84 @@ in every permutation, so it pays for the choice and may use the photos of both h
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from counterset.statistics.observers import Floats, Ints
+from counterset.statistics.choice import Pair, choose
+from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Results
 
-CHUNK_ELEMENTS = 2_000_000
-ENOUGH_EXCEEDANCES = 200
-"""A p-value whose estimate rests on so many exceedances is exact to 7 % and needs no more permutations."""
-
-
-class Choice(NamedTuple):
-    """The pair that the discover half chooses: indices of groups, and the statistic of both halves."""
-
-    common: npt.NDArray[np.intp]
-    counter: npt.NDArray[np.intp]
-    statistic: Floats
+TAIL = 0.06
+"""Share of the permuted statistics that is kept, largest first: all that a q-value of 0.05 can ask for."""
+TIE = 1e-9
 
 
-def choose(weights: Floats, correct: Floats) -> Choice:
-    """The pair of the largest discover drop, and the drop of both halves in units of its error.
+class SelectionTest(NamedTuple):
+    """One class's test.
+
+    Attributes:
+        p_value: one-sided, of "no group differs" against the chosen pair's drop.
+        tail: the largest permuted statistics, ascending.
+        num_permutations: how many there were in all.
+    """
+
+    p_value: float
+    tail: Floats
+    num_permutations: int
+
+    def critical(self, p_value: float) -> float:
+        """The statistic that just reaches `p_value`."""
+        rank = max(math.ceil(p_value * (self.num_permutations + 1)), 1)
+        return float(self.tail[-min(rank, len(self.tail))])
+
+
+def statistic(weights: Floats, correct: Floats) -> Floats:
+    """The chosen pair's drop over both halves, times sqrt(1 / (1 / W_common + 1 / W_counter)).
 
     Args:
-        weights: (..., 2, G) summed observer weights of discover and confirm, by group.
-        correct: (..., 2, G) summed weighted accuracies.
+        weights: (..., 2, G) observers' weights, summed by half and group.
+        correct: (..., 2, G) weights times accuracies, summed.
     """
-    accuracy = correct[..., 0, :] / weights[..., 0, :]
-    common, counter = accuracy.argmax(axis=-1), accuracy.argmin(axis=-1)
+    pair: Pair = choose(weights, correct)
     weight, right = weights.sum(axis=-2), correct.sum(axis=-2)
+    weight_common, right_common, weight_counter, right_counter = (
+        np.take_along_axis(values, group[..., None], axis=-1)[..., 0] for group in pair for values in (weight, right)
+    )
+    drop = right_common / weight_common - right_counter / weight_counter
+    return np.asarray(drop / np.sqrt(1 / weight_common + 1 / weight_counter))
 
-    def at(values: Floats, group: npt.NDArray[np.intp]) -> Floats:
-        return np.take_along_axis(values, group[..., None], axis=-1)[..., 0]
 
-    drop = at(right, common) / at(weight, common) - at(right, counter) / at(weight, counter)
-    return Choice(common, counter, drop / np.sqrt(1 / at(weight, common) + 1 / at(weight, counter)))
+def selection_test(
+    results: Results, weights: Floats, *, num_permutations: int, rng: np.random.Generator
+) -> SelectionTest:
+    """Test the pair that `choose` picks from `results`, every group of which must be in both halves.
 
-
-def permutation_p_value(
-    group: Ints,
-    half: Ints,
-    weights: Floats,
-    accuracy: Floats,
-    *,
-    num_permutations: int,
-    rng: np.random.Generator,
-) -> float:
-    """One-sided p-value of the chosen pair's drop under "no group differs".
-
-    Within each half the observers' results are dealt anew to the groups, each group keeping
-    its number of observers; the whole procedure (choose on discover, measure on both halves)
-    is repeated. Stops early once the p-value is known well enough (Besag and Clifford 1991).
+    Within each half the results are dealt anew to the groups, each group keeping its number
+    of observers. A deal is a permutation of the results composed with one of the group
+    labels; n of each, drawn independently, give n * n deals of which any two are independent,
+    so the p-value is as exact as from n * n permutations drawn one by one.
 
     Args:
-        group: (C,) group of each observer's result, 0 .. G-1, every group present in both halves.
-        half: (C,) 0 = discover, 1 = confirm.
-        weights: (C,) worth of each result, in photos.
-        accuracy: (C,) accuracy of each result.
-        num_permutations: at most so many.
-        rng: the local generator.
+        results: the class's eligible groups only.
+        weights: (C,) worth of each result in photos.
+        num_permutations: at least so many deals.
+        rng: the class's own generator.
     """
-    num_groups = int(group.max()) + 1
-    order = np.lexsort((group, half))
-    group, half, weights = group[order], half[order], weights[order]
-    correct = weights * accuracy[order]
-    starts = np.searchsorted(half * num_groups + group, np.arange(2 * num_groups))
-    split = int(np.searchsorted(half, 1))
-
-    def sums(values: Floats, index: npt.NDArray[np.intp]) -> Floats:
-        # (P, C) -> (P, 2, G)
-        return np.add.reduceat(values[index], starts, axis=-1).reshape(-1, 2, num_groups)
-
-    observed = float(choose(*(sums(v, np.arange(len(group))[None, :]) for v in (weights, correct))).statistic[0])
-    exceedances = done = 0
-    while done < num_permutations and exceedances < ENOUGH_EXCEEDANCES:
-        chunk = min(num_permutations - done, 1_000, max(1, CHUNK_ELEMENTS // len(group)))
-        index = np.tile(np.arange(len(group)), (chunk, 1))
-        for part in (index[:, :split], index[:, split:]):
-            rng.permuted(part, axis=1, out=part)
-        statistic = choose(sums(weights, index), sums(correct, index)).statistic
-        exceedances += int((statistic >= observed - 1e-9).sum())
-        done += chunk
-    return (exceedances + 1) / (done + 1)
+    side = math.ceil(math.sqrt(num_permutations))
+    values = np.stack([weights, weights * results.sum_correct / results.num_photos])
+    dealt = np.empty((2, 2, results.num_groups, side, side))  # (weights or correct, half, G, labels, values)
+    for half in (DISCOVER, CONFIRM):
+        rows = results.half == half
+        index = np.tile(np.flatnonzero(rows), (side, 1))
+        permuted = values[:, rng.permuted(index, axis=1)].transpose(2, 0, 1).reshape(-1, 2 * side)
+        labels = rng.permuted(np.tile(results.group[rows], (side, 1)), axis=1)
+        for group in range(results.num_groups):
+            # (labels, C) @ (C, 2 values) -> (labels, 2 values)
+            sums = (labels == group).astype(np.float64) @ permuted
+            dealt[:, half, group] = sums.reshape(side, 2, side).transpose(1, 0, 2)
+    observed = statistic(results.by_half(values[0]), results.by_half(values[1]))
+    null = np.sort(statistic(*(np.moveaxis(dealt[part].reshape(2, -1, side * side), -1, 0) for part in (0, 1))))
+    exceedances = len(null) - int(np.searchsorted(null, observed - TIE))
+    kept = math.ceil(TAIL * len(null))
+    return SelectionTest((exceedances + 1) / (len(null) + 1), null[-kept:].copy(), len(null))

@@ -1,0 +1,62 @@
+"""The breaking point: how many background labels would have to be wrong, and wrong where the model is.
+
+Annotators and selectors share weaknesses. If a share of the photos that the selector gets
+wrong were labelled with the counter background whatever is behind the animal, counter would
+look hard with no true difference, in both halves alike; and so would common look easy if a
+share of the right photos were labelled common. No split of observers cures that.
+"""
+
+from __future__ import annotations
+
+from scipy.optimize import brentq
+
+from counterset.statistics.observers import Floats
+
+
+def breaking_share(num_photos: Floats, num_correct: Floats, common: int, counter: int, drop: float) -> float:
+    """The smallest share of outcome-dependent mislabels that would explain `drop` away, in [0, 1].
+
+    Either a share s of the wrong photos of all other groups was moved to counter, or a share s
+    of the right photos of all other groups was moved to common; undoing it lowers the observed
+    drop by `drop`. The smaller of the two shares. 1 where no share would do.
+
+    Args:
+        num_photos: (G,) photos of every group.
+        num_correct: (G,) right photos (or summed outcomes) of every group.
+        common: index of the common group.
+        counter: index of the counter group.
+        drop: what is to be explained; give the interval's lower end to ask what could.
+    """
+    num_wrong = num_photos - num_correct
+    return min(
+        _share(num_wrong, num_correct, counter, common, drop), _share(num_correct, num_wrong, common, counter, drop)
+    )
+
+
+def _share(moved: Floats, kept: Floats, gaining: int, losing: int, drop: float) -> float:
+    """The share of `moved` photos, out of all groups into `gaining`, that explains `drop`.
+
+    In terms of the share of moved photos within a group: it is higher in `gaining` than in
+    `losing` by the observed drop; undoing the move must lower that by `drop`.
+    """
+    if drop <= 0:
+        return 0.0
+    others = float(moved.sum() - moved[gaining])
+    if others <= 0:
+        return 1.0
+
+    def gap(odds: float) -> float:
+        # odds = s / (1 - s): each other group had (1 + odds) times its moved photos
+        back = max(float(moved[gaining]) - odds * others, 0.0)
+        before = float(moved[losing]) * (1 + odds)
+        return _ratio(back, float(kept[gaining])) - _ratio(before, float(kept[losing]))
+
+    most = float(moved[gaining]) / others
+    if gap(0.0) - gap(most) < drop:
+        return 1.0
+    odds = float(brentq(lambda odds: gap(0.0) - gap(odds) - drop, 0.0, most))
+    return odds / (1 + odds)
+
+
+def _ratio(part: float, rest: float) -> float:
+    return part / (part + rest) if part + rest > 0 else 0.0
