@@ -34,7 +34,7 @@ def file_size(spec: FileSpec) -> tuple[int, int]:
     if spec.damage == "tiny":
         return width // 8, height // 8
     if spec.damage == "panorama":
-        return width * 2, 80
+        return 1000, 208
     if spec.damage == "near_duplicate":
         return width - 6, height - 4
     return (2048, 2048) if spec.damage == "bomb" else (width, height)
