@@ -72,6 +72,10 @@ def load(
             f"{folder} has schema version {metadata.get('schema_version')}, newer than {SCHEMA_VERSION}; "
             "upgrade counterset"
         )
+    if version is not None and metadata.get("version") != version:
+        raise ReleaseError(
+            f"{folder} is version {metadata.get('version')}, not {version}; give the folder that holds its versions"
+        )
     if verify:
         verify_files(folder, digests)
     chosen = tuple(verdicts) if verdicts is not None else tuple(metadata.get("default_verdicts", _VERDICTS[:1]))

@@ -13,6 +13,8 @@ from counterset.release.summary import Summary
 from counterset.release.text import plain
 from counterset.schemas import TableSchema
 
+_PARQUET = "application/x-parquet"
+
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -62,12 +64,24 @@ def describe(
     """The Croissant description. `files` maps each Parquet path to its sha256, bytes and rows."""
     with_images = bool(metadata["config"]["publish"]["with_images"])
     record_sets: list[dict[str, Any]] = []
+    file_sets: list[dict[str, Any]] = []
     for split in SPLITS:
         shards = [path for path in sorted(files) if path.startswith(f"data/{split}-")]
-        for number, path in enumerate(shards):
-            name = split if len(shards) == 1 else f"{split}-{number:05d}"
-            record_sets.append(_record_set(name, split_schema(split, with_images), path))
-    record_sets += [_record_set(name, schema, f"{name}.parquet") for name, schema in TABLES.items()]
+        source = {"fileObject": {"@id": shards[0]}}
+        if len(shards) > 1:
+            source = {"fileSet": {"@id": f"{split}-files"}}
+            file_sets.append(
+                {
+                    "@type": "cr:FileSet",
+                    "@id": f"{split}-files",
+                    "name": f"{split}-files",
+                    "encodingFormat": _PARQUET,
+                    "includes": f"data/{split}-*.parquet",
+                }
+            )
+        record_sets.append(_record_set(split, split_schema(split, with_images), source))
+    for name, schema in TABLES.items():
+        record_sets.append(_record_set(name, schema, {"fileObject": {"@id": f"{name}.parquet"}}))
     description: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -92,35 +106,36 @@ def describe(
                 "name": path,
                 "contentUrl": path,
                 "contentSize": f"{entry['size_bytes']} B",
-                "encodingFormat": "application/x-parquet",
+                "encodingFormat": _PARQUET,
                 "sha256": entry["sha256"],
             }
             for path, entry in sorted(files.items())
-        ],
+        ]
+        + file_sets,
         "recordSet": record_sets,
     }
     return description | _responsible(metadata, summary)
 
 
-def _record_set(name: str, schema: TableSchema, path: str) -> dict[str, Any]:
+def _record_set(name: str, schema: TableSchema, source: dict[str, Any]) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": name,
         "name": name,
         "description": f"One row is {schema.row}.",
         "key": [{"@id": f"{name}/{column}"} for column in schema.key],
-        "field": [_field(name, column.name, column.type, column.doc, path) for column in schema.columns],
+        "field": [_field(name, column.name, column.type, column.doc, source) for column in schema.columns],
     }
 
 
-def _field(record_set: str, column: str, kind: pa.DataType, doc: str, path: str) -> dict[str, Any]:
+def _field(record_set: str, column: str, kind: pa.DataType, doc: str, source: dict[str, Any]) -> dict[str, Any]:
     field: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": f"{record_set}/{column}",
         "name": column,
         "description": doc,
         "dataType": _data_type(kind),
-        "source": {"fileObject": {"@id": path}, "extract": {"column": column}},
+        "source": source | {"extract": {"column": column}},
     }
     if pa.types.is_list(kind):
         field |= {"isArray": True, "arrayShape": "-1"}

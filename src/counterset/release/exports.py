@@ -133,7 +133,7 @@ def export_hub(release: Photos, folder: str | Path) -> Exported:
     write_tables(tables, target, str(release.metadata["counterset_version"]), photo_bytes)
     card = (release.path / "README.md").read_text(encoding="utf-8")
     # The card's other configurations name files that this export does not hold.
-    card = re.sub(r"- config_name: (?!default\b)\w+\n  data_files:\n  - split: all\n    path: \S+\n", "", card)
+    card = re.sub(r"- config_name: (?!default\b)\w+\n  data_files:\n  - split: train\n    path: \S+\n", "", card)
     (target / "README.md").write_text(card, encoding="utf-8")
     return Exported(target, sum(table.num_rows for table in tables.values()), missing)
 

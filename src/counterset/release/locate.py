@@ -46,9 +46,6 @@ def find_release(name_or_path: str | Path, version: str | None, cache: str | Pat
     is_name = text not in ("", ".", "..") and "/" not in text and "\\" not in text
     folder = packaged if is_name and packaged.is_dir() and not (Path(text) / _METADATA).is_file() else Path(text)
     if (folder / _METADATA).is_file():
-        found = json.loads((folder / _METADATA).read_text(encoding="utf-8")).get("version")
-        if version is not None and version != found:
-            raise ReleaseError(f"{folder} is version {found}, not {version}; give the folder that holds its versions")
         return folder
     versions = _versions(folder)
     if version is not None:
@@ -98,9 +95,9 @@ def _fetched(address: str, cache: Path) -> Path:
         _check(hashlib.sha256(content).hexdigest(), digests[_METADATA], f"{address}/{_METADATA}")
         (aside / _METADATA).write_bytes(content)
         (aside / SUMS).write_bytes(sums)
-        sizes = json.loads(content).get("files", {})
+        sizes = _sizes(content)
         for path in sorted(set(digests) - {_METADATA}):
-            limit = int(sizes.get(path, {}).get("size_bytes", _MAX_LISTING))
+            limit = sizes.get(path, _MAX_LISTING)
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
             with (aside / path).open("wb") as file:
                 digest = _copy(opener(f"{address}/{path}"), file, limit, f"{address}/{path}")
@@ -116,6 +113,15 @@ def _fetched(address: str, cache: Path) -> Path:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return target
+
+
+def _sizes(metadata: bytes) -> dict[str, int]:
+    """Bytes by file, as far as release.json states them."""
+    try:
+        files = json.loads(metadata).get("files", {})
+        return {str(path): int(entry["size_bytes"]) for path, entry in files.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ReleaseError(f"{_METADATA} of the remote release cannot be read ({error}); check the address") from error
 
 
 def _check(found: str, expected: str, where: str) -> None:
