@@ -39,7 +39,7 @@ def slow_choice(items: list[Item], config: SourceConfig, seed: int) -> set[str]:
     chosen: list[Item] = []
     key: dict[str, Callable[[Item], Any]] = {
         "sample": lambda item: (draw(item.observation, seed), item.position, item.photo_id),
-        "latest": lambda item: (-item.recency, item.position, item.photo_id),
+        "latest": lambda item: (-item.recency, item.observation, item.position, item.photo_id),
     }
     for item in sorted(firsts, key=key[config.order]):
         same_day = [

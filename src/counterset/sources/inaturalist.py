@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,11 @@ from counterset.config import SourceConfig
 from counterset.errors import ConfigError, SourceUnavailable
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
+from counterset.sources.acceptance import accept, crawl_from
 from counterset.sources.budget import MEDIA_LIMITS, Budget, request_limits
 from counterset.sources.client import REQUESTS, ApiClient, RetryPolicy
-from counterset.sources.observations import (
-    PHOTO_ID_PREFIX,
-    Offer,
-    credit,
-    offers_of,
-    photo_url,
-    refusal,
-)
+from counterset.sources.observations import PHOTO_ID_PREFIX, Offer, offers_of, refusal
 from counterset.sources.pages import PageStore, Window
-from counterset.sources.selection import Chosen, Item, choose, crawl_of
 from counterset.sources.taxa import TaxonResolver
 from counterset.tables import table_of, write_bytes
 
@@ -126,7 +119,8 @@ class INaturalistSource:
                 break
         windows[-1] = Window(window.upper, window.started, window.since, is_done=True)
         store.save(windows)
-        return self._decide(spec, store.offers(), taxon_ids)
+        found = accept(store.offers(), taxon_ids, self._config, self._seed)
+        return crawl_from(spec, found, self._config, self.name)
 
     def recheck(self, candidates: pa.Table, specs: Iterable[ClassSpec]) -> pa.Table:
         """The candidates that may no longer be published, as rejects of the stage `publish`.
@@ -138,22 +132,18 @@ class INaturalistSource:
         Raises:
             SourceError, SourceUnavailable: as `check`.
         """
-        taxon_ids = {spec.class_id: self.taxon_ids(spec) for spec in specs}
+        return self.withdrawn(candidates, {spec.class_id: self.taxon_ids(spec) for spec in specs})
+
+    def withdrawn(self, candidates: pa.Table, taxon_ids: Mapping[str, Sequence[int]]) -> pa.Table:
+        """As `recheck`, with the taxa of each class given."""
         rows = candidates.select(["photo_id", "class_id", "observation_id"]).to_pylist()
         now = self.offers_by_observation(sorted({row["observation_id"] for row in rows}))
         rejects = []
         for row in rows:
             detail = self._withdrawal(row, now.get(row["observation_id"]), taxon_ids[row["class_id"]])
             if detail:
-                rejects.append(
-                    {
-                        "photo_id": row["photo_id"],
-                        "class_id": row["class_id"],
-                        "stage": "publish",
-                        "reason": RejectReason.WITHDRAWN,
-                        "detail": detail,
-                    }
-                )
+                reason = {"stage": "publish", "reason": RejectReason.WITHDRAWN, "detail": detail}
+                rejects.append({"photo_id": row["photo_id"], "class_id": row["class_id"], **reason})
         return table_of(REJECTS, rejects)
 
     def offers_by_observation(self, observation_ids: list[str]) -> dict[str, list[Offer]]:
@@ -233,66 +223,10 @@ class INaturalistSource:
         return records
 
     def _is_enough(self, store: PageStore, taxon_ids: tuple[int, ...]) -> bool:
-        return len(self._choose(store.offers(), taxon_ids)[1].photo_ids) >= self._config.photos_per_class
+        found = accept(store.offers(), taxon_ids, self._config, self._seed)
+        return len(found.chosen.photo_ids) >= self._config.photos_per_class
 
-    def _choose(
-        self, offers: list[Offer], taxon_ids: tuple[int, ...]
-    ) -> tuple[dict[str, Offer], Chosen, dict[str, tuple[RejectReason, str]]]:
-        """Acceptable photos by id, the choice among them, and the others' reasons."""
-        acceptable: dict[str, Offer] = {}
-        refused: dict[str, tuple[RejectReason, str]] = {}
-        num_repeated = 0
-        for offer in offers:
-            photo_id = f"{PHOTO_ID_PREFIX}{offer['photo_id']}"
-            reason = refusal(offer, taxon_ids, self._config)
-            if reason is not None:
-                refused.setdefault(photo_id, reason)
-            elif photo_id in acceptable:
-                num_repeated += 1
-            else:
-                acceptable[photo_id] = offer
-        if num_repeated:
-            logger.info("%d photos belong to several observations; each counts once", num_repeated)
-        items = [
-            Item(
-                photo_id,
-                offer["uuid"],
-                offer["position"],
-                offer["observer_id"],
-                offer["observed_on"],
-                offer["observation_id"],
-            )
-            for photo_id, offer in acceptable.items()
-        ]
-        others = {photo_id: reason for photo_id, reason in refused.items() if photo_id not in acceptable}
-        return acceptable, choose(items, self._config, self._seed), others
-
-    def _decide(self, spec: ClassSpec, offers: list[Offer], taxon_ids: tuple[int, ...]) -> Crawl:
-        acceptable, chosen, refused = self._choose(offers, taxon_ids)
-        candidates = [self.candidate(spec, acceptable[photo_id], self.name) for photo_id in sorted(chosen.photo_ids)]
-        rejects = refused | chosen.rejects
-        return crawl_of(spec, candidates, ((photo_id, *reason) for photo_id, reason in sorted(rejects.items())))
-
-    def candidate(self, spec: ClassSpec, offer: Offer, source: str) -> dict[str, object]:
-        """One row of the candidates table."""
-        return {
-            "photo_id": f"{PHOTO_ID_PREFIX}{offer['photo_id']}",
-            "class_id": spec.class_id,
-            "source": source,
-            "url": photo_url(offer["url"], self._config.photo_size, self._config.photo_url),
-            "license": offer["license"],
-            "attribution": credit(offer["license"], offer["attribution"], offer["observer_name"]),
-            "observation_id": str(offer["observation_id"]),
-            **{
-                key: offer[key]
-                for key in (
-                    "observer_id", "observed_on", "taxon_id", "taxon_name", "quality_grade", "title", "description",
-                    "tags",
-                )
-            },
-        }  # fmt: skip
-
-    def _withdrawal(self, row: dict[str, Any], offers: list[Offer] | None, taxon_ids: tuple[int, ...]) -> str:
+    def _withdrawal(self, row: dict[str, Any], offers: list[Offer] | None, taxon_ids: Sequence[int]) -> str:
         """Why a candidate may no longer be published; "" = it may."""
         if offers is None:
             return "the observation was deleted"

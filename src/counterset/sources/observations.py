@@ -32,10 +32,10 @@ INT64, STRING = pa.int64(), pa.string()
 OFFERS = TableSchema(
     "offers",
     "one photo of one observation, as the API told of it",
-    ("observation_id", "position"),
+    ("uuid", "position"),
     (
-        Column("observation_id", INT64, "integer id of the observation"),
-        Column("uuid", STRING, "of the observation; the bulk tables know it by this alone"),
+        Column("observation_id", INT64, "integer id of the observation; null where only the bulk tables told", True),
+        Column("uuid", STRING, "of the observation; the one id that API and bulk tables share"),
         Column("position", pa.int32(), "0 = the observation's first photo"),
         Column("photo_id", INT64, "integer id of the photo"),
         Column("license", STRING, "lower case; null = all rights reserved", True),

@@ -65,7 +65,7 @@ def choose(items: Sequence[Item], config: SourceConfig, seed: int) -> Chosen:
         else:
             kept.append(item)
     if config.order == "latest":
-        kept.sort(key=lambda item: (-item.recency, item.position, item.photo_id))
+        kept.sort(key=lambda item: (-item.recency, item.observation, item.position, item.photo_id))
     else:
         kept.sort(key=lambda item: (draw(item.observation, seed), item.position, item.photo_id))
     photos_on: Counter[tuple[str, date | None]] = Counter()

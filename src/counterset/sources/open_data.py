@@ -1,0 +1,382 @@
+"""The iNaturalist Open Data tables as a source: bulk builds, with the API asked only about what was drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from counterset.classes import ClassSpec
+from counterset.config import SourceConfig
+from counterset.errors import SourceError
+from counterset.schemas import REJECTS, RejectReason
+from counterset.sources import Crawl
+from counterset.sources.acceptance import Acceptance, accept, by_day, crawl_from
+from counterset.sources.budget import Budget
+from counterset.sources.bulk_tables import OPEN_DATA_URL, BulkTables, connect
+from counterset.sources.client import RetryPolicy
+from counterset.sources.inaturalist import IDS_PER_REQUEST, INaturalistSource, OnProgress
+from counterset.sources.observations import OFFERS, PHOTO_ID_PREFIX, Offer
+from counterset.sources.selection import draw
+from counterset.tables import read_table, table_of, write_bytes, write_table
+
+logger = logging.getLogger(__name__)
+
+SURPLUS = 4
+"""Observations drawn for each photo wanted: caps, annotations and closed licences cost some."""
+
+MIN_DRAWN = 1_000
+
+
+class OpenDataSource:
+    """Candidates from the bulk tables.
+
+    One pass over observations and photos serves all classes that `check` named: it
+    keeps, for each class, the observations of the smallest lots (the same lots as
+    the API source draws), so its memory does not depend on the tables' size. Then
+    the API is asked about the drawn observations in batches until a class has its
+    photos. With `source.api_url = ""` it is not asked, and captive, dead and
+    other-evidence photos cannot be told.
+
+    Args:
+        state: folder of what was drawn and asked, and of the budget.
+        seed: of the lots.
+
+    Raises:
+        ConfigError: a real host and no contact.
+    """
+
+    name = "open_data"
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        state: Path,
+        seed: int = 0,
+        *,
+        on_progress: OnProgress | None = None,
+        budget: Budget | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self._config = config
+        self._seed = seed
+        self._on_progress = on_progress
+        self._scratch = state / "scratch"
+        self.tables = BulkTables(config.path, self._scratch, contact=config.contact, timeout_s=config.timeout_s)
+        self._api = INaturalistSource(config, state, seed, budget=budget, retry=retry) if config.api_url else None
+        self._state = state
+        self._specs: dict[str, ClassSpec] = {}
+
+    @property
+    def snapshot(self) -> str:
+        """The day of the tables, ISO 8601."""
+        return self.tables.snapshot().isoformat()
+
+    def check(self, specs: tuple[ClassSpec, ...]) -> None:
+        """Find every class's taxa in the taxa table, and note which classes one pass is to serve.
+
+        Raises:
+            SourceError: a taxon is not there, inactive, or another than listed; a table is missing.
+            SourceUnavailable: a remote table cannot be read.
+        """
+        wanted = {spec.class_id: spec.listed_taxa() for spec in specs}
+        for class_id, taxa in wanted.items():
+            if not taxa:
+                raise SourceError(
+                    f"class {class_id!r} has neither taxon_ids nor a scientific_name; add one to the class list"
+                )
+        ids = sorted({taxon.taxon_id for taxa in wanted.values() for taxon in taxa if taxon.taxon_id is not None})
+        names = sorted({taxon.name for taxa in wanted.values() for taxon in taxa if taxon.taxon_id is None})
+        with connect(self._scratch) as connection, self.tables.scan(connection, "taxa") as taxa_table:
+            rows = connection.execute(
+                f"SELECT taxon_id, name, rank, active = 'true' FROM {taxa_table} "
+                "WHERE list_contains($ids, taxon_id) OR list_contains($names, name)",
+                {"ids": ids, "names": names},
+            ).fetchall()
+        by_id = {row[0]: row for row in rows}
+        for spec in specs:
+            found = []
+            for taxon in wanted[spec.class_id]:
+                listed = (taxon.name, taxon.rank)
+                if taxon.taxon_id is None:
+                    matches = [row for row in rows if row[3] and (row[1], row[2] if taxon.rank else "") == listed]
+                else:
+                    matches = [by_id[taxon.taxon_id]] if taxon.taxon_id in by_id else []
+                self._check_taxon(spec, taxon.taxon_id or taxon.name, listed, matches)
+                found.append(matches[0][0])
+            write_bytes(json.dumps(found).encode(), self._taxa_path(spec))
+            self._specs[spec.class_id] = spec
+
+    def crawl(self, spec: ClassSpec) -> Crawl:
+        """The candidates of one class.
+
+        Raises:
+            SourceError, SourceUnavailable: as `check`.
+        """
+        if self._specs.get(spec.class_id) != spec:
+            self.check((spec,))
+        num_drawn = max(SURPLUS * self._config.photos_per_class, MIN_DRAWN)
+        while True:
+            drawn, num_matching = self._drawn(spec, num_drawn)
+            found = self._accept(spec, drawn)
+            if len(found.chosen.photo_ids) >= self._config.photos_per_class or num_matching <= num_drawn:
+                return crawl_from(spec, found, self._config, self.name)
+            num_drawn *= SURPLUS  # caps and annotations cost more than the surplus: draw more
+
+    def recheck(self, candidates: pa.Table, specs: Sequence[ClassSpec]) -> pa.Table:
+        """As `INaturalistSource.recheck`; nothing where the API is not to be asked."""
+        if self._api is None:
+            logger.warning("without source.api_url no photo can be checked for withdrawal")
+            return table_of(REJECTS, [])
+        return self._api.withdrawn(candidates, {spec.class_id: self._taxon_ids(spec) for spec in specs})
+
+    # --- the pass over the tables -----------------------------------------------------
+
+    def _drawn(self, spec: ClassSpec, num_drawn: int) -> tuple[list[Offer], int]:
+        """The photos of the class's first `num_drawn` observations by lot, and how many match in all."""
+        if not self._drawn_path(spec, num_drawn).exists():
+            missing = [
+                other
+                for other in self._specs.values()
+                if other == spec or not any(self._drawn_folder(other).glob("*.parquet"))
+            ]
+            self._draw(missing, num_drawn)
+        path = self._drawn_path(spec, num_drawn)
+        num_matching = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return read_table(path, OFFERS).to_pylist(), int(num_matching)
+
+    def _draw(self, specs: Sequence[ClassSpec], num_drawn: int) -> None:
+        """One pass over the tables for some classes, kept in `state`."""
+        targets = pa.table(
+            {
+                "class_id": [spec.class_id for spec in specs for _ in self._taxon_ids(spec)],
+                "target": [str(taxon_id) for spec in specs for taxon_id in self._taxon_ids(spec)],
+            }
+        )
+        try:
+            with connect(self._scratch) as connection:
+                connection.register("targets", targets)
+                self._find_taxa(connection)
+                counts = self._draw_observations(connection, num_drawn)
+                self._find_photos(connection)
+                for spec in specs:
+                    offers = list(self._offers(connection, spec))
+                    path = self._drawn_path(spec, num_drawn)
+                    write_bytes(json.dumps(counts.get(spec.class_id, 0)).encode(), path.with_suffix(".json"))
+                    write_table(table_of(OFFERS, offers), OFFERS, path)
+        except duckdb.Error as error:
+            raise SourceError(
+                f"the tables at {self.tables.path} cannot be read ({str(error)[:300]}); download them again"
+            ) from error
+
+    def _find_taxa(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Table `wanted`: each class with its taxa and all their descendants, by whole segments of the ancestry."""
+        with self.tables.scan(connection, "taxa") as taxa:
+            connection.execute(
+                f"""
+                CREATE TABLE wanted AS
+                WITH lineage AS (
+                    SELECT taxon_id, name, coalesce(ancestry, '') AS ancestry,
+                           unnest(string_split(concat_ws('/', ancestry, taxon_id), '/')) AS segment
+                    FROM {taxa}
+                )
+                SELECT DISTINCT class_id, taxon_id, name, ancestry FROM lineage JOIN targets ON segment = target
+                """
+            )
+
+    def _draw_observations(self, connection: duckdb.DuckDBPyConnection, num_drawn: int) -> dict[str, int]:
+        """Table `drawn`: each class's first observations. A bounded heap per class, whatever the table's size."""
+        config = self._config
+        # Two observations of one lot cannot be: the hash is of the id. The newest day comes first by its distance.
+        lot = (
+            "sha256(concat($seed, ':', observation_uuid))"
+            if config.order == "sample"
+            else "concat(lpad((3000000 - date_diff('day', DATE '0001-01-01', coalesce(observed_on, DATE '0001-01-01')))"
+            "::VARCHAR, 8, '0'), observation_uuid)"
+        )
+        row = "{'uuid': observation_uuid, 'observer_id': observer_id, 'taxon_id': o.taxon_id, 'day': observed_on, " \
+              "'grade': quality_grade}"  # fmt: skip
+        conditions = ["list_contains($grades, quality_grade)"]
+        values: dict[str, Any] = {"num": num_drawn, "grades": list(config.quality_grades)}
+        if config.order == "sample":
+            values["seed"] = str(self._seed)
+        for key, sign in (("observed_from", ">="), ("observed_to", "<=")):
+            if getattr(config, key):
+                conditions.append(f"observed_on {sign} ${key}::DATE")
+                values[key] = getattr(config, key)
+        with self.tables.scan(connection, "observations") as observations:
+            connection.execute(
+                f"""
+                CREATE TABLE heaps AS
+                SELECT class_id, arg_min({row}, {lot}, $num) AS first, count(*) AS num_matching
+                FROM {observations} AS o JOIN wanted ON o.taxon_id = wanted.taxon_id
+                WHERE {" AND ".join(conditions)}
+                GROUP BY class_id
+                """,
+                values,
+            )
+        connection.execute("CREATE TABLE drawn AS SELECT class_id, unnest(first, recursive := true) FROM heaps")
+        return dict(connection.execute("SELECT class_id, num_matching FROM heaps").fetchall())
+
+    def _find_photos(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Tables `pictures` and `names`: photos and observers of what was drawn."""
+        with self.tables.scan(connection, "photos") as photos:
+            connection.execute(
+                f"""
+                CREATE TABLE pictures AS SELECT DISTINCT photo_id, observation_uuid, extension, license, position
+                FROM {photos} AS p WHERE observation_uuid IN (SELECT uuid FROM drawn)
+                """
+            )
+        with self.tables.scan(connection, "observers") as observers:
+            connection.execute(
+                f"""
+                CREATE TABLE names AS SELECT observer_id, any_value(coalesce(name, login)) AS observer_name
+                FROM {observers} WHERE observer_id IN (SELECT observer_id FROM drawn) GROUP BY observer_id
+                """
+            )
+
+    def _offers(self, connection: duckdb.DuckDBPyConnection, spec: ClassSpec) -> Iterator[Offer]:
+        """The drawn photos of one class in the shape of the API's."""
+        rows = connection.execute(
+            """
+            SELECT uuid, position, photo_id, lower(license) AS license, extension, d.observer_id, observer_name, day,
+                   d.taxon_id, w.name AS taxon_name, w.ancestry, grade
+            FROM drawn AS d JOIN pictures ON uuid = observation_uuid
+            JOIN wanted AS w ON w.class_id = d.class_id AND w.taxon_id = d.taxon_id
+            LEFT JOIN names ON names.observer_id = d.observer_id
+            WHERE d.class_id = $class_id AND photo_id IS NOT NULL ORDER BY uuid, position, photo_id
+            """,
+            {"class_id": spec.class_id},
+        ).fetchall()
+        place: dict[str, int] = {}
+        for (uuid, _, photo_id, license_code, extension, observer_id, observer_name, day, taxon_id, taxon_name,
+             ancestry, grade) in rows:  # fmt: skip
+            place[uuid] = place.get(uuid, -1) + 1
+            yield {
+                "observation_id": None,
+                "uuid": uuid,
+                "position": place[uuid],
+                "photo_id": photo_id,
+                "license": license_code,
+                "url": f"{OPEN_DATA_URL}/photos/{photo_id}/original.{extension}",
+                "attribution": None,
+                "is_hidden": False,
+                "observer_id": str(observer_id),
+                "observer_name": observer_name or str(observer_id),
+                "observed_on": day,
+                "taxon_id": taxon_id,
+                "taxon_name": taxon_name,
+                "ancestor_ids": [*(int(part) for part in (ancestry or "").split("/") if part.isdigit()), taxon_id],
+                "quality_grade": grade,
+                "is_captive": False,
+                "annotations": [],
+                "title": None,
+                "description": None,
+                "tags": [],
+            }
+
+    # --- what the API says of it --------------------------------------------------------
+
+    def _accept(self, spec: ClassSpec, drawn: list[Offer]) -> Acceptance:
+        """The choice among the drawn photos, asking the API for as many observations as it takes."""
+        config, taxon_ids = self._config, self._taxon_ids(spec)
+        if self._api is None:
+            return accept(drawn, taxon_ids, config, self._seed, by_day)
+        usable = {offer["uuid"]: offer for offer in drawn if offer["license"] in config.licenses}
+        uuids = sorted(usable, key=lambda uuid: self._lot(usable[uuid]))
+        told: list[Offer] = []
+        num_asked = 0
+        found = accept([], taxon_ids, config, self._seed, by_day)
+        while num_asked < len(uuids) and len(found.chosen.photo_ids) < config.photos_per_class:
+            batch = uuids[num_asked : num_asked + IDS_PER_REQUEST]
+            told += self._ask(spec, num_asked // IDS_PER_REQUEST, batch)
+            num_asked += len(batch)
+            found = accept(sorted(told, key=_by_observation), taxon_ids, config, self._seed, by_day)
+            if self._on_progress is not None:
+                self._on_progress(spec.class_id, num_asked)
+        asked = set(uuids[:num_asked])
+        for offer in drawn:
+            photo_id = f"{PHOTO_ID_PREFIX}{offer['photo_id']}"
+            if photo_id not in found.acceptable and photo_id not in found.refused:
+                found.refused[photo_id] = self._untold(offer, asked)
+        return found
+
+    def _untold(self, offer: Offer, asked: set[str]) -> tuple[RejectReason, str]:
+        """Why a photo of the tables is not among those that the API told of."""
+        if offer["license"] not in self._config.licenses:
+            return RejectReason.LICENSE, offer["license"] or "no licence"
+        if offer["uuid"] in asked:
+            return RejectReason.WITHDRAWN, f"no longer there, though in the tables of {self.snapshot}"
+        return RejectReason.NOT_SAMPLED, f"{self._config.photos_per_class} others were chosen"
+
+    def _ask(self, spec: ClassSpec, number: int, uuids: list[str]) -> list[Offer]:
+        """What the API says of one batch of observations, kept on disk."""
+        assert self._api is not None
+        path = self._drawn_folder(spec) / "told" / f"batch-{number:05d}.parquet"
+        if not path.exists():
+            answer = self._api.offers_by_observation(uuids)
+            write_table(table_of(OFFERS, [offer for uuid in sorted(answer) for offer in answer[uuid]]), OFFERS, path)
+        return list(read_table(path, OFFERS).to_pylist())
+
+    def _lot(self, offer: Offer) -> tuple[object, ...]:
+        """The order of the drawing, as `_draw_observations` has it."""
+        if self._config.order == "sample":
+            return (draw(offer["uuid"], self._seed),)
+        return (-by_day(offer), offer["uuid"])
+
+    # --- where things lie -----------------------------------------------------------------
+
+    @cached_property
+    def _identity(self) -> str:
+        return self.tables.identity()
+
+    def _taxa_path(self, spec: ClassSpec) -> Path:
+        return self._state / spec.class_id / f"bulk-taxa-{self._identity}.json"
+
+    def _taxon_ids(self, spec: ClassSpec) -> tuple[int, ...]:
+        if self._specs.get(spec.class_id) != spec:
+            self.check((spec,))
+        return tuple(json.loads(self._taxa_path(spec).read_text(encoding="utf-8")))
+
+    def _drawn_folder(self, spec: ClassSpec) -> Path:
+        config = self._config
+        parts = [
+            self._identity, self._taxon_ids(spec), self._seed, config.order, sorted(config.quality_grades),
+            sorted(config.licenses), config.observed_from, config.observed_to,
+        ]  # fmt: skip
+        return self._state / spec.class_id / f"drawn-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
+
+    def _drawn_path(self, spec: ClassSpec, num_drawn: int) -> Path:
+        return self._drawn_folder(spec) / f"{num_drawn}.parquet"
+
+    def _check_taxon(
+        self, spec: ClassSpec, wanted: int | str, listed: tuple[str, str], rows: list[tuple[Any, ...]]
+    ) -> None:
+        where = f"class {spec.class_id!r}: the tables of {self.snapshot}"
+        if len(rows) != 1:
+            found = "no" if not rows else str(len(rows))
+            raise SourceError(
+                f"{where} have {found} taxon {wanted}; look up {spec.name!r} and put its id into the class list"
+            )
+        _, name, rank, is_active = rows[0]
+        if not is_active:
+            raise SourceError(
+                f"{where} have taxon {wanted} ({name}) as inactive; look up its successor and put its id into the "
+                "class list"
+            )
+        if listed[0] and (name, rank if listed[1] else "") != listed:
+            raise SourceError(
+                f"{where} have taxon {wanted} as the {rank} {name}, not the {listed[1]} {listed[0]}; mend taxon_ids or "
+                "scientific_name in the class list"
+            )
+
+
+def _by_observation(offer: Offer) -> tuple[int, int]:
+    return offer["observation_id"], offer["position"]
