@@ -3,7 +3,7 @@
     crawl -> plan -> [download -> inspect -> embed] by shard -> members -> backgrounds -+
                                                                 \\-> predictions -------+-> pairs -> release
 
-Prefect orders, retries and shows; what is done is in `steps`. Only missing work
+Prefect orders, retries and shows; what is done is in `shard_steps` and `table_steps`. Only missing work
 becomes a task, so a second build of one config runs next to none.
 """
 
@@ -23,9 +23,9 @@ from counterset.config import Config
 from counterset.errors import CountersetError
 from counterset.schemas import PAIRS
 from counterset.tables import TableRef, read_table
-from counterset_flows import progress, steps
+from counterset_flows import progress, shard_steps, table_steps
+from counterset_flows.context import Build
 from counterset_flows.publishing import publish_release
-from counterset_flows.steps import Build
 
 MAX_WORKERS = 4
 
@@ -59,7 +59,7 @@ class BuildResult:
 @task(name="crawl", task_run_name="crawl {spec.class_id}", **retrying)
 def crawl(build: Build, spec: ClassSpec) -> TableRef:
     """Candidates of one class."""
-    ref = steps.crawl_class(build, spec)
+    ref = shard_steps.crawl_class(build, spec)
     progress.current().advance("crawl", 1)
     return ref
 
@@ -67,44 +67,44 @@ def crawl(build: Build, spec: ClassSpec) -> TableRef:
 @task(name="plan", **retrying)
 def plan(build: Build, crawls: list[TableRef]) -> list[str]:
     """Names of the shards that hold the candidates."""
-    return steps.plan_shards(build, crawls)
+    return shard_steps.plan_shards(build, crawls)
 
 
 @task(name="download", task_run_name="download {shard}", tags=["media"], **retrying)
 def download(build: Build, shard: str) -> TableRef:
     """One shard's images."""
     meter, start = progress.current(), progress.current().stages["download"].done
-    ref = steps.download_shard(build, shard, lambda done: meter.at("download", start + done))
-    meter.at("download", start + steps.shard_size(build, shard))
+    ref = shard_steps.download_shard(build, shard, lambda done: meter.at("download", start + done))
+    meter.at("download", start + shard_steps.shard_size(build, shard))
     return ref
 
 
 @task(name="inspect", task_run_name="inspect {shard}", **retrying)
 def inspect(build: Build, shard: str) -> TableRef:
     """One shard's photos that decode and fit."""
-    ref = steps.inspect_shard(build, shard)
-    progress.current().advance("inspect", steps.shard_size(build, shard))
+    ref = shard_steps.inspect_shard(build, shard)
+    progress.current().advance("inspect", shard_steps.shard_size(build, shard))
     return ref
 
 
 @task(name="embed", task_run_name="embed {shard} {model}", **retrying)
 def embed(build: Build, shard: str, model: str) -> TableRef:
     """One shard's image features under one model."""
-    ref = steps.embed_shard(build, shard, model)
-    progress.current().advance("embed", steps.shard_size(build, shard))
+    ref = shard_steps.embed_shard(build, shard, model)
+    progress.current().advance("embed", shard_steps.shard_size(build, shard))
     return ref
 
 
 @task(name="choose members", **retrying)
 def members(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> TableRef:
     """The kept photos with their halves."""
-    return steps.choose_members(build, crawls, photos)
+    return table_steps.choose_members(build, crawls, photos)
 
 
 @task(name="annotate and group", **retrying)
 def backgrounds(build: Build, chosen: TableRef, embedded: list[TableRef]) -> TableRef:
     """Each photo's background profile and group."""
-    ref = steps.annotate_and_group(build, chosen, embedded)
+    ref = table_steps.annotate_and_group(build, chosen, embedded)
     progress.current().advance("annotate", ref.num_rows)
     return ref
 
@@ -112,7 +112,7 @@ def backgrounds(build: Build, chosen: TableRef, embedded: list[TableRef]) -> Tab
 @task(name="evaluate", task_run_name="evaluate {model}", **retrying)
 def predictions(build: Build, chosen: TableRef, embedded: list[TableRef], model: str) -> TableRef:
     """One model's predictions."""
-    ref = steps.evaluate_model(build, chosen, embedded, model)
+    ref = table_steps.evaluate_model(build, chosen, embedded, model)
     progress.current().advance("evaluate", ref.num_rows)
     return ref
 
@@ -120,7 +120,7 @@ def predictions(build: Build, chosen: TableRef, embedded: list[TableRef], model:
 @task(name="select", **retrying)
 def select(build: Build, chosen: TableRef, annotated: TableRef, predicted: list[TableRef]) -> tuple[TableRef, TableRef]:
     """Group accuracies and pairs."""
-    return steps.select_pairs(build, chosen, annotated, predicted)
+    return table_steps.select_pairs(build, chosen, annotated, predicted)
 
 
 @task(name="publish", **retrying)
@@ -150,7 +150,7 @@ def _crawl_all(build: Build) -> list[TableRef]:
 
 def _run_shards(build: Build, shards: list[str]) -> None:
     """Download, inspect and embed what is missing; embedding overlaps with the next download."""
-    sizes = {shard: steps.shard_size(build, shard) for shard in shards}
+    sizes = {shard: shard_steps.shard_size(build, shard) for shard in shards}
     models = build.model_names
 
     def missing(stage: str, key: str) -> list[str]:
@@ -172,19 +172,28 @@ def _run_shards(build: Build, shards: list[str]) -> None:
     last: list[PrefectFuture[Any]] = []
     for shard in todo_download:
         # One download at a time: the limits of the host are for all of them together.
-        downloaded[shard] = download.submit(build, shard, wait_for=last)
+        downloaded[shard] = download.submit(build, shard, wait_for=last, return_state=False)
         last = [downloaded[shard]]
     for shard in todo_inspect:
-        inspected[shard] = inspect.submit(build, shard, wait_for=[downloaded[shard]] if shard in downloaded else [])
+        inspected[shard] = inspect.submit(
+            build, shard, wait_for=[downloaded[shard]] if shard in downloaded else [], return_state=False
+        )
     for shard, model in sorted(todo_embed):
-        futures.append(embed.submit(build, shard, model, wait_for=[inspected[shard]] if shard in inspected else []))
+        futures.append(
+            embed.submit(
+                build, shard, model, wait_for=[inspected[shard]] if shard in inspected else [], return_state=False
+            )
+        )
     everything = [*downloaded.values(), *inspected.values(), *futures]
     wait(everything)
     for future in everything:
         future.result()
 
 
-@flow(name="counterset-build", task_runner=ThreadPoolTaskRunner(max_workers=MAX_WORKERS), validate_parameters=False)
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=MAX_WORKERS)
+
+
+@flow(name="counterset-build", task_runner=RUNNER, validate_parameters=False)
 def build(config: Config) -> BuildResult:
     """Build one release from a config.
 
@@ -203,25 +212,25 @@ def _finished(current: Build, stage: str, key: str) -> TableRef | None:
 
 def _build(current: Build) -> BuildResult:
     logger = get_run_logger()
-    for model in current.model_names:
-        current.embed_key(model)  # a model that cannot be had is found out before the crawl
+    current.check_models()
     crawls = _crawl_all(current)
     shards = plan(current, crawls)
     logger.info("%d candidates in %d shards", sum(ref.num_rows for ref in crawls), len(shards))
     _run_shards(current, shards)
     photos = [current.ref("photos", current.photos_key, shard) for shard in shards]
-    key = steps.members_key(current, crawls, photos)
+    key = table_steps.members_key(current, crawls, photos)
     chosen = _finished(current, "members", key) or members(current, crawls, photos)
     embedded = {
         model: [current.ref("embeddings", current.embed_key(model), shard) for shard in shards]
         for model in current.model_names
     }
-    annotated = _finished(current, "backgrounds", steps.backgrounds_key(current, chosen))
+    annotated = _finished(current, "backgrounds", table_steps.backgrounds_key(current, chosen))
     progress.current().begin("annotate", chosen.num_rows, reused=annotated.num_rows if annotated else 0)
     annotated = annotated or backgrounds(current, chosen, embedded[current.config.models.annotator])
     tested = current.tested_names
     known = {
-        model: _finished(current, "predictions", steps.predictions_key(current, chosen, model)) for model in tested
+        model: _finished(current, "predictions", table_steps.predictions_key(current, chosen, model))
+        for model in tested
     }
     reused = sum(ref.num_rows for ref in known.values() if ref)
     progress.current().begin("evaluate", chosen.num_rows * len(tested), reused=reused)

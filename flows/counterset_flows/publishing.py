@@ -13,8 +13,9 @@ from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOT
 from counterset.stages.publish import publish
 from counterset.tables import TableRef, read_table, write_bytes
 from counterset.workspace import digest
-from counterset_flows import steps
-from counterset_flows.steps import Build
+from counterset_flows.context import Build, read_all
+from counterset_flows.shard_steps import candidates_of
+from counterset_flows.table_steps import all_rejects, photo_bytes, snapshot_date
 
 
 def publish_release(
@@ -47,11 +48,11 @@ def publish_release(
     marker = build.workspace.folder("published", key) / "release.txt"
     if marker.is_file() and (Path(marker.read_text()) / "SHA256SUMS").is_file():
         return marker.read_text(), False
-    candidates = steps.candidates_of(build, crawls)
+    candidates = candidates_of(build, crawls)
     kept = read_table(tables["members"].path, MEMBERS)
-    inspected = steps.read_all(photos, PHOTOS)
+    inspected = read_all(photos, PHOTOS)
     inspected = inspected.filter(pc.is_in(inspected["photo_id"], candidates["photo_id"].combine_chunks()))
-    rejects = steps.all_rejects(build, tables["members"], shards)
+    rejects = all_rejects(build, tables["members"], shards)
     backgrounds = read_table(tables["backgrounds"].path, BACKGROUNDS)
     downloads = pc.sum(pc.equal(rejects["stage"], "download")).as_py() or 0
     crawl_rejects = pc.sum(pc.equal(rejects["stage"], "crawl")).as_py() or 0
@@ -63,12 +64,12 @@ def publish_release(
             photos=inspected,
             members=kept,
             backgrounds=backgrounds,
-            predictions=steps.read_all(predictions, PREDICTIONS),
+            predictions=read_all(predictions, PREDICTIONS),
             group_accuracy=read_table(tables["group_accuracy"].path, GROUP_ACCURACY),
             pairs=read_table(tables["pairs"].path, PAIRS),
             rejects=rejects,
             models=_models(build),
-            source_snapshot=steps.snapshot_date(build, today),
+            source_snapshot=snapshot_date(build, today),
             funnel={
                 "offered": candidates.num_rows + crawl_rejects,
                 "chosen": candidates.num_rows,
@@ -78,7 +79,7 @@ def publish_release(
                 "grouped": pc.sum(backgrounds["is_confident"]).as_py() or 0,
             },
             digests=inputs,
-            photo_bytes=steps.photo_bytes(build, kept),
+            photo_bytes=photo_bytes(build, kept),
         )
     )
     write_bytes(str(release.path).encode(), marker)

@@ -113,10 +113,11 @@ def _validate(args: argparse.Namespace) -> int:
     from counterset.config import load_config
 
     config = load_config(args.config)
-    from counterset_flows.steps import Build
+    from counterset_flows.context import Build
 
     build = Build(config)
     build.workspace.prepare()
+    build.check_models()
     print(
         f"{args.config} is valid: {len(build.specs)} classes, {len(build.vocabulary)} backgrounds, "
         f"{len(build.space.labels)} labels, models {', '.join(build.model_names)}"

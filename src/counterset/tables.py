@@ -6,6 +6,7 @@ and renamed. The same rows give the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -133,7 +134,8 @@ def write_bytes(content: bytes, path: str | Path) -> None:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise WorkspaceError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
 
 

@@ -168,7 +168,7 @@ def _near_duplicates(rows: list[dict[str, object]], max_bits: int) -> list[int]:
     index = faiss.IndexBinaryFlat(64)
     index.add(hashes)
     starts, _, found = index.range_search(hashes, max_bits + 1)  # strictly below the radius
-    sources = np.repeat(np.arange(len(rows)), np.diff(starts.astype(np.int64)))
+    sources = np.repeat(np.arange(len(rows)), np.diff(np.asarray(starts, np.int64)).astype(np.intp))
     graph = coo_array((np.ones(len(found), np.int8), (sources, found)), shape=(len(rows), len(rows)))
     _, components = connected_components(graph, directed=False)
     _, firsts = np.unique(components, return_index=True)

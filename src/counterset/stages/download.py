@@ -223,7 +223,7 @@ def _end_with_parent(parent: int) -> None:
 
 def _child(options: dict[str, Any], parent: int) -> None:
     _end_with_parent(parent)
-    from img2dataset import download  # type: ignore[import-untyped]
+    from img2dataset import download
 
     download(**options)
 

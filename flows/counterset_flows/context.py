@@ -1,0 +1,110 @@
+"""One build's config, keys and files: what every step needs to know."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterset.backgrounds import Background, load_vocabulary
+from counterset.classes import ClassSpec, load_classes
+from counterset.config import Config
+from counterset.models.lineage import check_roles
+from counterset.models.open_clip_encoder import weights_sha256
+from counterset.models.prompts import LabelSpace, label_space
+from counterset.schemas import (
+    TableSchema,
+)
+from counterset.sources import Source
+from counterset.sources.factory import make_source
+from counterset.tables import TableRef, read_table, sha256_of
+from counterset.workspace import Workspace, digest
+
+SOURCE_CONTENT = {
+    "kind",
+    "path",
+    "photos_per_class",
+    "order",
+    "licenses",
+    "quality_grades",
+    "include_captive",
+    "observed_from",
+    "observed_to",
+    "photos_per_observer_day",
+    "allowed_hosts",
+}
+"""The source settings that decide which photos are offered (limits and mirrors do not)."""
+
+USER_AGENT = f"counterset/{importlib.metadata.version('counterset')}"
+
+
+class Build:
+    """One config with its workspace: what every step needs to know."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.specs: tuple[ClassSpec, ...] = load_classes(config.classes.list, config.classes.only)
+        self.vocabulary: tuple[Background, ...] = load_vocabulary(config.annotate.vocabulary)
+        self.space: LabelSpace = label_space(config.evaluate.label_space, self.specs)
+        check_roles(config.models)
+        self.workspace = Workspace(config.workspace)
+        source = config.source.model_dump(mode="json", include=SOURCE_CONTENT)
+        self.crawl_key = digest("crawl", source, config.seed)
+        # Photos are downloaded once, whatever asks for them.
+        self.pool_key = digest("pool", config.source.kind, config.source.photo_size, config.download.shard_size)
+        self.photos_key = digest("photos", self.pool_key, config.curate.model_dump(exclude={"near_duplicate_bits"}))
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Annotator, selectors and evaluators, each once."""
+        models = self.config.models
+        return tuple(dict.fromkeys((models.annotator, *models.selectors, *models.evaluators)))
+
+    @property
+    def tested_names(self) -> tuple[str, ...]:
+        """Selectors and evaluators, each once."""
+        models = self.config.models
+        return tuple(dict.fromkeys((*models.selectors, *models.evaluators)))
+
+    @functools.cached_property
+    def source(self) -> Source:
+        # URLs stay the source's own; the mirror is only where they are fetched from.
+        return make_source(
+            self.config.source.model_copy(update={"photo_url": ""}),
+            self.workspace.folder("crawl_state", self.crawl_key),
+            self.config.seed,
+        )
+
+    def check_models(self) -> None:
+        """See that every model's weights can be had, before anything is crawled.
+
+        Raises:
+            ModelError: one cannot.
+        """
+        for model in self.model_names:
+            weights_sha256(model)
+
+    def crawl_name(self, spec: ClassSpec) -> str:
+        return f"{spec.class_id}-{digest(dataclasses.asdict(spec))[:8]}"
+
+    def embed_key(self, model: str) -> str:
+        return digest("embed", self.photos_key, weights_sha256(model), self.config.models.batch_size)
+
+    def ref(self, stage: str, key: str, name: str) -> TableRef:
+        """The reference of a finished file."""
+        path = self.workspace.file(stage, key, name)
+        metadata = pq.read_metadata(path)
+        version = int((metadata.metadata or {}).get(b"counterset.schema_version", b"0"))
+        return TableRef(str(path), sha256_of(path), metadata.num_rows, version)
+
+    def is_done(self, stage: str, key: str, name: str) -> bool:
+        return self.workspace.file(stage, key, name).is_file()
+
+
+def read_all(refs: Iterable[TableRef], schema: TableSchema) -> pa.Table:
+    """The rows of several files of one table."""
+    return pa.concat_tables([schema.arrow().empty_table(), *(read_table(ref.path, schema) for ref in refs)])

@@ -1,0 +1,121 @@
+"""The steps of a build that go class by class and shard by shard, from files to files.
+
+No Prefect here. Every step asks what is missing, does that, and returns references;
+the stages themselves are pure and know nothing of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from counterset.classes import ClassSpec
+from counterset.models.open_clip_encoder import load_encoder
+from counterset.schemas import (
+    CANDIDATES,
+    IMAGES,
+    PHOTOS,
+    REJECTS,
+    embeddings,
+)
+from counterset.stages import curate, embed
+from counterset.stages.download import download_photos
+from counterset.tables import TableRef, read_table, write_table
+from counterset.workspace import digest
+from counterset_flows.context import USER_AGENT, Build, read_all
+
+
+def crawl_class(build: Build, spec: ClassSpec) -> TableRef:
+    """Candidates of one class, crawled unless they lie there already."""
+    name = build.crawl_name(spec)
+    if not build.is_done("crawl", build.crawl_key, name):
+        crawl = build.source.crawl(spec)
+        write_table(crawl.rejects, REJECTS, build.workspace.file("crawl_rejects", build.crawl_key, name))
+        write_table(crawl.candidates, CANDIDATES, build.workspace.file("crawl", build.crawl_key, name))
+    return build.ref("crawl", build.crawl_key, name)
+
+
+def candidates_of(build: Build, crawls: Iterable[TableRef]) -> pa.Table:
+    """All candidates, each photo id once (the first class in the list keeps it)."""
+    table = read_all(crawls, CANDIDATES)
+    _, first = np.unique(np.array(table["photo_id"].to_pylist(), object).astype(str), return_index=True)
+    return table.take(pa.array(np.sort(first)))
+
+
+def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
+    """Cut the candidates that are in no shard yet into shards; give the names of those that matter.
+
+    Shards are only ever added, in one order, so a killed plan goes on where it stopped.
+    """
+    table = candidates_of(build, crawls)
+    wanted = set(table["photo_id"].to_pylist())
+    known: set[str] = set()
+    relevant = []
+    names = build.workspace.names("shards", build.pool_key)
+    for name in names:
+        path = build.workspace.file("shards", build.pool_key, name)
+        ids = set(read_table(path, CANDIDATES, ["photo_id"])["photo_id"].to_pylist())
+        known |= ids
+        if ids & wanted:
+            relevant.append(name)
+    todo = sorted(wanted - known, key=digest)  # a hash order mixes the classes
+    for start in range(0, len(todo), build.config.download.shard_size):
+        ids = set(todo[start : start + build.config.download.shard_size])
+        name = f"{len(names):06d}"
+        part = table.filter(pc.is_in(table["photo_id"], pa.array(sorted(ids))))
+        write_table(part, CANDIDATES, build.workspace.file("shards", build.pool_key, name))
+        names.append(name)
+        relevant.append(name)
+    return relevant
+
+
+def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] | None = None) -> TableRef:
+    """A shard's images, downloaded unless they lie there already."""
+    workspace, key = build.workspace, build.pool_key
+    if not build.is_done("images", key, shard):
+        candidates = read_table(workspace.file("shards", key, shard), CANDIDATES)
+        contact = build.config.source.contact
+        result = download_photos(
+            candidates,
+            workspace.folder("download_scratch", key) / shard,
+            build.config.download,
+            user_agent=f"{USER_AGENT} ({contact})" if contact else USER_AGENT,
+            photo_host=build.config.source.photo_url,
+            on_progress=on_progress,
+        )
+        write_table(result.rejects, REJECTS, workspace.file("download_rejects", key, shard))
+        write_table(result.images, IMAGES, workspace.file("images", key, shard))
+    return build.ref("images", key, shard)
+
+
+def inspect_shard(build: Build, shard: str) -> TableRef:
+    """A shard's photos that decode and fit."""
+    workspace, key = build.workspace, build.photos_key
+    if not build.is_done("photos", key, shard):
+        images = read_table(workspace.file("images", build.pool_key, shard), IMAGES)
+        candidates = read_table(workspace.file("shards", build.pool_key, shard), CANDIDATES)
+        result = curate.inspect_photos(images, candidates, build.config.curate, shard=shard)
+        write_table(result.rejects, REJECTS, workspace.file("photos_rejects", key, shard))
+        write_table(result.photos, PHOTOS, workspace.file("photos", key, shard))
+    return build.ref("photos", key, shard)
+
+
+def embed_shard(build: Build, shard: str, model: str) -> TableRef:
+    """A shard's image features under one model."""
+    key = build.embed_key(model)
+    if not build.is_done("embeddings", key, shard):
+        images = read_table(build.workspace.file("images", build.pool_key, shard), IMAGES)
+        photos = read_table(build.workspace.file("photos", build.photos_key, shard), PHOTOS, ["photo_id"])
+        encoder = load_encoder(model)
+        table = embed.embed_photos(images, photos, encoder, batch_size=build.config.models.batch_size)
+        write_table(table, embeddings(encoder.embedding_dim), build.workspace.file("embeddings", key, shard))
+    return build.ref("embeddings", key, shard)
+
+
+def shard_size(build: Build, shard: str) -> int:
+    """The number of candidates in a shard."""
+    return int(pq.read_metadata(build.workspace.file("shards", build.pool_key, shard)).num_rows)

@@ -1,0 +1,218 @@
+"""The steps of a build that look at all photos, from files to files. No Prefect here."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterset.models.open_clip_encoder import load_encoder, weights_sha256
+from counterset.models.prompts import classifier
+from counterset.schemas import (
+    BACKGROUNDS,
+    GROUP_ACCURACY,
+    IMAGES,
+    MEMBERS,
+    PAIRS,
+    PHOTOS,
+    PREDICTIONS,
+    REJECTS,
+    embeddings,
+)
+from counterset.stages import annotate, curate, embed, evaluate, group, select
+from counterset.tables import TableRef, read_table, table_of, write_bytes, write_table
+from counterset.workspace import digest
+from counterset_flows.context import Build, read_all
+from counterset_flows.shard_steps import candidates_of
+
+
+def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> str:
+    inputs = [ref.sha256 for ref in (*crawls, *photos)]
+    return digest("members", inputs, build.config.curate, build.config.select.salt)
+
+
+def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> TableRef:
+    """The kept photos with their observers' halves."""
+    curation, salt = build.config.curate, build.config.select.salt
+    key = members_key(build, crawls, photos)
+    if not build.is_done("members", key, "all"):
+        candidates = candidates_of(build, crawls)
+        table = read_all(photos, PHOTOS)
+        table = table.filter(pc.is_in(table["photo_id"], candidates["photo_id"].combine_chunks()))
+        result = curate.choose_members(table, candidates, curation, salt=salt)
+        write_table(result.rejects, REJECTS, build.workspace.file("members_rejects", key, "all"))
+        write_table(result.members, MEMBERS, build.workspace.file("members", key, "all"))
+    return build.ref("members", key, "all")
+
+
+def backgrounds_key(build: Build, members: TableRef) -> str:
+    config = build.config
+    return digest(
+        "backgrounds",
+        members.sha256,
+        weights_sha256(config.models.annotator),
+        config.models.batch_size,
+        [dataclasses.asdict(background) for background in build.vocabulary],
+        [dataclasses.asdict(spec) for spec in build.specs],
+        config.annotate,
+        config.group,
+        config.seed,
+    )
+
+
+def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]) -> TableRef:
+    """Each member's background profile and group."""
+    config, key = build.config, backgrounds_key(build, members)
+    if not build.is_done("backgrounds", key, "all"):
+        kept = read_table(members.path, MEMBERS)
+        class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
+        encoder = load_encoder(config.models.annotator)
+        method, names = config.annotate.method, [background.name for background in build.vocabulary]
+        directions = {
+            spec.class_id: annotate.background_classifier(encoder, build.vocabulary, spec, method)
+            for spec in build.specs
+        }
+        features: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
+        photo_ids: dict[str, list[str]] = {spec.class_id: [] for spec in build.specs}
+        for ref in embedded:
+            table = read_table(ref.path, embeddings(encoder.embedding_dim))
+            for photo_id, vector in zip(table["photo_id"].to_pylist(), embed.feature_matrix(table), strict=True):
+                class_id = class_of.get(photo_id)
+                if class_id is not None:
+                    # (D,) @ (D, B) -> (B,): only the profile is kept, so memory does not grow with D
+                    features[class_id].append(directions[class_id] @ vector)
+                    photo_ids[class_id].append(photo_id)
+        rows = []
+        for spec in build.specs:
+            ids = photo_ids[spec.class_id]
+            order = np.argsort(ids)
+            scores = np.array(features[spec.class_id], np.float32).reshape(len(ids), len(names))[order]
+            profiles = annotate.finish_profiles(scores, method)
+            margins = annotate.margins(profiles)
+            groups = group.group_photos(profiles, names, config.group, seed=config.seed)
+            for index, position in enumerate(order):
+                is_confident = groups[index] is not None and bool(margins[index] >= config.annotate.min_margin)
+                rows.append(
+                    {
+                        "photo_id": ids[position],
+                        "class_id": spec.class_id,
+                        "profile": profiles[index].tolist(),
+                        "background": names[int(profiles[index].argmax())],
+                        "margin": float(margins[index]),
+                        "group": groups[index] if is_confident else None,
+                        "is_confident": is_confident,
+                    }
+                )
+        write_table(table_of(BACKGROUNDS, rows), BACKGROUNDS, build.workspace.file("backgrounds", key, "all"))
+    return build.ref("backgrounds", key, "all")
+
+
+def predictions_key(build: Build, members: TableRef, model: str) -> str:
+    config = build.config
+    return digest(
+        "predictions",
+        members.sha256,
+        model,
+        weights_sha256(model),
+        config.models.batch_size,
+        build.space.labels,
+        build.space.index_of,
+        config.evaluate,
+    )
+
+
+def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], model: str) -> TableRef:
+    """One model's zero-shot predictions for every member."""
+    config, key = build.config, predictions_key(build, members, model)
+    if not build.is_done("predictions", key, "all"):
+        kept = read_table(members.path, MEMBERS)
+        class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
+        encoder = load_encoder(model)
+        text_features = classifier(encoder, build.space, config.evaluate.templates)
+        parts = [
+            evaluate.predict(
+                read_table(ref.path, embeddings(encoder.embedding_dim)),
+                class_of,
+                text_features,
+                labels=build.space.labels,
+                index_of=build.space.index_of,
+                model=model,
+                label_space=build.space.name,
+            )
+            for ref in embedded
+        ]
+        write_table(pa.concat_tables(parts), PREDICTIONS, build.workspace.file("predictions", key, "all"))
+    return build.ref("predictions", key, "all")
+
+
+def select_pairs(
+    build: Build, members: TableRef, backgrounds: TableRef, predictions: list[TableRef]
+) -> tuple[TableRef, TableRef]:
+    """Group accuracies and the chosen pairs."""
+    config = build.config
+    key = digest(
+        "select",
+        [members.sha256, backgrounds.sha256, *(ref.sha256 for ref in predictions)],
+        config.select,
+        config.models.selectors,
+        [spec.class_id for spec in build.specs],
+        config.seed,
+    )
+    if not build.is_done("pairs", key, "all"):
+        result = select.select_pairs(
+            read_table(members.path, MEMBERS),
+            read_table(backgrounds.path, BACKGROUNDS),
+            read_all(predictions, PREDICTIONS),
+            config.select,
+            selectors=config.models.selectors,
+            label_space=build.space.name,
+            class_ids=tuple(spec.class_id for spec in build.specs),
+            seed=config.seed,
+        )
+        write_table(result.group_accuracy, GROUP_ACCURACY, build.workspace.file("group_accuracy", key, "all"))
+        write_table(result.pairs, PAIRS, build.workspace.file("pairs", key, "all"))
+    return build.ref("group_accuracy", key, "all"), build.ref("pairs", key, "all")
+
+
+def all_rejects(build: Build, members: TableRef, shards: list[str]) -> pa.Table:
+    """The rejects of every stage, for the candidates of this build."""
+    workspace = build.workspace
+    files: list[Path] = [
+        *(workspace.file("crawl_rejects", build.crawl_key, build.crawl_name(spec)) for spec in build.specs),
+        *(workspace.file("download_rejects", build.pool_key, shard) for shard in shards),
+        *(workspace.file("photos_rejects", build.photos_key, shard) for shard in shards),
+        workspace.file("members_rejects", Path(members.path).parent.name, "all"),
+    ]
+    table = pa.concat_tables([read_table(path, REJECTS) for path in files])
+    return table_of(REJECTS, {name: table[name].combine_chunks() for name in table.column_names})
+
+
+def photo_bytes(build: Build, members: pa.Table) -> Callable[[str], bytes | None]:
+    """A function from photo_id to the photo's bytes; reads one shard at a time."""
+    shard_of = dict(zip(members["photo_id"].to_pylist(), members["shard"].to_pylist(), strict=True))
+
+    @functools.lru_cache(maxsize=2)
+    def shard(name: str) -> dict[str, bytes]:
+        table = read_table(build.workspace.file("images", build.pool_key, name), IMAGES)
+        return dict(zip(table["photo_id"].to_pylist(), table["image"].to_pylist(), strict=True))
+
+    def read(photo_id: str) -> bytes | None:
+        with contextlib.suppress(KeyError):
+            return shard(shard_of[photo_id]).get(photo_id)
+        return None
+
+    return read
+
+
+def snapshot_date(build: Build, today: str) -> str:
+    """The day of the crawl, kept in the workspace so that a resumed build says the same day."""
+    path = build.workspace.folder("crawl", build.crawl_key) / "crawled_on.txt"
+    if not path.is_file():
+        write_bytes(today.encode(), path)
+    return path.read_text().strip()

@@ -1,0 +1,116 @@
+"""What tests share: the reference material beside the checkout, and one real demo build."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+DEMO_PHOTOS_PER_CLASS = 120
+
+NO_NETWORK = """
+    # Refuses every connection that leaves the machine, in this Python and all it starts, and notes it.
+    import os, socket
+
+    def _guard(name):
+        real = getattr(socket.socket, name)
+
+        def guarded(self, address):
+            host = address[0] if isinstance(address, tuple) else "127.0.0.1"
+            if host not in ("127.0.0.1", "::1", "localhost"):
+                with open(os.environ["CONNECTION_LOG"], "a") as log:
+                    log.write(f"{address} {' '.join(__import__('sys').argv)[:200]}\\n")
+                raise OSError(101, "outgoing connections are blocked in tests")
+            return real(self, address)
+
+        setattr(socket.socket, name, guarded)
+
+    _guard("connect")
+    _guard("connect_ex")
+    _lookup = socket.getaddrinfo
+
+    def _guarded_lookup(host, *args, **kwargs):
+        if host not in ("127.0.0.1", "::1", "localhost", None, "", b"127.0.0.1", b"localhost", "0.0.0.0"):
+            with open(os.environ["CONNECTION_LOG"], "a") as log:
+                log.write(f"lookup {host} {' '.join(__import__('sys').argv)[:200]}\\n")
+            raise socket.gaierror(-2, "outgoing connections are blocked in tests")
+        return _lookup(host, *args, **kwargs)
+
+    socket.getaddrinfo = _guarded_lookup
+"""
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The reference material beside the checkout; tests that need it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the reference material (../shared) is not beside this checkout")
+    return SHARED
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """Runs the command line with its own Prefect home and without outgoing connections."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        guard = self.folder / "guard"
+        guard.mkdir(parents=True, exist_ok=True)
+        (guard / "sitecustomize.py").write_text(textwrap.dedent(NO_NETWORK))
+        return os.environ | {
+            "PYTHONPATH": str(guard),
+            "CONNECTION_LOG": str(self.folder / "connections.txt"),
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "COLUMNS": "200",
+        }
+
+    def counterset(self, *arguments: str, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:
+        """`counterset ARGUMENTS`, as a user's shell would run it."""
+        return subprocess.run(
+            [sys.executable, "-m", "counterset.cli", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def connections(self) -> str:
+        """Every outgoing connection that was tried."""
+        log = self.folder / "connections.txt"
+        return log.read_text() if log.exists() else ""
+
+
+@dataclass(frozen=True)
+class DemoBuild:
+    """A finished demo build: its sandbox, what it printed, its release."""
+
+    sandbox: Sandbox
+    output: str
+    release: Path
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    return Sandbox(tmp_path_factory.mktemp("sandbox"))
+
+
+@pytest.fixture(scope="session")
+def demo_build(tmp_path_factory: pytest.TempPathFactory) -> DemoBuild:
+    """One small demo build for all tests that look at one: real server, flow, download and models."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("demo"))
+    run = sandbox.counterset("demo", "--folder", "demo", "--photos-per-class", str(DEMO_PHOTOS_PER_CLASS))
+    assert run.returncode == 0, run.stdout + run.stderr
+    [release] = (sandbox.folder / "demo" / "releases" / "counterset-demo").glob("[0-9]*")
+    assert json.loads((release / "release.json").read_text())["name"] == "counterset-demo"
+    return DemoBuild(sandbox, run.stdout, release)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from counterset.config import load_config
+from counterset.errors import ConfigError
+from counterset.manifests import config_path
+
+GOOD = """
+name = "mine"
+[classes]
+list = "demo"
+[models]
+annotator = "demo:annotator"
+selectors = ["demo:selector"]
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, GOOD))
+    assert config.workspace == str(tmp_path / "workspace")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            GOOD + "[source]\nphotos_per_clas = 3",
+            "unknown key 'source.photos_per_clas'; did you mean 'photos_per_class'",
+        ),
+        (GOOD.replace('name = "mine"', ""), "key 'name' is missing"),
+        (GOOD + "[source]\nphotos_per_class = 0", "'source.photos_per_class'"),
+        (GOOD.replace("demo:annotator", "demo:selector"), "is also a selector"),
+        ("name = [", "is not valid TOML"),
+    ],
+)
+def test_mistakes_name_key_and_remedy(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(written(tmp_path, text))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_shipped_configs_are_valid() -> None:
+    for name in ("demo.toml", "inaturalist-small.toml", "counteranimal.toml"):
+        assert load_config(config_path(name)).name

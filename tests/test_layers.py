@@ -1,0 +1,80 @@
+"""Who may import whom, read from the sources themselves."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "flows").rglob("*.py"))
+
+FOUNDATION = {"schemas", "config", "errors", "tables", "manifests", "classes", "backgrounds", "workspace"}
+MAY_IMPORT = {
+    "foundation": {"foundation"},
+    "statistics": {"foundation", "statistics"},
+    "models": {"foundation", "models"},
+    "stages": {"foundation", "statistics", "models", "release"},
+    "sources": {"foundation", "sources", "models", "statistics"},
+    "release": {"foundation", "release", "sources", "models", "statistics"},
+    "load": {"foundation", "release", "load"},
+    "demo": {"foundation", "demo", "models"},
+    "flows": {"foundation", "statistics", "models", "stages", "sources", "release", "flows", "load"},
+    "cli": {"foundation", "statistics", "models", "stages", "sources", "release", "flows", "load", "demo", "cli"},
+}
+"""Layer -> the layers it may import. The publish stage writes releases, and releases fetch photos
+under the sources' rules about hosts."""
+
+
+def layer_of(module: str) -> str | None:
+    if module.startswith("counterset_flows"):
+        return "flows"
+    if not module.startswith("counterset"):
+        return None
+    first = [*module.split("."), ""][1]
+    return "foundation" if first in FOUNDATION or not first else first
+
+
+def module_name(path: Path) -> str:
+    base = ROOT / ("src" if path.is_relative_to(ROOT / "src") else "flows")
+    return ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_imports_run_one_way(path: Path) -> None:
+    module = module_name(path)
+    layer = layer_of(module)
+    if module == "counterset":
+        return  # the package's front door names what it exports
+    assert layer in MAY_IMPORT, f"{module} belongs to no layer; give it one here and in docs/design.md"
+    for imported in imports_of(path):
+        other = layer_of(imported)
+        if other is not None and other != "__version__":
+            assert other in MAY_IMPORT[layer], f"{module} ({layer}) may not import {imported} ({other})"
+
+
+def test_no_stage_imports_another() -> None:
+    for path in (ROOT / "src/counterset/stages").glob("*.py"):
+        others = {name.split(".")[2] for name in imports_of(path) if name.startswith("counterset.stages.")}
+        assert others <= {path.stem}, f"{path.name} imports the stages {others}"
+
+
+def test_only_flows_import_prefect() -> None:
+    for path in SOURCES:
+        if any(name.split(".")[0] == "prefect" for name in imports_of(path)):
+            assert path.is_relative_to(ROOT / "flows"), f"{path} imports prefect"
+
+
+def test_files_are_short() -> None:
+    long = {module_name(path): count for path in SOURCES if (count := len(path.read_text().splitlines())) > 400}
+    assert not long, f"over 400 lines, likely two things: {long}"
