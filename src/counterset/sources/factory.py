@@ -6,13 +6,29 @@ from pathlib import Path
 
 from counterset.config import SourceConfig
 from counterset.sources import Source
+from counterset.sources.folder import FolderSource
 from counterset.sources.inaturalist import INaturalistSource, OnProgress
+from counterset.sources.open_data import OpenDataSource
+from counterset.sources.url_list import UrlListSource
 
 
 def make_source(config: SourceConfig, state: Path, seed: int, on_progress: OnProgress | None = None) -> Source:
-    """The source that `config.kind` names; `state` is its folder for resume state and budget.
+    """The source that `config.kind` names.
+
+    Args:
+        state: folder of resume state and budget, for the sources that ask a service.
+        seed: of the choice among acceptable photos.
+        on_progress: called with a class and the observations read so far.
 
     Raises:
         ConfigError: the config lacks what this source needs.
     """
-    return INaturalistSource(config, state, seed, on_progress=on_progress)
+    match config.kind:
+        case "inaturalist":
+            return INaturalistSource(config, state, seed, on_progress=on_progress)
+        case "open_data":
+            return OpenDataSource(config, state, seed, on_progress=on_progress)
+        case "url_list":
+            return UrlListSource(config, seed)
+        case "folder":
+            return FolderSource(config, seed)

@@ -1,0 +1,262 @@
+"""URL lists, folders, and the one line that switches between the four sources."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from counterset.classes import ClassSpec
+from counterset.config import OPEN_LICENSES, SourceConfig, parse_config
+from counterset.demo.server import serve
+from counterset.errors import ConfigError, SourceError
+from counterset.schemas import CANDIDATES, REJECTS
+from counterset.sources import Crawl
+from counterset.sources.factory import make_source
+from counterset.sources.folder import FolderSource
+from counterset.sources.hosts import HostRules
+from counterset.sources.own_photos import license_code
+from counterset.sources.url_list import UrlListSource
+
+from .bulk_world import write_tables
+from .conftest import HARE_CLASS, RED_FOX, catalog, foxes, observation
+
+HOSTS = ("photos.example",)
+
+
+def url_config(path: Path, **fields: object) -> SourceConfig:
+    return SourceConfig.model_validate({"kind": "url_list", "path": str(path), "allowed_hosts": HOSTS, **fields})
+
+
+ROWS: list[dict[str, object]] = [
+    {"url": "https://photos.example/1.jpg", "class": "red_fox", "license": "CC-BY-NC 4.0", "observer_id": "a"},
+    {
+        "url": "https://photos.example/2.jpg",
+        "class": "Red Fox",
+        "license": "https://creativecommons.org/licenses/by/4.0/",
+    },
+    {"url": "https://photos.example/2.jpg", "class": "red-fox", "license": "cc0"},
+    {"url": "https://photos.example/3.jpg", "class": "red fox", "license": "All rights reserved"},
+    {"url": "https://elsewhere.example/4.jpg", "class": "red fox", "license": "cc0"},
+    {"url": "http://10.0.0.1/5.jpg", "class": "red fox", "license": "cc0"},
+    {"url": "ftp://photos.example/6.jpg", "class": "red fox", "license": "cc0"},
+    {"url": "file:///etc/passwd", "class": "red fox", "license": "cc0"},
+    {"url": None, "class": "red fox", "license": "cc0"},
+    {"url": "https://photos.example/9.jpg", "class": "hare", "license": "cc0"},
+    {"url": "https://photos.example/10.jpg", "class": None, "license": "cc0"},
+]
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    match path.suffix:
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in names])), path)
+        case ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        case suffix:
+            separator = {".csv": ",", ".tsv": "\t"}[suffix]
+            lines = [separator.join(str(row.get(name) or "") for name in names) for row in rows]
+            path.write_text("\n".join([separator.join(names), *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".jsonl"])
+def test_a_list_of_any_kind_gives_the_same(suffix: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"list{suffix}", [dict(row) for row in ROWS])
+    source = UrlListSource(url_config(path))
+    source.check((RED_FOX, HARE_CLASS))
+    found = source.crawl(RED_FOX)
+    rows = found.candidates.to_pylist()
+    assert sorted((row["url"], row["license"]) for row in rows) == [
+        ("https://photos.example/1.jpg", "cc-by-nc"),
+        ("https://photos.example/2.jpg", "cc-by"),
+    ]
+    assert {row["observer_id"] for row in rows} == {"a", rows[0]["photo_id"], rows[1]["photo_id"]} - {
+        next(row["photo_id"] for row in rows if row["observer_id"] == "a")
+    }
+    assert Counter(found.rejects["reason"].to_pylist()) == {"url_refused": 5, "license": 1}
+    assert source.crawl(HARE_CLASS).candidates.num_rows == 1
+
+
+def test_other_columns_are_carried_as_text(tmp_path: Path) -> None:
+    row = {
+        "identifier": "https://photos.example/1.jpg",
+        "label": "red fox",
+        "gbifID": "77",
+        "recordedBy": "Ann Other",
+        "eventDate": "2024-05-01T10:00:00Z",
+        "caption": "A fox",
+        "tags": "snow; night",
+        "similarity": "0.31",
+        "camera": "",
+    }
+    source = UrlListSource(url_config(write(tmp_path / "list.csv", [dict(row)])))
+    (found,) = source.crawl(RED_FOX).candidates.to_pylist()
+    assert (found["observation_id"], found["observer_id"], found["observed_on"]) == (
+        "77",
+        "Ann Other",
+        date(2024, 5, 1),
+    )
+    assert (found["title"], found["description"], found["tags"]) == ("A fox", "similarity: 0.31", ["snow", "night"])
+    assert found["license"] is None  # the list has no licence column, so nothing is known and nothing refused
+
+
+def test_observers_cap_and_sample_as_for_every_source(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {
+            "url": f"https://photos.example/{n}.jpg",
+            "class": "hare",
+            "observer_id": f"u{n % 5}",
+            "observed_on": "2024-05-01",
+        }
+        for n in range(50)
+    ]
+    path = write(tmp_path / "list.parquet", rows)
+    found = UrlListSource(url_config(path, photos_per_class=12, photos_per_observer_day=3)).crawl(HARE_CLASS)
+    assert found.candidates.num_rows == 12
+    assert max(Counter(found.candidates["observer_id"].to_pylist()).values()) <= 3
+    write(path, rows[::-1])
+    again = UrlListSource(url_config(path, photos_per_class=12, photos_per_observer_day=3)).crawl(HARE_CLASS)
+    assert again.candidates.equals(found.candidates)
+
+
+def test_a_star_allows_every_public_host(tmp_path: Path) -> None:
+    path = write(tmp_path / "list.csv", [dict(row) for row in ROWS])
+    rules = HostRules((), ("*",), lambda name: ("10.1.1.1",) if name == "elsewhere.example" else ())
+    found = UrlListSource(url_config(path), rules=rules).crawl(RED_FOX)
+    refused = [row["detail"] for row in found.rejects.to_pylist() if row["reason"] == "url_refused"]
+    assert found.candidates.num_rows == 2
+    assert any("has the private address 10.1.1.1" in detail for detail in refused)
+    assert any("10.0.0.1 is a private address" in detail for detail in refused)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("list.csv", "link,class\nx,red fox\n", "has no column 'url'; it has link, class"),
+        ("list.csv", "url,kind\nx,red fox\n", "has no column 'class'"),
+        ("list.csv", "url,class\nhttps://photos.example/1.jpg,wolf\n", "class 'red_fox' has no row"),
+        ("list.parquet", "no parquet", "cannot read"),
+        ("list.jsonl", "{]", "cannot read"),
+    ],
+)
+def test_a_bad_list_is_an_error_with_a_remedy(name: str, content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(SourceError, match=message):
+        UrlListSource(url_config(tmp_path / name)).check((RED_FOX,))
+
+
+@pytest.mark.parametrize("path", ["", "list.txt", "https://x.example/list.csv", "list"])
+def test_a_list_of_another_kind_is_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match=r"needs source\.path"):
+        UrlListSource(SourceConfig(kind="url_list", path=path))
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("cc-by-nc", "cc-by-nc"), ("CC BY-NC-SA 4.0", "cc-by-nc-sa"), ("CC0 1.0", "cc0"), ("CC0", "cc0"), ("PD", "pd"),
+        ("http://creativecommons.org/licenses/by-nc/4.0/legalcode", "cc-by-nc"), ("CC-BY-ND", "cc-by-nd"),
+        ("https://creativecommons.org/publicdomain/zero/1.0/", "cc0"), ("cc_by", "cc-by"),
+        ("CC BY-NC-ND 2.0", "cc-by-nc-nd"),
+        ("https://creativecommons.org/publicdomain/mark/1.0/", "pd"), ("© me", None), ("", None), (None, None),
+        ("bycc", None), ("GFDL", None),
+    ],
+)  # fmt: skip
+def test_licences_in_their_many_spellings(text: str | None, code: str | None) -> None:
+    assert license_code(text) == code
+
+
+def folder_of(tmp_path: Path) -> Path:
+    root = tmp_path / "photos"
+    for name, contents in (("Red Fox", [b"one", b"two", b"two"]), ("hare", [b"three"])):
+        (root / name / "more").mkdir(parents=True)
+        for number, content in enumerate(contents):
+            (root / name / ("more" if number else ".") / f"{number}.JPG").write_bytes(content)
+    (root / "hare" / "notes.txt").write_text("no photo")
+    (root / "hare" / ".hidden.jpg").write_bytes(b"x")
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(b"secret")
+    (root / "hare" / "link.jpg").symlink_to(secret)
+    return root
+
+
+def test_a_folder_gives_its_files(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    source = FolderSource(SourceConfig(kind="folder", path=str(root)))
+    source.check((RED_FOX, HARE_CLASS))
+    fox, hare = source.crawl(RED_FOX), source.crawl(HARE_CLASS)
+    assert sorted(fox.candidates["title"].to_pylist()) == ["0", "1"]  # equal bytes are one photo
+    assert hare.candidates["url"].to_pylist() == [(root / "hare" / "0.JPG").as_uri()]
+    assert [(row["reason"], row["photo_id"]) for row in hare.rejects.to_pylist()] == [
+        ("url_refused", "folder-hare/link.jpg")
+    ]
+    before = set(fox.candidates["photo_id"].to_pylist())
+    (root / "Red Fox" / "0.JPG").rename(root / "Red Fox" / "renamed.jpg")
+    assert set(source.crawl(RED_FOX).candidates["photo_id"].to_pylist()) == before
+
+
+def test_a_class_without_its_folder_is_an_error(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    source = FolderSource(SourceConfig(kind="folder", path=str(root)))
+    with pytest.raises(SourceError, match="class 'wolf' has no folder"):
+        source.check((RED_FOX, ClassSpec("wolf", "wolf")))
+    (root / "red_fox").mkdir()
+    with pytest.raises(SourceError, match="has several folders"):
+        source.check((RED_FOX,))
+    with pytest.raises(SourceError, match="is not a folder"):
+        FolderSource(SourceConfig(kind="folder", path=str(tmp_path / "nothing"))).check((RED_FOX,))
+    with pytest.raises(ConfigError, match=r"needs source\.path"):
+        FolderSource(SourceConfig(kind="folder"))
+
+
+CONFIG = """
+name = "switch"
+[classes]
+list = "counteranimal"
+[models]
+annotator = "demo:a"
+selectors = ["demo:b"]
+[source]
+kind = "{kind}"
+path = "{path}"
+"""
+
+
+def test_one_line_switches_between_the_sources(tmp_path: Path) -> None:
+    world = catalog(*foxes(20), observation(2, taxon_id=None))
+    paths = {
+        "inaturalist": "",
+        "open_data": str(write_tables(world, tmp_path / "tables")),
+        "url_list": str(write(tmp_path / "list.csv", [dict(row) for row in ROWS])),
+        "folder": str(folder_of(tmp_path)),
+    }
+    found: dict[str, Crawl] = {}
+    with serve(world) as server:
+        for kind, path in paths.items():
+            raw = tomllib.loads(CONFIG.format(kind=kind, path=path))
+            source = parse_config(raw, tmp_path).source.model_copy(
+                update={"api_url": server.api_url, "requests_per_minute": 10**6, "allowed_hosts": HOSTS}
+            )
+            made = make_source(source, tmp_path / kind, 0)
+            made.check((RED_FOX,))
+            found[kind] = made.crawl(RED_FOX)
+    assert {kind: crawl.candidates.num_rows for kind, crawl in found.items()} == {
+        "inaturalist": 20,
+        "open_data": 20,
+        "url_list": 2,
+        "folder": 2,
+    }
+    for kind, crawl in found.items():
+        assert crawl.candidates.schema.equals(CANDIDATES.arrow(), check_metadata=True)
+        assert crawl.rejects.schema.equals(REJECTS.arrow(), check_metadata=True)
+        assert set(crawl.candidates["source"].to_pylist()) == {kind}
+        licenses = set(crawl.candidates["license"].to_pylist())
+        assert licenses <= {*OPEN_LICENSES, None}
