@@ -36,7 +36,7 @@ def file_size(spec: FileSpec) -> tuple[int, int]:
     if spec.damage == "panorama":
         return 1000, 208
     if spec.damage == "near_duplicate":
-        return width - 6, height - 4
+        return width - 3, height - 2
     return (2048, 2048) if spec.damage == "bomb" else (width, height)
 
 
@@ -52,7 +52,7 @@ def render(spec: FileSpec) -> bytes:
     if spec.damage in ("tiny", "panorama"):
         image = image.resize(file_size(spec), Image.Resampling.BILINEAR)
     elif spec.damage == "near_duplicate":
-        image = image.crop((2, 2, image.width - 4, image.height - 2))
+        image = image.crop((1, 1, image.width - 2, image.height - 1))
         quality -= 8
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
