@@ -143,15 +143,18 @@ def _judge(
     """Fill in what depends on all classes: q-values, verdicts, and what each class could have confirmed."""
     q_values = multipletests([test.p_value for _, _, test in tested], method="fdr_bh")[1]
     rank = min(int((q_values <= config.max_q_value).sum()) + 1, len(tested))
+    needed = config.max_q_value * rank / len(tested)
     for (found, row, test), q_value in zip(tested, q_values, strict=True):
         weight = found.results.by_group(dispersion.weights(found.results.num_photos))
         row["p_value"], row["q_value"] = test.p_value, float(q_value)
         row["detectable_drop"] = detectable_drop(
-            test.critical(config.max_q_value * rank / len(tested)),
+            test.critical(needed),
             float(found.results.sum_correct.sum() / found.results.num_photos.sum()),
             float(weight[found.groups.index(row["common"])]),
             float(weight[found.groups.index(row["counter"])]),
             dispersion.scale,
+            test.num_groups,
+            needed,
         )
         row["is_fragile"] = row["breaking_share"] < config.fragile_share
         if q_value > config.max_q_value:

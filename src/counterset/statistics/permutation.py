@@ -26,11 +26,13 @@ class SelectionTest(NamedTuple):
         p_value: one-sided, of "no group differs" against the chosen pair's drop.
         tail: the largest permuted statistics, ascending.
         num_permutations: how many there were in all.
+        num_groups: groups that took part.
     """
 
     p_value: float
     tail: Floats
     num_permutations: int
+    num_groups: int
 
     def critical(self, p_value: float) -> float:
         """The statistic that just reaches `p_value`."""
@@ -86,4 +88,4 @@ def selection_test(
     null = np.sort(statistic(*(np.moveaxis(dealt[part].reshape(2, -1, side * side), -1, 0) for part in (0, 1))))
     exceedances = len(null) - int(np.searchsorted(null, observed - TIE))
     kept = math.ceil(TAIL * len(null))
-    return SelectionTest((exceedances + 1) / (len(null) + 1), null[-kept:].copy(), len(null))
+    return SelectionTest((exceedances + 1) / (len(null) + 1), null[-kept:].copy(), len(null), results.num_groups)

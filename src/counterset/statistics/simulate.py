@@ -70,14 +70,14 @@ def simulate_class(accuracy: Floats, design: Design, rng: np.random.Generator) -
     return Photos(observer, group, rng.random(num_photos) < expected)
 
 
-def with_label_noise(photos: Photos, share: float, num_groups: int, rng: np.random.Generator) -> Photos:
+def with_label_noise(photos: Photos, rng: np.random.Generator, *, share: float, num_groups: int) -> Photos:
     """The photos with a share of their groups replaced by another, whatever the outcome."""
     noisy = rng.random(len(photos.group)) < share
     other = (photos.group + rng.integers(1, num_groups, len(photos.group))) % num_groups
     return replace(photos, group=np.where(noisy, other, photos.group))
 
 
-def with_outcome_errors(photos: Photos, share: float, target: int, rng: np.random.Generator) -> Photos:
+def with_outcome_errors(photos: Photos, rng: np.random.Generator, *, share: float, target: int) -> Photos:
     """The photos with a share of the wrong ones of all other groups moved to the group `target`."""
     moved = ~photos.is_correct & (photos.group != target) & (rng.random(len(photos.group)) < share)
     return replace(photos, group=np.where(moved, target, photos.group))
