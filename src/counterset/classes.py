@@ -7,7 +7,9 @@ the packaged ones.
 from __future__ import annotations
 
 import csv
+import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -91,6 +93,18 @@ def load_classes(source: str, only: tuple[str, ...] = ()) -> tuple[ClassSpec, ..
                 f"classes.only names {name!r}, which {path} does not have; use one of its class_id values"
             )
     return tuple(by_id[name] for name in only) if only else specs
+
+
+def class_list_csv(specs: Iterable[ClassSpec]) -> str:
+    """A class list as CSV text, as `load_classes` reads it."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["class_id", "name", "imagenet_index", "wnid", "taxon_ids", "scientific_name", "rank"])
+    for spec in specs:
+        index = "" if spec.imagenet_index is None else spec.imagenet_index
+        taxa = " ".join(str(taxon_id) for taxon_id in spec.taxon_ids)
+        writer.writerow([spec.class_id, spec.name, index, "", taxa, spec.scientific_name, spec.rank])
+    return text.getvalue()
 
 
 def _spec(row: dict[str, str | None], where: str) -> ClassSpec:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import random
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -65,18 +63,6 @@ def folder_classes(folder: Path) -> tuple[ClassSpec, ...]:
         class_id = "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in name.lower())
         specs.append(ClassSpec(class_id, name.replace("_", " "), None, (taxon.taxon_id,), taxon.name, taxon.rank))
     return tuple(specs)
-
-
-def write_class_list(specs: tuple[ClassSpec, ...], path: Path) -> None:
-    """Write a class list as a CSV file."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class_id", "name", "imagenet_index", "wnid", "taxon_ids", "scientific_name", "rank"])
-    for spec in specs:
-        index = "" if spec.imagenet_index is None else spec.imagenet_index
-        taxa = " ".join(str(taxon_id) for taxon_id in spec.taxon_ids)
-        writer.writerow([spec.class_id, spec.name, index, "", taxa, spec.scientific_name, spec.rank])
-    path.write_text(text.getvalue(), encoding="utf-8")
 
 
 def folder_catalog(folder: Path, seed: int = 0) -> Catalog:
