@@ -94,8 +94,9 @@ def _markdown(text: object, limit: int = 200) -> str:
 
 
 def _quoted(text: object) -> str:
-    """A YAML string: JSON's strings are YAML's."""
-    return json.dumps(plain(text), ensure_ascii=False)
+    """A YAML string: JSON's strings are YAML's; no markup even for who shows the file as a page."""
+    quoted = json.dumps(plain(text), ensure_ascii=False)
+    return quoted.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _hub_licenses(summary: Summary) -> list[str]:
