@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -36,7 +37,12 @@ def _may_heal(task: Any, run: Any, state: Any) -> bool:
     return not isinstance(error, CountersetError)
 
 
-retrying: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 20], "retry_condition_fn": _may_heal}
+retrying: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "retries": 2,
+    "retry_delay_seconds": [2, 20],
+    "retry_condition_fn": _may_heal,
+}
 
 
 @dataclass(frozen=True)

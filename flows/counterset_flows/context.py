@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib.metadata
 from collections.abc import Iterable
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,6 +43,15 @@ SOURCE_CONTENT = {
 USER_AGENT = f"counterset/{importlib.metadata.version('counterset')}"
 
 
+def _state_of_files(config: Config) -> list[list[object]]:
+    """Name, size and time of the files that a list or folder source reads, so that a changed one is read anew."""
+    path = Path(config.source.path)
+    if config.source.kind not in ("url_list", "folder") or not path.exists():
+        return []
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
 class Build:
     """One config with its workspace: what every step needs to know."""
 
@@ -53,7 +63,7 @@ class Build:
         check_roles(config.models)
         self.workspace = Workspace(config.workspace)
         source = config.source.model_dump(mode="json", include=SOURCE_CONTENT)
-        self.crawl_key = digest("crawl", source, config.seed)
+        self.crawl_key = digest("crawl", source, config.seed, _state_of_files(config))
         # Photos are downloaded once, whatever asks for them.
         self.pool_key = digest("pool", config.source.kind, config.source.photo_size, config.download.shard_size)
         self.photos_key = digest("photos", self.pool_key, config.curate.model_dump(exclude={"near_duplicate_bits"}))

@@ -70,7 +70,7 @@ class BarProgress(Progress):
     def _show(self, stage: str) -> None:
         count = self.stages[stage]
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=count.total, completed=count.reused)
+            self._tasks[stage] = self._bars.add_task(stage, total=count.total, completed=count.reused, note="")
         note = f"{count.reused:,} reused" if count.reused else ""
         self._bars.update(
             self._tasks[stage], total=count.total, completed=min(count.total, count.done + count.reused), note=note

@@ -31,9 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, or 2 for a mistake the user can mend."""
     parser = _parser()
     args = parser.parse_args(argv)
-    logging.basicConfig(
-        level=logging.INFO if args.verbose else logging.ERROR, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    _log(args.verbose)
     try:
         return int(args.run(args))
     except UserError as error:
@@ -42,6 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("counterset: stopped; run the same command again to resume", file=sys.stderr)
         return 130
+
+
+def _log(is_verbose: bool) -> None:
+    """Log to stderr: everything when asked, else what counterset warns of and the errors of others."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    if not is_verbose:
+        # What Prefect logs of a failed run comes again as our own one sentence.
+        handler.addFilter(
+            lambda record: (
+                not record.name.startswith("prefect")
+                and record.levelno >= (logging.WARNING if record.name.startswith("counterset") else logging.ERROR)
+            )
+        )
+    logging.basicConfig(level=logging.INFO if is_verbose else logging.WARNING, handlers=[handler])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,10 +80,88 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("config", type=Path)
     validate.set_defaults(run=_validate)
 
+    _add_release_commands(commands)
+
+    classes = commands.add_parser("classes", help="draft a class list").add_subparsers(metavar="init", required=True)
+    init = classes.add_parser("init", help="draft a class list from common names, by taxon search")
+    init.add_argument("names", nargs="+", metavar="NAME", help='common names, e.g. "red fox"')
+    init.add_argument("--contact", default="", help="your web page or e-mail, sent in the User-Agent")
+    init.add_argument("--api-url", default="https://api.inaturalist.org/v1")
+    init.add_argument("--output", type=Path, default=Path("classes.csv"))
+    init.set_defaults(run=_classes_init)
+    return parser
+
+
+def _add_release_commands(commands: Any) -> None:
     show = commands.add_parser("show", help="what a release holds")
     show.add_argument("release", help="folder, name, or URL of a release")
     show.set_defaults(run=_show)
-    return parser
+
+    diff = commands.add_parser("diff", help="what changed between two releases")
+    diff.add_argument("old")
+    diff.add_argument("new")
+    diff.add_argument("--output", type=Path, help="also write the rows that differ, as Parquet, into this folder")
+    diff.set_defaults(run=_diff)
+
+    export = commands.add_parser("export", help="write a release in another layout")
+    export.add_argument("release")
+    export.add_argument("layout", choices=["imagefolder", "webdataset", "hub", "csv", "captions"])
+    export.add_argument("folder", type=Path)
+    export.add_argument("--mirror", action="append", default=[], help="where photos are asked for first")
+    export.set_defaults(run=_export)
+
+    imported = commands.add_parser("import", help="make a release of the published CounterAnimal folders")
+    imported.add_argument("folder", type=Path, help="holds <class>/common-<background>/*.jpg")
+    imported.add_argument("--releases", default="releases")
+    imported.set_defaults(run=_import)
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from counterset.load import load
+    from counterset.release.changelog import render_text
+    from counterset.release.diff import diff_releases
+
+    diff = diff_releases(load(args.old), load(args.new))
+    print(render_text(diff), end="")
+    if args.output:
+        diff.write(args.output)
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from counterset.load import load
+    from counterset.release import exports
+
+    write = getattr(exports, f"export_{args.layout}")
+    exported = write(load(args.release, mirrors=args.mirror), args.folder)
+    print(f"{exported.num_photos} photos in {exported.path}; {len(exported.missing)} could not be had")
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
+    from counterset.stages.publish import publish
+
+    inputs = read_counteranimal(args.folder, releases=str(Path(args.releases).resolve()))
+    print(publish(inputs, kind="imported", default_verdicts=IMPORTED_VERDICTS))
+    return 0
+
+
+def _classes_init(args: argparse.Namespace) -> int:
+    from open_clip import IMAGENET_CLASSNAMES
+
+    from counterset.classes import class_list_csv
+    from counterset.config import SourceConfig
+    from counterset.sources.drafts import draft_classes
+    from counterset.tables import write_bytes
+
+    config = SourceConfig(api_url=args.api_url, contact=args.contact)
+    drafts = draft_classes(args.names, config, args.output.parent / ".counterset", IMAGENET_CLASSNAMES)
+    for draft in drafts:
+        print(f"{draft.spec.class_id}: {draft.note}")
+    write_bytes(class_list_csv(draft.spec for draft in drafts).encode(), args.output)
+    print(f"wrote {args.output}; look it over, then set classes.list to it")
+    return 0
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -213,10 +304,12 @@ def _print_table(title: str, rows: list[dict[str, str]]) -> None:
 
     table = Table(title=title, title_justify="left")
     for name in rows[0] if rows else ():
-        table.add_column(name, justify="right" if name.endswith("%") or name == "q" else "left")
+        table.add_column(name, justify="right" if name.endswith("%") or name == "q" else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row.values())
-    Console().print(table)
+    console = Console()
+    # Piped into a file there is no width to fit; a terminal's is the user's.
+    (console if console.is_terminal else Console(width=160)).print(table)
 
 
 if __name__ == "__main__":
