@@ -295,7 +295,48 @@ PAIRS = TableSchema(
     ),
 )
 
+MODEL_METRICS = TableSchema(
+    "model_metrics",
+    "one model's metric on one side of the pairs",
+    ("model", "metric", "side"),
+    (
+        Column("model", STRING, "the model's name"),
+        Column("metric", STRING, "balanced, photo_average, balanced_top5 or worst_class"),
+        Column("side", STRING, "common, counter or drop (common minus counter)"),
+        Column("value", FLOAT64, "in [0, 1]; drops in [-1, 1]"),
+        Column("low", FLOAT64, "lower end of the 95 % interval, unit = observer"),
+        Column("high", FLOAT64, "upper end"),
+    ),
+)
+
+CLASS_METRICS = TableSchema(
+    "class_metrics",
+    "one model's accuracy on one side of one class's pair",
+    ("model", "class_id", "side"),
+    (
+        Column("model", STRING, "the model's name"),
+        CLASS_ID,
+        Column("side", STRING, "common, counter or drop (common minus counter)"),
+        Column("num_photos", INT64, "photos"),
+        Column("accuracy", FLOAT64, "in [0, 1]; drops in [-1, 1]"),
+        Column("low", FLOAT64, "lower end of the 95 % interval, unit = observer"),
+        Column("high", FLOAT64, "upper end"),
+    ),
+)
+
 TABLES: dict[str, TableSchema] = {
     table.name: table
-    for table in (CANDIDATES, PHOTOS, IMAGES, REJECTS, MEMBERS, BACKGROUNDS, PREDICTIONS, GROUP_ACCURACY, PAIRS)
+    for table in (
+        CANDIDATES,
+        PHOTOS,
+        IMAGES,
+        REJECTS,
+        MEMBERS,
+        BACKGROUNDS,
+        PREDICTIONS,
+        GROUP_ACCURACY,
+        PAIRS,
+        MODEL_METRICS,
+        CLASS_METRICS,
+    )
 }

@@ -59,7 +59,7 @@ def select_pairs(
         seed: of the permutations; a class's result does not depend on the other classes' data order.
 
     Raises:
-        WorkspaceError: a selector has no predictions in the label space.
+        WorkspaceError: no photo was predicted by every selector in the label space.
     """
     group_accuracy, classes = count(
         members, backgrounds, predictions, selectors=selectors, label_space=label_space, class_ids=class_ids
@@ -171,8 +171,7 @@ def _paper_row(found: ClassUnits, config: SelectConfig) -> dict[str, Any]:
     if eligible.sum() < 2:
         return _too_small(found, int(eligible.sum()), f"{config.min_photos} photos")
     accuracy = found.results.by_group(found.results.sum_correct) / photos
-    common = int(np.where(eligible, accuracy, -1.0).argmax())
-    counter = int(np.where(eligible, accuracy, 2.0).argmin())
+    common, counter = map(int, choose(np.tile(photos, (2, 1)), np.tile(photos * accuracy, (2, 1)), eligible))
     drop = float(accuracy[common] - accuracy[counter])
     return _counted(found, common, counter) | {
         "verdict": (Verdict.CONFIRMED if drop > config.min_drop else Verdict.UNCONFIRMED).value,

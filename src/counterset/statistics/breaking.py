@@ -29,11 +29,12 @@ def breaking_share(num_photos: Floats, num_correct: Floats, common: int, counter
     """
     num_wrong = num_photos - num_correct
     return min(
-        _share(num_wrong, num_correct, counter, common, drop), _share(num_correct, num_wrong, common, counter, drop)
+        share_moved(num_wrong, num_correct, counter, common, drop),
+        share_moved(num_correct, num_wrong, common, counter, drop),
     )
 
 
-def _share(moved: Floats, kept: Floats, gaining: int, losing: int, drop: float) -> float:
+def share_moved(moved: Floats, kept: Floats, gaining: int, losing: int, drop: float) -> float:
     """The share of `moved` photos, out of all groups into `gaining`, that explains `drop`.
 
     In terms of the share of moved photos within a group: it is higher in `gaining` than in

@@ -34,7 +34,9 @@ class Pair(NamedTuple):
 
 
 def choose(weights: Floats, correct: Floats, eligible: Bools | None = None) -> Pair:
-    """The pair with the largest discover drop among the eligible groups; ties go to the first group.
+    """The pair with the largest discover drop among the eligible groups.
+
+    Of equal groups the first is common and the last is counter, so that they always differ.
 
     Args:
         weights: (..., 2, G) observers' weights, summed by half and group.
@@ -44,9 +46,11 @@ def choose(weights: Floats, correct: Floats, eligible: Bools | None = None) -> P
     weight = weights[..., DISCOVER, :]
     accuracy = np.divide(correct[..., DISCOVER, :], weight, out=np.zeros_like(weight), where=weight > 0)
     if eligible is None:
-        return Pair(accuracy.argmax(axis=-1), accuracy.argmin(axis=-1))
+        eligible = np.ones(accuracy.shape, dtype=np.bool_)
+    last = accuracy.shape[-1] - 1
     return Pair(
-        np.where(eligible, accuracy, -np.inf).argmax(axis=-1), np.where(eligible, accuracy, np.inf).argmin(axis=-1)
+        np.where(eligible, accuracy, -np.inf).argmax(axis=-1),
+        last - np.where(eligible, accuracy, np.inf)[..., ::-1].argmin(axis=-1),
     )
 
 

@@ -6,6 +6,7 @@ statistics see is one row a group and observer.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from typing import Any, NamedTuple, TypeAlias
 
@@ -19,6 +20,8 @@ from counterset.errors import WorkspaceError
 from counterset.schemas import GROUP_ACCURACY, PAIRS, Half
 from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Results
 from counterset.tables import conform
+
+logger = logging.getLogger(__name__)
 
 Rows: TypeAlias = pa.Table | ds.Dataset
 """A table in memory, or a dataset on disk that is read as it streams by."""
@@ -89,7 +92,7 @@ def count(
         class_ids: the classes, in the order of the answer.
 
     Raises:
-        WorkspaceError: a selector has no predictions in the label space.
+        WorkspaceError: no photo was predicted by every selector in the label space.
     """
     with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
         connection.execute("SET preserve_insertion_order = false")
@@ -216,16 +219,15 @@ def _units(
         """,
         [label_space],
     ).fetchnumpy()
-    if not len(units["n"]):
-        missing = connection.execute(
-            f"SELECT model FROM selector WHERE model NOT IN (SELECT model FROM {predictions} WHERE label_space = ?)",
-            [label_space],
-        ).fetchone()
-        grouped = connection.execute("SELECT count(*) FROM photo").fetchone()
-        if missing and grouped and grouped[0]:
-            raise WorkspaceError(
-                f"the selector {missing[0]!r} has no predictions in the label space {label_space!r}; evaluate it first"
-            )
+    (num_photos,) = connection.execute("SELECT count(*) FROM photo").fetchone() or (0,)
+    lacking = num_photos - int(units["n"].sum())
+    if lacking and not len(units["n"]):
+        raise WorkspaceError(
+            f"the selectors {', '.join(selectors)} have not all predicted a photo in the label space {label_space!r}; "
+            "evaluate them first"
+        )
+    if lacking:
+        logger.warning("%d of %d grouped photos lack a selector's prediction and do not count", lacking, num_photos)
     return units
 
 

@@ -1,0 +1,35 @@
+"""The breaking share undoes exactly the errors that were made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from counterset.statistics.breaking import breaking_share, share_moved
+
+PHOTOS = np.array([300.0, 200.0, 500.0, 100.0])
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+@pytest.mark.parametrize("gaining", [0, 1, 3])
+def test_moved_photos_are_found(share: float, gaining: int) -> None:
+    wrong, right = PHOTOS * 0.3, PHOTOS * 0.7
+    moved = share * wrong
+    moved[gaining] = 0.0
+    wrong = wrong - moved
+    wrong[gaining] += moved.sum()
+    accuracy = right / (right + wrong)
+    drop = float(accuracy[2] - accuracy[gaining])
+    assert share_moved(wrong, right, gaining, 2, drop) == pytest.approx(share, abs=1e-9)
+    assert breaking_share(right + wrong, right, 2, gaining, drop) <= share + 1e-9
+
+
+def test_larger_drops_take_more_and_none_takes_nothing() -> None:
+    photos, correct = np.array([100.0, 100.0, 300.0]), np.array([90.0, 50.0, 210.0])
+    shares = [breaking_share(photos, correct, 0, 1, drop) for drop in (-0.1, 0.0, 0.1, 0.2, 0.4)]
+    assert shares[:2] == [0.0, 0.0]
+    assert shares[1:] == sorted(shares[1:])
+
+
+def test_a_drop_that_no_error_explains() -> None:
+    assert breaking_share(np.array([100.0, 100.0]), np.array([100.0, 0.0]), 0, 1, 0.9) == 1.0

@@ -1,0 +1,81 @@
+"""The test of a chosen pair: against a slow, obvious one, and uniform where nothing differs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from counterset.statistics.choice import choose
+from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Floats, Results
+from counterset.statistics.permutation import selection_test, statistic
+from counterset.statistics.simulate import Design, class_units, simulate_class, split_observers
+
+
+def make(accuracy: list[float], photos: int, seed: int, rho: float = 0.1) -> Results:
+    rng = np.random.default_rng(seed)
+    found = simulate_class(np.array(accuracy), Design(photos, observer_correlation=rho, mixing=0.0), rng)
+    return class_units("c", found, split_observers(found, rng), len(accuracy)).results
+
+
+def slow_p_value(results: Results, weights: Floats, number: int, rng: np.random.Generator) -> float:
+    """One permutation after the other, group after group."""
+    accuracy = results.sum_correct / results.num_photos
+
+    def drop_in_errors(group: np.ndarray) -> float:
+        means = {}
+        for half in (DISCOVER, CONFIRM):
+            for name in range(results.num_groups):
+                rows = (results.half == half) & (group == name)
+                means[half, name] = (weights[rows].sum(), (weights * accuracy)[rows].sum())
+        discover = [means[DISCOVER, name][1] / means[DISCOVER, name][0] for name in range(results.num_groups)]
+        pair = (int(np.argmax(discover)), int(np.argmin(discover)))
+        weight = [means[DISCOVER, name][0] + means[CONFIRM, name][0] for name in pair]
+        right = [means[DISCOVER, name][1] + means[CONFIRM, name][1] for name in pair]
+        return float((right[0] / weight[0] - right[1] / weight[1]) / np.sqrt(1 / weight[0] + 1 / weight[1]))
+
+    observed, exceedances = drop_in_errors(results.group), 0
+    for _ in range(number):
+        group = results.group.copy()
+        for half in (DISCOVER, CONFIRM):
+            rows = np.flatnonzero(results.half == half)
+            group[rows] = group[rng.permutation(rows)]
+        exceedances += drop_in_errors(group) >= observed - 1e-9
+    return (exceedances + 1) / (number + 1)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_p_value_is_that_of_the_slow_test(seed: int) -> None:
+    results = make([0.7, 0.75, 0.62], 40, seed)
+    weights = Dispersion(0.1, 1.0).weights(results.num_photos)
+    fast = selection_test(results, weights, num_permutations=10_000, rng=np.random.default_rng(0)).p_value
+    slow = slow_p_value(results, weights, 1_500, np.random.default_rng(1))
+    assert fast == pytest.approx(slow, abs=4 * np.sqrt(slow * (1 - slow) / 1_500))
+
+
+def test_p_values_are_uniform_where_nothing_differs() -> None:
+    p_values = []
+    for seed in range(300):
+        results = make([0.7] * 4, 40, seed, rho=0.3)
+        weights = Dispersion(0.3, 1.0).weights(results.num_photos)
+        rng = np.random.default_rng(seed)
+        p_values.append(selection_test(results, weights, num_permutations=400, rng=rng).p_value)
+    assert kstest(p_values, "uniform").pvalue > 0.01
+    assert np.mean(np.array(p_values) <= 0.05) < 0.09
+
+
+def test_a_large_drop_is_found_and_the_critical_value_is_reached() -> None:
+    results = make([0.9, 0.7, 0.4], 100, 6)
+    weights = Dispersion(0.1, 1.0).weights(results.num_photos)
+    found = selection_test(results, weights, num_permutations=2_000, rng=np.random.default_rng(0))
+    assert found.p_value == pytest.approx(1 / (found.num_permutations + 1))
+    observed = statistic(results.by_half(weights), results.by_half(weights * results.sum_correct / results.num_photos))
+    assert observed > found.critical(0.01) > found.critical(0.05) > 0
+
+
+def test_equal_groups_still_give_two_different_ones() -> None:
+    weights = np.ones((2, 3))
+    pair = choose(weights, weights)
+    assert pair.common != pair.counter
+    eligible = np.array([False, True, True])
+    assert tuple(map(int, choose(weights, weights, eligible))) == (1, 2)
