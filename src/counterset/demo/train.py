@@ -187,10 +187,9 @@ def cosines(model: Any, tokenizer: Any, photos: Bytes, prompts: list[str]) -> ND
     return np.asarray(torch.cat(parts).numpy(), np.float32)
 
 
-def write_model(name: str, folder: Path, cache: Path) -> None:
-    """Train one of RECIPES and write its folder: weights, open_clip's config, recipe.json."""
+def write_recipe(name: str, folder: Path, cache: Path) -> None:
+    """Write recipe.json beside the weights in `folder`: how they came to be, their digest and accuracy."""
     recipe = RECIPES[name]
-    digest = save(train(recipe, cache), folder)
     model, _, tokenizer = load(folder)
     places = [(class_id, background) for class_id in CLASS_NAMES for background in BACKGROUNDS] * PHOTOS_PER_CHECK
     photos = training_photos(places, CHECK_SEED, cache)
@@ -206,7 +205,7 @@ def write_model(name: str, folder: Path, cache: Path) -> None:
         "batch_size": BATCH_SIZE,
         "peak_learning_rate": PEAK_LEARNING_RATE,
         "versions": {"torch": torch.__version__, "open_clip": open_clip.__version__, "opencv": cv2.__version__},
-        "weights_sha256": digest,
+        "weights_sha256": sha256_of(folder / "open_clip_model.safetensors"),
         "animal_accuracy": round(float((names == labels).mean()), 4),
         "background_accuracy": round(float((scenes == grounds).mean()), 4),
         "accuracy_photos": len(places),
@@ -232,7 +231,8 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     names = [arguments.only] if arguments.only else [] if arguments.truth else list(RECIPES)
     for name in names:
-        write_model(name, arguments.weights / name, arguments.cache)
+        save(train(RECIPES[name], arguments.cache), arguments.weights / name)
+        write_recipe(name, arguments.weights / name, arguments.cache)
     if not arguments.only:
         write_truth(measure(arguments.weights, list(RECIPES), arguments.cache), arguments.weights / "truth.json")
 
