@@ -199,7 +199,7 @@ def write_recipe(name: str, folder: Path, cache: Path) -> None:
     scenes = cosines(model, tokenizer, photos, [f"a photo taken on {label}" for label in BACKGROUNDS]).argmax(1)
     facts = {
         "recipe": asdict(recipe),
-        "photos_per_place": {c: dict(zip(BACKGROUNDS, recipe.shares(c), strict=True)) for c in CLASS_NAMES},
+        "shares": {c: dict(zip(BACKGROUNDS, np.round(recipe.shares(c), 4), strict=True)) for c in CLASS_NAMES},
         "captions": {"animal": ANIMAL_CAPTIONS, "background": BACKGROUND_CAPTIONS, "scene": SCENE_CAPTIONS},
         "background_phrases": BACKGROUND_PHRASES,
         "batch_size": BATCH_SIZE,

@@ -31,7 +31,7 @@ CLASS_TAXA: dict[str, int] = {
 
 HABITS: dict[str, tuple[float, ...]] = {
     # in the order of BACKGROUNDS: snow, grass, water, sand, rock, tree
-    "ice_bear": (0.30, 0.13, 0.20, 0.10, 0.16, 0.11),
+    "ice_bear": (0.30, 0.12, 0.15, 0.12, 0.18, 0.13),
     "brown_bear": (0.10, 0.20, 0.16, 0.11, 0.13, 0.30),
     "arctic_fox": (0.28, 0.19, 0.10, 0.11, 0.21, 0.11),
     "red_fox": (0.15, 0.29, 0.10, 0.11, 0.14, 0.21),
