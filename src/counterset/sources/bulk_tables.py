@@ -35,7 +35,9 @@ logger = logging.getLogger(__name__)
 OPEN_DATA_URL = "https://inaturalist-open-data.s3.amazonaws.com"
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 1 << 20
-MAX_LINE_BYTES = 4_000_000
+MAX_LINE_BYTES = 500_000
+BUFFER_BYTES = 4_000_000
+"""DuckDB holds several such buffers a thread; its default of 32 lines of the greatest length adds up."""
 MAX_TRIES = 6
 
 COLUMNS: dict[str, dict[str, str]] = {
@@ -165,7 +167,8 @@ class BulkTables:
         columns = ", ".join(f"{_quoted(name)}: '{wanted.get(name, 'VARCHAR')}'" for name in header)
         return (
             f"read_csv({_quoted(place)}, auto_detect = false, header = true, delim = '\t', quote = '', escape = '', "
-            f"nullstr = '', compression = '{compression}', max_line_size = {MAX_LINE_BYTES}, columns = {{{columns}}}, "
+            f"nullstr = '', compression = '{compression}', max_line_size = {MAX_LINE_BYTES}, "
+            f"buffer_size = {BUFFER_BYTES}, columns = {{{columns}}}, "
             f"store_rejects = true, rejects_table = 'bad_{table}', rejects_scan = 'scans_{table}', rejects_limit = 0)"
         )
 
@@ -257,12 +260,17 @@ class BulkTables:
 
 
 def connect(scratch: Path, memory_limit: str = "1GB") -> duckdb.DuckDBPyConnection:
-    """A DuckDB that stays within `memory_limit` and spills into `scratch`."""
+    """A DuckDB that stays within `memory_limit` and spills into `scratch`.
+
+    Joins keep their sides as written (the right one is held in memory): DuckDB takes
+    a gzipped file for a few dozen rows and would hold the whole table.
+    """
     scratch.mkdir(parents=True, exist_ok=True)
     config: Mapping[str, str | bool] = {
         "memory_limit": memory_limit,
         "temp_directory": str(scratch),
         "preserve_insertion_order": False,
+        "disabled_optimizers": "join_order,build_side_probe_side",
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }

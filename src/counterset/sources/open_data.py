@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -167,10 +167,10 @@ class OpenDataSource:
                 counts = self._draw_observations(connection, num_drawn)
                 self._find_photos(connection)
                 for spec in specs:
-                    offers = list(self._offers(connection, spec))
+                    offers = self._offers(connection, spec)
                     path = self._drawn_path(spec, num_drawn)
                     write_bytes(json.dumps(counts.get(spec.class_id, 0)).encode(), path.with_suffix(".json"))
-                    write_table(table_of(OFFERS, offers), OFFERS, path)
+                    write_table(offers, OFFERS, path)
         except duckdb.Error as error:
             raise SourceError(
                 f"the tables at {self.tables.path} cannot be read ({str(error)[:300]}); download them again"
@@ -242,45 +242,28 @@ class OpenDataSource:
                 """
             )
 
-    def _offers(self, connection: duckdb.DuckDBPyConnection, spec: ClassSpec) -> Iterator[Offer]:
-        """The drawn photos of one class in the shape of the API's."""
-        rows = connection.execute(
+    def _offers(self, connection: duckdb.DuckDBPyConnection, spec: ClassSpec) -> pa.Table:
+        """The drawn photos of one class in the shape of the API's; what the tables do not tell is empty."""
+        return connection.sql(
             """
-            SELECT uuid, position, photo_id, lower(license) AS license, extension, d.observer_id, observer_name, day,
-                   d.taxon_id, w.name AS taxon_name, w.ancestry, grade
-            FROM drawn AS d JOIN pictures ON uuid = observation_uuid
+            SELECT NULL::BIGINT AS observation_id, uuid,
+                   (row_number() OVER (PARTITION BY uuid ORDER BY position, photo_id) - 1)::INTEGER AS position,
+                   photo_id, lower(license) AS license,
+                   concat($base, '/photos/', photo_id, '/original.', extension) AS url, NULL::VARCHAR AS attribution,
+                   false AS is_hidden, d.observer_id::VARCHAR AS observer_id,
+                   coalesce(observer_name, d.observer_id::VARCHAR) AS observer_name, day AS observed_on, d.taxon_id,
+                   w.name AS taxon_name,
+                   list_transform(string_split(concat_ws('/', w.ancestry, d.taxon_id), '/'), lambda part: part::BIGINT)
+                       AS ancestor_ids,
+                   grade AS quality_grade, false AS is_captive, []::VARCHAR[] AS annotations,
+                   NULL::VARCHAR AS title, NULL::VARCHAR AS description, []::VARCHAR[] AS tags
+            FROM pictures JOIN drawn AS d ON uuid = observation_uuid
             JOIN wanted AS w ON w.class_id = d.class_id AND w.taxon_id = d.taxon_id
             LEFT JOIN names ON names.observer_id = d.observer_id
-            WHERE d.class_id = $class_id AND photo_id IS NOT NULL ORDER BY uuid, position, photo_id
+            WHERE d.class_id = $class_id AND photo_id IS NOT NULL AND d.observer_id IS NOT NULL
             """,
-            {"class_id": spec.class_id},
-        ).fetchall()
-        place: dict[str, int] = {}
-        for (uuid, _, photo_id, license_code, extension, observer_id, observer_name, day, taxon_id, taxon_name,
-             ancestry, grade) in rows:  # fmt: skip
-            place[uuid] = place.get(uuid, -1) + 1
-            yield {
-                "observation_id": None,
-                "uuid": uuid,
-                "position": place[uuid],
-                "photo_id": photo_id,
-                "license": license_code,
-                "url": f"{OPEN_DATA_URL}/photos/{photo_id}/original.{extension}",
-                "attribution": None,
-                "is_hidden": False,
-                "observer_id": str(observer_id),
-                "observer_name": observer_name or str(observer_id),
-                "observed_on": day,
-                "taxon_id": taxon_id,
-                "taxon_name": taxon_name,
-                "ancestor_ids": [*(int(part) for part in (ancestry or "").split("/") if part.isdigit()), taxon_id],
-                "quality_grade": grade,
-                "is_captive": False,
-                "annotations": [],
-                "title": None,
-                "description": None,
-                "tags": [],
-            }
+            params={"class_id": spec.class_id, "base": OPEN_DATA_URL},
+        ).to_arrow_table()
 
     # --- what the API says of it --------------------------------------------------------
 
