@@ -56,13 +56,18 @@ def select_pairs(
         selectors: the models whose mean accuracy chooses; every one must have predicted each photo that counts.
         label_space: the predictions' label space to use.
         class_ids: every class gets exactly one row of pairs, whatever was found.
-        seed: of the permutations; a class's result does not depend on the other classes' data order.
+        seed: of the permutations; each class has draws of its own.
 
     Raises:
         WorkspaceError: no photo was predicted by every selector in the label space.
     """
     group_accuracy, classes = count(
-        members, backgrounds, predictions, selectors=selectors, label_space=label_space, class_ids=class_ids
+        members,
+        backgrounds,
+        predictions,
+        selectors=selectors,
+        label_space=label_space,
+        class_ids=tuple(sorted(class_ids)),
     )
     pairs = table_of(PAIRS, pair_rows(classes, config, seed=seed))
     return SelectResult(group_accuracy, with_model_spread(pairs, group_accuracy))

@@ -21,6 +21,10 @@ DISCOVER, CONFIRM = 0, 1
 """The halves' indices in every array with an axis of halves."""
 
 
+MIN_SCALE = 1e-3
+"""Selectors that are right in turns, never together, have a mean without any variance: intervals stay finite."""
+
+
 @dataclass(frozen=True)
 class Results:
     """One class's outcomes, one row a group and observer.
@@ -92,7 +96,7 @@ def estimate_dispersion(classes: Iterable[Results]) -> Dispersion:
         size += float((photos - results.by_group(n * n)[kept] / photos).sum())
         df_between += float((observers - 1).sum())
         df_within += float((photos - observers).sum())
-    scale = (between + within) / binomial if binomial > 0 else 1.0
+    scale = max((between + within) / binomial, MIN_SCALE) if binomial > 0 else 1.0
     if df_within <= 0 or df_between <= 0 or between + within <= 0:
         return Dispersion(0.0, scale)
     within_variance = within / df_within

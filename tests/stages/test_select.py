@@ -1,0 +1,260 @@
+"""Selection: counted as a plain loop counts, one row a class whatever is found, promises kept in small worlds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from counterset.config import SelectConfig
+from counterset.errors import WorkspaceError
+from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PREDICTIONS
+from counterset.stages.select import SelectResult, pair_rows, select_pairs
+from counterset.statistics.simulate import (
+    Design,
+    class_units,
+    planted_accuracies,
+    simulate_world,
+    with_label_noise,
+    with_outcome_errors,
+    world_tables,
+)
+from counterset.tables import table_of
+
+CONFIG = SelectConfig(num_permutations=2_000)
+Tables = tuple[pa.Table, pa.Table, pa.Table]
+
+
+def select(tables: Tables, config: SelectConfig = CONFIG, **changes: Any) -> SelectResult:
+    options: dict[str, Any] = {
+        "selectors": ("m",),
+        "label_space": "names",
+        "class_ids": tuple(f"class{index:04d}" for index in range(5)),
+        "seed": 0,
+    }
+    return select_pairs(*tables, config, **(options | changes))
+
+
+@pytest.fixture(scope="module")
+def tables() -> Tables:
+    """Five classes, the first two with a planted drop of 50 points, 60 of the photos abstaining."""
+    rng = np.random.default_rng(0)
+    accuracies = planted_accuracies(5, 4, num_planted=2, drop=0.5)
+    members, backgrounds, predictions = world_tables(simulate_world(accuracies, Design(150), rng), "m", "names")
+    rows = backgrounds.to_pylist()
+    for index in rng.choice(len(rows), 60, replace=False):
+        rows[index] |= {"group": None, "is_confident": False}
+    for row in rows:
+        row["margin"] = rng.random()
+    second = [
+        row | {"model": "n", "is_correct": bool(rng.random() < 0.6)}
+        for row in predictions.to_pylist()
+        if rng.random() < 0.9
+    ]
+    elsewhere = [row | {"label_space": "other", "is_correct": False} for row in predictions.to_pylist()]
+    return members, table_of(BACKGROUNDS, rows), table_of(PREDICTIONS, predictions.to_pylist() + second + elsewhere)
+
+
+def test_group_accuracy_is_that_of_a_plain_loop(tables: Tables) -> None:
+    members, backgrounds, predictions = (table.to_pylist() for table in tables)
+    group = {row["photo_id"]: row["group"] for row in backgrounds}
+    member = {row["photo_id"]: row for row in members}
+    photos: dict[tuple[str, ...], list[bool]] = defaultdict(list)
+    observers: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for row in predictions:
+        found = member[row["photo_id"]]
+        if row["label_space"] != "names" or group[row["photo_id"]] is None:
+            continue
+        for half in (found["half"], "all"):
+            key = (found["class_id"], group[row["photo_id"]], row["model"], half)
+            photos[key].append(row["is_correct"])
+            observers[key].add(found["observer"])
+    result = select(tables).group_accuracy
+    assert result.schema.equals(GROUP_ACCURACY.arrow())
+    assert result.num_rows == len(photos) == 5 * 4 * 2 * 3
+    for row in result.to_pylist():
+        key = (row["class_id"], row["group"], row["model"], row["half"])
+        assert (row["num_photos"], row["num_correct"]) == (len(photos[key]), sum(photos[key]))
+        assert row["num_observers"] == len(observers[key])
+        assert row["accuracy"] == pytest.approx(np.mean(photos[key]))
+
+
+def test_pairs_count_and_measure_what_they_say(tables: Tables) -> None:
+    result = select(tables)
+    assert result.pairs.schema.equals(PAIRS.arrow())
+    accuracy = {(r["class_id"], r["group"], r["model"], r["half"]): r for r in result.group_accuracy.to_pylist()}
+    for row in result.pairs.to_pylist():
+        common, counter = (accuracy[row["class_id"], row[name], "m", "confirm"] for name in ("common", "counter"))
+        assert row["drop_confirm"] == pytest.approx(common["accuracy"] - counter["accuracy"])
+        drops = [
+            accuracy[row["class_id"], row["common"], model, "confirm"]["accuracy"]
+            - accuracy[row["class_id"], row["counter"], model, "confirm"]["accuracy"]
+            for model in ("m", "n")
+        ]
+        assert (row["drop_lowest_model"], row["drop_highest_model"]) == (min(drops), max(drops))
+        whole = accuracy[row["class_id"], row["common"], "m", "all"]
+        assert (row["num_common"], row["num_observers_common"]) == (whole["num_photos"], whole["num_observers"])
+        totals = [r["num_photos"] for key, r in accuracy.items() if (key[0], *key[2:]) == (row["class_id"], "m", "all")]
+        assert row["frequency_common"] == pytest.approx(row["num_common"] / sum(totals))
+        assert row["is_common_rarer"] == (row["num_common"] < row["num_counter"])
+        assert row["drop"] == pytest.approx(row["accuracy_common"] - row["accuracy_counter"])
+        assert row["drop_low"] < row["drop"] < row["drop_high"]
+        assert min(row["drop_unsure"], row["drop_sure"]) <= row["drop_confirm"] + 0.02
+        assert (row["verdict"] == "confirmed") == (row["q_value"] <= 0.05 and row["drop_low"] > 0)
+        assert (row["reason"] is None) == (row["verdict"] == "confirmed")
+    assert [row["verdict"] for row in result.pairs.to_pylist()][:2] == ["confirmed", "confirmed"]
+    assert {(row["common"], row["counter"]) for row in result.pairs.to_pylist()[:2]} == {("group01", "group02")}
+
+
+def test_datasets_and_row_order_change_nothing(tables: Tables, tmp_path: Path) -> None:
+    expected = select(tables)
+    rng = np.random.default_rng(1)
+    shuffled = tuple(table.take(rng.permutation(table.num_rows)) for table in tables)
+    assert select(shuffled) == expected
+    datasets = []
+    for table, name in zip(shuffled, ("members", "it's backgrounds", "predictions"), strict=True):
+        (tmp_path / name).mkdir()
+        half = table.num_rows // 2
+        pq.write_table(table[:half], tmp_path / name / "a.parquet")
+        pq.write_table(table[half:], tmp_path / name / "b.parquet")
+        datasets.append(ds.dataset(tmp_path / name))
+    assert select(tuple(datasets)) == expected
+
+
+def test_a_class_is_judged_alike_whatever_the_seed_order_of_others(tables: Tables) -> None:
+    class_ids = tuple(f"class{index:04d}" for index in range(5))
+    forwards = select(tables, class_ids=class_ids).pairs
+    assert select(tables, class_ids=class_ids[::-1]).pairs == forwards
+    assert select(tables, seed=1).pairs != forwards
+
+
+def test_every_class_has_one_row_and_says_why_it_is_too_small(tables: Tables) -> None:
+    class_ids = ("class0000", "unseen", "class0003")
+    result = select(tables, SelectConfig(min_photos=60, num_permutations=200), class_ids=class_ids)
+    rows = {row["class_id"]: row for row in result.pairs.to_pylist()}
+    assert list(rows) == sorted(class_ids)
+    assert rows["unseen"]["verdict"] == "too_small"
+    assert rows["unseen"]["reason"].startswith("0 of 0 groups have 60 photos and 10 observers on each half")
+    assert rows["unseen"]["common"] is None and rows["unseen"]["q_value"] is None
+    assert set(result.group_accuracy["class_id"].to_pylist()) == {"class0000", "class0003"}
+    none = select(tables, SelectConfig(min_observers=1000, num_permutations=200))
+    assert set(none.pairs["verdict"].to_pylist()) == {"too_small"}
+    assert "1000 observers" in none.pairs["reason"][0].as_py()
+
+
+def test_empty_tables_give_too_small_classes() -> None:
+    empty = (table_of(MEMBERS, []), table_of(BACKGROUNDS, []), table_of(PREDICTIONS, []))
+    result = select(empty, class_ids=("a", "b"))
+    assert result.pairs["verdict"].to_pylist() == ["too_small", "too_small"]
+    assert result.group_accuracy.num_rows == 0
+
+
+def test_a_selector_without_predictions_is_an_error_and_one_with_few_a_warning(
+    tables: Tables, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(WorkspaceError, match="evaluate them first"):
+        select(tables, selectors=("m", "absent"))
+    with pytest.raises(WorkspaceError, match="label space 'none'"):
+        select(tables, label_space="none")
+    select(tables, selectors=("n",))
+    assert "lack a selector's prediction" in caplog.text
+
+
+def test_two_selectors_choose_by_their_mean(tables: Tables) -> None:
+    members, backgrounds, predictions = tables
+    rows = [row for row in predictions.to_pylist() if row["model"] == "m" and row["label_space"] == "names"]
+    opposite = [row | {"model": "o", "is_correct": not row["is_correct"]} for row in rows]
+    both = (members, backgrounds, table_of(PREDICTIONS, rows + opposite))
+    for row in select(both, selectors=("m", "o")).pairs.to_pylist():
+        # the mean outcome of every photo is one half, so no group differs from another
+        assert row["drop"] == pytest.approx(0, abs=1e-9)
+        assert row["verdict"] == "unconfirmed"
+        assert row["common"] != row["counter"]
+    twice = (members, backgrounds, table_of(PREDICTIONS, rows + [row | {"model": "o"} for row in rows]))
+    alone = select((members, backgrounds, table_of(PREDICTIONS, rows)))
+    assert select(twice, selectors=("m", "o")).pairs == alone.pairs
+
+
+def test_paper_mode_is_as_published(tables: Tables) -> None:
+    result = select(tables, SelectConfig(mode="paper"))
+    for row in result.pairs.to_pylist():
+        accuracy = {
+            r["group"]: r["accuracy"]
+            for r in result.group_accuracy.to_pylist()
+            if (r["class_id"], r["model"], r["half"]) == (row["class_id"], "m", "all")
+        }
+        assert row["common"] == max(accuracy, key=lambda group: accuracy[group])
+        assert row["counter"] == min(accuracy, key=lambda group: accuracy[group])
+        assert row["drop"] == pytest.approx(max(accuracy.values()) - min(accuracy.values()))
+        assert (row["verdict"] == "confirmed") == (row["drop"] > 0.05)
+        assert row["p_value"] is None and row["drop_low"] is None
+
+
+def worlds(number: int, design: Design, *, drop: float = 0.0, spoil: Any = None) -> list[list[dict[str, Any]]]:
+    """Rows of pairs, with the pair's truth, of small worlds of 15 classes (5 planted if there is a drop)."""
+    found = []
+    accuracies = planted_accuracies(15, 6, num_planted=5 if drop else 0, drop=drop)
+    for seed in range(number):
+        rng = np.random.default_rng(seed)
+        classes = []
+        for index, (photos, half) in enumerate(simulate_world(accuracies, design, rng)):
+            spoiled = spoil(photos, rng) if spoil else photos
+            classes.append(class_units(f"c{index:02d}", spoiled, half, 6))
+        rows = pair_rows(classes, CONFIG, seed=seed)
+        for units, row, accuracy in zip(classes, rows, accuracies, strict=True):
+            if row["verdict"] != "too_small":
+                common, counter = (units.groups.index(row[name]) for name in ("common", "counter"))
+                row |= {"truth": accuracy[common] - accuracy[counter], "is_right": (common, counter) == (1, 2)}
+        found.append([row for row in rows if row["verdict"] != "too_small"])
+    return found
+
+
+@pytest.mark.parametrize("rho", [0.1, 0.3])
+def test_null_worlds_confirm_nothing_and_intervals_cover(rho: float) -> None:
+    found = worlds(40, Design(100, observer_correlation=rho))
+    assert sum(any(row["verdict"] == "confirmed" for row in world) for world in found) <= 6
+    rows = [row for world in found for row in world]
+    drops, confirm = (np.array([row[name] for row in rows]) for name in ("drop", "drop_confirm"))
+    assert 0.92 <= np.mean([row["drop_low"] <= 0 <= row["drop_high"] for row in rows]) <= 0.98
+    assert abs(drops.mean()) < 2.5 * drops.std() / np.sqrt(len(rows))
+    assert drops.std() < 0.95 * confirm.std()
+    assert np.mean([row["drop_discover"] for row in rows]) > 0.1
+
+
+def test_planted_drops_are_found() -> None:
+    rows = [row for world in worlds(6, Design(300), drop=0.4) for row in world]
+    planted = [row for row in rows if row["class_id"] < "c05"]
+    assert np.mean([row["verdict"] == "confirmed" and row["is_right"] for row in planted]) > 0.9
+    assert not [row for row in planted if row["verdict"] == "confirmed" and row["truth"] <= 0]
+    assert np.mean([row["drop_low"] <= row["truth"] <= row["drop_high"] for row in rows]) > 0.88
+
+
+def test_one_observer_with_half_a_group_invents_nothing() -> None:
+    found = worlds(30, Design(100, observer_correlation=0.3, dominance=0.5))
+    assert sum(any(row["verdict"] == "confirmed" for row in world) for world in found) <= 5
+
+
+def test_random_label_noise_shrinks_drops_and_invents_none() -> None:
+    def spoil(photos: Any, rng: np.random.Generator) -> Any:
+        return with_label_noise(photos, rng, share=0.3, num_groups=6)
+
+    clean, noisy = (worlds(4, Design(300), drop=0.4, spoil=s) for s in (None, spoil))
+    mean = [np.mean([row["drop"] for world in w for row in world if row["class_id"] < "c05"]) for w in (clean, noisy)]
+    assert mean[1] < 0.75 * mean[0]
+    null = worlds(20, Design(100), spoil=spoil)
+    assert sum(any(row["verdict"] == "confirmed" for row in world) for world in null) <= 4
+
+
+def test_errors_that_follow_the_outcome_invent_drops_and_the_breaking_share_catches_them() -> None:
+    def spoil(photos: Any, rng: np.random.Generator) -> Any:
+        return with_outcome_errors(photos, rng, share=0.1, target=3)
+
+    confirmed = [row for world in worlds(5, Design(300), spoil=spoil) for row in world if row["verdict"] == "confirmed"]
+    assert len(confirmed) > 30, "one tenth of the wrong photos invents drops in most classes"
+    assert np.mean([row["is_fragile"] for row in confirmed]) > 0.9
