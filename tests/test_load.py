@@ -91,6 +91,15 @@ def test_import_is_light() -> None:
     assert float(took) < 0.5
 
 
+def test_the_first_row_needs_no_pandas(home: Path) -> None:
+    """pyarrow imports it for the least thing, and it is most of the time to the first row."""
+    code = (
+        f"import sys, counterset; counterset.load({str(home)!r}).common[:1].to_pylist(); print('pandas' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "False"
+
+
 def test_names_stay() -> None:
     assert counterset.__all__ == ["Release", "__version__", "load"]
     assert callable(counterset.load)
