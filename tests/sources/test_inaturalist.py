@@ -24,9 +24,8 @@ from counterset.demo.server import LookAlikeServer, serve
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
 from counterset.sources import Crawl
 from counterset.sources.inaturalist import INaturalistSource
-from counterset.sources.selection import without_shared_photos
 
-from .conftest import FOX, HARE, HARE_CLASS, QUICK, RED_FOX, TAXA, MakeConfig, catalog, foxes, observation, photo
+from .conftest import FOX, HARE, QUICK, RED_FOX, TAXA, MakeConfig, catalog, foxes, observation, photo
 
 
 def crawl(config: SourceConfig, state: Path, spec: ClassSpec = RED_FOX, seed: int = 0) -> Crawl:
@@ -166,6 +165,17 @@ def test_latest_takes_the_newest_and_asks_for_no_more_pages(tmp_path: Path, conf
     assert ids(found.candidates) == sorted(row.photos[0].photo_id for row in rows[-250:])
 
 
+def test_latest_goes_on_down_to_the_oldest_that_still_counts(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = foxes(900)
+    with serve(catalog(*rows)) as server:
+        crawl(config_of(server, photos_per_class=250, order="latest"), tmp_path)
+    new = [observation(10_000 + n, created_at=datetime.now(UTC)) for n in range(900)]
+    with serve(catalog(*rows, *new)) as server:
+        found = crawl(config_of(server, photos_per_class=250, order="latest"), tmp_path)
+        assert len(observation_queries(server)) == 3
+    assert ids(found.candidates) == [row.photos[0].photo_id for row in new[-250:]]
+
+
 def test_one_photo_in_two_observations_counts_once(tmp_path: Path, config_of: MakeConfig) -> None:
     rows = (observation(1, photo(10)), observation(2, photo(10)), observation(3, photo(30), photo(10)))
     with serve(catalog(*rows)) as server:
@@ -174,22 +184,6 @@ def test_one_photo_in_two_observations_counts_once(tmp_path: Path, config_of: Ma
         {"photo_id": "inaturalist-10", "observation_id": "1"},
         {"photo_id": "inaturalist-30", "observation_id": "3"},
     ]
-
-
-def test_a_photo_of_two_classes_is_turned_away_from_both(tmp_path: Path, config_of: MakeConfig) -> None:
-    rows = (
-        observation(1, photo(10)),
-        observation(2, photo(10), taxon_id=HARE),
-        observation(3),
-        observation(4, taxon_id=HARE),
-    )
-    with serve(catalog(*rows)) as server:
-        source = INaturalistSource(config_of(server), tmp_path)
-        fox, hare = without_shared_photos([source.crawl(RED_FOX), source.crawl(HARE_CLASS)])
-    assert (ids(fox.candidates), ids(hare.candidates)) == ([30], [40])
-    assert reasons(fox) == {10: "duplicate_id"}
-    assert fox.rejects["detail"].to_pylist() == ["offered for red_fox, hare"]
-    assert hare.rejects.num_rows == 0
 
 
 ALL_FAULTS = [

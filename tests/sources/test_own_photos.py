@@ -17,7 +17,7 @@ from counterset.config import OPEN_LICENSES, SourceConfig, parse_config
 from counterset.demo.server import serve
 from counterset.errors import ConfigError, SourceError
 from counterset.schemas import CANDIDATES, REJECTS
-from counterset.sources import Crawl
+from counterset.sources import Crawl, Rechecks
 from counterset.sources.factory import make_source
 from counterset.sources.folder import FolderSource
 from counterset.sources.hosts import HostRules
@@ -239,6 +239,7 @@ def test_one_line_switches_between_the_sources(tmp_path: Path) -> None:
         "folder": str(folder_of(tmp_path)),
     }
     found: dict[str, Crawl] = {}
+    rechecking = set()
     with serve(world) as server:
         for kind, path in paths.items():
             raw = tomllib.loads(CONFIG.format(kind=kind, path=path))
@@ -248,12 +249,16 @@ def test_one_line_switches_between_the_sources(tmp_path: Path) -> None:
             made = make_source(source, tmp_path / kind, 0)
             made.check((RED_FOX,))
             found[kind] = made.crawl(RED_FOX)
+            if isinstance(made, Rechecks):
+                rechecking.add(kind)
+                assert made.recheck(found[kind].candidates, (RED_FOX,)).num_rows == 0
     assert {kind: crawl.candidates.num_rows for kind, crawl in found.items()} == {
         "inaturalist": 20,
         "open_data": 20,
         "url_list": 2,
         "folder": 2,
     }
+    assert rechecking == {"inaturalist", "open_data"}
     for kind, crawl in found.items():
         assert crawl.candidates.schema.equals(CANDIDATES.arrow(), check_metadata=True)
         assert crawl.rejects.schema.equals(REJECTS.arrow(), check_metadata=True)

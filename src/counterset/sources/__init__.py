@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -34,4 +35,17 @@ class Source(Protocol):
 
     def crawl(self, spec: ClassSpec) -> Crawl:
         """The candidates of one class, and the photos turned away with their reasons."""
+        ...
+
+
+@runtime_checkable
+class Rechecks(Protocol):
+    """A source that can tell which of its photos may no longer be published."""
+
+    def recheck(self, candidates: pa.Table, specs: Sequence[ClassSpec]) -> pa.Table:
+        """Rejects of the stage `publish` with the reason `withdrawn`: deleted, re-licensed, re-identified, hidden.
+
+        Raises:
+            SourceError, SourceUnavailable: the source cannot be asked.
+        """
         ...

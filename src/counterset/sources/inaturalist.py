@@ -19,7 +19,7 @@ from counterset.sources import Crawl
 from counterset.sources.acceptance import accept, crawl_from
 from counterset.sources.budget import MEDIA_LIMITS, Budget, request_limits
 from counterset.sources.client import REQUESTS, ApiClient, RetryPolicy
-from counterset.sources.observations import PHOTO_ID_PREFIX, Offer, offers_of, refusal
+from counterset.sources.observations import PHOTO_ID_PREFIX, Offer, observation_id_of, offers_of, refusal
 from counterset.sources.pages import PageStore, Window
 from counterset.sources.taxa import TaxonResolver
 from counterset.tables import table_of, write_bytes
@@ -115,7 +115,7 @@ class INaturalistSource:
             logger.info("%s: %d observations read", spec.class_id, num_read)
             if self._on_progress is not None:
                 self._on_progress(spec.class_id, num_read)
-            if self._config.order == "latest" and self._is_enough(store, taxon_ids):
+            if self._config.order == "latest" and self._is_enough(store, taxon_ids, records[-1]["id"]):
                 break
         windows[-1] = Window(window.upper, window.started, window.since, is_done=True)
         store.save(windows)
@@ -218,13 +218,15 @@ class INaturalistSource:
 
     def _ask(self, query: dict[str, str]) -> list[dict[str, Any]]:
         records: list[dict[str, Any]] = self._client.get("/observations", query)["results"]
-        if not all(isinstance(record.get("id"), int) for record in records):
-            raise SourceUnavailable(f"{self._config.api_url} gives observations without ids; check source.api_url")
+        for record in records:
+            observation_id_of(record)
         return records
 
-    def _is_enough(self, store: PageStore, taxon_ids: tuple[int, ...]) -> bool:
+    def _is_enough(self, store: PageStore, taxon_ids: tuple[int, ...], last_id: int) -> bool:
+        """Whether all newest photos are known: nothing below the last id read could still be among them."""
         found = accept(store.offers(), taxon_ids, self._config, self._seed)
-        return len(found.chosen.photo_ids) >= self._config.photos_per_class
+        oldest = min((found.acceptable[photo_id]["observation_id"] for photo_id in found.chosen.photo_ids), default=0)
+        return len(found.chosen.photo_ids) >= self._config.photos_per_class and oldest >= last_id
 
     def _withdrawal(self, row: dict[str, Any], offers: list[Offer] | None, taxon_ids: Sequence[int]) -> str:
         """Why a candidate may no longer be published; "" = it may."""

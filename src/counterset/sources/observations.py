@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from counterset.config import SourceConfig
+from counterset.errors import SourceError
 from counterset.schemas import TEXTS, Column, RejectReason, TableSchema
 
 OPEN_HOST = "https://inaturalist-open-data.s3.amazonaws.com"
@@ -67,11 +68,9 @@ def offers_of(record: dict[str, Any]) -> list[Offer]:
     Older recordings lack `hidden` and `moderator_actions`; absent is false.
 
     Raises:
-        ValueError: the record has no id, so that nothing can be said of it.
+        SourceError: the record has no id, so that nothing can be said of it.
     """
-    observation_id = _id(record.get("id"))
-    if observation_id is None:
-        raise ValueError(f"an observation without an id: {str(record)[:100]}")
+    observation_id = observation_id_of(record)
     taxon, user = _object(record.get("taxon")), _object(record.get("user"))
     taxon_id, user_id = _id(taxon.get("id")), _id(user.get("id"))
     ancestors = [part for part in (_id(value) for value in _list(taxon.get("ancestor_ids"))) if part is not None]
@@ -114,6 +113,18 @@ def offers_of(record: dict[str, Any]) -> list[Offer]:
             }
         )
     return offers
+
+
+def observation_id_of(record: dict[str, Any]) -> int:
+    """The integer id of an API record.
+
+    Raises:
+        SourceError: it has none.
+    """
+    observation_id = _id(record.get("id"))
+    if observation_id is None:
+        raise SourceError(f"the service gives an observation without an id ({str(record)[:100]}); check source.api_url")
+    return observation_id
 
 
 def refusal(offer: Offer, taxon_ids: Sequence[int], config: SourceConfig) -> tuple[RejectReason, str] | None:

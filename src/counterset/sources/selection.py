@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import NamedTuple
 
-import pyarrow as pa
-
 from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
 from counterset.schemas import CANDIDATES, REJECTS, RejectReason
@@ -99,42 +97,3 @@ def crawl_of(
             {"photo_id": photo_id, "class_id": spec.class_id, "stage": stage, "reason": reason, "detail": detail},
         )
     return Crawl(table_of(CANDIDATES, list(candidates)), table_of(REJECTS, list(rows.values())))
-
-
-def without_shared_photos(crawls: Sequence[Crawl]) -> list[Crawl]:
-    """The crawls of all classes without the photos that several classes offer.
-
-    One photo of a fox and a hare is attached to an observation of each. It shows
-    both, so it is a fair test of neither: it is turned away from all of them.
-    """
-    offered: dict[str, list[str]] = {}
-    for crawl in crawls:
-        pairs = zip(crawl.candidates["photo_id"].to_pylist(), crawl.candidates["class_id"].to_pylist(), strict=True)
-        for photo_id, class_id in pairs:
-            offered.setdefault(photo_id, []).append(class_id)
-    shared = {photo_id: class_ids for photo_id, class_ids in offered.items() if len(class_ids) > 1}
-    if not shared:
-        return list(crawls)
-    answer = []
-    told: set[str] = set()
-    for crawl in crawls:
-        photo_ids = crawl.candidates["photo_id"].to_pylist()
-        is_kept = pa.array([photo_id not in shared for photo_id in photo_ids], pa.bool_())
-        rejects = crawl.rejects.to_pylist()
-        # A photo may be a candidate of one class and a reject of another: its row says what matters most.
-        rejects = [row for row in rejects if row["photo_id"] not in shared]
-        for photo_id in photo_ids:
-            if photo_id in shared and photo_id not in told:
-                told.add(photo_id)
-                class_ids = shared[photo_id]
-                rejects.append(
-                    {
-                        "photo_id": photo_id,
-                        "class_id": class_ids[0],
-                        "stage": STAGE,
-                        "reason": RejectReason.DUPLICATE_ID,
-                        "detail": f"offered for {', '.join(class_ids)}",
-                    }
-                )
-        answer.append(Crawl(crawl.candidates.filter(is_kept), table_of(REJECTS, rejects)))
-    return answer

@@ -1,0 +1,122 @@
+"""Records as no service should send them, and URLs of photos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from counterset.config import SourceConfig
+from counterset.errors import SourceError
+from counterset.schemas import RejectReason
+from counterset.sources.observations import OFFERS, credit, offers_of, photo_url, refusal
+from counterset.tables import table_of
+
+GOOD: dict[str, Any] = {
+    "id": 5,
+    "uuid": "u-5",
+    "quality_grade": "research",
+    "captive": False,
+    "observed_on": "2024-05-01",
+    "taxon": {"id": 42069, "name": "Vulpes vulpes", "ancestor_ids": [48460, 1, 42069]},
+    "user": {"id": 9, "login": "ann"},
+    "photos": [
+        {
+            "id": 50,
+            "license_code": "cc-by",
+            "url": "https://inaturalist-open-data.s3.amazonaws.com/photos/50/square.jpg",
+            "attribution": "(c) ann, some rights reserved (CC BY)",
+        }
+    ],
+}
+
+
+def with_photo(**fields: object) -> dict[str, Any]:
+    return GOOD | {"photos": [GOOD["photos"][0] | fields]}
+
+
+def refused(record: dict[str, Any]) -> RejectReason | None:
+    (offer,) = offers_of(record)
+    table_of(OFFERS, [offer])
+    found = refusal(offer, (42069,), SourceConfig())
+    return found[0] if found else None
+
+
+def test_a_good_record_is_accepted_though_optional_keys_are_absent() -> None:
+    assert refused(GOOD) is None
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (GOOD | {"taxon": None}, RejectReason.UNIDENTIFIED),
+        (GOOD | {"taxon": "fox"}, RejectReason.UNIDENTIFIED),
+        (GOOD | {"taxon": {"id": 42069.5, "ancestor_ids": [42069]}}, RejectReason.UNIDENTIFIED),
+        (GOOD | {"taxon": {"id": 7, "name": "x", "ancestor_ids": None}}, RejectReason.UNIDENTIFIED),
+        (GOOD | {"quality_grade": None}, RejectReason.NOT_RESEARCH_GRADE),
+        (GOOD | {"user": {"id": 9, "spam": True}}, RejectReason.HIDDEN),
+        (GOOD | {"user": {"id": 9, "suspended": True}}, RejectReason.HIDDEN),
+        (with_photo(flags=[{"flag": "spam", "resolved": False}]), RejectReason.HIDDEN),
+        (with_photo(hidden=True), RejectReason.HIDDEN),
+        (with_photo(license_code=""), RejectReason.LICENSE),
+        (with_photo(license_code=3), RejectReason.LICENSE),
+        (with_photo(license_code="cc-by-nd"), RejectReason.LICENSE),
+        (with_photo(url=None), RejectReason.URL_REFUSED),
+        (
+            with_photo(url="http://inaturalist-open-data.s3.amazonaws.com/photos/50/square.jpg"),
+            RejectReason.URL_REFUSED,
+        ),
+        (with_photo(url="https://evil.example/photos/50/square.jpg"), RejectReason.URL_REFUSED),
+        (with_photo(url="https://static.inaturalist.org.evil.example/photos/50/square.jpg"), RejectReason.URL_REFUSED),
+        (with_photo(url="https://static.inaturalist.org/photos/50/../../etc/square.jpg"), RejectReason.URL_REFUSED),
+        (with_photo(url="https://static.inaturalist.org/photos/50/square.jpg\n"), RejectReason.URL_REFUSED),
+        (
+            with_photo(url="https://www.inaturalist.org/attachment_defaults/local_photos/square.png"),
+            RejectReason.HIDDEN,
+        ),
+        (GOOD | {"annotations": [{"controlled_attribute_id": 17, "controlled_value_id": 19}]}, RejectReason.DEAD),
+    ],
+)
+def test_odd_records_are_turned_away_with_a_reason(record: dict[str, Any], reason: RejectReason) -> None:
+    assert refused(record) is reason
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        with_photo(flags=[{"flag": "spam", "resolved": True}]),
+        with_photo(license_code="CC-BY"),
+        with_photo(url="https://static.inaturalist.org/photos/50/square.JPG?1536150664"),
+        GOOD | {"annotations": [{"controlled_attribute_id": 17, "controlled_value_id": 19, "vote_score": -1}]},
+        GOOD | {"annotations": [None, 3, {"controlled_attribute_id": None}]},
+        GOOD | {"observed_on": "spring"},
+        GOOD | {"tags": [{"tag": "snow"}, None, 3]},
+    ],
+)
+def test_odd_but_harmless_records_are_accepted(record: dict[str, Any]) -> None:
+    assert refused(record) is None
+
+
+@pytest.mark.parametrize("identifier", [None, "5", True, 0, -1, 2**63, 5.0])
+def test_an_observation_without_an_id_is_an_error_and_such_a_photo_is_skipped(identifier: object) -> None:
+    with pytest.raises(SourceError, match="without an id"):
+        offers_of(GOOD | {"id": identifier})
+    assert offers_of(with_photo(id=identifier)) == []
+
+
+@pytest.mark.parametrize("photos", [None, {}, "x", [None, 3, "x"]])
+def test_an_observation_without_photos_gives_no_rows(photos: object) -> None:
+    assert offers_of(GOOD | {"photos": photos}) == []
+
+
+def test_a_photo_without_a_user_belongs_to_nobody_else() -> None:
+    (offer,) = offers_of(GOOD | {"user": None})
+    assert offer["observer_id"] == "unknown-5"
+
+
+def test_credits_and_urls() -> None:
+    assert credit("cc0", "no rights reserved", "Ann") == "Ann, no rights reserved (CC0)"
+    assert credit("cc-by-nc-sa", None, "Ann") == "(c) Ann, some rights reserved (CC BY-NC-SA)"
+    assert credit("pd", "Ann, no known copyright restrictions (public domain)", "x").startswith("Ann")
+    with pytest.raises(ValueError, match="not a photo"):
+        photo_url("https://evil.example/photos/1/square.jpg", "medium", "")
