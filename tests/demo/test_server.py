@@ -287,6 +287,16 @@ def test_a_server_process_serves_and_ends_with_its_parent(small_folder: Path) ->
     assert not is_running(child)
 
 
+def test_the_demos_world_is_served_by_a_process() -> None:
+    with ServerProcess("--photos-per-class", "2", "--seed", "1") as process:
+        row = requests.get(f"{process.api_url}/observations", params={"photo_license": "cc-by-nc"}, timeout=10).json()
+        photo = next(p for p in row["results"][0]["photos"] if p["license_code"] == "cc-by-nc")
+        path = "/photos/" + photo["url"].partition("/photos/")[2].replace("square", "small")
+        answer = requests.get(process.photo_url + path, timeout=10)
+    assert answer.status_code == 200
+    assert max(Image.open(io.BytesIO(answer.content)).size) <= 240
+
+
 def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -21,6 +21,7 @@ from counterset.config import SourceConfig
 from counterset.demo.catalog import Catalog, Taxon
 from counterset.demo.faults import Fault, FaultKind
 from counterset.demo.server import LookAlikeServer, serve
+from counterset.demo.world import demo_catalog
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
 from counterset.sources import Crawl
 from counterset.sources.inaturalist import INaturalistSource
@@ -377,6 +378,20 @@ def test_all_classes_of_the_paper_are_checked_in_few_requests(tmp_path: Path, co
     with serve(Catalog(known, (), lambda photo_id: b"")) as server:
         INaturalistSource(config_of(server), tmp_path).check(specs)
         assert len(server.requests) == 2 + 3  # 58 ids in two requests, three names looked up
+
+
+def test_the_demos_world_is_crawled_to_its_truth(tmp_path: Path, config_of: MakeConfig) -> None:
+    world, truth = demo_catalog(15, 3)
+    faults = {f"inaturalist-{row['photo_id']}": row["fault"] for row in truth.to_pylist()}
+    told_by_the_file = {"gone_403", "gone_404", "html", "truncated", "bomb", "tiny", "panorama"}
+    told_by_the_pixels = {"exact_duplicate", "near_duplicate"}
+    with serve(world) as server:
+        source = INaturalistSource(config_of(server), tmp_path)
+        for spec in load_classes("demo"):
+            found = source.crawl(spec).candidates["photo_id"].to_pylist()
+            kinds = Counter(faults[photo_id] for photo_id in found)
+            assert set(kinds) <= {None, "burst"} | told_by_the_file | told_by_the_pixels
+            assert kinds[None] + kinds["burst"] >= 15  # a burst's frames stand in for one another
 
 
 def test_a_real_host_needs_a_contact(tmp_path: Path) -> None:

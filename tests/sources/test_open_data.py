@@ -21,6 +21,7 @@ import pytest
 from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
 from counterset.demo.catalog import Catalog, Observation
+from counterset.demo.faults import Fault, FaultKind
 from counterset.demo.server import serve
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
 from counterset.sources.bulk_tables import BulkTables, connect
@@ -28,7 +29,7 @@ from counterset.sources.inaturalist import INaturalistSource
 from counterset.sources.open_data import OpenDataSource
 
 from .bulk_world import write_tables
-from .conftest import FOX, HARE, HARE_CLASS, RED_FOX, TAXA, MakeConfig, catalog, observation, photo
+from .conftest import FOX, HARE, HARE_CLASS, QUICK, RED_FOX, TAXA, MakeConfig, catalog, observation, photo
 
 FIXTURES = Path(__file__).resolve().parents[2] / "../shared/reference/inaturalist/fixtures"
 
@@ -91,6 +92,22 @@ def test_the_api_is_asked_only_about_what_was_drawn_and_only_once(tmp_path: Path
     assert all(path.startswith("/v1/observations?uuid=") for path in paths)
     assert first.candidates.equals(again.candidates) and first.rejects.equals(again.rejects)
     assert Counter(first.rejects["reason"].to_pylist())["not_sampled"] > 100
+
+
+def test_a_build_that_stops_half_way_asks_only_for_the_rest(tmp_path: Path, config_of: MakeConfig) -> None:
+    world = mixed_world(3)
+    tables = write_tables(world, tmp_path / "tables")
+    with serve(world, faults=[Fault(FaultKind.SERVER_ERROR, 3, every=1)]) as server:
+        config = config_of(server, path=str(tables))
+        with pytest.raises(SourceUnavailable, match="goes on from here"):
+            OpenDataSource(config, tmp_path / "bulk", retry=QUICK).crawl(RED_FOX)
+    with serve(world) as server:
+        config = config_of(server, path=str(tables))
+        resumed = OpenDataSource(config, tmp_path / "bulk", retry=QUICK).crawl(RED_FOX)
+        num_resumed = len(server.requests)
+        whole = OpenDataSource(config, tmp_path / "whole").crawl(RED_FOX)
+        assert num_resumed == len(server.requests) - num_resumed - 2
+    assert resumed.candidates.equals(whole.candidates) and resumed.rejects.equals(whole.rejects)
 
 
 def slow_selection(world: Catalog, seed: int) -> list[int]:

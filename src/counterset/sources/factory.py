@@ -6,28 +6,37 @@ from pathlib import Path
 
 from counterset.config import SourceConfig
 from counterset.sources import Source
+from counterset.sources.budget import Budget
 from counterset.sources.folder import FolderSource
 from counterset.sources.inaturalist import INaturalistSource, OnProgress
 from counterset.sources.open_data import OpenDataSource
 from counterset.sources.url_list import UrlListSource
 
 
-def make_source(config: SourceConfig, state: Path, seed: int, on_progress: OnProgress | None = None) -> Source:
+def make_source(
+    config: SourceConfig,
+    state: Path,
+    seed: int,
+    on_progress: OnProgress | None = None,
+    budget: Budget | None = None,
+) -> Source:
     """The source that `config.kind` names.
 
     Args:
         state: folder of resume state and budget, for the sources that ask a service.
         seed: of the choice among acceptable photos.
         on_progress: called with a class and the observations read so far.
+        budget: of all requests; one in `state` by default. Builds with several
+            states share one by `inaturalist.build_budget(config, folder)`.
 
     Raises:
         ConfigError: the config lacks what this source needs.
     """
     match config.kind:
         case "inaturalist":
-            return INaturalistSource(config, state, seed, on_progress=on_progress)
+            return INaturalistSource(config, state, seed, on_progress=on_progress, budget=budget)
         case "open_data":
-            return OpenDataSource(config, state, seed, on_progress=on_progress)
+            return OpenDataSource(config, state, seed, on_progress=on_progress, budget=budget)
         case "url_list":
             return UrlListSource(config, seed)
         case "folder":
