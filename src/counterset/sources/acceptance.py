@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from counterset.classes import ClassSpec
@@ -11,19 +10,16 @@ from counterset.config import SourceConfig
 from counterset.schemas import RejectReason
 from counterset.sources import Crawl
 from counterset.sources.observations import PHOTO_ID_PREFIX, Offer, credit, photo_url, refusal
-from counterset.sources.selection import Chosen, Item, choose, crawl_of
-
-logger = logging.getLogger(__name__)
+from counterset.sources.selection import Item, choose, crawl_of
 
 Recency = Callable[[Offer], int]
 
 
 class Acceptance(NamedTuple):
-    """Acceptable photos by id, the choice among them, and the reasons of the others."""
+    """The photos taken, by photo id, and the others with their reasons."""
 
-    acceptable: dict[str, Offer]
-    chosen: Chosen
-    refused: dict[str, tuple[RejectReason, str]]
+    taken: dict[str, Offer]
+    rejects: dict[str, tuple[RejectReason, str]]
 
 
 def by_id(offer: Offer) -> int:
@@ -37,46 +33,53 @@ def by_day(offer: Offer) -> int:
 
 
 def accept(
-    offers: Sequence[Offer], taxon_ids: Sequence[int], config: SourceConfig, seed: int, recency: Recency = by_id
+    offers: Iterable[Offer], taxon_ids: Sequence[int], config: SourceConfig, seed: int, recency: Recency = by_id
 ) -> Acceptance:
     """Apply the rules to each photo, then choose.
 
-    A photo of several observations counts once, with the first acceptable of them;
-    being turned away as part of another does not matter then.
+    A photo of several observations counts once, with the first of them that makes it
+    acceptable; being turned away as part of another does not matter then.
+
+    Args:
+        offers: gone through twice, so that only the photos taken are held whole.
     """
-    acceptable: dict[str, Offer] = {}
+    acceptable: dict[str, tuple[int, Item]] = {}
     refused: dict[str, tuple[RejectReason, str]] = {}
-    num_repeated = 0
     for offer in offers:
-        photo_id = f"{PHOTO_ID_PREFIX}{offer['photo_id']}"
+        photo_id = _photo_id(offer)
         reason = refusal(offer, taxon_ids, config)
         if reason is not None:
             refused.setdefault(photo_id, reason)
-        elif photo_id in acceptable:
-            num_repeated += 1
-        else:
-            acceptable[photo_id] = offer
-    if num_repeated:
-        logger.info("%d photos belong to several observations; each counts once", num_repeated)
-    items = [
-        Item(photo_id, offer["uuid"], offer["position"], offer["observer_id"], offer["observed_on"], recency(offer))
-        for photo_id, offer in acceptable.items()
-    ]
-    others = {photo_id: reason for photo_id, reason in refused.items() if photo_id not in acceptable}
-    return Acceptance(acceptable, choose(items, config, seed), others)
+            continue
+        item = Item(
+            photo_id, offer["uuid"], offer["position"], offer["observer_id"], offer["observed_on"], recency(offer)
+        )
+        order = offer["observation_id"] or 0
+        if photo_id not in acceptable or (order, item.observation) < (
+            acceptable[photo_id][0],
+            acceptable[photo_id][1][1],
+        ):
+            acceptable[photo_id] = order, item
+    choice = choose([item for _, item in acceptable.values()], config, seed)
+    rejects = {photo_id: reason for photo_id, reason in refused.items() if photo_id not in acceptable}
+    taken = {
+        _photo_id(offer): offer
+        for offer in offers
+        if _photo_id(offer) in choice.photo_ids and acceptable[_photo_id(offer)][1].observation == offer["uuid"]
+    }
+    return Acceptance(taken, rejects | choice.rejects)
 
 
 def crawl_from(spec: ClassSpec, found: Acceptance, config: SourceConfig, source: str) -> Crawl:
     """The two tables of one class."""
-    candidates = [candidate(spec, found.acceptable[photo_id], config, source) for photo_id in found.chosen.photo_ids]
-    rejects = found.refused | found.chosen.rejects
-    return crawl_of(spec, candidates, ((photo_id, *reason) for photo_id, reason in rejects.items()))
+    candidates = [candidate(spec, offer, config, source) for offer in found.taken.values()]
+    return crawl_of(spec, candidates, found.rejects)
 
 
 def candidate(spec: ClassSpec, offer: Offer, config: SourceConfig, source: str) -> dict[str, object]:
     """One row of the candidates table."""
     return {
-        "photo_id": f"{PHOTO_ID_PREFIX}{offer['photo_id']}",
+        "photo_id": _photo_id(offer),
         "class_id": spec.class_id,
         "source": source,
         "url": photo_url(offer["url"], config.photo_size, config.photo_url),
@@ -92,3 +95,7 @@ def candidate(spec: ClassSpec, offer: Offer, config: SourceConfig, source: str) 
         "description": offer["description"],
         "tags": offer["tags"],
     }
+
+
+def _photo_id(offer: Offer) -> str:
+    return f"{PHOTO_ID_PREFIX}{offer['photo_id']}"

@@ -16,7 +16,7 @@ from counterset.config import SourceConfig
 from counterset.errors import ConfigError, SourceUnavailable
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.acceptance import accept, crawl_from
+from counterset.sources.acceptance import accept, by_id, crawl_from
 from counterset.sources.budget import MEDIA_LIMITS, Budget, request_limits
 from counterset.sources.client import REQUESTS, ApiClient, RetryPolicy
 from counterset.sources.observations import PHOTO_ID_PREFIX, Offer, observation_id_of, offers_of, refusal
@@ -119,7 +119,7 @@ class INaturalistSource:
                 break
         windows[-1] = Window(window.upper, window.started, window.since, is_done=True)
         store.save(windows)
-        found = accept(store.offers(), taxon_ids, self._config, self._seed)
+        found = accept(store, taxon_ids, self._config, self._seed)
         return crawl_from(spec, found, self._config, self.name)
 
     def recheck(self, candidates: pa.Table, specs: Iterable[ClassSpec]) -> pa.Table:
@@ -224,9 +224,9 @@ class INaturalistSource:
 
     def _is_enough(self, store: PageStore, taxon_ids: tuple[int, ...], last_id: int) -> bool:
         """Whether all newest photos are known: nothing below the last id read could still be among them."""
-        found = accept(store.offers(), taxon_ids, self._config, self._seed)
-        oldest = min((found.acceptable[photo_id]["observation_id"] for photo_id in found.chosen.photo_ids), default=0)
-        return len(found.chosen.photo_ids) >= self._config.photos_per_class and oldest >= last_id
+        found = accept(store, taxon_ids, self._config, self._seed)
+        oldest = min((by_id(offer) for offer in found.taken.values()), default=0)
+        return len(found.taken) >= self._config.photos_per_class and oldest >= last_id
 
     def _withdrawal(self, row: dict[str, Any], offers: list[Offer] | None, taxon_ids: Sequence[int]) -> str:
         """Why a candidate may no longer be published; "" = it may."""

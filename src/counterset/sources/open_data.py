@@ -126,7 +126,7 @@ class OpenDataSource:
         while True:
             drawn, num_matching = self._drawn(spec, num_drawn)
             found = self._accept(spec, drawn)
-            if len(found.chosen.photo_ids) >= self._config.photos_per_class or num_matching <= num_drawn:
+            if len(found.taken) >= self._config.photos_per_class or num_matching <= num_drawn:
                 return crawl_from(spec, found, self._config, self.name)
             num_drawn *= SURPLUS  # caps and annotations cost more than the surplus: draw more
 
@@ -277,18 +277,18 @@ class OpenDataSource:
         told: list[Offer] = []
         num_asked = 0
         found = accept([], taxon_ids, config, self._seed, by_day)
-        while num_asked < len(uuids) and len(found.chosen.photo_ids) < config.photos_per_class:
+        while num_asked < len(uuids) and len(found.taken) < config.photos_per_class:
             batch = uuids[num_asked : num_asked + IDS_PER_REQUEST]
             told += self._ask(spec, num_asked // IDS_PER_REQUEST, batch)
             num_asked += len(batch)
-            found = accept(sorted(told, key=_by_observation), taxon_ids, config, self._seed, by_day)
+            found = accept(told, taxon_ids, config, self._seed, by_day)
             if self._on_progress is not None:
                 self._on_progress(spec.class_id, num_asked)
         asked = set(uuids[:num_asked])
         for offer in drawn:
             photo_id = f"{PHOTO_ID_PREFIX}{offer['photo_id']}"
-            if photo_id not in found.acceptable and photo_id not in found.refused:
-                found.refused[photo_id] = self._untold(offer, asked)
+            if photo_id not in found.taken and photo_id not in found.rejects:
+                found.rejects[photo_id] = self._untold(offer, asked)
         return found
 
     def _untold(self, offer: Offer, asked: set[str]) -> tuple[RejectReason, str]:
@@ -359,7 +359,3 @@ class OpenDataSource:
                 f"{where} have taxon {wanted} as the {rank} {name}, not the {listed[1]} {listed[0]}; mend taxon_ids or "
                 "scientific_name in the class list"
             )
-
-
-def _by_observation(offer: Offer) -> tuple[int, int]:
-    return offer["observation_id"], offer["position"]

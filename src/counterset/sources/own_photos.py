@@ -93,8 +93,4 @@ def chosen(
         items.append(Item(photo_id, str(row["observation_id"]), 0, observer, known_day, recency))
     choice = choose(items, config, seed)
     turned_away = {key: value for key, value in rejects.items() if key not in rows} | choice.rejects
-    return crawl_of(
-        spec,
-        [rows[photo_id] for photo_id in choice.photo_ids],
-        ((photo_id, *reason) for photo_id, reason in turned_away.items()),
-    )
+    return crawl_of(spec, [rows[photo_id] for photo_id in choice.photo_ids], turned_away)

@@ -75,23 +75,20 @@ class PageStore:
         """Keep one page under the id of its last observation."""
         write_table(table_of(OFFERS, list(offers)), OFFERS, self._run(run) / f"page-{last_id:015d}.parquet")
 
-    def read(self, run: int) -> Iterator[pa.Table]:
-        """The pages of a run, in the order of ids."""
-        for last_id in self.last_ids(run):
-            yield read_table(self._run(run) / f"page-{last_id:015d}.parquet", OFFERS)
+    def __iter__(self) -> Iterator[Offer]:
+        """All photos known, a page at a time; a later run's word of an observation replaces earlier ones."""
+        num_runs = len(self.windows())
+        last_run: dict[int, int] = {}
+        for run in range(1, num_runs):
+            for page in self._pages(run, ["observation_id", "uuid", "position"]):
+                last_run.update(dict.fromkeys(page["observation_id"].to_pylist(), run))
+        for run in range(num_runs):
+            for page in self._pages(run):
+                yield from (row for row in page.to_pylist() if last_run.get(row["observation_id"], 0) == run)
 
-    def offers(self) -> list[Offer]:
-        """All photos known, by observation and position; a later run's word of an observation replaces earlier ones."""
-        found: dict[int, tuple[int, list[Offer]]] = {}
-        for run in range(len(self.windows())):
-            for page in self.read(run):
-                for offer in page.to_pylist():
-                    known = found.get(offer["observation_id"])
-                    if known is None or known[0] < run:
-                        found[offer["observation_id"]] = run, [offer]
-                    else:
-                        known[1].append(offer)
-        return [offer for _, (_, offers) in sorted(found.items()) for offer in offers]
+    def _pages(self, run: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        for last_id in self.last_ids(run):
+            yield read_table(self._run(run) / f"page-{last_id:015d}.parquet", OFFERS, columns)
 
     def _run(self, run: int) -> Path:
         return self._folder / f"run-{run:04d}"

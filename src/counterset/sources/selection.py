@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -84,16 +84,14 @@ def choose(items: Sequence[Item], config: SourceConfig, seed: int) -> Chosen:
 
 
 def crawl_of(
-    spec: ClassSpec,
-    candidates: Sequence[dict[str, object]],
-    rejects: Iterable[tuple[str, RejectReason, str]],
-    stage: str = STAGE,
+    spec: ClassSpec, candidates: Sequence[dict[str, object]], rejects: Mapping[str, tuple[RejectReason, str]]
 ) -> Crawl:
-    """The two tables of one class. A photo that is turned away twice keeps its first reason."""
-    rows: dict[str, dict[str, object]] = {}
-    for photo_id, reason, detail in rejects:
-        rows.setdefault(
-            photo_id,
-            {"photo_id": photo_id, "class_id": spec.class_id, "stage": stage, "reason": reason, "detail": detail},
-        )
-    return Crawl(table_of(CANDIDATES, list(candidates)), table_of(REJECTS, list(rows.values())))
+    """The two tables of one class; `rejects` gives reason and detail by photo id."""
+    columns = {
+        "photo_id": list(rejects),
+        "class_id": [spec.class_id] * len(rejects),
+        "stage": [STAGE] * len(rejects),
+        "reason": [reason.value for reason, _ in rejects.values()],
+        "detail": [detail for _, detail in rejects.values()],
+    }
+    return Crawl(table_of(CANDIDATES, list(candidates)), table_of(REJECTS, columns))
