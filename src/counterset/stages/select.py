@@ -62,12 +62,7 @@ def select_pairs(
         WorkspaceError: no photo was predicted by every selector in the label space.
     """
     group_accuracy, classes = count(
-        members,
-        backgrounds,
-        predictions,
-        selectors=selectors,
-        label_space=label_space,
-        class_ids=tuple(sorted(class_ids)),
+        members, backgrounds, predictions, selectors=selectors, label_space=label_space, class_ids=class_ids
     )
     pairs = table_of(PAIRS, pair_rows(classes, config, seed=seed))
     return SelectResult(group_accuracy, with_model_spread(pairs, group_accuracy))

@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
 from counterset.errors import WorkspaceError
-from counterset.schemas import GROUP_ACCURACY, PAIRS, Half
+from counterset.schemas import GROUP_ACCURACY, PAIRS
 from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Results
 from counterset.tables import conform
 
@@ -48,23 +48,6 @@ class ClassUnits(NamedTuple):
     correct_sure: Floats
 
 
-def _by_class(units: Columns, class_ids: tuple[str, ...]) -> list[ClassUnits]:
-    """The units of each class of `class_ids`, in that order."""
-    names = {name: np.asarray(units[name]).astype(str) for name in ("class_id", "group", "half", "observer")}
-    classes = []
-    for class_id in class_ids:
-        rows = slice(
-            np.searchsorted(names["class_id"], class_id), np.searchsorted(names["class_id"], class_id, side="right")
-        )
-        groups, group = np.unique(names["group"][rows], return_inverse=True)
-        observer = np.unique(names["observer"][rows], return_inverse=True)[1]
-        half = np.where(names["half"][rows] == Half.CONFIRM.value, CONFIRM, DISCOVER)
-        n, k, kk, n_sure, k_sure = (np.asarray(units[name][rows]) for name in ("n", "k", "kk", "n_sure", "k_sure"))
-        results = Results(len(groups), group, half, observer, n, k, kk)
-        classes.append(ClassUnits(class_id, tuple(map(str, groups)), results, n_sure, k_sure))
-    return classes
-
-
 class Counts(NamedTuple):
     """The group_accuracy table, and the outcomes of each class under the selectors."""
 
@@ -89,13 +72,13 @@ def count(
         predictions: photo_id, model, label_space, is_correct are read.
         selectors: models whose mean outcome counts; photos that one of them lacks do not.
         label_space: the label space to use.
-        class_ids: the classes, in the order of the answer.
+        class_ids: the classes; the answer has them in alphabetical order.
 
     Raises:
         WorkspaceError: no photo was predicted by every selector in the label space.
     """
     with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
-        connection.execute("SET preserve_insertion_order = false")
+        connection.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")
         sources = {
             name: _register(connection, name, rows)
             for name, rows in (("members", members), ("backgrounds", backgrounds), ("predictions", predictions))
@@ -103,7 +86,8 @@ def count(
         _load_photos(connection, sources, class_ids)
         group_accuracy = _group_accuracy(connection, sources["predictions"], label_space)
         units = _units(connection, sources["predictions"], selectors, label_space)
-    return Counts(group_accuracy, _by_class(units, class_ids))
+        groups = [name for (name,) in connection.execute('SELECT "group" FROM group_code ORDER BY 1').fetchall()]
+    return Counts(group_accuracy, _by_class(units, sorted(class_ids), groups))
 
 
 def _register(connection: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> str:
@@ -120,32 +104,35 @@ def _register(connection: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> s
 
 
 def _load_photos(connection: duckdb.DuckDBPyConnection, sources: dict[str, str], class_ids: tuple[str, ...]) -> None:
-    """Table `photo` of grouped photos; `unit` (class, group, observer) and `stratum` (class, group, half) behind it."""
-    connection.register("wanted", pa.table({"class_id": pa.array(class_ids, pa.string())}))
+    """Tables `photo`, the grouped photos, and `stratum`, the halves of groups of classes, in order of their names.
+
+    Observers become numbers by MD5, which is the same everywhere, so their order is too.
+    """
+    connection.register("class_name", pa.table({"class_id": pa.array(sorted(class_ids), pa.string())}))
     connection.execute(
         f"""
-        CREATE TEMP TABLE grouped AS
-        SELECT photo_id, class_id, "group", half, observer, margin
-        FROM {sources["members"]} JOIN (SELECT photo_id, "group", margin FROM {sources["backgrounds"]}) USING (photo_id)
-        WHERE "group" IS NOT NULL AND class_id IN (SELECT class_id FROM wanted);
+        CREATE TEMP TABLE class_code AS
+        SELECT class_id, row_number() OVER (ORDER BY class_id) - 1 AS class_code FROM class_name;
 
-        CREATE TEMP TABLE stratum AS
-        SELECT (row_number() OVER (ORDER BY class_id, "group", half) - 1)::INTEGER AS stratum,
-               class_id, "group", half, num_photos, num_observers, median_margin
-        FROM (SELECT class_id, "group", half, count(*) AS num_photos, count(DISTINCT observer) AS num_observers,
-                     median(margin) AS median_margin
-              FROM grouped GROUP BY ALL);
-
-        CREATE TEMP TABLE unit AS
-        SELECT (row_number() OVER () - 1)::INTEGER AS unit, stratum, class_id, "group", half, observer, median_margin
-        FROM (SELECT DISTINCT class_id, "group", half, observer FROM grouped)
-        JOIN stratum USING (class_id, "group", half);
+        CREATE TEMP TABLE group_code AS
+        SELECT "group", row_number() OVER (ORDER BY "group") - 1 AS group_code
+        FROM (SELECT DISTINCT "group" FROM {sources["backgrounds"]} WHERE "group" IS NOT NULL);
 
         CREATE TEMP TABLE photo AS
-        SELECT photo_id, unit, stratum, margin >= median_margin AS is_sure
-        FROM grouped JOIN unit USING (class_id, "group", half, observer);
+        SELECT photo_id, margin AS background_margin, md5_number_lower(observer) AS observer,
+               (((class_code * (SELECT count(*) FROM group_code)) + group_code) * 2)::INTEGER
+                   + (half = 'confirm')::INTEGER AS stratum
+        FROM (SELECT photo_id, class_id, half, observer FROM {sources["members"]}) JOIN class_code USING (class_id)
+        JOIN (SELECT photo_id, "group", margin FROM {sources["backgrounds"]}) USING (photo_id)
+        JOIN group_code USING ("group");
 
-        DROP TABLE grouped;
+        CREATE TEMP TABLE stratum AS
+        SELECT stratum, class_id, "group", CASE stratum % 2 WHEN 1 THEN 'confirm' ELSE 'discover' END AS half,
+               num_photos, num_observers, median_margin
+        FROM (SELECT stratum, count(*) AS num_photos, count(DISTINCT observer) AS num_observers,
+                     median(background_margin) AS median_margin FROM photo GROUP BY stratum)
+        JOIN class_code ON class_code = stratum // 2 // (SELECT count(*) FROM group_code)
+        JOIN group_code ON group_code = stratum // 2 % (SELECT count(*) FROM group_code);
         """
     )
 
@@ -165,7 +152,7 @@ def _group_accuracy(connection: duckdb.DuckDBPyConnection, predictions: str, lab
     connection.execute(
         f"""
         CREATE TEMP TABLE partly AS
-        SELECT stratum, model, count(DISTINCT unit) AS num_observers
+        SELECT stratum, model, count(DISTINCT observer) AS num_observers
         FROM {predictions} JOIN photo USING (photo_id)
         WHERE label_space = ? AND model IN (
             SELECT model FROM counted JOIN stratum USING (stratum) WHERE counted.num_photos < stratum.num_photos)
@@ -194,28 +181,27 @@ def _group_accuracy(connection: duckdb.DuckDBPyConnection, predictions: str, lab
 def _units(
     connection: duckdb.DuckDBPyConnection, predictions: str, selectors: tuple[str, ...], label_space: str
 ) -> Columns:
-    """Columns class_id, group, half, observer, n, k, kk, n_sure, k_sure: one row a class, group and observer.
+    """Columns stratum, observer, n, k, kk, n_sure, k_sure: one row a class, group and observer, sorted.
 
     n photos that every selector has predicted; k the sum over them of the share of selectors
     that were right, kk of its square; n_sure and k_sure count photos of the upper half of margins.
     """
     connection.register("selector", pa.table({"model": pa.array(selectors, pa.string())}))
+    number = len(selectors)
     right = f"FROM {predictions} JOIN photo USING (photo_id) WHERE label_space = ? AND model IN (FROM selector)"
     per_photo = (
-        f"SELECT unit, is_sure, is_correct::BIGINT AS k {right}"
-        if len(selectors) == 1
-        else f"SELECT any_value(unit) AS unit, any_value(is_sure) AS is_sure, "
-        f"count(*) FILTER (is_correct) AS k {right} GROUP BY photo_id HAVING count(*) = {len(selectors)}"
+        f"SELECT stratum, observer, background_margin, is_correct::BIGINT AS k {right}"
+        if number == 1
+        else "SELECT any_value(stratum) AS stratum, any_value(observer) AS observer, "
+        "any_value(background_margin) AS background_margin, "
+        f"count(*) FILTER (is_correct) AS k {right} GROUP BY photo_id HAVING count(*) = {number}"
     )
     units: Columns = connection.execute(
         f"""
-        WITH right_selectors AS ({per_photo}),
-             counted AS (SELECT unit, count(*) AS n, sum(k) AS k, sum(k * k) AS kk,
-                                count(*) FILTER (is_sure) AS n_sure, coalesce(sum(k) FILTER (is_sure), 0) AS k_sure
-                         FROM right_selectors GROUP BY unit)
-        SELECT class_id, "group", half, observer, n::DOUBLE AS n, k / {len(selectors)} AS k,
-               kk / {len(selectors) ** 2} AS kk, n_sure::DOUBLE AS n_sure, k_sure / {len(selectors)} AS k_sure
-        FROM counted JOIN unit USING (unit) ORDER BY class_id, "group", half, observer
+        SELECT stratum, observer, count(*)::DOUBLE AS n, sum(k) / {number} AS k, sum(k * k) / {number**2} AS kk,
+               count(*) FILTER (background_margin >= median_margin)::DOUBLE AS n_sure,
+               coalesce(sum(k) FILTER (background_margin >= median_margin), 0) / {number} AS k_sure
+        FROM ({per_photo}) JOIN stratum USING (stratum) GROUP BY stratum, observer ORDER BY stratum, observer
         """,
         [label_space],
     ).fetchnumpy()
@@ -229,6 +215,21 @@ def _units(
     if lacking:
         logger.warning("%d of %d grouped photos lack a selector's prediction and do not count", lacking, num_photos)
     return units
+
+
+def _by_class(units: Columns, class_ids: list[str], groups: list[str]) -> list[ClassUnits]:
+    """The units of each class, its own groups only."""
+    starts = np.searchsorted(units["stratum"], 2 * len(groups) * np.arange(len(class_ids) + 1))
+    classes = []
+    for class_id, start, end in zip(class_ids, starts[:-1], starts[1:], strict=True):
+        stratum = units["stratum"][start:end]
+        codes, group = np.unique(stratum // 2 % max(len(groups), 1), return_inverse=True)
+        observer = np.unique(units["observer"][start:end], return_inverse=True)[1]
+        n, k, kk, n_sure, k_sure = (np.asarray(units[name][start:end]) for name in ("n", "k", "kk", "n_sure", "k_sure"))
+        half = np.where(stratum % 2 == 1, CONFIRM, DISCOVER)
+        results = Results(len(codes), group, half, observer, n, k, kk)
+        classes.append(ClassUnits(class_id, tuple(groups[code] for code in codes), results, n_sure, k_sure))
+    return classes
 
 
 def with_model_spread(pairs: pa.Table, group_accuracy: pa.Table) -> pa.Table:
