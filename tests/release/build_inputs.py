@@ -105,6 +105,7 @@ def _photo_bytes(backgrounds: dict[str, str], photo_id: str) -> bytes | None:
     return draw_photo(photo_id, backgrounds[photo_id]) if photo_id in backgrounds else None
 
 
+@functools.lru_cache(maxsize=4096)
 def draw_photo(photo_id: str, background: str = "") -> bytes:
     """A drawn photo, the same for the same id, with EXIF that a release must not show."""
     seed = zlib.crc32(photo_id.encode())
@@ -301,6 +302,8 @@ def _pair(class_id: str, accuracy: list[dict[str, Any]]) -> dict[str, Any]:
         "is_common_rarer": shares[0] < shares[1],
         "detectable_drop": 2.5 * error,
         "breaking_share": max(drop, 0.0) / 2,
+        "drop_lowest_model": drop - 0.08,
+        "drop_highest_model": drop + 0.03,
         "is_fragile": drop < 0.2,
         "reason": None if is_confirmed else "q above 0.05",
     }

@@ -171,7 +171,7 @@ def test_thumbnails_only_where_the_licence_allows(inputs: ReleaseInputs, tmp_pat
     page = (publish(replace(inputs, candidates=candidates, config=config)).path / "report.html").read_text()
     assert "forbidden" not in page
     assert page.count("allowed") > 20
-    assert "their licence does not allow it" in page
+    assert "for their licence does not allow it" in page
 
 
 def test_no_photo_at_hand_is_no_problem(inputs: ReleaseInputs, tmp_path: Path) -> None:

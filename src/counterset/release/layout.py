@@ -44,7 +44,7 @@ _LICENSE = Column("license", STRING, "licence code, lower case; null = all right
 _ATTRIBUTION = Column("attribution", STRING, "the credit line to show with the photo", True)
 _OBSERVER = Column("observer", STRING, "salted hash of the observer: the independent unit of all statistics")
 _HALF = Column(
-    "half", STRING, "discover (pairs were chosen on it), confirm (drops were measured on it) or all (imported)"
+    "half", STRING, "discover (the pair was chosen on it), confirm (kept out of the choice) or all (imported)"
 )
 
 _SPLIT_COLUMNS = (

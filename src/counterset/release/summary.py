@@ -98,13 +98,13 @@ def summarise(tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], f
 
 
 def mean_drop(pairs: pa.Table, verdict: str | None = None) -> Estimate | None:
-    """The unweighted mean of the classes' confirm drops with its 95 % interval; None without any.
+    """The unweighted mean of the classes' drops with its 95 % interval; None without any.
 
     Classes are independent, so the standard error of the mean is
     `sqrt(sum(se_i ** 2)) / n` with `se_i` read from each class's 95 % interval as
     `(high - low) / (2 * 1.96)` (normal approximation). Over all classes the mean is
     unbiased by the verdict; over confirmed classes alone it is somewhat too large,
-    for the verdict was read from the same half.
+    for the verdict was read from the same photos.
     """
     rows = [
         row
