@@ -114,6 +114,41 @@ def test_unknown_parameters_are_ignored_and_unknown_taxa_are_not(server: LookAli
     assert get(server, "/nonsense").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("query", "total"),
+    [
+        ({"exact_taxon_id": 41944}, 0),
+        ({"without_taxon_id": 41964}, 2),
+        ({"verifiable": "true"}, 452),
+        ({"photo_licensed": "false"}, 0),
+        ({"license": "cc-by-nc"}, 452),
+        ({"id": "1,2,5001"}, 3),
+        ({"not_id": "1,2"}, 450),
+        ({"uuid": "00000000-0000-4000-8000-000000000007"}, 1),
+        ({"user_id": 9}, 452),
+        ({"not_user_id": 9}, 0),
+        ({"rank": "genus,species"}, 451),
+        ({"term_id": 22}, 452),
+        ({"term_id": 22, "term_value_id": 26}, 0),
+        ({"term_id": 22, "without_term_value_id": 24}, 0),
+        ({"without_term_id": 17}, 452),
+        ({"term_id_or_unknown": 22, "without_term_value_id": "23,26"}, 452),
+        ({"d1": "2024-05-02"}, 0),
+        ({"d1": "2024-05-01", "d2": "2024-05-01T23:00:00Z"}, 452),
+        ({"d1": "nonsense"}, 452),
+        ({"created_on": "2024-06-01"}, 0),
+        ({"created_d1": "2024-05-31"}, 450),
+        ({"updated_since": "2024-05-31T23:00:00Z"}, 60),
+        ({"year": 2024, "month": "4,5", "day": 1}, 452),
+        ({"captive": "any"}, 452),
+        ({"captive": "true"}, 0),
+    ],
+)
+def test_filters(server: LookAlikeServer, query: dict[str, object], total: int) -> None:
+    body = get(server, "/observations", per_page=0, **query).json()
+    assert (body["total_results"], body["results"]) == (total, [])
+
+
 def test_any_photo_matches_a_licence_and_all_are_returned(server: LookAlikeServer) -> None:
     body = get(server, "/observations", photo_license="CC-BY").json()
     photos = body["results"][0]["photos"]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
 from typing import Any
 
 from counterset.demo.catalog import Catalog, Observation, Photo, Taxon
+from counterset.demo.server_filters import Query, aware, observation_tests, updated_at
 
 OPEN_HOST = "https://inaturalist-open-data.s3.amazonaws.com"
 STATIC_HOST = "https://static.inaturalist.org"
@@ -23,9 +23,7 @@ MAX_PER_PAGE = 200
 MAX_RESULT_WINDOW = 10_000
 OPEN_LICENSES = frozenset({"cc0", "pd", "cc-by", "cc-by-nc", "cc-by-sa", "cc-by-nd", "cc-by-nc-sa", "cc-by-nc-nd"})
 
-Query = dict[str, str]
 Answer = tuple[int, dict[str, Any]]
-Test = Callable[[Observation], bool]
 
 
 def error(status: int, message: str) -> Answer:
@@ -96,11 +94,12 @@ class Api:
         if order_by == "id":
             ordered = rows if is_ascending else rows[::-1]
         else:
-            key = _observed if order_by == "observed_on" else _updated if order_by == "updated_at" else _created
+            key = _observed if order_by == "observed_on" else updated_at if order_by == "updated_at" else _created
             ordered = sorted(rows, key=key, reverse=not is_ascending)
         found = ordered[(page - 1) * per_page : page * per_page]
         results = [{"id": row.observation_id} if query.get("only_id") == "true" else self.record(row) for row in found]
-        return 200, {"total_results": len(rows), "page": page, "per_page": per_page, "results": results}
+        total = len(results) if query.get("no_total_hits") == "true" else len(rows)
+        return 200, {"total_results": total, "page": page, "per_page": per_page, "results": results}
 
     def observations_by_id(self, ids: str) -> Answer:
         """`GET /observations/{ids}`: unknown ids are just missing."""
@@ -209,7 +208,7 @@ class Api:
             "quality_grade": row.quality_grade,
             "captive": row.is_captive,
             "created_at": row.created_at.isoformat(),
-            "updated_at": _updated(row).isoformat(),
+            "updated_at": updated_at(row).isoformat(),
             "observed_on": row.observed_on.isoformat(),
             "time_observed_at": noon.isoformat(),
             "license_code": row.license_code,
@@ -289,45 +288,10 @@ class Api:
         paging = {"id_above", "id_below", "page", "per_page", "order_by", "order", "only_id"}
         key = tuple(sorted((name, value) for name, value in query.items() if name not in paging))
         if key not in self._matches:
-            tests = list(self._tests(query))
+            tests = list(observation_tests(query, self.taxa))
             rows = [row for row in self.by_id.values() if all(test(row) for test in tests)]
             self._matches[key] = sorted(rows, key=_id)
         return self._matches[key]
-
-    def _tests(self, query: Query) -> Iterable[Test]:
-        def values(key: str) -> set[str]:
-            return {part.strip().lower() for part in query.get(key, "").split(",") if part.strip()} - {"any"}
-
-        taxon_ids = {int(part) for part in values("taxon_id")}
-        if taxon_ids:
-            yield lambda row: not taxon_ids.isdisjoint(self._lineage(row))
-        ids, uuids, grades, licenses = values("id"), values("uuid"), values("quality_grade"), values("photo_license")
-        if ids:
-            yield lambda row: str(row.observation_id) in ids
-        if uuids:
-            yield lambda row: row.uuid.lower() in uuids
-        if grades:
-            yield lambda row: row.quality_grade in grades
-        if licenses:
-            yield lambda row: any(photo.license_code in licenses for photo in row.photos)
-        if query.get("captive") in ("true", "false"):
-            captive = query["captive"] == "true"
-            yield lambda row: row.is_captive == captive
-        if query.get("photos") in ("true", "false"):
-            wanted = query["photos"] == "true"
-            yield lambda row: any("copyright" not in photo.placeholder for photo in row.photos) == wanted
-        for name, is_lower, day_of in (
-            ("d1", True, lambda row: row.observed_on),
-            ("d2", False, lambda row: row.observed_on),
-            ("created_d1", True, lambda row: row.created_at.date()),
-            ("created_d2", False, lambda row: row.created_at.date()),
-        ):
-            day = _day(query.get(name))
-            if day is not None:
-                yield _bound(day_of, day, is_lower)
-        since = _moment(query.get("updated_since"))
-        if since is not None:
-            yield lambda row: _updated(row) >= since
 
     def _lineage(self, row: Observation) -> tuple[int, ...]:
         taxon = self.taxa.get(row.taxon_id) if row.taxon_id is not None else None
@@ -359,27 +323,10 @@ def page_size(query: Query, default: int, limit: int) -> int:
     return default if size < 0 else min(size, limit)
 
 
-def _bound(day_of: Callable[[Observation], date], day: date, is_lower: bool) -> Test:
-    return lambda row: day_of(row) >= day if is_lower else day_of(row) <= day
-
-
 def _name_fits(taxon: Taxon, words: str) -> bool:
     """Every word of the query is the beginning of some word of some name."""
     names = f"{taxon.name} {taxon.common_name}".lower().replace("-", " ").split()
     return all(any(name.startswith(word) for name in names) for word in words.replace("-", " ").split())
-
-
-def _day(text: str | None) -> date | None:
-    moment = _moment(text)
-    return moment.date() if moment else None
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _location(uuid: str) -> str:
@@ -391,16 +338,8 @@ def _id(row: Observation) -> int:
     return row.observation_id
 
 
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def _created(row: Observation) -> datetime:
-    return _aware(row.created_at)
-
-
-def _updated(row: Observation) -> datetime:
-    return _aware(row.updated_at or row.created_at)
+    return aware(row.created_at)
 
 
 def _observed(row: Observation) -> date:
