@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -233,6 +234,14 @@ def test_an_answer_of_another_shape_is_no_answer(body: bytes, tmp_path: Path, se
     client, waits = client_of(replay, tmp_path)
     assert client.get("/observations")["results"] == []
     assert len(waits) == 1
+
+
+def test_an_endless_answer_is_cut_off(tmp_path: Path, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("counterset.sources.client.MAX_ANSWER_BYTES", 1000)
+    replay = served((200, {"Content-Encoding": "gzip"}, gzip.compress(b" " * 10_000_000)))  # a bomb of 10 kB
+    with pytest.raises(SourceError, match="more than 1,000 bytes"):
+        client_of(replay, tmp_path)[0].get("/observations")
+    assert len(replay.paths) == 1
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path, served: Any) -> None:

@@ -237,7 +237,8 @@ class OpenDataSource:
         with self.tables.scan(connection, "observers") as observers:
             connection.execute(
                 f"""
-                CREATE TABLE names AS SELECT observer_id, any_value(coalesce(name, login)) AS observer_name
+                CREATE TABLE names AS
+                SELECT observer_id, any_value(coalesce(nullif(name, 'None'), login)) AS observer_name
                 FROM {observers} WHERE observer_id IN (SELECT observer_id FROM drawn) GROUP BY observer_id
                 """
             )
