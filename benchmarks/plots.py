@@ -1,0 +1,126 @@
+"""Draw the plots of docs/method.md from the figures of `simulations.py` and the published tables.
+
+python benchmarks/plots.py --figures docs/figures/simulations.json --folder docs/figures
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from counterset.manifests import manifest_path
+from counterset.statistics.robustness import Scale, effective_robustness
+
+BLUE, ORANGE, GREY, GREEN = "#1f5a9c", "#c8641e", "#8a8a8a", "#2e7d4f"
+Row = dict[str, Any]
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write an SVG whose bytes depend on the figures alone."""
+    figure.tight_layout()
+    figure.savefig(path, format="svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+def bias(rows: list[Row], path: Path) -> None:
+    """What each half says of pairs that do not differ."""
+    figure, axes = plt.subplots(figsize=(6.2, 3))
+    places = np.arange(len(rows))
+    for offset, (name, label, colour) in enumerate(
+        (
+            ("discover_bias", "discover half", ORANGE),
+            ("confirm_bias", "confirm half", GREY),
+            ("bias", "all splits that agree (stated)", BLUE),
+        )
+    ):
+        axes.bar(places + 0.27 * (offset - 1), [100 * row[name] for row in rows], 0.25, label=label, color=colour)
+    axes.set_xticks(places, [f"ρ = {row['rho']:g}\naccuracy {row['accuracy']:g}" for row in rows], fontsize=8)
+    axes.set_ylabel("mean drop, points (truth: 0)")
+    axes.legend(frameon=False, fontsize=8)
+    save(figure, path)
+
+
+def power(rows: list[Row], path: Path) -> None:
+    """Planted pairs found, beside the test that knows the pair."""
+    figure, panels = plt.subplots(1, 3, figsize=(8, 2.8), sharey=True)
+    for axes, photos in zip(panels, (100, 300, 1000), strict=True):
+        chosen = [row for row in rows if row["photos"] == photos]
+        drops = [100 * row["drop"] for row in chosen]
+        for name, label, colour in (
+            ("best", "knows the pair and ρ", GREY),
+            ("confirmed", "class confirmed", BLUE),
+            ("recovered", "with the planted pair", GREEN),
+        ):
+            axes.plot(drops, [row[name] for row in chosen], "o-", label=label, color=colour, markersize=4)
+        axes.set_title(f"{photos} photos a group", fontsize=9)
+        axes.set_xlabel("true drop, points")
+    panels[0].set_ylabel("share of planted classes")
+    panels[0].legend(frameon=False, fontsize=7)
+    save(figure, path)
+
+
+def breaking(rows: list[Row], path: Path) -> None:
+    """Null classes confirmed through errors that follow the outcome, and those marked fragile."""
+    figure, axes = plt.subplots(figsize=(5, 2.8))
+    chosen = [row for row in rows if row["photos"] == 300]
+    places = np.arange(len(chosen))
+    confirmed = np.array([row["confirmed_share"] for row in chosen])
+    fragile = confirmed * np.array([row["fragile_0.1"] or 0.0 for row in chosen])
+    axes.bar(places, fragile, color=BLUE, label="confirmed falsely, marked fragile (limit 0.1)")
+    axes.bar(places, confirmed - fragile, bottom=fragile, color=ORANGE, label="confirmed falsely, not marked")
+    axes.set_xticks(places, [f"{100 * row['share']:g} %" for row in chosen])
+    axes.set_xlabel("share of wrong photos moved to one group")
+    axes.set_ylabel("share of null classes")
+    axes.legend(frameon=False, fontsize=8)
+    save(figure, path)
+
+
+def robustness(path: Path) -> None:
+    """The published models around the ImageNet line, on logit axes."""
+    with manifest_path("published/models_1v1000.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    common, counter = (
+        np.array([float(row[f"{side}_accuracy"]) for row in rows]) / 100 for side in ("common", "counter")
+    )
+    is_imagenet = np.array([row["family"] == "ImageNet" for row in rows])
+    line = effective_robustness(common, counter, is_imagenet, Scale.LOGIT).line
+    figure, axes = plt.subplots(figsize=(4.6, 4))
+    along = np.linspace(common.min() - 0.01, common.max() + 0.01, 100)
+    axes.plot(Scale.LOGIT.forward(along), Scale.LOGIT.forward(line.counter(along)), color=ORANGE, linewidth=1)
+    for mask, label, colour in ((is_imagenet, "ImageNet models", ORANGE), (~is_imagenet, "CLIP models", BLUE)):
+        axes.scatter(Scale.LOGIT.forward(common[mask]), Scale.LOGIT.forward(counter[mask]), 14, colour, label=label)
+    for axis, ticks in ((axes.xaxis, (0.6, 0.7, 0.8, 0.9)), (axes.yaxis, (0.4, 0.5, 0.6, 0.7, 0.8))):
+        axis.set_ticks(Scale.LOGIT.forward(np.array(ticks)), [f"{100 * tick:.0f}" for tick in ticks])
+    axes.set_xlabel("common accuracy, % (logit axis)")
+    axes.set_ylabel("counter accuracy, % (logit axis)")
+    axes.legend(frameon=False, fontsize=8)
+    save(figure, path)
+
+
+def main() -> None:
+    """Draw all plots into the folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--figures", type=Path, default=Path("docs/figures/simulations.json"))
+    parser.add_argument("--folder", type=Path, default=Path("docs/figures"))
+    arguments = parser.parse_args()
+    mpl.rcParams.update({"svg.hashsalt": "counterset", "svg.fonttype": "none", "axes.spines.top": False})
+    mpl.rcParams.update({"axes.spines.right": False, "font.size": 9})
+    figures = json.loads(arguments.figures.read_text())
+    bias(figures["null"], arguments.folder / "bias.svg")
+    power(figures["planted"], arguments.folder / "power.svg")
+    breaking(figures["dependent"], arguments.folder / "breaking.svg")
+    robustness(arguments.folder / "robustness.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Selection at scale: seconds and peak memory of its counting in SQL, and of its permutations.
+
+    python benchmarks/selection.py --photos 10000000 --models 10 --folder /tmp/scale
+
+writes 1000 classes of 50 backgrounds with one prediction a photo and model as Parquet (once;
+the folder is kept until you delete it), counts them as the select stage does, in a process of
+its own, and then tests 1000 classes of 600 photos with 20,000 permutations each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow.dataset as ds
+
+from counterset.config import SelectConfig
+from counterset.stages.select import pair_rows
+from counterset.statistics.counts import count
+from counterset.statistics.simulate import Design, class_units, planted_accuracies, simulate_world
+
+NUM_CLASSES, NUM_GROUPS = 1_000, 50
+
+
+def write_tables(folder: Path, num_photos: int, num_models: int) -> None:
+    """Members, backgrounds and predictions of `num_photos` photos, sorted by photo as the stages write them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    photo_id = "printf('inaturalist-%09d', i)"
+    class_id = f"printf('class_%04d', i % {NUM_CLASSES})"
+    selects = {
+        "members": f"""
+            SELECT {photo_id} AS photo_id, {class_id} AS class_id, {photo_id} AS observation_id,
+                   printf('%016x', hash(i // 2)) AS observer,
+                   CASE WHEN hash(i // 2) % 2 = 0 THEN 'discover' ELSE 'confirm' END AS half, 's' AS shard
+            FROM range({num_photos}) AS t(i)""",
+        "backgrounds": f"""
+            SELECT {photo_id} AS photo_id, {class_id} AS class_id, [0.5::FLOAT] AS profile, 'b' AS background,
+                   (hash(i + 1) % 1000 / 1000.0)::FLOAT AS margin,
+                   printf('background_%02d', hash(i + 2) % {NUM_GROUPS}) AS "group", true AS is_confident
+            FROM range({num_photos}) AS t(i)""",
+        "predictions": f"""
+            SELECT {photo_id} AS photo_id, printf('model_%03d', m) AS model, 'names' AS label_space, 'p' AS predicted,
+                   hash(i * {num_models} + m) % 10 < 7 AS is_correct, 1::INTEGER AS rank_of_truth, 0::FLOAT AS margin
+            FROM range({num_photos}) AS t(i), range({num_models}) AS u(m)""",
+    }
+    for name, select in selects.items():
+        path = folder / f"{name}.parquet"
+        if not path.exists():
+            with duckdb.connect() as connection:
+                connection.execute(f"COPY ({select}) TO '{path}.part' (FORMAT parquet, COMPRESSION zstd)")
+            Path(f"{path}.part").rename(path)
+
+
+def measure_counting(folder: Path, selectors: int) -> tuple[float, float, float, int, int]:
+    """Seconds, processor seconds, peak resident GB, rows of group_accuracy, rows by observer."""
+    members, backgrounds, predictions = (
+        ds.dataset(folder / f"{name}.parquet") for name in ("members", "backgrounds", "predictions")
+    )
+    start, worked = time.perf_counter(), time.process_time()
+    counts = count(
+        members,
+        backgrounds,
+        predictions,
+        selectors=tuple(f"model_{number:03d}" for number in range(selectors)),
+        label_space="names",
+        class_ids=tuple(f"class_{number:04d}" for number in range(NUM_CLASSES)),
+    )
+    seconds, worked = time.perf_counter() - start, time.process_time() - worked
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return (
+        seconds,
+        worked,
+        peak,
+        counts.group_accuracy.num_rows,
+        sum(len(found.results.group) for found in counts.classes),
+    )
+
+
+def measure_permutations() -> tuple[float, float, int]:
+    """Seconds and processor seconds of 1000 classes' choice, test and estimate; classes confirmed."""
+    rng = np.random.default_rng(0)
+    accuracies = planted_accuracies(NUM_CLASSES, 6, num_planted=300, drop=0.4)
+    classes = [
+        class_units(f"class_{index:04d}", photos, half, 6)
+        for index, (photos, half) in enumerate(simulate_world(accuracies, Design(100), rng))
+    ]
+    start, worked = time.perf_counter(), time.process_time()
+    rows = pair_rows(classes, SelectConfig(), seed=0)
+    return time.perf_counter() - start, time.process_time() - worked, sum(row["verdict"] == "confirmed" for row in rows)
+
+
+def main() -> None:
+    """Write, count, test, and print one line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=10_000_000)
+    parser.add_argument("--models", type=int, default=10)
+    parser.add_argument("--selectors", type=int, default=1)
+    parser.add_argument("--folder", type=Path, required=True)
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    write_tables(arguments.folder, arguments.photos, arguments.models)
+    written = time.perf_counter() - start
+    size = sum(path.stat().st_size for path in arguments.folder.glob("*.parquet")) / 1e9
+    sys.stdout.write(f"tables: {size:.2f} GB, written in {written:.0f} s\n")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        seconds, worked, peak, groups, units = pool.submit(
+            measure_counting, arguments.folder, arguments.selectors
+        ).result()
+    sys.stdout.write(
+        f"counting {arguments.photos * arguments.models:,} predictions ({arguments.selectors} selectors): "
+        f"{seconds:.1f} s ({worked:.1f} s of processor), peak {peak:.2f} GB, "
+        f"{groups:,} group accuracies, {units:,} rows by observer\n"
+    )
+    seconds, worked, confirmed = measure_permutations()
+    sys.stdout.write(
+        f"1000 classes of 600 photos, 20,000 permutations and 1,000 splits each: {seconds:.1f} s "
+        f"({worked:.1f} s of processor), {confirmed} confirmed\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
