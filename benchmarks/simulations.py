@@ -28,7 +28,7 @@ from statsmodels.stats.proportion import proportions_ztest
 from counterset.config import SelectConfig
 from counterset.stages.select import pair_rows
 from counterset.statistics.observers import CONFIRM, Results
-from counterset.statistics.power import Assumptions, plan_sample_size
+from counterset.statistics.plan import Assumptions, plan_sample_size
 from counterset.statistics.simulate import (
     Design,
     Photos,

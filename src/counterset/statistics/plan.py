@@ -1,0 +1,177 @@
+"""The plan of a build: photos and observers it takes to confirm a drop, before anything is downloaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterset.errors import UserError
+from counterset.schemas import Half, Verdict
+from counterset.statistics.power import POWER, deviations
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What a plan takes as known.
+
+    Attributes:
+        num_classes: classes of the build, for Benjamini-Hochberg.
+        observer_correlation: of two photos of one observer in one group, as an earlier build found it.
+        photos_per_observer: mean photos of one observer in one group.
+        accuracy: mean accuracy of the pair, in [0, 1].
+        share_confirmed: share of classes expected to be confirmed; 0 = this one alone.
+        max_q_value: as in the config.
+        power: probability with which the drop is to be confirmed.
+    """
+
+    num_classes: int
+    observer_correlation: float = 0.1
+    photos_per_observer: float = 2.0
+    accuracy: float = 0.7
+    share_confirmed: float = 0.0
+    max_q_value: float = 0.05
+    power: float = POWER
+
+    def deviations(self, num_groups: int) -> float:
+        """Standard errors that a true drop must have."""
+        threshold = self.max_q_value * max(self.share_confirmed * self.num_classes, 1.0) / self.num_classes
+        return deviations(num_groups, threshold, self.power)
+
+    @property
+    def photos_per_worth(self) -> float:
+        """Photos that are worth one independent photo."""
+        return 1 + (self.photos_per_observer - 1) * self.observer_correlation
+
+
+class SampleSize(NamedTuple):
+    """What each of two groups needs, both halves together."""
+
+    photos_per_group: int
+    observers_per_group: int
+
+
+def plan_sample_size(drop: float, num_groups: int, assumptions: Assumptions) -> SampleSize:
+    """Photos and observers that each group of a pair needs for a true drop to be confirmed.
+
+    Args:
+        drop: the true drop, in (0, 1].
+        num_groups: groups of the class that are large enough to take part.
+        assumptions: the rest.
+    """
+    variance = 2 * assumptions.accuracy * (1 - assumptions.accuracy)
+    photos = variance * (assumptions.deviations(num_groups) / drop) ** 2 * assumptions.photos_per_worth
+    return SampleSize(math.ceil(photos), math.ceil(photos / assumptions.photos_per_observer))
+
+
+def planned_drop(photos_common: float, photos_counter: float, num_groups: int, assumptions: Assumptions) -> float:
+    """The smallest true drop that two groups of so many photos will confirm, or 1; inverts `plan_sample_size`."""
+    variance = assumptions.accuracy * (1 - assumptions.accuracy) * assumptions.photos_per_worth
+    error = math.sqrt(variance * (1 / photos_common + 1 / photos_counter))
+    return min(assumptions.deviations(num_groups) * error, 1.0)
+
+
+class ClassPlan(NamedTuple):
+    """What a build can hope for in one class.
+
+    Attributes:
+        class_id: the class.
+        num_groups: groups that will have enough photos to take part.
+        photos_per_group: photos that each group of a pair needs for the wanted drop.
+        observers_per_group: observers that each group of a pair needs.
+        class_photos: kept photos of the class that give its two largest groups so many;
+            0 = fewer than two groups are known.
+        detectable_drop: smallest drop that the planned photos confirm between the two largest
+            groups; 1 = none.
+    """
+
+    class_id: str
+    num_groups: int
+    photos_per_group: int
+    observers_per_group: int
+    class_photos: int
+    detectable_drop: float
+
+
+def plan_classes(
+    frequencies: Mapping[str, Sequence[float]],
+    photos_per_class: int,
+    drop: float,
+    min_photos: int,
+    assumptions: Assumptions,
+) -> list[ClassPlan]:
+    """One plan a class, in the order of `frequencies`.
+
+    Args:
+        frequencies: class_id to the share of its photos in each group, e.g. counted in the last
+            build; shares may sum to less than 1, for photos abstain.
+        photos_per_class: photos that the build will keep of each class.
+        drop: the true drop to confirm.
+        min_photos: photos that a group needs on each half, as in the config.
+        assumptions: the rest.
+    """
+    plans = []
+    for class_id, shares in frequencies.items():
+        first, second = sorted([*shares, 0.0, 0.0], reverse=True)[:2]
+        num_groups = sum(share * photos_per_class >= 2 * min_photos for share in shares)
+        needed = plan_sample_size(drop, max(num_groups, 2), assumptions)
+        reached = (
+            planned_drop(first * photos_per_class, second * photos_per_class, num_groups, assumptions)
+            if num_groups >= 2
+            else 1.0
+        )
+        class_photos = math.ceil(max(needed.photos_per_group, 2 * min_photos) / second) if second > 0 else 0
+        plans.append(ClassPlan(class_id, num_groups, *needed, class_photos, reached))
+    return plans
+
+
+class Learnt(NamedTuple):
+    """What an earlier build teaches: `frequencies` of `plan_classes`, and its assumptions."""
+
+    frequencies: dict[str, list[float]]
+    assumptions: Assumptions
+
+
+def learn(group_accuracy: pa.Table, pairs: pa.Table, *, max_q_value: float = 0.05) -> Learnt:
+    """The frequencies and assumptions of an earlier build, for the plan of the next.
+
+    Args:
+        group_accuracy: that build's table; frequencies are shares of its grouped photos.
+        pairs: that build's table.
+        max_q_value: of the next build.
+
+    Raises:
+        UserError: the earlier build has no class with a tested pair.
+    """
+    tested = pairs.filter(pc.is_valid(pairs["q_value"]))
+    if not tested.num_rows:
+        raise UserError("the earlier build tested no class, so nothing can be learnt from it; plan without it")
+    photos: dict[str, dict[str, int]] = {}
+    whole = group_accuracy.filter(pc.equal(group_accuracy["half"], Half.ALL.value))
+    for row in whole.sort_by([("num_photos", "ascending")]).to_pylist():
+        # models may have predicted different photos: the most complete one counts
+        known = photos.setdefault(row["class_id"], {})
+        known[row["group"]] = row["num_photos"]
+    largest = whole.group_by(["class_id", "group"]).aggregate([("num_observers", "max")])
+    observers = pc.sum(largest["num_observers_max"]).as_py()
+    frequencies = {
+        class_id: [number / sum(groups.values()) for _, number in sorted(groups.items())]
+        for class_id, groups in sorted(photos.items())
+    }
+    accuracies = pc.add(tested["accuracy_common"], tested["accuracy_counter"])
+    confirmed = pc.sum(pc.equal(tested["verdict"], Verdict.CONFIRMED.value)).as_py()
+    return Learnt(
+        frequencies,
+        Assumptions(
+            num_classes=pairs.num_rows,
+            observer_correlation=pc.max(tested["observer_correlation"]).as_py(),
+            photos_per_observer=sum(sum(groups.values()) for groups in photos.values()) / observers,
+            accuracy=pc.mean(accuracies).as_py() / 2,
+            share_confirmed=confirmed / pairs.num_rows,
+            max_q_value=max_q_value,
+        ),
+    )

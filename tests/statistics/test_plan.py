@@ -1,0 +1,91 @@
+"""Plans: their inverse, their directions, and what they learn from an earlier build."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from counterset.errors import UserError
+from counterset.schemas import GROUP_ACCURACY, PAIRS
+from counterset.statistics.plan import Assumptions, learn, plan_classes, plan_sample_size
+from counterset.statistics.plan import planned_drop as drop_of
+from counterset.tables import table_of
+
+KNOWN = Assumptions(num_classes=45, observer_correlation=0.1, photos_per_observer=3.0)
+
+
+@pytest.mark.parametrize("drop", [0.05, 0.2, 0.4])
+def test_planned_photos_confirm_the_planned_drop(drop: float) -> None:
+    size = plan_sample_size(drop, 6, KNOWN)
+    reached = drop_of(size.photos_per_group, size.photos_per_group, 6, KNOWN)
+    assert reached == pytest.approx(drop, rel=0.02)
+    assert reached <= drop
+    assert size.observers_per_group == pytest.approx(size.photos_per_group / 3, abs=1)
+
+
+def test_what_makes_a_plan_larger() -> None:
+    photos = plan_sample_size(0.2, 6, KNOWN).photos_per_group
+    assert plan_sample_size(0.1, 6, KNOWN).photos_per_group == pytest.approx(4 * photos, rel=0.02)
+    assert plan_sample_size(0.2, 12, KNOWN).photos_per_group > photos
+    assert plan_sample_size(0.2, 6, replace(KNOWN, num_classes=1000)).photos_per_group > photos
+    assert plan_sample_size(0.2, 6, replace(KNOWN, observer_correlation=0.3)).photos_per_group > photos
+    assert plan_sample_size(0.2, 6, replace(KNOWN, share_confirmed=0.5)).photos_per_group < photos
+
+
+def test_plans_of_classes() -> None:
+    plans = plan_classes({"a": [0.5, 0.25, 0.05], "b": [0.9], "c": []}, 1_000, 0.2, 20, KNOWN)
+    assert [plan.class_id for plan in plans] == ["a", "b", "c"]
+    first, second, third = plans
+    assert first.num_groups == 3
+    assert first.class_photos == int(np.ceil(first.photos_per_group / 0.25))
+    assert first.detectable_drop == pytest.approx(drop_of(500, 250, 3, KNOWN))
+    assert (second.num_groups, second.class_photos, second.detectable_drop) == (1, 0, 1.0)
+    assert (third.num_groups, third.class_photos, third.detectable_drop) == (0, 0, 1.0)
+
+
+def accuracy_row(group: str, model: str, half: str, photos: int) -> dict[str, object]:
+    return {
+        "class_id": "a",
+        "group": group,
+        "model": model,
+        "half": half,
+        "num_photos": photos,
+        "num_observers": photos // 2,
+        "num_correct": photos // 2,
+        "accuracy": 0.5,
+    }
+
+
+def pair_row(class_id: str, verdict: str, **more: object) -> dict[str, object]:
+    counts = ("num_common", "num_counter", "num_observers_common", "num_observers_counter")
+    return {
+        "class_id": class_id,
+        "verdict": verdict,
+        **dict.fromkeys(counts, 0),
+        "is_common_rarer": False,
+        "is_fragile": False,
+        **more,
+    }
+
+
+def test_an_earlier_build_teaches() -> None:
+    group_accuracy = table_of(
+        GROUP_ACCURACY,
+        [
+            accuracy_row("grass", "m", "all", 300),
+            accuracy_row("snow", "m", "all", 100),
+            accuracy_row("snow", "partial", "all", 10),
+            accuracy_row("grass", "m", "confirm", 150),
+        ],
+    )
+    tested = {"q_value": 0.01, "accuracy_common": 0.8, "accuracy_counter": 0.6, "observer_correlation": 0.17}
+    pairs = table_of(PAIRS, [pair_row("a", "confirmed", **tested), pair_row("b", "too_small")])
+    frequencies, assumptions = learn(group_accuracy, pairs)
+    assert frequencies == {"a": [0.75, 0.25]}
+    assert assumptions == Assumptions(
+        num_classes=2, observer_correlation=0.17, photos_per_observer=2.0, accuracy=0.7, share_confirmed=0.5
+    )
+    with pytest.raises(UserError, match="tested no class"):
+        learn(group_accuracy, table_of(PAIRS, [pair_row("b", "too_small")]))
