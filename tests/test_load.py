@@ -307,3 +307,18 @@ def test_without_imagenet_indices_labels_count_the_classes(inputs: ReleaseInputs
     release = load(publish(replace(inputs, classes=classes, config=config)).path)
     assert list(release.labels.values()) == [0, 1, 2]
     assert list(release.class_names) == [spec.class_id for spec in classes]
+
+
+def test_over_s3(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The s3 way, through pyarrow's own file system interface with a local folder behind it."""
+    from pyarrow import fs
+
+    def from_uri(uri: str) -> tuple[fs.FileSystem, str]:
+        assert uri.startswith("s3://bucket/")
+        return fs.SubTreeFileSystem(str(home), fs.LocalFileSystem()), uri.removeprefix("s3://bucket/")
+
+    monkeypatch.setattr(locate, "_s3_file", from_uri)
+    release = load("s3://bucket", "2.0.0", cache=tmp_path)
+    assert release.pairs.equals(load(home, "2.0.0").pairs)
+    with pytest.raises(ReleaseError, match="check the address and your credentials"):
+        load("s3://bucket/nothing", cache=tmp_path)

@@ -250,6 +250,9 @@ def test_an_unwritable_place_is_one_sentence(small: ReleaseInputs, tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(ReleaseError, match="set `releases` to another folder"):
         published(small, tmp_path / "file")
+    elsewhere = build_config().model_copy(update={"releases": "s3://bucket/releases"})
+    with pytest.raises(ReleaseError, match="set `releases` to a folder"):
+        publish(replace(small, config=elsewhere))
 
 
 @pytest.mark.parametrize("delay_s", [0.05, 0.2, 0.5])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 MAX_CHARACTERS = 5_000
@@ -17,7 +18,11 @@ MAX_CHARACTERS = 5_000
 # Lengths are bounded and words begin where none can have begun before, so that the time
 # grows with the length of the text and not with its square.
 _EMAIL = r"(?<![\w.+'-])[\w.+'-]{1,64}(?:@|\s?[(\[]at[)\]]\s?)[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}"
-_URL = r"(?:https?|ftp)://\S+|\bwww\.\S+|(?<![\w.-])[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.(?:com|org|net|edu|gov|io|info|app|gl|be)\b(?:/\S*)?"
+_DOMAINS = "com|org|net|edu|gov|io|info|app|gl|be|de|fr|uk|es|nl|ch|au|ca|nz|eu|dev|co|ru|jp|br|me"
+_URL = (
+    r"(?:https?|ftp)://\S+|\bwww\.\S+|"
+    rf"(?<![\w.-])[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{0,4}}\.(?:{_DOMAINS})\b(?:/\S*)?"
+)
 _HANDLE = r"(?<!\w)@[\w.\-]+"
 _DEGREES = (
     r"[NSEWnsew]?\s?[-+]?\d{1,3}(?:[.,]\d+)?\s*°(?:\s*\d{1,2}(?:[.,]\d+)?\s*['′’])?"
@@ -25,9 +30,10 @@ _DEGREES = (
 )
 _LETTERED = r"\b\d{1,3}[.,]\d{2,}\s*[NSEW]\b|\b[NSEW]\s*\d{1,3}[.,]\d{2,}\b"
 _DECIMAL_PAIR = r"[-+]?\b\d{1,3}\.\d{3,}\s*[,;/ ]\s*[-+]?\d{1,3}\.\d{3,}\b"
+_NAMED = r"(?i:\b(?:lat|latitude|lon|lng|long|longitude)\b[.:=\s]{0,3}[-+]?\d{1,3}[.,]\d+)"
 _UTM = r"\b\d{1,2}[C-HJ-NP-X]\s*\d{6}\s*[mE]?\s*\d{6,7}\s*[mN]?\b"
 _PHONE = r"(?<!\w)\+\d[\d\s().-]{7,}\d"
-_PERSONAL = re.compile("|".join((_EMAIL, _URL, _HANDLE, _DECIMAL_PAIR, _DEGREES, _LETTERED, _UTM, _PHONE)))
+_PERSONAL = re.compile("|".join((_EMAIL, _URL, _HANDLE, _DECIMAL_PAIR, _NAMED, _DEGREES, _LETTERED, _UTM, _PHONE)))
 _TAG = re.compile(r"<[^<>]{0,500}>")
 _SPACE = re.compile(r"\s+")
 
@@ -38,9 +44,10 @@ def clean_text(text: str | None) -> str | None:
         return None
     # Cut first: patterns over a hostile 100 kB text must stay cheap.
     text = html.unescape(text[: 4 * MAX_CHARACTERS])
+    if not (text.isascii() and text.isprintable()):
+        text = unicodedata.normalize("NFC", text)
+        text = "".join(" " if unicodedata.category(char) in _INVISIBLE else char for char in text)
     text = _TAG.sub(" ", text)
-    text = unicodedata.normalize("NFC", text)
-    text = "".join(char if char in "\n\t" or unicodedata.category(char) not in _INVISIBLE else " " for char in text)
     text = _SPACE.sub(" ", _PERSONAL.sub(" ", text)).strip(" ,;:-|/()[]")
     return text[:MAX_CHARACTERS].rstrip() or None
 
@@ -95,7 +102,11 @@ _WORDS = {
     "pl": "w na z i się nie do jest to przy nad od po",
     "cs": "v na a se je s u při z do od po",
 }
-_WORD_SETS = {code: frozenset(words.split()) for code, words in _WORDS.items()}
+_CODES: dict[str, tuple[str, ...]] = {
+    word: tuple(code for code, words in _WORDS.items() if word in words.split())
+    for words in _WORDS.values()
+    for word in words.split()
+}
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -106,16 +117,20 @@ def guess_language(*texts: str | None) -> str | None:
     scientific names and one-word titles get none.
     """
     text = " ".join(part for part in texts if part)[:2_000]
-    letters = [char for char in text if char.isalpha()]
-    if not letters:
-        return None
-    scripts = [unicodedata.name(char, "").split(" ")[0].split("-")[0] for char in letters]
-    if any(script in ("HIRAGANA", "KATAKANA") for script in scripts):
-        return "ja"
-    for script, code in _SCRIPTS.items():
-        if scripts.count(script) * 2 > len(scripts):
-            return code
+    if not text.isascii():
+        by_script = _by_script(text)
+        if by_script:
+            return by_script
     words = [match.lower() for match in _WORD.findall(text)]
-    votes = sorted(((sum(word in known for word in words), code) for code, known in _WORD_SETS.items()), reverse=True)
-    (first, code), (second, _) = votes[0], votes[1]
+    votes = Counter(code for word in words for code in _CODES.get(word, ()))
+    ranked = [*votes.most_common(2), ("", 0), ("", 0)]
+    (code, first), (_, second) = ranked[0], ranked[1]
     return code if first >= 2 and first > second else None
+
+
+def _by_script(text: str) -> str | None:
+    """The language that most letters' script stands for; None for Latin letters."""
+    scripts = Counter(unicodedata.name(char, "").split(" ")[0].split("-")[0] for char in text if char.isalpha())
+    if scripts["HIRAGANA"] or scripts["KATAKANA"]:
+        return "ja"
+    return next((code for script, code in _SCRIPTS.items() if scripts[script] * 2 > scripts.total()), None)

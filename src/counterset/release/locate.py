@@ -163,12 +163,18 @@ def _http(url: str) -> Iterator[bytes]:
 
 def _s3(url: str) -> Iterator[bytes]:
     import pyarrow as pa
-    from pyarrow import fs
 
     try:
-        filesystem, path = fs.FileSystem.from_uri(url)
+        filesystem, path = _s3_file(url)
         with filesystem.open_input_stream(path) as stream:
             while chunk := stream.read(_CHUNK):
                 yield chunk
     except (OSError, pa.ArrowException) as error:
         raise ReleaseError(f"cannot read {url} ({str(error)[:200]}); check the address and your credentials") from error
+
+
+def _s3_file(url: str) -> tuple[Any, str]:
+    from pyarrow import fs
+
+    filesystem, path = fs.FileSystem.from_uri(url)
+    return filesystem, path

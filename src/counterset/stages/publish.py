@@ -74,6 +74,8 @@ def publish(
             build is publishing, or a class id may not name a folder.
     """
     _check_classes(inputs)
+    if "://" in inputs.config.releases:
+        raise ReleaseError(f"releases cannot be written to {inputs.config.releases}; set `releases` to a folder")
     inputs = without_local_paths(inputs)
     home = Path(inputs.config.releases) / inputs.config.name
     with _alone(home) as aside:
