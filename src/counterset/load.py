@@ -203,12 +203,13 @@ class Release:
     @functools.cached_property
     def photos(self) -> PhotoStore:
         """The photos' bytes, by photo id."""
-        from counterset.release.photo_store import PhotoStore
+        from counterset.release.photo_store import BundledPhotos, PhotoStore
 
         columns = ("photo_id", "url", "sha256", "size_bytes")
         photo_ids, urls, digests, sizes = (self.all_photos[column].to_pylist() for column in columns)
         rows = dict(zip(photo_ids, zip(urls, digests, sizes, strict=True), strict=True))
-        return PhotoStore(rows, self._cache, self._mirrors, self._allowed_hosts, self._bundled())
+        bundled = BundledPhotos(self.table(split) for split in _SPLITS)
+        return PhotoStore(rows, self._cache, self._mirrors, self._allowed_hosts, bundled)
 
     def photo(self, photo_id: str) -> bytes:
         """One photo's bytes, checked against its sha256 (a bundled one: without metadata).
@@ -255,13 +256,3 @@ class Release:
             return table.slice(0, 0)
         # A pattern, not pc.equal or pc.is_in: making an Arrow value imports pandas, half a second.
         return table.filter(pc.match_substring_regex(table["verdict"], f"^({'|'.join(self.verdicts)})$"))
-
-    def _bundled(self) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
-        for split in _SPLITS:
-            table = self.table(split)
-            if "image" in table.column_names:
-                for photo_id, image in zip(table["photo_id"].to_pylist(), table["image"].to_pylist(), strict=True):
-                    if image is not None:
-                        found[photo_id] = image["bytes"]
-        return found

@@ -90,3 +90,19 @@ def test_many_shards_are_one_record_set(inputs: ReleaseInputs, tmp_path: Path, m
     dataset = mlcroissant.Dataset(str(release.path / "croissant.json"))
     photo_ids = [record["common/photo_id"].decode() for record in dataset.records("common")]
     assert photo_ids == release.table("common")["photo_id"].to_pylist()
+
+
+def test_bundled_photos_are_pictures(inputs: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ROWS_PER_SHARD_WITH_IMAGES", 40)
+    rows = inputs.candidates.to_pylist()
+    for number, row in enumerate(rows):
+        row["license"] = None if number % 2 else "cc-by"
+    candidates = type(inputs.candidates).from_pylist(rows, schema=inputs.candidates.schema)
+    config = build_config(thumbnails_per_group=0, with_images=True).model_copy(update={"releases": str(tmp_path)})
+    release = load(publish(with_tables(inputs, candidates=candidates, config=config)).path)
+    assert len(list((release.path / "data").glob("counter-*.parquet"))) > 1
+    dataset = mlcroissant.Dataset(str(release.path / "croissant.json"))
+    pictures = [record["counter/image"] for record in dataset.records("counter")]
+    allowed = [license is not None for license in release.table("counter")["license"].to_pylist()]
+    assert [hasattr(picture, "getpixel") for picture in pictures] == allowed
+    assert 0 < sum(allowed) < len(allowed)

@@ -139,6 +139,8 @@ def _field(record_set: str, column: str, kind: pa.DataType, doc: str, source: di
     }
     if pa.types.is_list(kind):
         field |= {"isArray": True, "arrayShape": "-1"}
+    if pa.types.is_struct(kind):
+        field["source"] |= {"transform": {"jsonPath": "bytes"}}
     return field
 
 

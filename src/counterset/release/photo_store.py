@@ -9,15 +9,39 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
+
+import pyarrow as pa
 
 from counterset.errors import ReleaseError
 
 _TIMEOUT_S = 30
 _MAX_REDIRECTS = 3
 _CHUNK = 1 << 16
+
+
+class BundledPhotos:
+    """The photos that a release itself holds: photo ids, and the `image` columns they lie in."""
+
+    def __init__(self, splits: Iterable[pa.Table]) -> None:
+        self._places: dict[str, tuple[pa.ChunkedArray, int]] = {}
+        for table in splits:
+            if "image" in table.column_names:
+                images = table["image"]
+                present = images.is_valid().to_pylist()
+                for row, photo_id in enumerate(table["photo_id"].to_pylist()):
+                    if present[row]:
+                        self._places[photo_id] = (images, row)
+
+    def get(self, photo_id: str) -> bytes | None:
+        """The photo's bytes, or None when it is not bundled."""
+        if photo_id not in self._places:
+            return None
+        images, row = self._places[photo_id]
+        content: bytes = images[row].as_py()["bytes"]
+        return content
 
 
 class PhotoStore:
@@ -41,14 +65,14 @@ class PhotoStore:
         cache: Path,
         mirrors: Sequence[str] = (),
         allowed_hosts: Sequence[str] = (),
-        bundled: Mapping[str, bytes] | None = None,
+        bundled: BundledPhotos | None = None,
         user_agent: str = "counterset",
     ) -> None:
         self._rows = rows
         self._cache = cache
         self._mirrors = tuple(mirrors)
         self._allowed = tuple(allowed_hosts)
-        self._bundled = bundled or {}
+        self._bundled = bundled
         self._user_agent = user_agent
 
     def get(self, photo_id: str) -> bytes:
@@ -57,8 +81,9 @@ class PhotoStore:
         Raises:
             ReleaseError: the release has no such photo, or no place gives the right bytes.
         """
-        if photo_id in self._bundled:
-            return self._bundled[photo_id]
+        held = self._bundled.get(photo_id) if self._bundled else None
+        if held is not None:
+            return held
         if photo_id not in self._rows:
             raise ReleaseError(f"the release has no photo {photo_id!r}; use a photo_id of its tables")
         url, sha256, size_bytes = self._rows[photo_id]
