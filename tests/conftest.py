@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-DEMO_PHOTOS_PER_CLASS = 120
+DEMO_PHOTOS_PER_CLASS = 300
 
 NO_NETWORK = """
     # Refuses every connection that leaves the machine, in this Python and all it starts, and notes it.
@@ -93,9 +93,10 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class DemoBuild:
-    """A finished demo build: its sandbox, what it printed, its release."""
+    """A finished demo build: its sandbox, how it was called, what it printed, its release."""
 
     sandbox: Sandbox
+    arguments: tuple[str, ...]
     output: str
     release: Path
 
@@ -109,8 +110,9 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
 def demo_build(tmp_path_factory: pytest.TempPathFactory) -> DemoBuild:
     """One small demo build for all tests that look at one: real server, flow, download and models."""
     sandbox = Sandbox(tmp_path_factory.mktemp("demo"))
-    run = sandbox.counterset("demo", "--folder", "demo", "--photos-per-class", str(DEMO_PHOTOS_PER_CLASS))
+    arguments = ("demo", "--folder", "demo", "--photos-per-class", str(DEMO_PHOTOS_PER_CLASS))
+    run = sandbox.counterset(*arguments)
     assert run.returncode == 0, run.stdout + run.stderr
     [release] = (sandbox.folder / "demo" / "releases" / "counterset-demo").glob("[0-9]*")
     assert json.loads((release / "release.json").read_text())["name"] == "counterset-demo"
-    return DemoBuild(sandbox, run.stdout, release)
+    return DemoBuild(sandbox, arguments, run.stdout, release)

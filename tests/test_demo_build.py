@@ -62,7 +62,7 @@ def test_the_guard_does_notice(sandbox: Any) -> None:
 
 def test_a_second_build_does_no_work(demo_build: Any) -> None:
     before = sums(demo_build.release)
-    run = demo_build.sandbox.counterset("demo", "--folder", "demo", "--photos-per-class", "120")
+    run = demo_build.sandbox.counterset(*demo_build.arguments)
     assert run.returncode == 0, run.stderr
     assert "nothing to do" in run.stdout
     assert sums(demo_build.release) == before
@@ -97,7 +97,7 @@ def test_a_user_can_list_the_runs(demo_build: Any) -> None:
 
 
 def test_every_bad_photo_of_the_world_is_turned_away(demo_build: Any) -> None:
-    _, truth = demo_catalog(120, 0)
+    _, truth = demo_catalog(int(demo_build.arguments[-1]), 0)
     fault_of = {
         f"inaturalist-{photo_id}": fault
         for photo_id, fault in zip(truth["photo_id"].to_pylist(), truth["fault"].to_pylist(), strict=True)
@@ -113,7 +113,7 @@ def test_every_bad_photo_of_the_world_is_turned_away(demo_build: Any) -> None:
 
 
 def test_backgrounds_are_named_right(demo_build: Any) -> None:
-    _, truth = demo_catalog(120, 0)
+    _, truth = demo_catalog(int(demo_build.arguments[-1]), 0)
     background_of = dict(zip(truth["photo_id"].to_pylist(), truth["background"].to_pylist(), strict=True))
     rows = stage(demo_build, "backgrounds", BACKGROUNDS).to_pylist()
     grouped = [row for row in rows if row["group"]]
