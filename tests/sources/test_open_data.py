@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import gzip
 import hashlib
+import os
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -340,6 +341,16 @@ def test_places_and_contacts(tmp_path: Path) -> None:
         BulkTables("ftp://x/y", tmp_path, contact="a@b.org")
     with pytest.raises(SourceError, match=r"there is no taxa\.csv\.gz"):
         BulkTables(str(tmp_path), tmp_path).identity()
+
+
+@pytest.mark.parametrize(
+    ("name", "day"),
+    [("inaturalist-open-data-20241203", "2024-12-03"), ("20000000", ""), ("tables", ""), ("x-120241203", "")],
+)
+def test_the_snapshots_day_is_in_the_folders_name_or_else_the_files(name: str, day: str, tmp_path: Path) -> None:
+    tables = write_tables(catalog(observation(1)), tmp_path / name)
+    os.utime(tables / "photos.csv.gz", (1_700_000_000, 1_700_000_000))
+    assert BulkTables(str(tables), tmp_path).snapshot().isoformat() == (day or "2023-11-14")
 
 
 def test_recheck_asks_by_uuid_where_there_is_no_integer_id(tmp_path: Path, config_of: MakeConfig) -> None:

@@ -16,7 +16,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -129,9 +129,10 @@ class BulkTables:
 
     def snapshot(self) -> date:
         """The day of the tables: from a folder name ...-YYYYMMDD, else of the photos table's last change."""
-        match = re.search(r"(20\d{2})(\d{2})(\d{2})(?!\d)", self.path.rpartition("/")[2])
+        match = re.search(r"(?<!\d)20\d{6}(?!\d)", self.path.rpartition("/")[2])
         if match:
-            return date(int(match[1]), int(match[2]), int(match[3]))
+            with suppress(ValueError):  # eight digits that are no day
+                return date.fromisoformat(match[0])
         place = self.locate("photos")
         if self.is_remote:
             modified = self._head(place).headers.get("Last-Modified")
