@@ -12,6 +12,7 @@ import pytest
 
 from counterset.load import Release, load
 from counterset.release.inputs import ReleaseInputs
+from counterset.release.layout import TABLES
 from counterset.stages.publish import publish
 
 from .build_inputs import build_config, build_inputs, with_tables
@@ -30,8 +31,27 @@ def test_datasets_sees_two_splits(release_folder: Path, release: Release, tmp_pa
     assert set(found) == {"common", "counter"}
     for split in ("common", "counter"):
         assert found[split]["photo_id"][:] == release.table(split)["photo_id"].to_pylist()
-    pairs = datasets.load_dataset(str(release_folder), "pairs", cache_dir=str(tmp_path / "hf"))
-    assert pairs["train"].num_rows == release.pairs.num_rows
+    names = set(datasets.get_dataset_config_names(str(release_folder)))
+    assert names == {"default"} | {name for name in TABLES if release.table(name).num_rows}
+    for name in sorted(names - {"default"}):
+        table = datasets.load_dataset(str(release_folder), name, cache_dir=str(tmp_path / "hf"))
+        assert table["train"].num_rows == release.table(name).num_rows
+
+
+def test_a_release_without_pairs_is_read_too(inputs: ReleaseInputs, tmp_path: Path) -> None:
+    import duckdb
+    import polars
+
+    pairs = inputs.pairs.to_pylist()
+    for row in pairs:
+        row |= {"verdict": "too_small", "common": None, "counter": None, "drop": None}
+    config = build_config().model_copy(update={"releases": str(tmp_path)})
+    changed = type(inputs.pairs).from_pylist(pairs, schema=inputs.pairs.schema)
+    folder = publish(with_tables(inputs, pairs=changed, config=config)).path
+    assert load(folder).common.num_rows == 0
+    assert duckdb.sql(f"SELECT count(*) FROM '{folder}/data/*.parquet'").fetchall() == [(0,)]
+    assert polars.read_parquet(folder / "data" / "common-*.parquet").height == 0
+    assert "No class has a pair" in (folder / "report.html").read_text()
 
 
 def test_pandas_and_polars(release_folder: Path, release: Release) -> None:

@@ -55,6 +55,8 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
         hub_licenses=_hub_licenses(summary),
         size=next((label for limit, label in _SIZES if summary.num_common + summary.num_counter < limit), "1M<n<10M"),
         table_words=TABLE_WORDS,
+        # Hugging Face `datasets` refuses a configuration without rows.
+        hub_tables=[name for name in TABLE_WORDS if tables[name].num_rows],
         num_titles=_num_present(tables["captions"]["title"]),
         num_descriptions=_num_present(tables["captions"]["description"]),
         dates=_dates(tables["all_photos"]["observed_on"]),

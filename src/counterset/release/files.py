@@ -32,14 +32,13 @@ def write_parquet(table: pa.Table, schema: TableSchema, path: Path, version: str
         features = {field.name: _hub_feature(field) for field in conformed.schema}
         metadata[b"huggingface"] = json.dumps({"info": {"features": features}}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(
-        conformed.replace_schema_metadata(metadata),
-        path,
-        compression="zstd",
-        row_group_size=row_group_size,
-        write_page_checksum=True,
-        version="2.6",
-    )
+    conformed = conformed.replace_schema_metadata(metadata)
+    with pq.ParquetWriter(
+        path, conformed.schema, compression="zstd", write_page_checksum=True, version="2.6"
+    ) as writer:
+        # An empty row group, which an empty table would get, stops Hugging Face `datasets`.
+        if conformed.num_rows:
+            writer.write_table(conformed, row_group_size=row_group_size)
 
 
 def write_tables(
