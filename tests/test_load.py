@@ -276,6 +276,26 @@ def test_a_photo_over_http(server: str, home: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "photos").rglob("*"))) == 2
 
 
+def test_fetch_brings_photos_into_the_cache(home: Path, inputs: ReleaseInputs, tmp_path: Path) -> None:
+    release = load(home, mirrors=(str(tmp_path / "mirror"),), cache=tmp_path / "cache")
+    wanted = {**dict(_photos(release.common)), **dict(_photos(release.counter))}
+    lost = sorted(wanted)[0]
+    (tmp_path / "mirror").mkdir()
+    for photo_id, digest in wanted.items():
+        content = inputs.photo_bytes(photo_id)
+        assert content is not None
+        if photo_id != lost:
+            (tmp_path / "mirror" / digest).write_bytes(content)
+    assert list(release.fetch(threads=3)) == [lost]
+    shutil.rmtree(tmp_path / "mirror")
+    again = load(home, cache=tmp_path / "cache")
+    assert all(again.photo(photo_id) for photo_id in wanted if photo_id != lost)
+
+
+def _photos(table: Any) -> list[tuple[str, str]]:
+    return list(zip(table["photo_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+
+
 def test_to_torch(home: Path, inputs: ReleaseInputs, tmp_path: Path) -> None:
     for row in inputs.photos.to_pylist():
         content = inputs.photo_bytes(row["photo_id"])

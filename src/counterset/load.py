@@ -219,6 +219,14 @@ class Release:
         """
         return self.photos.get(photo_id)
 
+    def fetch(self, threads: int = 4) -> dict[str, str]:
+        """Bring all photos of `common` and `counter` into the cache, so that later reads need no network.
+
+        Returns photo_id -> why, of the photos that cannot be had.
+        """
+        photo_ids = [*self.common["photo_id"].to_pylist(), *self.counter["photo_id"].to_pylist()]
+        return self.photos.fetch(photo_ids, threads)
+
     def to_torch(self, transform: Callable[[Any], Any] | None = None) -> dict[str, PhotoDataset]:
         """Map-style torch datasets by split: `(image, label)`, the image an RGB PIL image or what
         `transform` makes of it, the label `imagenet_index`, or the position in `class_names`

@@ -157,7 +157,8 @@ def _photo_rows(
         shared
         | {
             "source": "inaturalist",
-            "url": f"https://photos.example.org/photos/{number}/medium.jpg",
+            # A name of this machine: no test ever asks the network for it.
+            "url": f"https://photos.localhost/photos/{number}/medium.jpg",
             "license": license_code,
             "attribution": f"(c) Observer {observer}, some rights reserved ({license_code.upper()})",
             "observation_id": f"inaturalist-o{number}",

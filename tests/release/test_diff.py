@@ -85,7 +85,7 @@ def _group(tables: dict[str, pa.Table], photo_id: str) -> str | None:
 def test_a_release_does_not_differ_from_itself(release: Release) -> None:
     diff = diff_releases(release, release)
     assert not any(diff.counts.values())
-    assert (diff.level, diff.largest_drop_change) == ("patch", 0.0)
+    assert (diff.level, diff.largest_drop_change) == ("patch", (0.0, ""))
     assert "no row differs" in render_text(diff)
 
 

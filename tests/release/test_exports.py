@@ -158,7 +158,6 @@ def test_missing_photos_are_named(release_folder: Path, photo_folder: Path, tmp_
     for row in release.common.to_pylist() + release.counter.to_pylist():
         if row["sha256"] not in lost:
             (partial / row["sha256"]).symlink_to(photo_folder / row["sha256"])
-    # The photos' own host has no address here, so nothing is asked of the network.
     exported = export_imagefolder(release, tmp_path / "out")
     assert sorted(exported.missing) == sorted(release.common["photo_id"].to_pylist()[:3])
     assert exported.num_photos == release.common.num_rows + release.counter.num_rows - 3

@@ -102,10 +102,10 @@ class ReleaseDiff:
         return "minor" if any(counts.values()) else "patch"
 
     @property
-    def largest_drop_change(self) -> float:
-        """Largest absolute change of a class's confirm drop, in [0, 2]; 0 when no class has both."""
-        changes = [abs(row["drop_change"]) for row in self.pairs.to_pylist() if row["drop_change"] is not None]
-        return max(changes, default=0.0)
+    def largest_drop_change(self) -> tuple[float, str]:
+        """The largest absolute change of a drop, in [0, 2], and its class; (0, "") when no class has both."""
+        rows = [row for row in self.pairs.to_pylist() if row["drop_change"] is not None]
+        return max(((abs(row["drop_change"]), row["class_id"]) for row in rows), default=(0.0, ""))
 
     def write(self, folder: str | Path) -> None:
         """Write the rows as `added.parquet`, `removed.parquet`, ... into `folder`."""

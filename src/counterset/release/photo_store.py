@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 import pyarrow as pa
 
 from counterset.errors import ReleaseError
 
+if TYPE_CHECKING:
+    import requests
+
+_LOCAL = threading.local()
 _TIMEOUT_S = 30
 _MAX_REDIRECTS = 3
 _CHUNK = 1 << 16
@@ -105,6 +112,21 @@ class PhotoStore:
             "or leave it out"
         )
 
+    def fetch(self, photo_ids: Iterable[str], threads: int) -> dict[str, str]:
+        """Bring photos into the cache, `threads` at a time; photo_id -> why, of those that cannot be had."""
+
+        def attempt(photo_id: str) -> str:
+            try:
+                self.get(photo_id)
+            except ReleaseError as error:
+                return str(error)
+            return ""
+
+        wanted = list(photo_ids)
+        with ThreadPoolExecutor(max(threads, 1)) as pool:
+            found = zip(wanted, pool.map(attempt, wanted), strict=True)
+            return {photo_id: reason for photo_id, reason in found if reason}
+
     def _at_mirror(self, mirror: str, photo_id: str, url: str, sha256: str) -> str:
         if "{" not in mirror:
             return f"{mirror.rstrip('/')}/{sha256}"
@@ -137,7 +159,7 @@ class PhotoStore:
                 refusal = rules.refusal(url)
                 if refusal:
                     return None, refusal
-                with requests.get(
+                with _session().get(
                     url,
                     stream=True,
                     timeout=_TIMEOUT_S,
@@ -156,6 +178,16 @@ class PhotoStore:
 
     def _mirror_hosts(self) -> tuple[str, ...]:
         return tuple(urlsplit(mirror).netloc for mirror in self._mirrors if mirror.startswith(("http://", "https://")))
+
+
+def _session() -> requests.Session:
+    """One session a thread, so that photos of one host share a connection."""
+    import requests
+
+    if not hasattr(_LOCAL, "session"):
+        _LOCAL.session = requests.Session()
+    session: requests.Session = _LOCAL.session
+    return session
 
 
 def _at_most(chunks: Iterator[bytes], size_bytes: int) -> tuple[bytes | None, str]:

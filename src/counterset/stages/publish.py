@@ -169,9 +169,10 @@ def _gate(
             f"the gate refuses this release: {diff.removed.num_rows} of the {before} photos of {last.name} would be "
             f"removed and publish.max_removed_share is {limits.max_removed_share:g}; look at the rejects, or raise it"
         )
-    if diff.largest_drop_change > limits.max_drop_change:
+    change, class_id = diff.largest_drop_change
+    if change > limits.max_drop_change:
         raise ReleaseError(
-            f"the gate refuses this release: a class's drop moved by {diff.largest_drop_change * 100:.1f} points since "
+            f"the gate refuses this release: the drop of {class_id} moved by {change * 100:.1f} points since "
             f"{last.name} and publish.max_drop_change is {limits.max_drop_change:g}; look at the models, or raise it"
         )
 
