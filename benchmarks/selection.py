@@ -58,11 +58,10 @@ def write_tables(folder: Path, num_photos: int, num_models: int) -> None:
             Path(f"{path}.part").rename(path)
 
 
-def measure_counting(folder: Path, selectors: int) -> tuple[float, float, float, int, int]:
+def measure_counting(folder: Path, selectors: int, times: int) -> tuple[float, float, float, int, int]:
     """Seconds, processor seconds, peak resident GB, rows of group_accuracy, rows by observer."""
-    members, backgrounds, predictions = (
-        ds.dataset(folder / f"{name}.parquet") for name in ("members", "backgrounds", "predictions")
-    )
+    members, backgrounds = (ds.dataset(folder / f"{name}.parquet") for name in ("members", "backgrounds"))
+    predictions = ds.dataset([str(folder / "predictions.parquet")] * times)
     start, worked = time.perf_counter(), time.process_time()
     counts = count(
         members,
@@ -102,6 +101,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=10_000_000)
     parser.add_argument("--models", type=int, default=10)
     parser.add_argument("--selectors", type=int, default=1)
+    parser.add_argument("--times", type=int, default=1, help="read the predictions so many times over")
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
     start = time.perf_counter()
@@ -113,8 +113,9 @@ def main() -> None:
         seconds, worked, peak, groups, units = pool.submit(
             measure_counting, arguments.folder, arguments.selectors
         ).result()
+    predictions = arguments.photos * arguments.models * arguments.times
     sys.stdout.write(
-        f"counting {arguments.photos * arguments.models:,} predictions ({arguments.selectors} selectors): "
+        f"counting {predictions:,} predictions ({arguments.selectors} selectors): "
         f"{seconds:.1f} s ({worked:.1f} s of processor), peak {peak:.2f} GB, "
         f"{groups:,} group accuracies, {units:,} rows by observer\n"
     )
