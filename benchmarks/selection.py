@@ -111,7 +111,7 @@ def main() -> None:
     sys.stdout.write(f"tables: {size:.2f} GB, written in {written:.0f} s\n")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         seconds, worked, peak, groups, units = pool.submit(
-            measure_counting, arguments.folder, arguments.selectors
+            measure_counting, arguments.folder, arguments.selectors, arguments.times
         ).result()
     predictions = arguments.photos * arguments.models * arguments.times
     sys.stdout.write(
