@@ -21,7 +21,9 @@ from counterset.schemas import (
     TableSchema,
 )
 from counterset.sources import Source
+from counterset.sources.budget import Budget
 from counterset.sources.factory import make_source
+from counterset.sources.inaturalist import build_budget
 from counterset.tables import TableRef, read_table, sha256_of
 from counterset.workspace import Workspace, digest
 
@@ -36,6 +38,7 @@ SOURCE_CONTENT = {
     "observed_from",
     "observed_to",
     "photos_per_observer_day",
+    "photos_per_observation",
     "allowed_hosts",
 }
 """The source settings that decide which photos are offered (limits and mirrors do not)."""
@@ -63,6 +66,7 @@ class Build:
         check_roles(config.models)
         self.workspace = Workspace(config.workspace)
         source = config.source.model_dump(mode="json", include=SOURCE_CONTENT)
+        source["is_enriched"] = bool(config.source.api_url)  # the Open Data tables lack what the API adds
         self.crawl_key = digest("crawl", source, config.seed, _state_of_files(config))
         # Photos are downloaded once, whatever asks for them.
         self.pool_key = digest("pool", config.source.kind, config.source.photo_size, config.download.shard_size)
@@ -81,12 +85,18 @@ class Build:
         return tuple(dict.fromkeys((*models.selectors, *models.evaluators)))
 
     @functools.cached_property
+    def budget(self) -> Budget:
+        """What may still be asked of the source; one for all requests of this workspace, kept between runs."""
+        return build_budget(self.config.source, self.workspace.root)
+
+    @functools.cached_property
     def source(self) -> Source:
         # URLs stay the source's own; the mirror is only where they are fetched from.
         return make_source(
             self.config.source.model_copy(update={"photo_url": ""}),
             self.workspace.folder("crawl_state", self.crawl_key),
             self.config.seed,
+            budget=self.budget,
         )
 
     def check_models(self) -> None:

@@ -89,6 +89,9 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
         )
         write_table(result.rejects, REJECTS, workspace.file("download_rejects", key, shard))
         write_table(result.images, IMAGES, workspace.file("images", key, shard))
+        # Spent after the fact, so it is the next shard that waits when the hour's bytes are used up.
+        size = sum(map(len, result.images["image"].to_pylist()))
+        build.budget.acquire("media_bytes", size, is_spaced=False)
     return build.ref("images", key, shard)
 
 
