@@ -6,7 +6,6 @@ clock and no path: the same inputs after the same last release give the same byt
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pyarrow as pa
 
 from counterset.errors import ReleaseError
@@ -235,26 +235,22 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
 def _alone(home: Path) -> Iterator[Path]:
     """A fresh folder beside the releases of `home`, for one build at a time."""
     aside = home / ".part"
+    lock = filelock.FileLock(home / ".lock", timeout=0)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        lock = os.open(home / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise ReleaseError(f"cannot write {home}: {error.strerror}; set `releases` to another folder") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ReleaseError(f"another build is publishing to {home}; wait until it ends") from error
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        try:
-            yield aside
-        except OSError as error:
-            raise ReleaseError(f"cannot write {home}: {error}; free space or choose another folder") from error
-        finally:
+        with lock:
             shutil.rmtree(aside, ignore_errors=True)
-    finally:
-        os.close(lock)
+            aside.mkdir()
+            try:
+                yield aside
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+    except filelock.Timeout as error:
+        raise ReleaseError(f"another build is publishing to {home}; wait until it ends") from error
+    except OSError as error:
+        raise ReleaseError(
+            f"cannot write {home}: {error.strerror or error}; free space, or set `releases` to another folder"
+        ) from error
 
 
 def _sync(folder: Path) -> None:
