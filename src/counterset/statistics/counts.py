@@ -207,12 +207,12 @@ def _units(
     ).fetchnumpy()
     (num_photos,) = connection.execute("SELECT count(*) FROM photo").fetchone() or (0,)
     lacking = num_photos - int(units["n"].sum())
-    if lacking and not len(units["n"]):
+    if lacking > 0 and not len(units["n"]):
         raise WorkspaceError(
             f"the selectors {', '.join(selectors)} have not all predicted a photo in the label space {label_space!r}; "
             "evaluate them first"
         )
-    if lacking:
+    if lacking > 0:
         logger.warning("%d of %d grouped photos lack a selector's prediction and do not count", lacking, num_photos)
     return units
 
