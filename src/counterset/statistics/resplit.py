@@ -10,6 +10,7 @@ is close to the confirm half's own.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from counterset.statistics.intervals import newcombe
 from counterset.statistics.observers import CONFIRM, Dispersion, Floats, Results
 
 NUM_SPLITS = 1_000
+CHUNK_ELEMENTS = 10_000_000
 
 
 class Estimate(NamedTuple):
@@ -55,7 +57,7 @@ def estimate_drop(
         num_splits: splits tried, the true one first.
     """
     num_observers = int(results.observer.max()) + 1
-    on_confirm = rng.random((num_splits, num_observers), dtype=np.float32) < 0.5
+    on_confirm = rng.integers(0, 2, (num_splits, num_observers), dtype=np.bool_)
     on_confirm[0, results.observer] = results.half == CONFIRM
     by_group = np.zeros((len(weights), results.num_groups))
     by_group[np.arange(len(weights)), results.group] = 1.0
@@ -63,8 +65,10 @@ def estimate_drop(
         [weights, weights * results.sum_correct / results.num_photos, results.num_photos, np.ones_like(weights)]
     )
     stacked = (columns[:, :, None] * by_group).transpose(1, 0, 2).reshape(len(weights), -1)  # (C, 4 G)
-    # (S, C) @ (C, 4 G) -> (S, 4, 2, G)
-    confirm = (on_confirm[:, results.observer].astype(np.float64) @ stacked).reshape(num_splits, 4, -1)
+    # (S, C) @ (C, 4 G) -> (S, 4, G), some splits at a time
+    parts = np.array_split(on_confirm, math.ceil(num_splits * len(weights) / CHUNK_ELEMENTS))
+    confirm = np.concatenate([part[:, results.observer].astype(np.float64) @ stacked for part in parts])
+    confirm = confirm.reshape(num_splits, 4, -1)
     total = stacked.sum(axis=0).reshape(4, -1)
     halves = np.stack([total - confirm, confirm], axis=2)
     eligible = limits.met(halves[:, 2], halves[:, 3])
@@ -78,8 +82,8 @@ def estimate_drop(
 
     def variance(size: Floats) -> Floats:
         smoothed = (accuracy * total[0, list(pair)] + 1) / (total[0, list(pair)] + 2)
-        parts = smoothed * (1 - smoothed) * dispersion.scale / size
-        return np.asarray(parts.sum(axis=-1) - 2 * correlation * np.sqrt(parts.prod(axis=-1)))
+        each = smoothed * (1 - smoothed) * dispersion.scale / size
+        return np.asarray(each.sum(axis=-1) - 2 * correlation * np.sqrt(each.prod(axis=-1)))
 
     whole = float(variance(total[0, list(pair)]))
     agreed = float(variance(weight).mean() - np.diff(accuracies, axis=1).var())
