@@ -158,6 +158,7 @@ def _models(inputs: ReleaseInputs) -> list[dict[str, Any]]:
         {
             "name": model.name,
             "role": model.role,
+            "family": model.family,
             "weights_sha256": model.weights_sha256,
             "lineage": dict(sorted(model.lineage.items())),
         }

@@ -187,7 +187,7 @@ def _models(metadata: Mapping[str, Any], summary: Summary) -> list[dict[str, Any
                 "number": number,
                 "name": model["name"],
                 "role": model["role"],
-                "family": score.family if score else model["lineage"].get("family", ""),
+                "family": model["family"],
                 "common": score.common if score else None,
                 "counter": score.counter if score else None,
                 "drop": score.drop if score else None,
