@@ -265,6 +265,9 @@ def test_photo_urls_are_not_trusted(server: str, tmp_path: Path) -> None:
         store(f"{server}/1.0.0/README.md", allowed_hosts=(host,)).get("x")
     with pytest.raises(ReleaseError, match="scheme 'file'"):
         store(f"{server}/redirect-to-file", allowed_hosts=(host,)).get("x")
+    (tmp_path / "a #1?.jpg").write_bytes(b"secret")
+    assert store("a #1?.jpg", mirrors=(f"{tmp_path}/{{path}}",)).get("x") == b"secret"
+    shutil.rmtree(tmp_path / "cache")
     assert store("../../secret", mirrors=(f"{tmp_path}/{{path}}",)).get("x") == b"secret"
 
 

@@ -184,12 +184,19 @@ def test_nothing_of_the_machine_is_published(small: ReleaseInputs, tmp_path: Pat
         column = pc.if_else(pc.equal(table["model"], SELECTOR), local, table["model"])
         return table.set_column(table.column_names.index("model"), table.field("model"), column)
 
+    candidates, rejects = small.candidates.to_pylist(), small.rejects.to_pylist()
+    for row in candidates:
+        row["url"] = (tmp_path / "my photos" / row["class_id"] / f"{row['photo_id']}.jpg").as_uri()
+    rejects[0]["detail"] = f"leads out of the folder, to {tmp_path}/secret/x.jpg"
+    rejects[1]["detail"] = "https://photos.example.org/a/b.jpg answers 404"
     models = tuple(replace(model, name=local) if model.name == SELECTOR else model for model in small.models)
     inputs = replace(
         small,
         models=models,
         predictions=renamed(small.predictions),
         group_accuracy=renamed(small.group_accuracy),
+        candidates=pa.Table.from_pylist(candidates, schema=small.candidates.schema),
+        rejects=pa.Table.from_pylist(rejects, schema=small.rejects.schema),
         config=build_config().model_copy(
             update={"releases": str(tmp_path / "out"), "workspace": str(tmp_path / "work")},
         ),
@@ -199,6 +206,7 @@ def test_nothing_of_the_machine_is_published(small: ReleaseInputs, tmp_path: Pat
             "models": inputs.config.models.model_copy(update={"selectors": (local,)}),
             "source": inputs.config.source.model_copy(
                 update={
+                    "path": str(tmp_path / "my photos"),
                     "api_url": "http://127.0.0.1:40123/v1",
                     "allowed_hosts": ("127.0.0.1:40123",),
                     "contact": "me@x.org",
@@ -213,7 +221,13 @@ def test_nothing_of_the_machine_is_published(small: ReleaseInputs, tmp_path: Pat
             assert str(tmp_path).encode() not in content, path
             assert b"40123" not in content, path
             assert b"me@x.org" not in content, path
-    assert "local-dir:our-model" in load(release.path).predictions["model"].to_pylist()
+    loaded = load(release.path)
+    assert "local-dir:our-model" in loaded.predictions["model"].to_pylist()
+    first = loaded.all_photos.to_pylist()[0]
+    assert first["url"] == f"{first['class_id']}/{first['photo_id']}.jpg"
+    details = loaded.rejects["detail"].to_pylist()
+    assert "leads out of the folder, to x.jpg" in details
+    assert "https://photos.example.org/a/b.jpg answers 404" in details
     scores = json.loads((release.path / "release.json").read_text())["models"]
     assert "local-dir:our-model" in [row["name"] for row in scores]
 

@@ -130,7 +130,9 @@ class PhotoStore:
     def _at_mirror(self, mirror: str, photo_id: str, url: str, sha256: str) -> str:
         if "{" not in mirror:
             return f"{mirror.rstrip('/')}/{sha256}"
-        parts = [part for part in urlsplit(url).path.split("/") if part not in ("", ".", "..")]
+        parts = [
+            part for part in (urlsplit(url).path if "://" in url else url).split("/") if part not in ("", ".", "..")
+        ]
         filled, path = mirror, "/".join(parts)
         for key, value in (("photo_id", photo_id), ("sha256", sha256), ("path", path)):
             filled = filled.replace("{" + key + "}", value)

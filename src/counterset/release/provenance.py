@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
@@ -54,7 +55,11 @@ def _without_machine(value: object) -> object:
 
 
 def without_local_paths(inputs: ReleaseInputs) -> ReleaseInputs:
-    """The inputs with models in local folders named by their folder alone, in every table.
+    """The inputs without the machine's paths, in every table.
+
+    Models in local folders are named by their folder alone; a photo of the folder source
+    has the path below `source.path` for its URL (load with `mirrors=("<folder>/{path}",)`);
+    paths in the rejects' details are cut to their last part.
 
     Raises:
         ReleaseError: two models would then have one name.
@@ -63,18 +68,42 @@ def without_local_paths(inputs: ReleaseInputs) -> ReleaseInputs:
     if len(set(names.values())) < len(names):
         raise ReleaseError("two models lie in folders of the same name; rename one of the folders")
 
-    def renamed(table: pa.Table) -> pa.Table:
-        column = [names.get(name) or str(_without_machine(name)) for name in table["model"].to_pylist()]
-        return table.set_column(table.column_names.index("model"), table.field("model"), pa.array(column, pa.string()))
+    def model_name(name: str) -> str:
+        return names.get(name) or str(_without_machine(name))
 
-    if all(name == shown for name, shown in names.items()):
-        return inputs
+    def url(address: str) -> str:
+        if not address.startswith("file:"):
+            return address
+        path = PurePosixPath(unquote(urlsplit(address).path))
+        root = inputs.config.source.path
+        return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.name
+
+    def detail(text: str) -> str:
+        return _PATH.sub(lambda match: PurePosixPath(match[0]).name, text)
+
     return replace(
         inputs,
         models=tuple(replace(model, name=names[model.name]) for model in inputs.models),
-        predictions=renamed(inputs.predictions),
-        group_accuracy=renamed(inputs.group_accuracy),
+        predictions=_mapped(inputs.predictions, "model", model_name),
+        group_accuracy=_mapped(inputs.group_accuracy, "model", model_name),
+        candidates=_mapped(inputs.candidates, "url", url),
+        rejects=_mapped(inputs.rejects, "detail", detail),
     )
+
+
+_PATH = re.compile(r"(?<![\w:/.<])(?:file://)?/(?:[^\s/,;:'\"]+/)+[^\s,;:'\"]*")
+"""An absolute path in a sentence, not the path of an http address."""
+
+
+def _mapped(table: pa.Table, column: str, change: Callable[[str], str]) -> pa.Table:
+    """`table` with `change` applied to each distinct value of a text column."""
+    encoded = table[column].combine_chunks().dictionary_encode()
+    values = encoded.dictionary.to_pylist()
+    changed = [change(value) for value in values]
+    if changed == values:
+        return table
+    mapped = pa.array(changed, pa.string()).take(encoded.indices)
+    return table.set_column(table.column_names.index(column), table.field(column), mapped)
 
 
 def build_digest(inputs: ReleaseInputs, files: Mapping[str, Mapping[str, Any]]) -> str:
