@@ -70,3 +70,17 @@ def test_scores_are_means_over_classes_not_photos(release: Release) -> None:
             assert getattr(score, split) == pytest.approx(expected)
         assert score.is_in_sample == (score.name == SELECTOR)
     assert summary.num_classes == release.pairs.num_rows
+
+
+def test_paper_mode_scores_all_photos(release: Release) -> None:
+    tables = {name: release.table(name) for name in ("all_photos", "common", "counter", "pairs", "groups", "rejects")}
+    summary = summarise(tables, (), {}, mode="paper")
+    confirmed = {row["class_id"] for row in release.pairs.to_pylist() if row["verdict"] == "confirmed"}
+    rows = [
+        row["accuracy"]
+        for row in release.groups.to_pylist()
+        if (row["model"], row["half"], row["split"]) == (SELECTOR, "all", "common") and row["class_id"] in confirmed
+    ]
+    score = next(score for score in summary.scores if score.name == SELECTOR)
+    assert score.common == pytest.approx(np.mean(rows))
+    assert summary.score_half == "all"

@@ -118,7 +118,8 @@ def _cards(
     pairs.sort(key=lambda row: (order.get(row["verdict"], 9), -(row["drop"] or 0.0), row["class_id"]))
     asked = int(metadata["config"]["publish"]["thumbnails_per_group"])
     per_group = min(asked, MAX_THUMBNAILS // max(2 * len(pairs), 1))
-    outcomes = _outcomes(tables["predictions"], [m["name"] for m in metadata["models"] if m["role"] == "selector"])
+    selectors = [model["name"] for model in metadata["models"] if model["role"] == "selector"]
+    outcomes = _outcomes(tables["predictions"], selectors, metadata["config"]["evaluate"]["label_space"])
     pages = dict(zip(*(tables["attribution"][c].to_pylist() for c in ("photo_id", "page_url")), strict=True))
     cards = []
     for row in pairs:
@@ -168,11 +169,13 @@ def _sheet(
     )
 
 
-def _outcomes(predictions: pa.Table, selectors: list[str]) -> dict[str, bool]:
-    """Whether the first selector was right, by photo."""
+def _outcomes(predictions: pa.Table, selectors: list[str], label_space: str) -> dict[str, bool]:
+    """Whether the first selector was right, by photo; of several label spaces, in the build's own."""
     if not selectors:
         return {}
     own = predictions.filter(pc.equal(predictions["model"], selectors[0]))
+    in_space = own.filter(pc.equal(own["label_space"], label_space))
+    own = in_space if in_space.num_rows else own
     return dict(zip(own["photo_id"].to_pylist(), own["is_correct"].to_pylist(), strict=True))
 
 

@@ -73,12 +73,17 @@ class Summary:
         return sum(self.verdicts.values())
 
 
-def summarise(tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], funnel: Mapping[str, int]) -> Summary:
-    """The figures of a release's tables."""
+def summarise(
+    tables: Mapping[str, pa.Table],
+    models: tuple[ModelRecord, ...],
+    funnel: Mapping[str, int],
+    mode: str = "split",
+) -> Summary:
+    """The figures of a release's tables. Models are scored on the confirm half; in paper mode on all photos."""
     pairs = tables["pairs"]
     rejects = Counter(zip(tables["rejects"]["stage"].to_pylist(), tables["rejects"]["reason"].to_pylist(), strict=True))
     verdicts = Counter(pairs["verdict"].to_pylist())
-    half = Half.CONFIRM if Half.CONFIRM in tables["groups"]["half"].to_pylist() else Half.ALL
+    half = Half.ALL if mode == "paper" else Half.CONFIRM
     has_confirmed = bool(verdicts[Verdict.CONFIRMED])
     return Summary(
         num_photos=tables["all_photos"].num_rows,

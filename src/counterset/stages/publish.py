@@ -80,7 +80,7 @@ def publish(
     home = Path(inputs.config.releases) / inputs.config.name
     with _alone(home) as aside:
         tables = release_tables(inputs)
-        summary = summarise(tables, inputs.models, inputs.funnel)
+        summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode)
         last = newest_version(home)
         with_images = inputs.config.publish.with_images
         files = write_tables(tables, aside, _counterset_version(), inputs.photo_bytes if with_images else None)
