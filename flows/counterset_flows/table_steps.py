@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterset.backgrounds import load_templates
 from counterset.models.open_clip_encoder import load_encoder, weights_sha256
 from counterset.models.prompts import classifier
 from counterset.schemas import (
@@ -59,6 +60,7 @@ def backgrounds_key(build: Build, members: TableRef) -> str:
         weights_sha256(config.models.annotator),
         config.models.batch_size,
         [dataclasses.asdict(background) for background in build.vocabulary],
+        dataclasses.asdict(load_templates()),
         [dataclasses.asdict(spec) for spec in build.specs],
         config.annotate,
         config.group,
@@ -74,10 +76,7 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
         class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
         encoder = load_encoder(config.models.annotator)
         method, names = config.annotate.method, [background.name for background in build.vocabulary]
-        directions = {
-            spec.class_id: annotate.background_classifier(encoder, build.vocabulary, spec, method)
-            for spec in build.specs
-        }
+        directions = annotate.background_classifiers(encoder, build.vocabulary, build.specs, method)
         features: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
         photo_ids: dict[str, list[str]] = {spec.class_id: [] for spec in build.specs}
         for ref in embedded:
@@ -85,17 +84,16 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
             for photo_id, vector in zip(table["photo_id"].to_pylist(), embed.feature_matrix(table), strict=True):
                 class_id = class_of.get(photo_id)
                 if class_id is not None:
-                    # (D,) @ (D, B) -> (B,): only the profile is kept, so memory does not grow with D
+                    # (B + E, D) @ (D,) -> (B + E,): only the scores are kept, so memory does not grow with D
                     features[class_id].append(directions[class_id] @ vector)
                     photo_ids[class_id].append(photo_id)
         rows = []
         for spec in build.specs:
             ids = photo_ids[spec.class_id]
             order = np.argsort(ids)
-            scores = np.array(features[spec.class_id], np.float32).reshape(len(ids), len(names))[order]
-            profiles = annotate.finish_profiles(scores, method)
-            margins = annotate.margins(profiles)
-            groups = group.group_photos(profiles, names, config.group, seed=config.seed)
+            scores = np.array(features[spec.class_id], np.float32).reshape(len(ids), len(directions[spec.class_id]))
+            profiles, best, margins = annotate.annotate_class(scores[order], len(names), method)
+            groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
             for index, position in enumerate(order):
                 is_confident = groups[index] is not None and bool(margins[index] >= config.annotate.min_margin)
                 rows.append(
@@ -103,7 +101,7 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
                         "photo_id": ids[position],
                         "class_id": spec.class_id,
                         "profile": profiles[index].tolist(),
-                        "background": names[int(profiles[index].argmax())],
+                        "background": names[int(best[index])],
                         "margin": float(margins[index]),
                         "group": groups[index] if is_confident else None,
                         "is_confident": is_confident,

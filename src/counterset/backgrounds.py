@@ -1,12 +1,15 @@
 """Background vocabularies: the names a photo's background can have, and how prompts say them.
 
 A vocabulary is a CSV: `background` (the name), `phrases` (ways to say it after "a photo of
-a bear", separated by |), `excludes` (names that it does not cover, separated by ;).
+a bear", separated by |), `excludes` (phrases for what looks like it but is not meant,
+separated by |: a photo for which one of them is likelier than every background abstains).
+The prompts around the phrases are data too: `data_manifests/backgrounds/templates.csv`.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +19,26 @@ from counterset.manifests import manifest_path
 
 @dataclass(frozen=True)
 class Background:
-    """One background: its name, the phrases that say it, and the names it does not cover."""
+    """One background: its name, the phrases that say it, and phrases for what it does not cover."""
 
     name: str
     phrases: tuple[str, ...]
     excludes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Prompts around a phrase.
+
+    Attributes:
+        place: of a background alone, with {phrase}.
+        scene: of an animal on it, with {animal} and {phrase}.
+        animal: of the animal alone, with {animal}; one for each of `scene`.
+    """
+
+    place: tuple[str, ...]
+    scene: tuple[str, ...]
+    animal: tuple[str, ...]
 
 
 def load_vocabulary(source: str) -> tuple[Background, ...]:
@@ -38,11 +56,7 @@ def load_vocabulary(source: str) -> tuple[Background, ...]:
             f"cannot read the vocabulary {path}: {error.strerror}; set annotate.vocabulary to a CSV or a packaged name"
         ) from error
     vocabulary = tuple(
-        Background(
-            name=(row.get("background") or "").strip(),
-            phrases=tuple(part.strip() for part in (row.get("phrases") or "").split("|") if part.strip()),
-            excludes=tuple(part.strip() for part in (row.get("excludes") or "").split(";") if part.strip()),
-        )
+        Background((row.get("background") or "").strip(), _parts(row.get("phrases")), _parts(row.get("excludes")))
         for row in rows
     )
     names = [background.name for background in vocabulary]
@@ -52,3 +66,20 @@ def load_vocabulary(source: str) -> tuple[Background, ...]:
         if not background.name or not background.phrases:
             raise ConfigError(f"the vocabulary {path} has a background without a name or phrases; fill them in")
     return vocabulary
+
+
+def excluded_phrases(vocabulary: Sequence[Background]) -> tuple[str, ...]:
+    """Every phrase that some background excludes, once each, in the vocabulary's order."""
+    return tuple(dict.fromkeys(phrase for background in vocabulary for phrase in background.excludes))
+
+
+def load_templates() -> Templates:
+    """The packaged prompts."""
+    with manifest_path("backgrounds/templates.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    by_use = {use: tuple(row["template"] for row in rows if row["use"] == use) for use in ("place", "scene", "animal")}
+    return Templates(**by_use)
+
+
+def _parts(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split("|") if part.strip())

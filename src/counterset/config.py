@@ -98,19 +98,25 @@ class AnnotateConfig(_Section):
     """How backgrounds are named."""
 
     vocabulary: str = "counteranimal"
-    method: Literal["plain", "conditioned", "standardised"] = "conditioned"
+    method: Literal["combined", "plain", "conditioned", "standardised"] = "combined"
     min_margin: float = Field(default=0.0, ge=0.0)
-    """Photos with a smaller margin abstain."""
+    """Photos with a smaller margin abstain; `counterset calibrate` finds it for a stated precision."""
 
 
 class GroupConfig(_Section):
     """How background groups are formed within each class (FAISS k-means)."""
 
     num_clusters: int = Field(default=0, ge=0)
-    """0 = twice the size of the vocabulary, at most one a `min_photos` photos."""
+    """0 = by agreement: half to three times the vocabulary's size, at most one a `min_photos` photos."""
     min_purity: Fraction = 0.6
     """Clusters whose most frequent background has a smaller share are dissolved."""
-    min_photos: int = Field(default=20, ge=1)
+    min_photos: int = Field(default=10, ge=1)
+    """Clusters with fewer photos are dissolved."""
+    clear_quantile: Fraction = 0.1
+    """A photo keeps a name that its cluster does not share when its margin is at least this
+    quantile of the margins of the photos that agree with their cluster."""
+    max_distance: float = Field(default=5.0, gt=0)
+    """Photos further from their centre than the median by so many spreads abstain."""
 
 
 class EvaluateConfig(_Section):

@@ -1,0 +1,386 @@
+"""Annotation and grouping, measured: on the demo's world, whose truth is known, and on real photos labelled by eye.
+
+    python benchmarks/annotation.py --cache /tmp/annotation
+    python benchmarks/annotation.py --only demo
+    python benchmarks/annotation.py --photos ../shared/photos --models FOLDER
+
+The demo part draws 300 fresh photos of every class and background (kept in --cache) and
+takes from them worlds with the backgrounds' usual shares. The real part needs the photos,
+and a FOLDER with the two models that `../shared/real_model/build.py` makes, as `duo` and
+`conse`; without them it is left out. Prints Markdown tables and writes
+docs/figures/annotation.json.
+
+Labels of real photos: `duo` was fitted on the photos' own background_labels.tsv, so it is
+scored on annotation_labels.tsv, which lists 288 other photos of the set, drawn at random
+and labelled by one vision-language model from contact sheets of 200 px (X = unsure, not
+scored; plain = a studio background, for which the vocabulary has no name). `conse` names
+photos through ImageNet's class names only: what it says of a background, the animal says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from counterset.backgrounds import Background, load_vocabulary
+from counterset.classes import ClassSpec
+from counterset.config import GroupConfig
+from counterset.demo.scenes import BACKGROUNDS
+from counterset.demo.train import WEIGHTS, load, normalised
+from counterset.demo.training_photos import training_photos
+from counterset.demo.world_classes import CLASS_NAMES, HABITS
+from counterset.models.open_clip_encoder import OpenClipEncoder, load_encoder
+from counterset.models.prompts import PAPER_TEMPLATE
+from counterset.stages.annotate import METHODS, Annotation, annotate_class, background_classifiers, entropies
+from counterset.stages.group import ABSTAINED, group_photos, stability
+from counterset.statistics.agreement import adjusted_rand_index
+
+ROOT = Path(__file__).resolve().parents[1]
+PHOTOS_PER_CELL, PHOTO_SEED = 300, 777
+SIZES = ((90, 5),)
+"""Photos a class (0 = as many as the cells allow), and how many worlds of that size are drawn."""
+
+COVERED = {
+    "grass": {"grass"},
+    "water": {"water"},
+    "snow": {"snow"},
+    "sky": {"sky"},
+    "indoor": {"indoor"},
+    "forest": {"tree", "shrub"},
+    "dirt_sand_rock": {"ground", "earth", "sand", "rock", "road"},
+}
+"""Label by eye -> the vocabulary's names that are right for it."""
+
+Features = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+Groups = Callable[[Annotation, Sequence[str]], Indices]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos with one annotator's features, class by class."""
+
+    encoder: OpenClipEncoder
+    specs: tuple[ClassSpec, ...]
+    vocabulary: tuple[Background, ...]
+    features: Features
+    classes: npt.NDArray[np.str_]
+
+    def annotate(self, method: str, chosen: Indices) -> dict[str, tuple[Indices, Annotation]]:
+        """class_id -> positions of its chosen photos, and their backgrounds."""
+        directions = background_classifiers(self.encoder, self.vocabulary, self.specs, method)
+        found = {}
+        for spec in self.specs:
+            rows = chosen[self.classes[chosen] == spec.class_id]
+            scores = self.features[rows] @ directions[spec.class_id].T
+            found[spec.class_id] = (rows, annotate_class(scores, len(self.vocabulary), method))
+        return found
+
+
+def positions(groups: Iterable[str | None], names: Sequence[str]) -> Indices:
+    return np.array([ABSTAINED if group is None else names.index(group) for group in groups], np.int64)
+
+
+def by_rule(**settings: Any) -> Groups:
+    config = GroupConfig(**settings)
+    return lambda a, names: positions(group_photos(a.profiles, a.margins, names, config, seed=0), names)
+
+
+def by_margin(share: float) -> Groups:
+    """No clusters: the highest score, but for this share of each class's photos of smallest margin."""
+    return lambda a, names: np.where(a.margins >= np.quantile(a.margins, share), a.best, ABSTAINED)
+
+
+RULES: dict[str, Groups] = {
+    "highest score": by_margin(0.0),
+    "5 % smallest margins abstain": by_margin(0.05),
+    "10 % smallest margins abstain": by_margin(0.1),
+    "25 % smallest margins abstain": by_margin(0.25),
+    "50 % smallest margins abstain": by_margin(0.5),
+    "cluster must agree": by_rule(clear_quantile=1.0, max_distance=1e9),
+    "cluster agrees, or clear at 0.25": by_rule(clear_quantile=0.25),
+    "cluster agrees, or clear at 0.1 (default)": by_rule(),
+    "cluster agrees, or clear at 0.02": by_rule(clear_quantile=0.02),
+    "default, distance 3": by_rule(max_distance=3.0),
+    "default, k = B": by_rule(num_clusters=6),
+    "default, k = 4 B": by_rule(num_clusters=24),
+    "default, min_photos 20": by_rule(min_photos=20),
+}
+
+
+def area_under_curve(score: Features, is_right: npt.NDArray[np.bool_]) -> float:
+    """Chance that a right photo scores above a wrong one."""
+    right, wrong = score[is_right], np.sort(score[~is_right])
+    if not len(right) or not len(wrong):
+        return float("nan")
+    below, upto = np.searchsorted(wrong, right), np.searchsorted(wrong, right, "right")
+    return float(((below + upto) / 2).mean() / len(wrong))
+
+
+def demo_photos(cache: Path) -> tuple[Photos, Indices, npt.NDArray[np.bool_]]:
+    """The photos, their true background, and whether the selector is right."""
+    cells = [(class_id, b) for class_id in CLASS_NAMES for b in BACKGROUNDS for _ in range(PHOTOS_PER_CELL)]
+    pixels = training_photos(cells, PHOTO_SEED, cache)
+    classes = np.array([class_id for class_id, _ in cells])
+    truth = np.array([BACKGROUNDS.index(background) for _, background in cells])
+    features = {}
+    for name in ("annotator", "selector"):
+        model, _, _ = load(WEIGHTS / name)
+        with torch.inference_mode():
+            parts = [
+                model.encode_image(normalised(np.asarray(pixels[start : start + 256])), normalize=True).numpy()
+                for start in range(0, len(pixels), 256)
+            ]
+        features[name] = np.asarray(np.concatenate(parts), np.float32)
+    texts = [PAPER_TEMPLATE.format(label=label) for label in CLASS_NAMES.values()]
+    predicted = (features["selector"] @ load_encoder("demo:selector").encode_texts(texts).T).argmax(axis=1)
+    specs = tuple(ClassSpec(class_id, name) for class_id, name in CLASS_NAMES.items())
+    photos = Photos(load_encoder("demo:annotator"), specs, load_vocabulary("demo"), features["annotator"], classes)
+    return photos, truth, np.array(list(CLASS_NAMES))[predicted] == classes
+
+
+def draw_world(classes: npt.NDArray[np.str_], truth: Indices, photos_per_class: int, seed: int) -> Indices:
+    """Positions of the photos of a world whose backgrounds have their usual shares."""
+    rng, chosen = np.random.default_rng(seed), []
+    for class_id, habits in HABITS.items():
+        total = min(photos_per_class or 10**9, int(PHOTOS_PER_CELL / max(habits)))
+        for background, share in enumerate(habits):
+            cell = np.flatnonzero((classes == class_id) & (truth == background))
+            chosen.append(rng.permutation(cell)[: round(total * share)])
+    return np.sort(np.concatenate(chosen))
+
+
+def demo_row(
+    photos: Photos, truth: Indices, is_right: npt.NDArray[np.bool_], size: int, worlds: int, method: str, rule: Groups
+) -> Row:
+    """What one method and rule gives, over the worlds of one size."""
+    names = [background.name for background in photos.vocabulary]
+    rows: list[dict[str, float]] = []
+    kept_bias, group_bias = [], []
+    for seed in range(worlds):
+        chosen = draw_world(photos.classes, truth, size, seed)
+        group = np.full(len(truth), -2, np.int64)
+        rand, highest = [], 0
+        for class_rows, annotation in photos.annotate(method, chosen).values():
+            group[class_rows] = rule(annotation, names)
+            rand.append(adjusted_rand_index(group[class_rows].tolist(), truth[class_rows].tolist()))
+            highest += int((annotation.best == truth[class_rows]).sum())
+        in_world, grouped = group > -2, group >= 0
+        covered = []
+        for class_id in CLASS_NAMES:
+            for background in range(len(names)):
+                cell = in_world & (photos.classes == class_id) & (truth == background)
+                covered.append((cell & grouped).sum() / cell.sum())
+                found = (photos.classes == class_id) & (group == background)
+                if cell.sum() >= 40 and (cell & grouped).any():
+                    kept_bias.append(is_right[cell & grouped].mean() - is_right[cell].mean())
+                if cell.sum() >= 40 and found.any():
+                    group_bias.append(is_right[found].mean() - is_right[cell].mean())
+        rows.append(
+            {
+                "highest score right": highest / in_world.sum(),
+                "grouped": grouped.sum() / in_world.sum(),
+                "least grouped of a cell": min(covered),
+                "groups right": float((group == truth)[grouped].mean()),
+                "rand index with truth": float(np.mean(rand)),
+            }
+        )
+    row: Row = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
+    if kept_bias:
+        row |= {
+            "bias of grouped, mean": float(np.mean(kept_bias)),
+            "bias of grouped, mean size": float(np.mean(np.abs(kept_bias))),
+            "bias of grouped, largest": float(np.max(np.abs(kept_bias))),
+            "bias of group, mean size": float(np.mean(np.abs(group_bias))),
+            "bias of group, largest": float(np.max(np.abs(group_bias))),
+        }
+    return row
+
+
+def demo_tables(cache: Path) -> dict[str, Any]:
+    photos, truth, is_right = demo_photos(cache)
+    names, config = [background.name for background in photos.vocabulary], GroupConfig()
+    methods, rules = [], []
+    for size, worlds in SIZES:
+        for method in METHODS:
+            row = demo_row(
+                photos, truth, is_right, size, worlds, method, RULES["cluster agrees, or clear at 0.1 (default)"]
+            )
+            chosen = draw_world(photos.classes, truth, size, 0)
+            annotated = photos.annotate(method, chosen)
+            stable = [stability(a.profiles, a.margins, names, config, seed=0) for _, a in annotated.values()]
+            right = np.concatenate([a.best == truth[rows] for rows, a in annotated.values()])
+            margins = np.concatenate([a.margins for _, a in annotated.values()])
+            certain = -np.concatenate([entropies(a.profiles) for _, a in annotated.values()])
+            methods.append(
+                {"photos a class": size or len(chosen) // len(CLASS_NAMES), "method": method}
+                | row
+                | {
+                    "rand index, seeds": float(np.mean([s.seeds for s in stable])),
+                    "rand index, halves": float(np.mean([s.halves for s in stable])),
+                    "AUC of margin": area_under_curve(margins, right),
+                    "AUC of entropy": area_under_curve(certain, right),
+                }
+            )
+        for name, rule in RULES.items():
+            row = demo_row(photos, truth, is_right, size, worlds, "combined", rule)
+            rules.append({"photos a class": size or len(chosen) // len(CLASS_NAMES), "rule": name} | row)
+    return {"demo methods": methods, "demo rules": rules}
+
+
+def real_photos(folder: Path, model: Path, cache: Path) -> tuple[Photos, list[str]]:
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.jpg"))
+    encoder = load_encoder(f"local-dir:{model}")
+    kept = cache / f"real-{model.name}-{encoder.weights_sha256[:16]}.npy"
+    if not kept.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        np.save(kept, encoder.encode_images([(folder / file).read_bytes() for file in files], 64))
+    classes = np.array([file.split("/")[0] for file in files])
+    specs = tuple(ClassSpec(class_id, class_id) for class_id in sorted(set(classes.tolist())))
+    return Photos(encoder, specs, load_vocabulary("counteranimal"), np.load(kept), classes), files
+
+
+def real_rows(photos: Photos, files: list[str], labels: dict[str, str], rules: Iterable[str]) -> list[Row]:
+    names = [background.name for background in photos.vocabulary]
+    covered = np.array([[name in COVERED.get(labels.get(file, ""), ()) for name in names] for file in files])
+    is_labelled = np.array([labels.get(file) in COVERED for file in files])
+    is_plain = np.array([labels.get(file) == "plain" for file in files])
+    usual = {}
+    for class_id in set(photos.classes.tolist()):
+        own = [labels[file] for file in np.array(files)[is_labelled & (photos.classes == class_id)].tolist()]
+        usual[class_id] = max(sorted(set(own)), key=own.count) if own else ""
+    is_unusual = is_labelled & np.array([labels.get(f) != usual[c] for f, c in zip(files, photos.classes, strict=True)])
+    rows, everything = [], np.arange(len(files))
+    for method in METHODS:
+        annotated = photos.annotate(method, everything)
+        best = np.zeros(len(files), np.int64)
+        class_alone = np.zeros(len(files), np.int64)
+        for positions_, annotation in annotated.values():
+            best[positions_] = annotation.best
+            class_alone[positions_] = annotation.profiles.mean(axis=0).argmax()
+        for rule in rules if method == "combined" else ["cluster agrees, or clear at 0.1 (default)"]:
+            group = np.full(len(files), ABSTAINED, np.int64)
+            for positions_, annotation in annotated.values():
+                group[positions_] = RULES[rule](annotation, names)
+            grouped = group >= 0
+            right = covered[everything, group] & grouped
+            stable = (
+                [stability(a.profiles, a.margins, names, GroupConfig(), seed=0) for _, a in annotated.values()]
+                if "default)" in rule
+                else []
+            )
+            rows.append(
+                {
+                    "method": method,
+                    "rule": rule,
+                    "highest score right": float(covered[everything, best][is_labelled].mean()),
+                    "same for a whole class": float(covered[everything, class_alone][is_labelled].mean()),
+                    "right where unusual": float(covered[everything, best][is_unusual].mean()),
+                    "grouped": float(grouped.mean()),
+                    "labelled and grouped": float(grouped[is_labelled].mean()),
+                    "groups right": float(right[is_labelled & grouped].mean()),
+                    "plain grouped": float(grouped[is_plain].mean()),
+                    "groups right, plain as wrong": float(right[(is_labelled | is_plain) & grouped].mean()),
+                    "rand index, seeds": float(np.mean([s.seeds for s in stable])) if stable else None,
+                    "rand index, halves": float(np.mean([s.halves for s in stable])) if stable else None,
+                    "labelled": int(is_labelled.sum()),
+                    "unusual": int(is_unusual.sum()),
+                }
+            )
+    return rows
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["file"]: row["background"] for row in csv.DictReader(file, delimiter="\t")}
+
+
+def real_tables(folder: Path, models: Path, cache: Path) -> dict[str, Any]:
+    tables = {}
+    for name, labels in (
+        ("duo", Path(__file__).with_name("annotation_labels.tsv")),
+        ("conse", folder / "background_labels.tsv"),
+    ):
+        photos, files = real_photos(folder, models / name, cache)
+        tables[f"real {name}"] = real_rows(
+            photos,
+            files,
+            read_labels(labels),
+            list(RULES) if name == "duo" else ["cluster agrees, or clear at 0.1 (default)"],
+        )
+    return tables
+
+
+def time_table() -> list[Row]:
+    """Seconds to group one class by simulated profiles."""
+    rows = []
+    for num_photos, num_backgrounds in ((300, 14), (3_000, 14), (10_000, 14), (5_000, 200), (10_000, 300)):
+        rng = np.random.default_rng(0)
+        truth = rng.integers(0, num_backgrounds, num_photos)
+        scores = np.eye(num_backgrounds, dtype=np.float32)[truth] * 2
+        annotation = annotate_class(
+            np.asarray(scores + rng.normal(scale=0.5, size=scores.shape), np.float32), num_backgrounds, "combined"
+        )
+        names = [f"b{index}" for index in range(num_backgrounds)]
+        start = time.perf_counter()
+        groups = group_photos(annotation.profiles, annotation.margins, names, GroupConfig(), seed=0)
+        seconds = time.perf_counter() - start
+        kept = sum(group is not None for group in groups) / num_photos
+        rows.append({"photos": num_photos, "backgrounds": num_backgrounds, "seconds": seconds, "grouped": kept})
+    return rows
+
+
+def as_markdown(rows: list[Row]) -> str:
+    def cell(value: Any) -> str:
+        return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [names, ["---"] * len(names), *([cell(row.get(name)) for name in names] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure annotation and grouping.")
+    parser.add_argument("--only", choices=["demo", "real", "time"])
+    parser.add_argument("--cache", type=Path, default=Path("annotation-cache"))
+    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "photos")
+    parser.add_argument("--models", type=Path, help="holds duo and conse")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "figures" / "annotation.json")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    tables: dict[str, Any] = {}
+    if args.only in (None, "demo"):
+        tables |= demo_tables(args.cache)
+    if args.only in (None, "real"):
+        if args.models and args.photos.is_dir():
+            tables |= real_tables(args.photos, args.models, args.cache)
+        else:
+            print("left out the real photos: give --photos and --models", file=sys.stderr)
+    if args.only in (None, "time"):
+        tables["time"] = time_table()
+    for title, rows in tables.items():
+        print(f"\n## {title}\n\n{as_markdown(rows)}", flush=True)
+    before = json.loads(args.output.read_text(encoding="utf-8")) if args.output.is_file() else {}
+    rounded = json.loads(json.dumps(tables), parse_float=lambda text: round(float(text), 4))
+    args.output.write_text(json.dumps(before | rounded, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,115 @@
+"""Calibrate: the abstain threshold that gives a stated precision on labelled photos."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from counterset.errors import ConfigError
+from counterset.statistics.calibration import Threshold, thresholds
+
+LOW_COVERAGE = 0.9
+UNSURE = ("", "X", "?")
+
+logger = logging.getLogger(__name__)
+
+
+class Calibration(NamedTuple):
+    """The threshold for a stated precision.
+
+    Attributes:
+        chosen: the one of most coverage whose lower bound reaches the stated precision.
+        tried: all of them, most coverage first.
+        num_labelled: labelled photos that the build has.
+        num_grouped: of these, those that grouping did not make abstain.
+        least_covered: the labelled background of which the smallest share is kept.
+        least_coverage: that share of its labelled photos.
+    """
+
+    chosen: Threshold
+    tried: tuple[Threshold, ...]
+    num_labelled: int
+    num_grouped: int
+    least_covered: str
+    least_coverage: float
+
+
+def read_labels(path: Path) -> dict[str, frozenset[str]]:
+    """photo_id -> its right backgrounds, from a CSV with the columns photo_id and background.
+
+    Several right names are separated by |. Photos without a name, or with X or ?, are left out.
+
+    Raises:
+        ConfigError: no such file, or a column is missing.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the labels {path}: {error}; give a CSV file") from error
+    if not rows or not {"photo_id", "background"} <= rows[0].keys():
+        raise ConfigError(f"the labels {path} need the columns photo_id and background, and at least one row")
+    named = {
+        (row["photo_id"] or "").strip(): frozenset(part.strip() for part in (row["background"] or "").split("|"))
+        for row in rows
+    }
+    return {photo_id: names for photo_id, names in named.items() if photo_id and not names & set(UNSURE)}
+
+
+def calibrate(
+    labels: Mapping[str, frozenset[str]], backgrounds: pa.Table, *, precision: float, confidence: float = 0.95
+) -> Calibration:
+    """The smallest `annotate.min_margin` at which the groups are right as often as stated.
+
+    Photos that grouping made abstain are not counted as kept; the table must come from a
+    build with `annotate.min_margin` = 0, for what that leaves out is not seen. Warns when less than
+    LOW_COVERAGE is kept: what is left out by margin is not a random part of a group, and
+    group accuracies over the rest are biased (docs/method.md).
+
+    Args:
+        labels: photo_id -> right backgrounds, as `read_labels` gives them; a random sample of
+            the photos, or the precision is not that of the build.
+        backgrounds: of the build (backgrounds schema).
+        precision: the share of grouped photos that is to be right.
+        confidence: with which the bound holds.
+
+    Raises:
+        ConfigError: too few photos are labelled, or no threshold reaches the precision.
+    """
+    photo_ids, groups = backgrounds["photo_id"].to_pylist(), backgrounds["group"].to_pylist()
+    margins = backgrounds["margin"].to_pylist()
+    rows = [row for row in zip(photo_ids, groups, margins, strict=True) if row[0] in labels]
+    grouped = [row for row in rows if row[1] is not None]
+    if not grouped:
+        raise ConfigError("none of the labelled photos is in a group of this build; label photos that the build has")
+    kept_margins = np.array([margin for _, _, margin in grouped], np.float64)
+    is_right = np.array([group in labels[photo_id] for photo_id, group, _ in grouped])
+    tried = tuple(thresholds(kept_margins, is_right, confidence))
+    enough = [threshold for threshold in tried if threshold.precision_low >= precision]
+    if not enough:
+        best = max(tried, key=lambda threshold: threshold.precision_low)
+        raise ConfigError(
+            f"no margin gives a precision of {precision:.3g} with {confidence:.0%} confidence on {len(grouped)} "
+            f"labelled photos (at best {best.precision:.3g}, at least {best.precision_low:.3g}); label more photos "
+            "or state a lower precision"
+        )
+    chosen = enough[0]
+    covered: dict[str, list[bool]] = {}
+    for photo_id, group, margin in rows:
+        for name in sorted(labels[photo_id]):
+            covered.setdefault(name, []).append(group is not None and margin >= chosen.min_margin)
+    shares = {name: float(np.mean(kept)) for name, kept in covered.items()}
+    least = min(sorted(shares), key=shares.__getitem__)
+    if chosen.coverage < LOW_COVERAGE:
+        logger.warning(
+            "min_margin = %.4g leaves out %.0f %% of the labelled photos; accuracies over the rest are biased",
+            chosen.min_margin,
+            100 * (1 - chosen.coverage),
+        )
+    return Calibration(chosen, tried, len(rows), len(grouped), least, shares[least])

@@ -1,0 +1,57 @@
+"""Vocabularies and prompts, as data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from counterset.backgrounds import Background, excluded_phrases, load_templates, load_vocabulary
+from counterset.errors import ConfigError
+
+PAPER_LABELS = "ground water earth sand snow grass human sky road rock shrub indoor tree outdoor"
+
+
+def test_the_papers_labels_are_packaged_with_synonyms_and_exclusions() -> None:
+    vocabulary = load_vocabulary("counteranimal")
+    assert [background.name for background in vocabulary] == PAPER_LABELS.split()
+    assert all(len(background.phrases) >= 2 for background in vocabulary)
+    excluded = excluded_phrases(vocabulary)
+    assert "on a plain white background" in excluded and len(excluded) == len(set(excluded))
+
+
+def test_prompts_have_their_fields() -> None:
+    templates = load_templates()
+    assert templates.place and templates.scene and templates.animal
+    assert all("{phrase}" in template and "{animal}" not in template for template in templates.place)
+    assert all("{phrase}" in template and "{animal}" in template for template in templates.scene)
+    assert all("{animal}" in template and "{phrase}" not in template for template in templates.animal)
+
+
+def test_a_vocabulary_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("background,phrases,excludes\nice, on ice | in ice ,on glass\nmud,in mud,\n")
+    assert load_vocabulary(str(path)) == (
+        Background("ice", ("on ice", "in ice"), ("on glass",)),
+        Background("mud", ("in mud",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("background,phrases\nice,on ice\n", "at least two"),
+        ("background,phrases\nice,on ice\nice,in ice\n", "named once"),
+        ("background,phrases\nice,on ice\nmud,\n", "fill them in"),
+    ],
+)
+def test_a_wrong_vocabulary_is_explained(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_vocabulary(str(path))
+
+
+def test_a_missing_vocabulary_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"annotate\.vocabulary"):
+        load_vocabulary("none-such")
