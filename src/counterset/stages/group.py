@@ -72,7 +72,7 @@ def group_photos(
     groups = np.full(len(profiles), ABSTAINED, np.int64)
     if len(taking_part):
         groups[taking_part] = _group(profiles[taking_part], margins[taking_part], config, seed)
-    return [None if group == ABSTAINED else names[group] for group in groups]
+    return [None if group == ABSTAINED else names[group] for group in groups.tolist()]
 
 
 def stability(
@@ -135,6 +135,7 @@ def _clusters(points: Features, own: Indices, num_clusters: int, config: GroupCo
         max_points_per_centroid=len(points),
     )
     kmeans.train(points)
+    assert kmeans.centroids is not None
     _, nearest = kmeans.index.search(points, 1)
     # (k, B): photos of each cluster by their own highest score
     counts = np.zeros((num_clusters, points.shape[1]), np.int64)
