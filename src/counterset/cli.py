@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="build a release of a generated world; needs no network")
     demo.add_argument("--folder", type=Path, default=Path("demo"), help="where to work (default: ./demo)")
     demo.add_argument("--photos-per-class", type=int, default=None, help="fewer is faster, and finds less")
+    demo.add_argument("--seed", type=int, default=0, help="of the world; another seed is another world")
     demo.set_defaults(run=_demo)
 
     validate = commands.add_parser("validate", help="check a config, its classes, models and folders")
@@ -176,8 +177,8 @@ def _build(args: argparse.Namespace) -> int:
 def _demo(args: argparse.Namespace) -> int:
     from counterset.demo.run import demo_config, demo_server, truth_rows, truth_summary
 
-    with demo_server(args.photos_per_class) as server:
-        result = _run_build(demo_config(args.folder.resolve(), server.url, args.photos_per_class))
+    with demo_server(args.photos_per_class, args.seed) as server:
+        result = _run_build(demo_config(args.folder.resolve(), server.url, args.photos_per_class, args.seed))
     _closing(result)
     rows = truth_rows(result.pairs.path)
     _print_table("pairs found beside the true drops of this world, in points", [_truth_row(row) for row in rows])

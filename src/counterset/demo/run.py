@@ -14,18 +14,20 @@ from counterset.schemas import PAIRS, Verdict
 from counterset.tables import read_table
 
 TRUTH = Path(__file__).resolve().parent / "weights" / "truth.json"
-SEED = 0
 
-
-def demo_server(photos_per_class: int | None = None) -> ServerProcess:
+def demo_server(photos_per_class: int | None = None, seed: int = 0) -> ServerProcess:
     """The look-alike server of the demo's world, as a process of its own; use it in a `with` block."""
     wanted = photos_per_class or _settings()["source"]["photos_per_class"]
-    return ServerProcess("--photos-per-class", str(wanted), "--seed", str(SEED))
+    return ServerProcess("--photos-per-class", str(wanted), "--seed", str(seed))
 
 
-def demo_config(folder: Path, url: str, photos_per_class: int | None = None) -> Config:
+def demo_config(folder: Path, url: str, photos_per_class: int | None = None, seed: int = 0) -> Config:
     """The demo's config, working in `folder`, with the look-alike at `url`."""
     settings = _settings()
+    settings["seed"] = seed
+    if seed:  # ids repeat from world to world
+        settings["workspace"] += f"-{seed}"
+        settings["name"] += f"-{seed}"
     settings["source"] |= {"api_url": f"{url}/v1", "photo_url": url}
     if photos_per_class:
         settings["source"]["photos_per_class"] = photos_per_class
