@@ -15,6 +15,7 @@ import pyarrow as pa
 
 import counterset
 from counterset.demo.world import demo_catalog
+from counterset.manifests import config_path
 from counterset.schemas import BACKGROUNDS, MEMBERS, REJECTS, TableSchema
 from counterset.tables import read_table
 
@@ -155,3 +156,21 @@ def test_sums_are_right(demo_build: Any) -> None:
         digest, name = line.split(maxsplit=1)
         content = (demo_build.release / name.strip().lstrip("*")).read_bytes()
         assert hashlib.sha256(content).hexdigest() == digest, name
+
+
+def test_other_commands_read_the_release(demo_build: Any, tmp_path: Path) -> None:
+    release, counterset_command = str(demo_build.release), demo_build.sandbox.counterset
+    shown = counterset_command("show", release)
+    assert shown.returncode == 0 and "ice_bear" in shown.stdout
+    same = counterset_command("diff", release, release)
+    assert same.returncode == 0 and "no row differs" in same.stdout
+    exported = counterset_command("export", release, "imagefolder", str(tmp_path / "folder"))
+    assert exported.returncode == 0 and "0 could not be had" in exported.stdout, exported.stderr
+    assert any((tmp_path / "folder").glob("*/common-*/*.jpg"))
+    plan = counterset_command("plan", str(config_path("demo.toml")), "--learn-from", release)
+    assert plan.returncode == 0 and "observer correlation" in plan.stdout, plan.stderr
+    _, truth = demo_catalog(int(demo_build.arguments[-1]), 0)
+    lines = [f"inaturalist-{row['photo_id']},{row['background']}" for row in truth.to_pylist()[:1500]]
+    (tmp_path / "labels.csv").write_text("\n".join(["photo_id,background", *lines]))
+    calibrated = counterset_command("calibrate", release, str(tmp_path / "labels.csv"), "--precision", "0.9")
+    assert calibrated.returncode == 0 and "annotate.min_margin = " in calibrated.stdout, calibrated.stderr

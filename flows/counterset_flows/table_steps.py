@@ -35,7 +35,8 @@ from counterset_flows.shard_steps import candidates_of
 
 def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> str:
     inputs = [ref.sha256 for ref in (*crawls, *photos)]
-    return digest("members", inputs, build.config.curate, build.config.select.salt)
+    config = build.config
+    return digest("members", inputs, config.curate, config.select.salt, config.source.photos_per_observation)
 
 
 def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> TableRef:
@@ -46,7 +47,9 @@ def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef])
         candidates = candidates_of(build, crawls)
         table = read_all(photos, PHOTOS)
         table = table.filter(pc.is_in(table["photo_id"], candidates["photo_id"].combine_chunks()))
-        result = curate.choose_members(table, candidates, curation, salt=salt)
+        result = curate.choose_members(
+            table, candidates, curation, salt=salt, photos_per_observation=build.config.source.photos_per_observation
+        )
         write_table(result.rejects, REJECTS, build.workspace.file("members_rejects", key, "all"))
         write_table(result.members, MEMBERS, build.workspace.file("members", key, "all"))
     return build.ref("members", key, "all")

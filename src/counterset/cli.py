@@ -27,6 +27,10 @@ in Python:
 """
 
 
+UNKNOWN_FREQUENCIES = (0.4, 0.25, 0.15, 0.1, 0.1)
+"""Shares of a class's groups that a plan assumes when no earlier build tells them."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, or 2 for a mistake the user can mend."""
     parser = _parser()
@@ -81,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("config", type=Path)
     validate.set_defaults(run=_validate)
 
+    plan = commands.add_parser("plan", help="how many photos a config needs to confirm a drop, before any download")
+    plan.add_argument("config", type=Path)
+    plan.add_argument("--drop", type=float, default=0.2, help="the true drop to confirm, as a fraction (default: 0.2)")
+    plan.add_argument("--learn-from", help="an earlier release: its group frequencies and observer correlation")
+    plan.set_defaults(run=_plan)
+
     _add_release_commands(commands)
 
     classes = commands.add_parser("classes", help="draft a class list").add_subparsers(metavar="init", required=True)
@@ -110,6 +120,12 @@ def _add_release_commands(commands: Any) -> None:
     export.add_argument("folder", type=Path)
     export.add_argument("--mirror", action="append", default=[], help="where photos are asked for first")
     export.set_defaults(run=_export)
+
+    calibrate = commands.add_parser("calibrate", help="the annotate.min_margin for a stated precision, from labels")
+    calibrate.add_argument("release", help="built with annotate.min_margin = 0")
+    calibrate.add_argument("labels", type=Path, help="CSV of a random sample: photo_id, background (several with |)")
+    calibrate.add_argument("--precision", type=float, default=0.95)
+    calibrate.set_defaults(run=_calibrate)
 
     imported = commands.add_parser("import", help="make a release of the published CounterAnimal folders")
     imported.add_argument("folder", type=Path, help="holds <class>/common-<background>/*.jpg")
@@ -145,6 +161,62 @@ def _import(args: argparse.Namespace) -> int:
 
     inputs = read_counteranimal(args.folder, releases=str(Path(args.releases).resolve()))
     print(publish(inputs, kind="imported", default_verdicts=IMPORTED_VERDICTS))
+    return 0
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    from counterset.load import load
+    from counterset.stages.calibrate import calibrate, read_labels
+
+    photos = load(args.release).all_photos
+    backgrounds = photos.select(["photo_id", "group", "background_margin"]).rename_columns(
+        ["photo_id", "group", "margin"]
+    )
+    found = calibrate(read_labels(args.labels), backgrounds, precision=args.precision)
+    print(
+        f"annotate.min_margin = {found.chosen.min_margin:.6g} keeps {found.chosen.coverage:.1%} of "
+        f"{found.num_labelled} labelled photos at a precision of {found.chosen.precision:.1%} "
+        f"(at least {found.chosen.precision_low:.1%}); least covered: {found.least_covered}, {found.least_coverage:.1%}"
+    )
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from counterset.classes import load_classes
+    from counterset.config import load_config
+    from counterset.load import load
+    from counterset.statistics.plan import Assumptions, learn, plan_classes
+
+    config = load_config(args.config)
+    if not 0 < args.drop <= 1:
+        raise UserError(f"--drop {args.drop} is no drop; give a fraction above 0 and up to 1, e.g. 0.2 for 20 points")
+    class_ids = [spec.class_id for spec in load_classes(config.classes.list, config.classes.only)]
+    if args.learn_from:
+        release = load(args.learn_from)
+        frequencies, assumptions = learn(release.groups, release.pairs, max_q_value=config.select.max_q_value)
+        frequencies = {class_id: frequencies[class_id] for class_id in class_ids if class_id in frequencies}
+    else:
+        frequencies = {class_id: list(UNKNOWN_FREQUENCIES) for class_id in class_ids}
+        assumptions = Assumptions(num_classes=len(class_ids), max_q_value=config.select.max_q_value)
+    rows = [
+        {
+            "class": plan.class_id,
+            "groups": str(plan.num_groups),
+            "photos a group": str(plan.photos_per_group),
+            "observers a group": str(plan.observers_per_group),
+            "photos of the class": str(plan.class_photos),
+            "this config confirms %": _percent(plan.detectable_drop),
+        }
+        for plan in plan_classes(
+            frequencies, config.source.photos_per_class, args.drop, config.select.min_photos, assumptions
+        )
+    ]
+    _print_table(f"needed for a drop of {100 * args.drop:g} points, and what the config reaches", rows)
+    basis = args.learn_from or f"groups of {', '.join(f'{share:.0%}' for share in UNKNOWN_FREQUENCIES)} of each class"
+    print(
+        f"from {basis}; observer correlation {assumptions.observer_correlation:.2f}, "
+        f"{assumptions.photos_per_observer:.1f} photos an observer and group, power {assumptions.power:.0%}"
+    )
     return 0
 
 

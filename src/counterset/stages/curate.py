@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections import Counter
 from typing import NamedTuple
 
 import faiss
@@ -106,7 +107,9 @@ def half_of(observer: str) -> Half:
     return Half.CONFIRM if int(observer[-1], 16) & 1 else Half.DISCOVER
 
 
-def choose_members(photos: pa.Table, candidates: pa.Table, config: CurateConfig, *, salt: str) -> Curation:
+def choose_members(
+    photos: pa.Table, candidates: pa.Table, config: CurateConfig, *, salt: str, photos_per_observation: int = 1
+) -> Curation:
     """One member row for each photo kept, one reject for each duplicate.
 
     Of photos with equal bytes, near-equal perceptual hashes, or one observation, the
@@ -118,25 +121,28 @@ def choose_members(photos: pa.Table, candidates: pa.Table, config: CurateConfig,
         candidates: their candidates (candidates schema).
         config: `near_duplicate_bits`.
         salt: from the select config; also decides the halves.
+        photos_per_observation: so many photos of one observation may stay.
     """
     offered = {row["photo_id"]: row for row in candidates.to_pylist()}
     rows = photos.to_pylist()
     rows.sort(key=lambda row: hashlib.sha256(f"{salt}\x00{row['photo_id']}".encode()).hexdigest())
     rejects = []
     kept: list[dict[str, object]] = []
-    first_of: dict[tuple[str, str], str] = {}
+    first_of: dict[str, str] = {}
+    taken: Counter[tuple[str, str]] = Counter()
     for row in rows:
         offer = offered[row["photo_id"]]
-        for same, reason in (
-            (("bytes", row["sha256"]), RejectReason.EXACT_DUPLICATE),
-            ((offer["source"], offer["observation_id"]), RejectReason.SAME_OBSERVATION),
-        ):
-            first = first_of.setdefault(same, row["photo_id"])
-            if first != row["photo_id"]:
-                rejects.append(_reject(row["photo_id"], offer["class_id"], reason, f"kept {first}"))
-                break
+        observation = (offer["source"], offer["observation_id"])
+        first = first_of.setdefault(row["sha256"], row["photo_id"])
+        if first != row["photo_id"]:
+            reason, detail = RejectReason.EXACT_DUPLICATE, f"kept {first}"
+        elif taken[observation] >= photos_per_observation:
+            reason, detail = RejectReason.SAME_OBSERVATION, f"observation {offer['observation_id']}"
         else:
+            taken[observation] += 1
             kept.append(row)
+            continue
+        rejects.append(_reject(row["photo_id"], offer["class_id"], reason, detail))
     same_as = _near_duplicates(kept, config.near_duplicate_bits)
     members = []
     for index, row in enumerate(kept):
