@@ -46,6 +46,7 @@ def bias(rows: list[Row], path: Path) -> None:
         axes.bar(places + 0.27 * (offset - 1), [100 * row[name] for row in rows], 0.25, label=label, color=colour)
     axes.set_xticks(places, [f"ρ = {row['rho']:g}\naccuracy {row['accuracy']:g}" for row in rows], fontsize=8)
     axes.set_ylabel("mean drop, points (truth: 0)")
+    axes.set_ylim(top=27)
     axes.legend(frameon=False, fontsize=8)
     save(figure, path)
 
@@ -65,7 +66,7 @@ def power(rows: list[Row], path: Path) -> None:
         axes.set_title(f"{photos} photos a group", fontsize=9)
         axes.set_xlabel("true drop, points")
     panels[0].set_ylabel("share of planted classes")
-    panels[0].legend(frameon=False, fontsize=7)
+    panels[2].legend(frameon=False, fontsize=7, loc="lower right")
     save(figure, path)
 
 
