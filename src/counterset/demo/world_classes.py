@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from counterset.demo.catalog import Taxon
-from counterset.demo.scenes import BACKGROUNDS
 
 CLASS_NAMES: dict[str, str] = {
     "ice_bear": "ice bear",
@@ -100,6 +99,3 @@ def demo_taxa() -> tuple[Taxon, ...]:
         Taxon(RETIRED_TAXON, "Alopex lagopus", "species", 10, retired, "", is_active=False, synonym_ids=(233598,))
     )
     return tuple(taxa)
-
-
-assert all(len(shares) == len(BACKGROUNDS) for shares in HABITS.values())

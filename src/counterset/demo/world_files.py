@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from PIL import Image
@@ -58,11 +58,6 @@ def render(spec: FileSpec) -> bytes:
     image.save(buffer, "JPEG", quality=quality)
     content = buffer.getvalue()
     return content[: len(content) * 2 // 5] if spec.damage == "truncated" else content
-
-
-def undamaged(spec: FileSpec) -> FileSpec:
-    """The photo as it would be without its damage."""
-    return replace(spec, damage="")
 
 
 @lru_cache(maxsize=1)
