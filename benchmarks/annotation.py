@@ -51,8 +51,9 @@ from counterset.stages.group import ABSTAINED, group_photos, stability
 from counterset.statistics.agreement import adjusted_rand_index
 
 ROOT = Path(__file__).resolve().parents[1]
+DEFAULT = "cluster agrees, or clear at 0.1 (default)"
 PHOTOS_PER_CELL, PHOTO_SEED = 300, 777
-SIZES = ((90, 5),)
+SIZES = ((0, 1), (400, 2), (90, 5))
 """Photos a class (0 = as many as the cells allow), and how many worlds of that size are drawn."""
 
 COVERED = {
@@ -107,6 +108,11 @@ def by_margin(share: float) -> Groups:
     return lambda a, names: np.where(a.margins >= np.quantile(a.margins, share), a.best, ABSTAINED)
 
 
+def by_count(clusters_per_background: int) -> Groups:
+    """As many clusters as stated, instead of the number on which most photos agree."""
+    return lambda a, names: by_rule(num_clusters=clusters_per_background * len(names))(a, names)
+
+
 RULES: dict[str, Groups] = {
     "highest score": by_margin(0.0),
     "5 % smallest margins abstain": by_margin(0.05),
@@ -115,11 +121,11 @@ RULES: dict[str, Groups] = {
     "50 % smallest margins abstain": by_margin(0.5),
     "cluster must agree": by_rule(clear_quantile=1.0, max_distance=1e9),
     "cluster agrees, or clear at 0.25": by_rule(clear_quantile=0.25),
-    "cluster agrees, or clear at 0.1 (default)": by_rule(),
+    DEFAULT: by_rule(),
     "cluster agrees, or clear at 0.02": by_rule(clear_quantile=0.02),
     "default, distance 3": by_rule(max_distance=3.0),
-    "default, k = B": by_rule(num_clusters=6),
-    "default, k = 4 B": by_rule(num_clusters=24),
+    "default, k = B": by_count(1),
+    "default, k = 4 B": by_count(4),
     "default, min_photos 20": by_rule(min_photos=20),
 }
 
@@ -219,9 +225,7 @@ def demo_tables(cache: Path) -> dict[str, Any]:
     methods, rules = [], []
     for size, worlds in SIZES:
         for method in METHODS:
-            row = demo_row(
-                photos, truth, is_right, size, worlds, method, RULES["cluster agrees, or clear at 0.1 (default)"]
-            )
+            row = demo_row(photos, truth, is_right, size, worlds, method, RULES[DEFAULT])
             chosen = draw_world(photos.classes, truth, size, 0)
             annotated = photos.annotate(method, chosen)
             stable = [stability(a.profiles, a.margins, names, config, seed=0) for _, a in annotated.values()]
@@ -274,7 +278,7 @@ def real_rows(photos: Photos, files: list[str], labels: dict[str, str], rules: I
         for positions_, annotation in annotated.values():
             best[positions_] = annotation.best
             class_alone[positions_] = annotation.profiles.mean(axis=0).argmax()
-        for rule in rules if method == "combined" else ["cluster agrees, or clear at 0.1 (default)"]:
+        for rule in rules if method == "combined" else [DEFAULT]:
             group = np.full(len(files), ABSTAINED, np.int64)
             for positions_, annotation in annotated.values():
                 group[positions_] = RULES[rule](annotation, names)
@@ -282,7 +286,7 @@ def real_rows(photos: Photos, files: list[str], labels: dict[str, str], rules: I
             right = covered[everything, group] & grouped
             stable = (
                 [stability(a.profiles, a.margins, names, GroupConfig(), seed=0) for _, a in annotated.values()]
-                if "default)" in rule
+                if rule == DEFAULT
                 else []
             )
             rows.append(
@@ -322,7 +326,7 @@ def real_tables(folder: Path, models: Path, cache: Path) -> dict[str, Any]:
             photos,
             files,
             read_labels(labels),
-            list(RULES) if name == "duo" else ["cluster agrees, or clear at 0.1 (default)"],
+            list(RULES) if name == "duo" else [DEFAULT],
         )
     return tables
 
