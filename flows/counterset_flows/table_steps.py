@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -31,6 +30,9 @@ from counterset.tables import TableRef, read_table, table_of, write_bytes, write
 from counterset.workspace import digest
 from counterset_flows.context import Build, read_all
 from counterset_flows.shard_steps import candidates_of
+
+MAX_CACHED_BYTES = 1_000_000_000
+"""Of photos, while a release is written."""
 
 
 def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> str:
@@ -195,18 +197,20 @@ def all_rejects(build: Build, members: TableRef, shards: list[str]) -> pa.Table:
 
 
 def photo_bytes(build: Build, members: pa.Table) -> Callable[[str], bytes | None]:
-    """A function from photo_id to the photo's bytes; reads one shard at a time."""
+    """A function from photo_id to the photo's bytes; keeps up to MAX_CACHED_BYTES of shards in memory."""
     shard_of = dict(zip(members["photo_id"].to_pylist(), members["shard"].to_pylist(), strict=True))
+    paths = {name: build.workspace.file("images", build.pool_key, name) for name in set(shard_of.values())}
+    largest = max((path.stat().st_size for path in paths.values()), default=1)
 
-    @functools.lru_cache(maxsize=2)
+    # Photos are asked for in the order of their ids, which meets every shard again and again.
+    @functools.lru_cache(maxsize=max(2, MAX_CACHED_BYTES // largest))
     def shard(name: str) -> dict[str, bytes]:
-        table = read_table(build.workspace.file("images", build.pool_key, name), IMAGES)
+        table = read_table(paths[name], IMAGES)
         return dict(zip(table["photo_id"].to_pylist(), table["image"].to_pylist(), strict=True))
 
     def read(photo_id: str) -> bytes | None:
-        with contextlib.suppress(KeyError):
-            return shard(shard_of[photo_id]).get(photo_id)
-        return None
+        name = shard_of.get(photo_id)
+        return None if name is None else shard(name).get(photo_id)
 
     return read
 
