@@ -1,14 +1,14 @@
 """Every error that counterset raises on purpose.
 
-    CountersetError                 base; its text is one sentence with the remedy
-    ├── UserError                   the user can mend it: the command line exits with 2
-    │   ├── ConfigError             a config file or class list is wrong
-    │   ├── SourceError             a source answers, but what was asked of it cannot be had
-    │   ├── SourceUnavailable       a source does not answer after all retries
-    │   ├── ModelError              a model cannot be loaded or does not fit
-    │   ├── WorkspaceError          the workspace cannot be read, written or locked
-    │   └── ReleaseError            a release is missing, altered, or may not be written
-    └── SchemaError                 a table does not match its declared schema (a bug, or a foreign file)
+CountersetError                 base; its text is one sentence with the remedy
+├── UserError                   the user can mend it: the command line exits with 2
+│   ├── ConfigError             a config file or class list is wrong
+│   ├── SourceError             a source answers, but what was asked of it cannot be had
+│   ├── SourceUnavailable       a source does not answer after all retries
+│   ├── ModelError              a model cannot be loaded or does not fit
+│   ├── WorkspaceError          the workspace cannot be read, written or locked
+│   └── ReleaseError            a release is missing, altered, or may not be written
+└── SchemaError                 a table does not match its declared schema (a bug, or a foreign file)
 """
 
 from __future__ import annotations

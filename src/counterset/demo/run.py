@@ -15,6 +15,7 @@ from counterset.tables import read_table
 
 TRUTH = Path(__file__).resolve().parent / "weights" / "truth.json"
 
+
 def demo_server(photos_per_class: int | None = None, seed: int = 0) -> ServerProcess:
     """The look-alike server of the demo's world, as a process of its own; use it in a `with` block."""
     wanted = photos_per_class or _settings()["source"]["photos_per_class"]
