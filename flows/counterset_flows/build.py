@@ -70,6 +70,12 @@ def crawl(build: Build, spec: ClassSpec) -> TableRef:
     return ref
 
 
+@task(name="recheck", **retrying)
+def recheck(build: Build, crawls: list[TableRef]) -> TableRef:
+    """The photos that were withdrawn since an earlier look at the source."""
+    return shard_steps.recheck(build, crawls)
+
+
 @task(name="plan", **retrying)
 def plan(build: Build, crawls: list[TableRef]) -> list[str]:
     """Names of the shards that hold the candidates."""
@@ -200,8 +206,13 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=MAX_WORKERS)
 
 
 @flow(name="counterset-build", task_runner=RUNNER, validate_parameters=False)
-def build(config: Config) -> BuildResult:
+def build(config: Config, refresh: bool = False) -> BuildResult:
     """Build one release from a config.
+
+    Args:
+        config: the build's config.
+        refresh: look at the source again: what is new is added, what was withdrawn is
+            removed, the rest is reused. Without it, a finished crawl is never repeated.
 
     Raises:
         UserError: something that the user can mend, in one sentence.
@@ -209,6 +220,8 @@ def build(config: Config) -> BuildResult:
     current = Build(config)
     current.workspace.prepare()
     with current.workspace.locked():
+        if refresh:
+            current.refresh()
         return _build(current)
 
 
@@ -220,6 +233,7 @@ def _build(current: Build) -> BuildResult:
     logger = get_run_logger()
     current.check_models()
     crawls = _crawl_all(current)
+    recheck(current, crawls)
     shards = plan(current, crawls)
     logger.info("%d candidates in %d shards", sum(ref.num_rows for ref in crawls), len(shards))
     _run_shards(current, shards)

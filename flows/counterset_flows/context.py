@@ -24,7 +24,7 @@ from counterset.sources import Source
 from counterset.sources.budget import Budget
 from counterset.sources.factory import make_source
 from counterset.sources.inaturalist import build_budget
-from counterset.tables import TableRef, read_table, sha256_of
+from counterset.tables import TableRef, read_table, sha256_of, write_bytes
 from counterset.workspace import Workspace, digest
 
 SOURCE_CONTENT = {
@@ -108,8 +108,27 @@ class Build:
         for model in self.model_names:
             weights_sha256(model)
 
+    @property
+    def _snapshot_path(self) -> Path:
+        return self.workspace.folder("crawl", self.crawl_key) / "snapshot.txt"
+
+    @property
+    def snapshot(self) -> int:
+        """Which look at the source this is: 1 for the first crawl, one more with every refresh."""
+        return int(self._snapshot_path.read_text()) if self._snapshot_path.is_file() else 1
+
+    def refresh(self) -> None:
+        """Begin a new look at the source; an unfinished one goes on instead."""
+        done = all(self.is_done("crawl", self.crawl_key, self.crawl_name(spec)) for spec in self.specs)
+        if done and (self.snapshot == 1 or self.is_done("withdrawn", self.crawl_key, self.snapshot_name)):
+            write_bytes(str(self.snapshot + 1).encode(), self._snapshot_path)
+
+    @property
+    def snapshot_name(self) -> str:
+        return f"{self.snapshot:04d}"
+
     def crawl_name(self, spec: ClassSpec) -> str:
-        return f"{spec.class_id}-{digest(dataclasses.asdict(spec))[:8]}"
+        return f"{spec.class_id}-{digest(dataclasses.asdict(spec))[:8]}-{self.snapshot_name}"
 
     def embed_key(self, model: str) -> str:
         return digest("embed", self.photos_key, weights_sha256(model), self.config.models.batch_size)

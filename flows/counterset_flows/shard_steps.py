@@ -22,6 +22,7 @@ from counterset.schemas import (
     REJECTS,
     embeddings,
 )
+from counterset.sources import Rechecks
 from counterset.stages import curate, embed
 from counterset.stages.download import download_photos
 from counterset.tables import TableRef, read_table, write_table
@@ -39,9 +40,22 @@ def crawl_class(build: Build, spec: ClassSpec) -> TableRef:
     return build.ref("crawl", build.crawl_key, name)
 
 
+def recheck(build: Build, crawls: list[TableRef]) -> TableRef:
+    """The photos that may no longer be published, asked for by id; empty right after a first crawl."""
+    key, name = build.crawl_key, build.snapshot_name
+    if not build.is_done("withdrawn", key, name):
+        rejects = REJECTS.arrow().empty_table()
+        if build.snapshot > 1 and isinstance(build.source, Rechecks):
+            rejects = build.source.recheck(read_all(crawls, CANDIDATES), build.specs)
+        write_table(rejects, REJECTS, build.workspace.file("withdrawn", key, name))
+    return build.ref("withdrawn", key, name)
+
+
 def candidates_of(build: Build, crawls: Iterable[TableRef]) -> pa.Table:
-    """All candidates, each photo id once (the first class in the list keeps it)."""
+    """All candidates that were not withdrawn, each photo id once (the first class in the list keeps it)."""
     table = read_all(crawls, CANDIDATES)
+    withdrawn = read_table(build.workspace.file("withdrawn", build.crawl_key, build.snapshot_name), REJECTS)
+    table = table.filter(pc.invert(pc.is_in(table["photo_id"], withdrawn["photo_id"].combine_chunks())))
     _, first = np.unique(np.array(table["photo_id"].to_pylist(), object).astype(str), return_index=True)
     return table.take(pa.array(np.sort(first)))
 

@@ -36,7 +36,8 @@ MAX_CACHED_BYTES = 1_000_000_000
 
 
 def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> str:
-    inputs = [ref.sha256 for ref in (*crawls, *photos)]
+    withdrawn = build.ref("withdrawn", build.crawl_key, build.snapshot_name)
+    inputs = [ref.sha256 for ref in (*crawls, withdrawn, *photos)]
     config = build.config
     return digest("members", inputs, config.curate, config.select.salt, config.source.photos_per_observation)
 
@@ -188,6 +189,7 @@ def all_rejects(build: Build, members: TableRef, shards: list[str]) -> pa.Table:
     workspace = build.workspace
     files: list[Path] = [
         *(workspace.file("crawl_rejects", build.crawl_key, build.crawl_name(spec)) for spec in build.specs),
+        workspace.file("withdrawn", build.crawl_key, build.snapshot_name),
         *(workspace.file("download_rejects", build.pool_key, shard) for shard in shards),
         *(workspace.file("photos_rejects", build.photos_key, shard) for shard in shards),
         workspace.file("members_rejects", Path(members.path).parent.name, "all"),
@@ -217,7 +219,7 @@ def photo_bytes(build: Build, members: pa.Table) -> Callable[[str], bytes | None
 
 def snapshot_date(build: Build, today: str) -> str:
     """The day of the crawl, kept in the workspace so that a resumed build says the same day."""
-    path = build.workspace.folder("crawl", build.crawl_key) / "crawled_on.txt"
+    path = build.workspace.folder("crawl", build.crawl_key) / f"crawled_on-{build.snapshot_name}.txt"
     if not path.is_file():
         write_bytes(today.encode(), path)
     return path.read_text().strip()

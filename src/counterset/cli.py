@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
 
     build = commands.add_parser("build", help="build a release from a config; run again to resume")
     build.add_argument("config", type=Path, help="a TOML file; see configs/ for examples")
+    build.add_argument(
+        "--refresh", action="store_true", help="look at the source again: add what is new, remove what is gone"
+    )
     build.set_defaults(run=_build)
 
     demo = commands.add_parser("demo", help="build a release of a generated world; needs no network")
@@ -241,7 +244,7 @@ def _build(args: argparse.Namespace) -> int:
     from counterset.config import load_config
 
     config = load_config(args.config)
-    result = _run_build(config)
+    result = _run_build(config, refresh=args.refresh)
     _summary(result)
     return 0
 
@@ -299,7 +302,7 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_build(config: Any) -> Any:
+def _run_build(config: Any, refresh: bool = False) -> Any:
     import os
 
     # Prefect's own console lines would tear the bars; its record of the run is kept all the same.
@@ -329,7 +332,7 @@ def _run_build(config: Any) -> Any:
     )
     with Progress(*columns, console=console) as bars:
         progress.use(progress.BarProgress(bars))
-        return build(config)
+        return build(config, refresh=refresh)
 
 
 def _summary(result: Any) -> None:
