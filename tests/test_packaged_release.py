@@ -1,0 +1,32 @@
+"""The release that ships with the package: it loads by name, and a fresh build of the same world agrees with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import counterset
+from counterset.demo.run import true_accuracies
+
+
+def test_it_loads_by_name_and_its_sums_are_right() -> None:
+    release = counterset.load("counterset-demo")
+    assert release.common.num_rows > 200 and release.counter.num_rows > 200
+    assert set(release.pairs["verdict"].to_pylist()) <= {"confirmed", "unconfirmed", "too_small"}
+
+
+def test_no_confirmed_class_is_wrong() -> None:
+    truth = true_accuracies()
+    confirmed = [row for row in counterset.load("counterset-demo").pairs.to_pylist() if row["verdict"] == "confirmed"]
+    assert len(confirmed) >= 4
+    for row in confirmed:
+        accuracies = truth[row["class_id"]]
+        assert accuracies[row["common"]] > accuracies[row["counter"]], row["class_id"]
+
+
+def test_a_fresh_build_of_its_world_agrees(demo_build: Any) -> None:
+    packaged, fresh = counterset.load("counterset-demo"), counterset.load(demo_build.release)
+    assert packaged.all_photos["sha256"].to_pylist() == fresh.all_photos["sha256"].to_pylist()
+    for old, new in zip(packaged.pairs.to_pylist(), fresh.pairs.to_pylist(), strict=True):
+        # Another processor may round a few predictions differently, hence no comparison of bytes here.
+        assert (old["class_id"], old["common"], old["counter"]) == (new["class_id"], new["common"], new["counter"])
+        assert abs(old["drop"] - new["drop"]) < 0.03
