@@ -198,6 +198,7 @@ def write_recipe(name: str, folder: Path, cache: Path) -> None:
     names = cosines(model, tokenizer, photos, [f"A photo of {label}." for label in CLASS_NAMES.values()]).argmax(1)
     scenes = cosines(model, tokenizer, photos, [f"a photo taken on {label}" for label in BACKGROUNDS]).argmax(1)
     facts = {
+        "pretraining_data": [f"demo world, seed {recipe.seed}"],
         "recipe": asdict(recipe),
         "shares": {c: dict(zip(BACKGROUNDS, np.round(recipe.shares(c), 4), strict=True)) for c in CLASS_NAMES},
         "captions": {"animal": ANIMAL_CAPTIONS, "background": BACKGROUND_CAPTIONS, "scene": SCENE_CAPTIONS},

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import open_clip
 import torch
 from PIL import Image, ImageOps
+from safetensors import SafetensorError
 
 from counterset.errors import ModelError
 from counterset.tables import sha256_of
@@ -33,7 +34,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 DECODE_THREADS = 2
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Options of glibc's mallopt(3)."""
-LOAD_ERRORS = (OSError, RuntimeError, ValueError, KeyError)
+LOAD_ERRORS = (OSError, RuntimeError, ValueError, KeyError, SafetensorError)
 """What open_clip and the hub raise for files that are missing, foreign or out of reach."""
 
 

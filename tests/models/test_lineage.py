@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import open_clip
+import pytest
+
+from counterset.config import ModelsConfig
+from counterset.errors import ConfigError
+from counterset.models.lineage import check_roles, pretraining_data
+
+
+def roles(annotator: str, selector: str, allow_circular: bool = False) -> ModelsConfig:
+    return ModelsConfig(annotator=annotator, selectors=(selector,), allow_circular=allow_circular)
+
+
+def test_the_longest_prefix_speaks() -> None:
+    assert pretraining_data("ViT-B-32/laion400m_e31") == {"LAION-400M"}
+    assert "LAION-2B" in pretraining_data("ViT-B-32/laion2b_s34b_b79k")
+    assert pretraining_data("ViT-B-32/openai") == {"WIT-400M"}
+    assert pretraining_data("ViT-B-32/no_such_tag") == frozenset()
+
+
+def test_shared_training_data_is_circular() -> None:
+    with pytest.raises(ConfigError, match="LAION-400M") as error:
+        check_roles(roles("ViT-B-16/laion400m_e32", "ViT-B-32/laion400m_e31"))
+    assert "allow_circular" in str(error.value)
+    check_roles(roles("ViT-B-16/laion400m_e32", "ViT-B-32/laion400m_e31", allow_circular=True))
+    check_roles(roles("ViT-B-32/openai", "ViT-B-32/laion400m_e31"))
+
+
+def test_the_demos_roles_are_apart() -> None:
+    assert pretraining_data("demo:annotator") and pretraining_data("demo:selector")
+    check_roles(roles("demo:annotator", "demo:selector"))
+
+
+def test_most_of_open_clips_tags_are_known() -> None:
+    tags = [f"{model}/{tag}" for model, tag in open_clip.list_pretrained()]
+    known = sum(bool(pretraining_data(tag)) for tag in tags)
+    assert known > 0.9 * len(tags), sorted({tag.rpartition("/")[2] for tag in tags if not pretraining_data(tag)})
