@@ -64,6 +64,15 @@ def user_agent(contact: str) -> str:
     return f"counterset/{version} ({contact or 'local test'})"
 
 
+def _in_words(error: requests.RequestException) -> str:
+    """What went wrong on the way, without the library's nested representation of it."""
+    if isinstance(error, requests.Timeout):
+        return "it took too long"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the answer broke off"
+    return "no connection" if "refused" not in str(error) else "connection refused"
+
+
 class ApiClient:
     """GETs JSON from one API, one request at a time.
 
@@ -119,8 +128,8 @@ class ApiClient:
                 wait_s = self._wait_s(failure, num_throttled, attempt - num_throttled)
                 if wait_s is None:
                     raise SourceUnavailable(
-                        f"{url} gave no usable answer after {attempt} tries ({failure}); run the same command again "
-                        "later and it goes on from here"
+                        f"{url} gave no usable answer after {attempt} tries ({failure}); check the network and "
+                        "source.api_url, then run the same command again: it goes on from here"
                     ) from failure
                 logger.warning("%s: %s; trying again in %.1f s", url, failure, wait_s)
                 self._sleep(wait_s)
@@ -146,7 +155,7 @@ class ApiClient:
                     return _results(self._body(answer))
                 self._refuse(answer)
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            raise _Failure(f"{type(error).__name__}: {str(error)[:200]}") from error
+            raise _Failure(_in_words(error)) from error
         except requests.exceptions.ContentDecodingError as error:
             raise _Failure("the compressed answer is damaged") from error
         except requests.RequestException as error:
