@@ -25,6 +25,7 @@ from counterset.schemas import (
     REJECTS,
     embeddings,
 )
+from counterset.sources.open_data import OpenDataSource
 from counterset.stages import annotate, curate, embed, evaluate, group, select
 from counterset.tables import TableRef, read_table, table_of, write_bytes, write_table
 from counterset.workspace import digest
@@ -218,8 +219,10 @@ def photo_bytes(build: Build, members: pa.Table) -> Callable[[str], bytes | None
 
 
 def snapshot_date(build: Build, today: str) -> str:
-    """The day of the crawl, kept in the workspace so that a resumed build says the same day."""
+    """The day that the source's content is of: a bulk snapshot's own, else the crawl's, kept in the
+    workspace so that a resumed build says the same day."""
     path = build.workspace.folder("crawl", build.crawl_key) / f"crawled_on-{build.snapshot_name}.txt"
     if not path.is_file():
-        write_bytes(today.encode(), path)
+        day = build.source.snapshot if isinstance(build.source, OpenDataSource) else today
+        write_bytes(day.encode(), path)
     return path.read_text().strip()

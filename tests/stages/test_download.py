@@ -76,3 +76,17 @@ def test_a_host_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
             user_agent="counterset/test",
             photo_host="http://127.0.0.1:9",
         )
+
+
+def test_a_photo_over_the_cap_is_a_reject(tmp_path: Path) -> None:
+    large, small = tmp_path / "large.jpg", tmp_path / "small.jpg"
+    large.write_bytes(b"x" * 101)
+    small.write_bytes(b"x" * 100)
+    result = download_photos(
+        candidates({"large": large.as_uri(), "small": small.as_uri()}),
+        tmp_path / "scratch",
+        DownloadConfig(max_size_bytes=100),
+        user_agent="counterset/test",
+    )
+    assert result.images["photo_id"].to_pylist() == ["small"]
+    assert [(row["photo_id"], row["reason"]) for row in result.rejects.to_pylist()] == [("large", "too_large")]
