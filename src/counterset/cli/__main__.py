@@ -1,0 +1,7 @@
+"""`python -m counterset.cli`."""
+
+import sys
+
+from counterset.cli import main
+
+sys.exit(main())

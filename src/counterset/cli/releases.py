@@ -1,0 +1,98 @@
+"""Commands on releases that are there: show, diff, export, calibrate, import."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from counterset.cli.printing import pair_rows, print_table
+
+
+def add(commands: Any) -> None:
+    """The commands that read releases."""
+    show = commands.add_parser("show", help="what a release holds")
+    show.add_argument("release", help="folder, name, or URL of a release")
+    show.set_defaults(run=_show)
+
+    diff = commands.add_parser("diff", help="what changed between two releases")
+    diff.add_argument("old")
+    diff.add_argument("new")
+    diff.add_argument("--output", type=Path, help="also write the rows that differ, as Parquet, into this folder")
+    diff.set_defaults(run=_diff)
+
+    export = commands.add_parser("export", help="write a release in another layout")
+    export.add_argument("release")
+    export.add_argument("layout", choices=["imagefolder", "webdataset", "hub", "csv", "captions"])
+    export.add_argument("folder", type=Path)
+    export.add_argument("--mirror", action="append", default=[], help="where photos are asked for first")
+    export.set_defaults(run=_export)
+
+    calibrate = commands.add_parser("calibrate", help="the annotate.min_margin for a stated precision, from labels")
+    calibrate.add_argument("release", help="built with annotate.min_margin = 0")
+    calibrate.add_argument("labels", type=Path, help="CSV of a random sample: photo_id, background (several with |)")
+    calibrate.add_argument("--precision", type=float, default=0.95)
+    calibrate.set_defaults(run=_calibrate)
+
+    imported = commands.add_parser("import", help="make a release of the published CounterAnimal folders")
+    imported.add_argument("folder", type=Path, help="holds <class>/common-<background>/*.jpg")
+    imported.add_argument("--releases", default="releases")
+    imported.set_defaults(run=_import)
+
+
+def _show(args: argparse.Namespace) -> int:
+    from counterset.load import load
+
+    release = load(args.release)
+    counts = f"{release.common.num_rows} common and {release.counter.num_rows} counter photos"
+    print(f"{release.name} {release.version}: {counts} of confirmed classes")
+    print_table("pairs", pair_rows(release.pairs))
+    return 0
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from counterset.load import load
+    from counterset.release.changelog import render_text
+    from counterset.release.diff import diff_releases
+
+    diff = diff_releases(load(args.old), load(args.new))
+    print(render_text(diff), end="")
+    if args.output:
+        diff.write(args.output)
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from counterset.load import load
+    from counterset.release import exports
+
+    write = getattr(exports, f"export_{args.layout}")
+    exported = write(load(args.release, mirrors=args.mirror), args.folder)
+    print(f"{exported.num_photos} photos in {exported.path}; {len(exported.missing)} could not be had")
+    return 0
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    from counterset.load import load
+    from counterset.stages.calibrate import calibrate, read_labels
+
+    photos = load(args.release).all_photos
+    backgrounds = photos.select(["photo_id", "group", "background_margin"]).rename_columns(
+        ["photo_id", "group", "margin"]
+    )
+    found = calibrate(read_labels(args.labels), backgrounds, precision=args.precision)
+    print(
+        f"annotate.min_margin = {found.chosen.min_margin:.6g} keeps {found.chosen.coverage:.1%} of "
+        f"{found.num_labelled} labelled photos at a precision of {found.chosen.precision:.1%} "
+        f"(at least {found.chosen.precision_low:.1%}); least covered: {found.least_covered}, {found.least_coverage:.1%}"
+    )
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
+    from counterset.stages.publish import publish
+
+    inputs = read_counteranimal(args.folder, releases=str(Path(args.releases).resolve()))
+    print(publish(inputs, kind="imported", default_verdicts=IMPORTED_VERDICTS))
+    return 0
