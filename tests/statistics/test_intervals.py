@@ -1,27 +1,41 @@
-"""Intervals against statsmodels' own."""
+"""Intervals against statsmodels' own, and against what is exactly true."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+from scipy.stats import binom
+from statsmodels.stats.proportion import proportion_confint
 
-from counterset.statistics.intervals import newcombe, wilson
-
-
-@pytest.mark.parametrize(("right", "photos"), [(0, 12), (3, 20), (70, 100), (50, 50)])
-def test_wilson_is_that_of_statsmodels(right: int, photos: int) -> None:
-    low, high = proportion_confint(right, photos, method="wilson")
-    assert wilson(right / photos, photos) == pytest.approx((low, high), abs=1e-12)
+from counterset.statistics.intervals import drop_interval, jeffreys
 
 
-@pytest.mark.parametrize("counts", [(70, 100, 50, 90), (20, 20, 0, 15), (5, 40, 8, 30)])
-def test_newcombe_is_that_of_statsmodels(counts: tuple[int, int, int, int]) -> None:
-    low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff")
-    right_a, a, right_b, b = counts
-    assert newcombe(right_a / a, a, right_b / b, b) == pytest.approx((low, high), abs=1e-9)
+@pytest.mark.parametrize(("right", "photos"), [(3, 20), (70, 100), (49, 50)])
+def test_jeffreys_is_that_of_statsmodels(right: int, photos: int) -> None:
+    low, high = proportion_confint(right, photos, method="jeffreys")
+    assert jeffreys(right / photos, photos) == pytest.approx((low, high), abs=1e-12)
+
+
+def test_it_is_closed_at_both_ends() -> None:
+    assert jeffreys(0.0, 12).low == 0.0
+    assert jeffreys(1.0, 12).high == 1.0
+    low, high = jeffreys(0.02, 5)
+    assert low <= 0.02 <= high
+
+
+@pytest.mark.parametrize(("common", "counter"), [(0.7, 0.7), (0.93, 0.93), (0.9, 0.6), (0.97, 0.9)])
+def test_a_drop_is_covered_about_95_times_of_100(common: float, counter: float) -> None:
+    """Exact coverage: every outcome of two groups of 40 photos, weighted by its probability."""
+    photos = 40
+    weights = np.outer(binom.pmf(range(photos + 1), photos, common), binom.pmf(range(photos + 1), photos, counter))
+    covered = 0.0
+    for right, other in np.argwhere(weights > 1e-7):
+        low, high = drop_interval(right / photos, photos, other / photos, photos)
+        covered += weights[right, other] * (low <= common - counter <= high)
+    assert 0.93 <= covered <= 0.97
 
 
 def test_errors_that_go_together_make_a_drop_surer() -> None:
-    apart = newcombe(0.7, 100, 0.5, 100)
-    together = newcombe(0.7, 100, 0.5, 100, correlation=0.5)
+    apart = drop_interval(0.7, 100, 0.5, 100)
+    together = drop_interval(0.7, 100, 0.5, 100, correlation=0.5)
     assert together.high - together.low < 0.75 * (apart.high - apart.low)

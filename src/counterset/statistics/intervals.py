@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from scipy.stats import norm
+from scipy.stats import beta
 
 CONFIDENCE = 0.95
 
@@ -17,22 +17,24 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(accuracy: float, num_photos: float, confidence: float = CONFIDENCE) -> Interval:
-    """The score interval of an accuracy (Wilson 1927).
+def jeffreys(accuracy: float, num_photos: float, confidence: float = CONFIDENCE) -> Interval:
+    """The interval of an accuracy by Jeffreys' prior, closed at 0 and 1 (Brown, Cai and DasGupta 2001, 4.1.2).
 
     Args:
         accuracy: in [0, 1].
         num_photos: effective number of independent photos; need not be whole.
         confidence: coverage, e.g. 0.95.
     """
-    z = float(norm.ppf(0.5 + confidence / 2))
-    centre = accuracy + z * z / (2 * num_photos)
-    half = z * math.sqrt(max(accuracy * (1 - accuracy), 0.0) / num_photos + z * z / (4 * num_photos**2))
-    shrink = 1 + z * z / num_photos
-    return Interval(max((centre - half) / shrink, 0.0), min((centre + half) / shrink, 1.0))
+    right, tail = accuracy * num_photos, (1 - confidence) / 2
+    low, high = beta.ppf([tail, 1 - tail], right + 0.5, num_photos - right + 0.5)
+    # With less than one photo's worth on one side the quantile may pass the accuracy itself.
+    return Interval(
+        min(float(low), accuracy) if accuracy > 0 else 0.0,
+        max(float(high), accuracy) if accuracy < 1 else 1.0,
+    )
 
 
-def newcombe(
+def drop_interval(
     accuracy_common: float,
     num_common: float,
     accuracy_counter: float,
@@ -40,7 +42,8 @@ def newcombe(
     correlation: float = 0.0,
     confidence: float = CONFIDENCE,
 ) -> Interval:
-    """The interval of a drop from the two score intervals (Newcombe 1998, method 10).
+    """The interval of a drop, recovered from both accuracies' intervals (Newcombe 1998, method 10, with
+    Jeffreys' instead of Wilson's, which covers too much near 1; Zou and Donner 2008).
 
     Args:
         accuracy_common: in [0, 1].
@@ -51,8 +54,8 @@ def newcombe(
             groups (Newcombe 1998, paired case).
         confidence: coverage, e.g. 0.95.
     """
-    common = wilson(accuracy_common, num_common, confidence)
-    counter = wilson(accuracy_counter, num_counter, confidence)
+    common = jeffreys(accuracy_common, num_common, confidence)
+    counter = jeffreys(accuracy_counter, num_counter, confidence)
     drop = accuracy_common - accuracy_counter
 
     def reach(first: float, second: float) -> float:

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from counterset.schemas import CLASS_METRICS, MODEL_METRICS
 from counterset.statistics.choice import overlap
-from counterset.statistics.intervals import CONFIDENCE, newcombe, wilson
+from counterset.statistics.intervals import CONFIDENCE, drop_interval, jeffreys
 from counterset.statistics.observers import DISCOVER, Floats, Results, estimate_dispersion
 from counterset.tables import table_of
 
@@ -89,8 +89,8 @@ def class_metrics(outcomes: Outcomes) -> pa.Table:
             # the variance of a plain mean over photos is p (1 - p) / worth
             worth = photos**2 / results.by_group(results.num_photos * (1 + (results.num_photos - 1) * rho))
             shared = rho * overlap(results, results.num_photos, COMMON, COUNTER) * np.sqrt((worth / photos).prod())
-            both = [wilson(float(accuracy[side]), float(worth[side])) for side in (COMMON, COUNTER)]
-            gap = newcombe(accuracy[COMMON], worth[COMMON], accuracy[COUNTER], worth[COUNTER], shared)
+            both = [jeffreys(float(accuracy[side]), float(worth[side])) for side in (COMMON, COUNTER)]
+            gap = drop_interval(accuracy[COMMON], worth[COMMON], accuracy[COUNTER], worth[COUNTER], shared)
             values = (*accuracy, accuracy[COMMON] - accuracy[COUNTER])
             for side, value, number_of, (low, high) in zip(
                 ("common", "counter", "drop"), values, (*photos, photos.sum()), (*both, gap), strict=True

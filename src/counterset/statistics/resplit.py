@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from counterset.statistics.choice import Limits, choose, overlap
-from counterset.statistics.intervals import newcombe
+from counterset.statistics.intervals import drop_interval
 from counterset.statistics.observers import CONFIRM, Dispersion, Floats, Results
 
 NUM_SPLITS = 1_000
@@ -45,7 +45,7 @@ def estimate_drop(
     """The pair's drop with its interval.
 
     The variance is the confirm drop's, less its variance over the splits that agree (law of
-    total variance); the interval is Newcombe's with group sizes that have this variance.
+    total variance); the interval is `drop_interval` with group sizes that have this variance.
 
     Args:
         results: all groups of the class.
@@ -88,5 +88,5 @@ def estimate_drop(
     whole = float(variance(total[0, list(pair)]))
     agreed = float(variance(weight).mean() - np.diff(accuracies, axis=1).var())
     size = total[0, list(pair)] / dispersion.scale * (whole / max(agreed, whole))
-    low, high = newcombe(accuracy[0], size[0], accuracy[1], size[1], correlation)
+    low, high = drop_interval(accuracy[0], size[0], accuracy[1], size[1], correlation)
     return Estimate(float(accuracy[0]), float(accuracy[1]), float(accuracy[0] - accuracy[1]), low, high)
