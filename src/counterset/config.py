@@ -9,8 +9,9 @@ import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from counterset.errors import ConfigError
 
@@ -163,6 +164,25 @@ class PublishConfig(_Section):
     """The gate: refused when a class's drop moved by more since the last release; 2 = never."""
 
 
+class NotifyConfig(_Section):
+    """Whom a scheduled rebuild tells, and where its releases can be looked at. Never part of a release."""
+
+    webhook: SecretStr = SecretStr("")
+    """Address that gets a JSON message when a rebuild fails or a gate refuses it. A secret, for it
+    lets anyone write there; the environment variable COUNTERSET_WEBHOOK goes before it."""
+    releases_url: str = ""
+    """Address under which the folder `releases` is served, for links to reports."""
+
+    @field_validator("webhook", "releases_url")
+    @classmethod
+    def _is_web_address(cls, value: SecretStr | str) -> SecretStr | str:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        parts = urlsplit(text)
+        if text and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("not a web address; write it as https://host/path, or leave it empty")
+        return value
+
+
 class Config(_Section):
     """One build."""
 
@@ -180,6 +200,7 @@ class Config(_Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     select: SelectConfig = SelectConfig()
     publish: PublishConfig = PublishConfig()
+    notify: NotifyConfig = NotifyConfig()
 
     @model_validator(mode="after")
     def _roles_differ(self) -> Config:

@@ -8,6 +8,7 @@ CountersetError                 base; its text is one sentence with the remedy
 │   ├── ModelError              a model cannot be loaded or does not fit
 │   ├── WorkspaceError          the workspace cannot be read, written or locked
 │   └── ReleaseError            a release is missing, altered, or may not be written
+│       └── GateRefused         the config's own gate refuses a release
 └── SchemaError                 a table does not match its declared schema (a bug, or a foreign file)
 """
 
@@ -44,6 +45,10 @@ class WorkspaceError(UserError):
 
 class ReleaseError(UserError):
     """A release is missing, damaged, immutable, or refused by a gate."""
+
+
+class GateRefused(ReleaseError):
+    """The config's own gate (`publish.min_confirmed` and the like) refuses a release."""
 
 
 class SchemaError(CountersetError):

@@ -28,7 +28,7 @@ _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 def public_config(config: Config) -> dict[str, Any]:
     """The config as JSON values, without folders, contact, or the ports of local servers."""
-    found: dict[str, Any] = config.model_dump(mode="json", exclude={"workspace", "releases"})
+    found: dict[str, Any] = config.model_dump(mode="json", exclude={"workspace", "releases", "notify"})
     found["source"].pop("contact")
     found["publish"].pop("version")
     cleaned = _without_machine(found)

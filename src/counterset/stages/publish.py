@@ -19,7 +19,7 @@ from typing import Any
 import filelock
 import pyarrow as pa
 
-from counterset.errors import ReleaseError
+from counterset.errors import GateRefused, ReleaseError
 from counterset.release.card import render_card, render_citation
 from counterset.release.changelog import render_markdown
 from counterset.release.checksums import SUMS, render_sums
@@ -156,7 +156,7 @@ def _gate(
     limits = inputs.config.publish
     confirmed = summary.verdicts[Verdict.CONFIRMED.value]
     if confirmed < limits.min_confirmed:
-        raise ReleaseError(
+        raise GateRefused(
             f"the gate refuses this release: {confirmed} classes are confirmed and publish.min_confirmed is "
             f"{limits.min_confirmed}; collect more photos or lower it"
         )
@@ -165,13 +165,13 @@ def _gate(
     before = tables["all_photos"].num_rows - diff.added.num_rows + diff.removed.num_rows
     share = diff.removed.num_rows / max(before, 1)
     if share > limits.max_removed_share:
-        raise ReleaseError(
+        raise GateRefused(
             f"the gate refuses this release: {diff.removed.num_rows} of the {before} photos of {last.name} would be "
             f"removed and publish.max_removed_share is {limits.max_removed_share:g}; look at the rejects, or raise it"
         )
     change, class_id = diff.largest_drop_change
     if change > limits.max_drop_change:
-        raise ReleaseError(
+        raise GateRefused(
             f"the gate refuses this release: the drop of {class_id} moved by {change * 100:.1f} points since "
             f"{last.name} and publish.max_drop_change is {limits.max_drop_change:g}; look at the models, or raise it"
         )
