@@ -20,9 +20,10 @@ MAY_IMPORT = {
     "sources": {"foundation", "sources", "models", "statistics"},
     "release": {"foundation", "release", "sources", "models", "statistics"},
     "load": {"foundation", "release", "load"},
+    "similarity": {"foundation", "statistics", "release", "load", "similarity"},
     "demo": {"foundation", "demo", "models"},
-    "flows": {"foundation", "statistics", "models", "stages", "sources", "release", "flows", "load"},
-    "cli": {"foundation", "statistics", "models", "stages", "sources", "release", "flows", "load", "demo", "cli"},
+    "flows": {"foundation", "statistics", "models", "stages", "sources", "release", "flows", "load", "similarity", "demo"},
+    "cli": {"foundation", "statistics", "models", "stages", "sources", "release", "flows", "load", "similarity", "demo", "cli"},
 }
 """Layer -> the layers it may import. The publish stage writes releases, and releases fetch photos
 under the sources' rules about hosts."""

@@ -6,6 +6,7 @@ CountersetError                 base; its text is one sentence with the remedy
 │   ├── SourceError             a source answers, but what was asked of it cannot be had
 │   ├── SourceUnavailable       a source does not answer after all retries
 │   ├── ModelError              a model cannot be loaded or does not fit
+│   ├── EmbeddingsError         files of embeddings are missing, damaged, or do not fit together
 │   ├── WorkspaceError          the workspace cannot be read, written or locked
 │   └── ReleaseError            a release is missing, altered, or may not be written
 │       └── GateRefused         the config's own gate refuses a release
@@ -37,6 +38,10 @@ class SourceUnavailable(UserError):
 
 class ModelError(UserError):
     """A model cannot be found, loaded, or used for what the config asks."""
+
+
+class EmbeddingsError(UserError):
+    """Files of embeddings are missing, damaged, or do not fit together."""
 
 
 class WorkspaceError(UserError):
