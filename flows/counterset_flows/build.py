@@ -25,6 +25,7 @@ from counterset.errors import CountersetError
 from counterset.schemas import PAIRS
 from counterset.tables import TableRef, read_table
 from counterset_flows import progress, shard_steps, table_steps
+from counterset_flows.artifacts import Pages
 from counterset_flows.context import Build
 from counterset_flows.publishing import publish_release
 
@@ -222,14 +223,15 @@ def build(config: Config, refresh: bool = False) -> BuildResult:
     with current.workspace.locked():
         if refresh:
             current.refresh()
-        return _build(current)
+        with Pages(config) as pages:
+            return _build(current, pages)
 
 
 def _finished(current: Build, stage: str, key: str) -> TableRef | None:
     return current.ref(stage, key, "all") if current.is_done(stage, key, "all") else None
 
 
-def _build(current: Build) -> BuildResult:
+def _build(current: Build, pages: Pages) -> BuildResult:
     logger = get_run_logger()
     current.check_models()
     crawls = _crawl_all(current)
@@ -256,8 +258,10 @@ def _build(current: Build) -> BuildResult:
     progress.current().begin("evaluate", chosen.num_rows * len(tested), reused=reused)
     predicted = [known[model] or predictions(current, chosen, embedded[model], model) for model in tested]
     accuracy, pairs = select(current, chosen, annotated, predicted)
+    pages.show_pairs(pairs)
     tables = {"members": chosen, "backgrounds": annotated, "group_accuracy": accuracy, "pairs": pairs}
     release, is_new = publish(current, crawls, shards, photos, tables, predicted)
+    pages.show_release(Path(release), is_new, pairs)
     verdicts = read_table(pairs.path, PAIRS, ["verdict"])["verdict"].to_pylist()
     logger.info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)
     stages = {

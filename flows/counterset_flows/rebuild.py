@@ -1,18 +1,49 @@
-"""The rebuild flow, for schedules: look at the source again and publish what changed."""
+"""The flows that are deployed (prefect.yaml): plain parameters, a time limit, and a message when they fail."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 from prefect import flow
 
 from counterset.config import load_config
+from counterset.demo.run import demo_config, demo_server
 from counterset_flows.build import build
+from counterset_flows.notify import tell
+from counterset_flows.orphans import leave_none
+
+MAX_SECONDS = 7 * 24 * 3600
+"""A run that takes longer hangs, and would keep next month's from starting."""
+
+deployed: dict[str, Any] = {"timeout_seconds": MAX_SECONDS, "on_failure": [tell], "on_crashed": [tell]}
 
 
-@flow(name="counterset-rebuild")
-def rebuild(config_path: str) -> str:
-    """Refresh the build of a config file; the folder of the newest release.
+@flow(name="counterset-rebuild", **deployed)
+def rebuild(config_path: str, refresh: bool = True) -> str:
+    """Build or refresh the release of a config file; the folder of the newest release.
+
+    Args:
+        config_path: a TOML file; a relative path is below the folder where `prefect deploy` was called.
+        refresh: look at the source again; without it, only what is unfinished is done.
 
     Raises:
         UserError: something that the user can mend, in one sentence.
     """
-    return str(build(load_config(config_path), refresh=True).release)
+    leave_none()
+    return str(build(load_config(config_path), refresh=refresh).release)
+
+
+@flow(name="counterset-demo", **deployed)
+def demo(folder: str = "demo", photos_per_class: int = 300, refresh: bool = True) -> str:
+    """Refresh the demo's release, from a look-alike source that runs as long as the flow; its folder.
+
+    Args:
+        folder: where to work; a relative path is below the folder where `prefect deploy` was called.
+        photos_per_class: fewer is faster, and finds less.
+        refresh: as in `rebuild`.
+    """
+    leave_none()
+    with demo_server(photos_per_class) as server:
+        config = demo_config(Path(folder).resolve(), server.url, photos_per_class)
+        return str(build(config, refresh=refresh).release)
