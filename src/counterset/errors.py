@@ -10,7 +10,8 @@ CountersetError                 base; its text is one sentence with the remedy
 │   ├── WorkspaceError          the workspace cannot be read, written or locked
 │   └── ReleaseError            a release is missing, altered, or may not be written
 │       └── GateRefused         the config's own gate refuses a release
-└── SchemaError                 a table does not match its declared schema (a bug, or a foreign file)
+├── SchemaError                 a table does not match its declared schema (a bug, or a foreign file)
+└── ShardError                  a stage failed on one shard; tried again, then set aside
 """
 
 from __future__ import annotations
@@ -68,3 +69,7 @@ class SchemaError(CountersetError):
         super().__init__(f"table {table!r}, column {column!r}: {message}" if column else f"table {table!r}: {message}")
         self.table = table
         self.column = column
+
+
+class ShardError(CountersetError):
+    """A stage failed on one shard for a reason that may pass; it is tried again, then set aside."""

@@ -57,6 +57,8 @@ class RejectReason(StrEnum):
     NEAR_DUPLICATE = "near_duplicate"
     WITHDRAWN = "withdrawn"
     """Deleted, re-licensed or re-identified at the source since it was crawled."""
+    SHARD_FAILED = "shard_failed"
+    """Its shard failed in a stage three times and was set aside; a later build tries it again."""
 
 
 class Half(StrEnum):
@@ -172,7 +174,7 @@ REJECTS = TableSchema(
     (
         PHOTO_ID,
         Column("class_id", STRING, "the class it was offered for"),
-        Column("stage", STRING, "crawl, download, curate or publish"),
+        Column("stage", STRING, "crawl, download, curate, embed or publish"),
         Column("reason", STRING, "a RejectReason"),
         Column("detail", STRING, "what exactly, in words"),
     ),

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,8 +16,9 @@ import pytest
 from counterset.config import DownloadConfig
 from counterset.demo.server_process import ServerProcess
 from counterset.demo.world import demo_catalog
-from counterset.errors import SourceUnavailable
+from counterset.errors import ShardError, SourceUnavailable, WorkspaceError
 from counterset.schemas import CANDIDATES
+from counterset.stages import download
 from counterset.stages.download import download_photos
 from counterset.tables import table_of
 
@@ -76,6 +82,104 @@ def test_a_host_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
             user_agent="counterset/test",
             photo_host="http://127.0.0.1:9",
         )
+    assert not (tmp_path / "scratch").exists()  # or the next run would find its failures finished
+
+
+@contextmanager
+def scripted(answer: Callable[[str, int], int]) -> Iterator[str]:
+    """A host whose answer to the n-th request of a path is `answer(path, n)`: a status, or 0 = it goes away."""
+    seen: Counter[str] = Counter()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen[self.path] += 1
+            status = answer(self.path, seen[self.path])
+            if not status:
+                server.socket.close()  # from now on connections are refused
+                return
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(f"bytes of {self.path}".encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_what_fails_for_a_while_comes_in_the_same_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "REPEAT_AFTER_S", (0.0, 0.0))
+    statuses = {"/flaky": [500, 200], "/worse": [503, 429, 200], "/bad": [500], "/gone": [404], "/good": [200]}
+
+    def answer(path: str, number: int) -> int:
+        return statuses[path][min(number, len(statuses[path])) - 1]
+
+    with scripted(answer) as host:
+        result = download_photos(
+            candidates({path[1:]: host + path for path in statuses}),
+            tmp_path / "scratch",
+            DownloadConfig(retries=0),
+            user_agent="counterset/test",
+        )
+    assert result.images["photo_id"].to_pylist() == ["flaky", "good", "worse"]
+    reasons = dict(zip(result.rejects["photo_id"].to_pylist(), result.rejects["reason"].to_pylist(), strict=True))
+    assert reasons == {"bad": "server_error", "gone": "gone"}
+
+
+def test_many_failures_are_the_hosts_unless_they_failed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "REPEAT_AFTER_S", ())
+    with scripted(lambda path, number: 200 if path < "/5" else 500) as host:
+        table = candidates({f"{number:02d}": f"{host}/{number:02d}" for number in range(40, 61)})
+
+        def run(is_retry: bool) -> download.Download:
+            config = DownloadConfig(retries=0)
+            return download_photos(table, tmp_path / "s", config, user_agent="counterset/test", is_retry=is_retry)
+
+        with pytest.raises(SourceUnavailable, match="only 10 of 21 photos"):
+            run(is_retry=False)
+        assert run(is_retry=True).rejects.num_rows == 11
+
+
+def test_a_host_that_goes_away_is_not_held_against_its_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "REPEAT_AFTER_S", (0.0,))
+    folder, config = tmp_path / "scratch", DownloadConfig(retries=0, threads=1)
+    with scripted(lambda path, number: 0 if path == "/5" else 200) as host:
+        table = candidates({str(number): f"{host}/{number}" for number in range(10)})
+        with pytest.raises(SourceUnavailable, match="went away in the middle"):
+            download_photos(table, folder, config, user_agent="counterset/test")
+    assert (folder / "out").is_dir() and not (folder / "again").exists()  # what came is kept
+
+
+@pytest.mark.parametrize(
+    ("line", "error"), [("OSError: [Errno 28] No space left on device", WorkspaceError), ("Killed", ShardError)]
+)
+def test_img2dataset_without_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(download.subprocess, "Popen", _speaking(line))
+    with pytest.raises(error):
+        download_photos(
+            candidates({"a": "http://127.0.0.1:9/a"}), tmp_path / "s", DownloadConfig(), user_agent="counterset/test"
+        )
+
+
+def _speaking(line: str) -> Callable[..., object]:
+    """A child that prints one line and ends with status 0, as img2dataset does after some failures."""
+    real = download.subprocess.Popen
+
+    def start(command: list[str], **options: object) -> object:
+        return real(["/bin/echo", line], **options)  # type: ignore[call-overload]
+
+    return start
 
 
 def test_a_photo_over_the_cap_is_a_reject(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterset.config import DownloadConfig
-from counterset.errors import SourceUnavailable, WorkspaceError
+from counterset.errors import ShardError, SourceUnavailable, WorkspaceError
 from counterset.schemas import IMAGES, REJECTS, RejectReason
 from counterset.tables import table_of, write_bytes
 
@@ -38,6 +38,23 @@ FAILURES: tuple[tuple[str, RejectReason], ...] = (
 
 HOST_FAILURES = (RejectReason.TIMEOUT, RejectReason.SERVER_ERROR)
 """Reasons that speak of the host rather than of the photo."""
+
+MAY_HEAL = (RejectReason.TIMEOUT, RejectReason.SERVER_ERROR, RejectReason.REFUSED, RejectReason.UNDECODABLE)
+"""Reasons that a later build asks again for, up to MAX_ATTEMPTS builds in all; what is gone stays gone."""
+
+MAX_ATTEMPTS = 3
+
+FEW_PHOTOS = 10
+"""Fewer failures than this are held against the photos, not against their host."""
+
+REPEAT_AFTER_S = (5.0, 30.0)
+"""Waits before the passes over what failed in this build for a reason that may pass in a minute."""
+
+_MAY_PASS = re.compile(r"timed out|timeout|HTTP Error (429|5\d\d)|reset|closed|aborted", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"refused|unreachable|no route|name or service|name resolution|nodename|no address", re.IGNORECASE
+)
+_NO_SPACE = re.compile(r"no space left|disk quota exceeded|read-only file system", re.IGNORECASE)
 
 
 class Download(NamedTuple):
@@ -54,6 +71,7 @@ def download_photos(
     *,
     user_agent: str,
     photo_host: str = "",
+    is_retry: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> Download:
     """One image row for each photo that was downloaded, one reject row for each other.
@@ -64,11 +82,13 @@ def download_photos(
         config: threads, timeouts, caps.
         user_agent: added to the requests' User-Agent.
         photo_host: scheme and host that replace those of every http(s) URL (a mirror); empty = none.
+        is_retry: these photos failed in an earlier build, so their failure says nothing of the host.
         on_progress: called with the number of photos done so far, now and then.
 
     Raises:
-        SourceUnavailable: not one photo came, and the host is why.
-        WorkspaceError: img2dataset ended without its result.
+        SourceUnavailable: not one photo came and the host is why, or a host answered and then was gone.
+        WorkspaceError: the disk is full.
+        ShardError: img2dataset ended without its result.
     """
     urls = dict(zip(candidates["photo_id"].to_pylist(), candidates["url"].to_pylist(), strict=True))
     class_ids = dict(zip(candidates["photo_id"].to_pylist(), candidates["class_id"].to_pylist(), strict=True))
@@ -80,16 +100,15 @@ def download_photos(
             _read_local(photo_id, url, images, failures)
     if remote:
         _run_img2dataset(remote, folder, config, user_agent, on_progress)
-        _collect(folder, images, failures)
+        _collect(folder, remote, images, failures)
+        _repeat(remote, folder, config, user_agent, images, failures)
+    try:
+        _check_hosts(remote, images, failures, is_retry)
+    except SourceUnavailable:
+        shutil.rmtree(folder if not images else folder / "again", ignore_errors=True)  # the next run asks anew
+        raise
     for photo_id in [photo_id for photo_id, image in images.items() if len(image) > config.max_size_bytes]:
         failures[photo_id] = (RejectReason.TOO_LARGE, f"{len(images.pop(photo_id))} bytes")
-    for photo_id in urls.keys() - images.keys() - failures.keys():
-        failures[photo_id] = (RejectReason.SERVER_ERROR, "img2dataset gave no row for it")
-    if not images and urls and all(reason in HOST_FAILURES for reason, _ in failures.values()):
-        first = failures[min(failures)][1]
-        raise SourceUnavailable(
-            f"none of {len(urls)} photos could be downloaded ({first}); check the network and run again"
-        )
     rejects = [
         {"photo_id": photo_id, "class_id": class_ids[photo_id], "stage": "download", "reason": reason, "detail": detail}
         for photo_id, (reason, detail) in failures.items()
@@ -98,6 +117,67 @@ def download_photos(
     return Download(
         table_of(IMAGES, {"photo_id": list(images), "image": list(images.values())}), table_of(REJECTS, rejects)
     )
+
+
+def _repeat(
+    remote: dict[str, str],
+    folder: Path,
+    config: DownloadConfig,
+    user_agent: str,
+    images: dict[str, bytes],
+    failures: dict[str, tuple[RejectReason, str]],
+) -> None:
+    """Ask again, after a while, for what failed for a reason that may pass; stop when nothing heals."""
+    for number, wait_s in enumerate(REPEAT_AFTER_S, 1):
+        away = _went_away(remote, images, failures)
+        again = {name: remote[name] for name in away}
+        again |= {name: remote[name] for name, (_, detail) in failures.items() if _MAY_PASS.search(detail)}
+        if not again:
+            return
+        time.sleep(wait_s)
+        place = folder / "again" / str(number)
+        _run_img2dataset(again, place, config.model_copy(update={"retries": 0}), user_agent, None)
+        before = len(images)
+        _collect(place, again, images, failures)
+        for name in again.keys() & images.keys():
+            failures.pop(name, None)
+        if len(images) == before and not away:
+            return
+
+
+def _went_away(
+    remote: dict[str, str], images: dict[str, bytes], failures: dict[str, tuple[RejectReason, str]]
+) -> list[str]:
+    """Photos whose host cannot be reached though it answered for others: not the photos' fault."""
+    silent = {name for name, (_, detail) in failures.items() if name in remote and _UNREACHABLE.search(detail)}
+    answering = {urlsplit(remote[name]).netloc for name in remote.keys() - silent}
+    return sorted(name for name in silent if urlsplit(remote[name]).netloc in answering)
+
+
+def _check_hosts(
+    remote: dict[str, str], images: dict[str, bytes], failures: dict[str, tuple[RejectReason, str]], is_retry: bool
+) -> None:
+    """Tell a host that is away from photos that are bad.
+
+    Raises:
+        SourceUnavailable: a host went away, or nothing at all could be reached, or most of many photos failed.
+    """
+    hosts_fault = sorted(name for name, (reason, _) in failures.items() if reason in HOST_FAILURES)
+    silent = [name for name in hosts_fault if _UNREACHABLE.search(failures[name][1])]
+    away = _went_away(remote, images, failures)
+    if away:
+        raise SourceUnavailable(
+            f"{urlsplit(remote[away[0]]).hostname} went away in the middle: {len(away)} of {len(remote)} photos of a "
+            f"shard are missing ({failures[away[0]][1]}); run again when it is back, and what came is kept"
+        )
+    is_silent = bool(silent) and not images and len(silent) == len(remote)
+    is_failing = len(hosts_fault) >= FEW_PHOTOS and len(hosts_fault) > len(remote) / 2
+    if not is_retry and (is_silent or is_failing):
+        some = "none" if not images else f"only {len(images)}"
+        raise SourceUnavailable(
+            f"{some} of {len(remote)} photos could be downloaded ({failures[hosts_fault[0]][1]}); "
+            "check the network and run again"
+        )
 
 
 def _at_host(url: str, photo_host: str) -> str:
@@ -174,9 +254,12 @@ def _run_img2dataset(
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
-    if child.returncode != 0:
-        tail = log.read_text(errors="replace").strip().splitlines()[-1:]
-        raise WorkspaceError(f"img2dataset ended with status {child.returncode} ({' '.join(tail)[:200]}); run again")
+    if not any(_finished(folder / "out").values()):  # its own errors do not always show in its exit status
+        lines = log.read_text(errors="replace").strip().splitlines()
+        reason = next((line for line in reversed(lines) if _NO_SPACE.search(line)), "")
+        if reason:
+            raise WorkspaceError(f"cannot write {folder} ({reason[-200:]}); free space and run again")
+        raise ShardError(f"img2dataset ended with status {child.returncode} ({' '.join(lines[-1:])[:200]})")
 
 
 def _finished(out: Path) -> dict[str, int]:
@@ -190,7 +273,9 @@ def _finished(out: Path) -> dict[str, int]:
     return counts
 
 
-def _collect(folder: Path, images: dict[str, bytes], failures: dict[str, tuple[RejectReason, str]]) -> None:
+def _collect(
+    folder: Path, asked: dict[str, str], images: dict[str, bytes], failures: dict[str, tuple[RejectReason, str]]
+) -> None:
     """Read img2dataset's shards; join on photo_id, for its `key` is positional."""
     out = folder / "out"
     for shard in sorted(_finished(out)):
@@ -201,6 +286,8 @@ def _collect(folder: Path, images: dict[str, bytes], failures: dict[str, tuple[R
             else:
                 message = str(row["error_message"] or row["status"])
                 failures[row["photo_id"]] = (_reason(message), message[:200])
+    for photo_id in asked.keys() - images.keys() - failures.keys():
+        failures[photo_id] = (RejectReason.SERVER_ERROR, "img2dataset gave no row for it")
 
 
 def _reason(message: str) -> RejectReason:
