@@ -1,0 +1,336 @@
+"""Sets of embeddings in files: their layouts, their model, and reading them tile by tile.
+
+Three layouts are read, each a folder or one file, without ever holding a whole set in memory:
+
+    *.parquet                          an id column and a list column of floats
+    NAME.npy with NAME.parquet         vectors, and their ids in the same order
+    img_emb/img_emb_N.npy with         what clip-retrieval's inference writes
+    metadata/metadata_N.parquet
+
+The order of a set is that of its shards' names, then of rows; ties of similarity go to the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterset.errors import EmbeddingsError
+from counterset.workspace import digest
+
+Vectors = npt.NDArray[np.float32]
+
+ID_COLUMNS = ("photo_id", "id", "image_path", "key", "uid")
+"""Where ids are looked for, in this order, unless a column is named."""
+MAX_LENGTH_ERROR = 2e-3
+"""How far from 1 a vector's length may be: half-precision files are up to 1e-3 away."""
+TILE_ROWS = 4_096
+"""Rows read at a time."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of vectors.
+
+    Attributes:
+        name: its path within the set.
+        vectors: the Parquet or .npy file.
+        ids: the Parquet file that holds the ids; the same file for Parquet vectors.
+        num_rows: vectors.
+        identity: digest of name, sizes and times of the files: what finished work is filed under.
+    """
+
+    name: str
+    vectors: Path
+    ids: Path
+    num_rows: int
+    identity: str
+
+
+@dataclass(frozen=True)
+class EmbeddingSet:
+    """Vectors of one model in shards.
+
+    Attributes:
+        path: the folder or file.
+        model: the model's tag, equal for all that is compared.
+        embedding_dim: D.
+        shards: in order.
+        vector_column: the list column (Parquet), else "".
+        id_column: the column of ids.
+        is_normalised_here: vectors of any length are accepted and scaled to length 1.
+    """
+
+    path: Path
+    model: str
+    embedding_dim: int
+    shards: tuple[Shard, ...]
+    vector_column: str
+    id_column: str
+    is_normalised_here: bool
+
+    @property
+    def num_rows(self) -> int:
+        """Vectors in all shards."""
+        return sum(shard.num_rows for shard in self.shards)
+
+    def tiles(self, shard: Shard, rows: int = TILE_ROWS) -> Iterator[Vectors]:
+        """The shard's vectors, scaled to length 1, (up to `rows`, D) at a time; the next is read meanwhile.
+
+        Raises:
+            EmbeddingsError: a vector has another length, is not finite, or the file is damaged.
+        """
+        return _ahead(self._checked(shard, rows))
+
+    def ids(self, shard: Shard) -> pa.Array:
+        """The shard's ids as strings, in row order.
+
+        Raises:
+            EmbeddingsError: an id is missing, or there are more or fewer than vectors.
+        """
+        try:
+            column = pq.read_table(shard.ids, columns=[self.id_column], memory_map=True)[self.id_column]
+        except (OSError, pa.ArrowException) as error:
+            raise EmbeddingsError(f"{shard.ids} cannot be read ({str(error)[:150]}); write it again") from error
+        if column.null_count or len(column) != shard.num_rows:
+            raise EmbeddingsError(
+                f"{shard.ids} has {len(column) - column.null_count} ids for {shard.num_rows} vectors; give each one an id"
+            )
+        return column.cast(pa.string()).combine_chunks()
+
+    def _checked(self, shard: Shard, rows: int) -> Iterator[Vectors]:
+        start = 0
+        for raw in self._raw(shard, rows):
+            tile = np.ascontiguousarray(raw, np.float32)
+            lengths = np.sqrt(np.einsum("ij,ij->i", tile, tile))  # (B, D) -> (B,)
+            if not self.is_normalised_here:
+                wrong = ~(np.abs(lengths - 1) <= MAX_LENGTH_ERROR)
+                remedy = "normalise the vectors, or pass --normalise"
+            else:
+                wrong = ~(np.isfinite(lengths) & (lengths > 0))
+                remedy = "remove it from the file"
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                raise EmbeddingsError(
+                    f"row {start + row} of {shard.vectors} has length {lengths[row]:.4g}, not 1; {remedy}"
+                )
+            start += len(tile)
+            yield tile / lengths[:, None]
+        if start != shard.num_rows:
+            raise EmbeddingsError(f"{shard.vectors} changed while it was read; run again")
+
+    def _raw(self, shard: Shard, rows: int) -> Iterator[npt.NDArray[Any]]:
+        try:
+            if shard.vectors.suffix == ".npy":
+                array = np.load(shard.vectors, mmap_mode="r", allow_pickle=False)
+                for start in range(0, len(array), rows):
+                    yield array[start : start + rows]
+                return
+            with pq.ParquetFile(shard.vectors, memory_map=True) as file:
+                for batch in file.iter_batches(batch_size=rows, columns=[self.vector_column]):
+                    yield _matrix(batch.column(0), self.embedding_dim, shard)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise EmbeddingsError(f"{shard.vectors} cannot be read ({str(error)[:150]}); write it again") from error
+
+
+def open_embeddings(
+    path: str | Path, model: str | None = None, *, id_column: str | None = None, normalise: bool = False
+) -> EmbeddingSet:
+    """Look at a set's files: layout, shape and model, not the vectors.
+
+    Args:
+        path: a folder of shards, or one file.
+        model: the model's tag; needed where the files do not say it, and refused where they say another.
+        id_column: the column of ids; None = the first of `ID_COLUMNS` that is there.
+        normalise: accept vectors of any length.
+
+    Raises:
+        EmbeddingsError: no such files, no ids, or shards that differ in model or dimension.
+    """
+    path = Path(path)
+    pairs = _files(path)
+    names = _columns(pairs[0][2])
+    ids = [id_column] if id_column else [name for name in ID_COLUMNS if name in names]
+    if not ids or ids[0] not in names:
+        raise EmbeddingsError(
+            f"{pairs[0][2]} has no column {id_column or ' or '.join(ID_COLUMNS)!r} of ids; name it with --id-column"
+        )
+    column = _vector_column(pairs[0][1]) if pairs[0][1].suffix == ".parquet" else ""
+    shards, dims, tags = [], {}, {}
+    for name, vectors, id_file in pairs:
+        num_rows, dim = _shape(vectors, column)
+        files = [[file.stat().st_size, file.stat().st_mtime_ns] for file in dict.fromkeys((vectors, id_file))]
+        shards.append(Shard(name, vectors, id_file, num_rows, digest(name, files)))
+        dims.setdefault(dim, vectors)
+        for tag in _tags(vectors) if column else ():
+            tags.setdefault(tag, vectors)
+    if len(dims) > 1:
+        (first, one), (second, other) = list(dims.items())[:2]
+        raise EmbeddingsError(f"{one} has {first} dimensions and {other} has {second}; give shards of one model")
+    if len(tags) > 1:
+        (first, one), (second, other) = list(tags.items())[:2]
+        raise EmbeddingsError(f"{one} is of the model {first!r} and {other} of {second!r}; give shards of one model")
+    found = next(iter(tags), None)
+    if model and found and model != found:
+        raise EmbeddingsError(f"{path} is of the model {found!r}, not {model!r}; compare embeddings of one model only")
+    if not (found or model):
+        raise EmbeddingsError(f"{path} does not say which model made it; state it with --model, e.g. ViT-B-32/laion2b_e16")
+    return EmbeddingSet(path, found or str(model), next(iter(dims)), tuple(shards), column, ids[0], normalise)
+
+
+def check_same(first: EmbeddingSet, second: EmbeddingSet) -> None:
+    """See that two sets can be compared.
+
+    Raises:
+        EmbeddingsError: they are of two models or dimensions.
+    """
+    if first.model != second.model:
+        raise EmbeddingsError(
+            f"{first.path} is of the model {first.model!r} and {second.path} of {second.model!r}; "
+            "embed both with one model"
+        )
+    if first.embedding_dim != second.embedding_dim:
+        raise EmbeddingsError(
+            f"{first.path} has {first.embedding_dim} dimensions and {second.path} has {second.embedding_dim}; "
+            "embed both with one model"
+        )
+
+
+def _files(path: Path) -> list[tuple[str, Path, Path]]:
+    """(name, file of vectors, file of ids) of each shard, sorted by name."""
+    if path.is_file() and path.suffix in (".npy", ".parquet"):
+        found, base = [path], path.parent
+    elif (path / "img_emb").is_dir():
+        found, base = sorted((path / "img_emb").glob("*.npy")), path
+    elif path.is_dir():
+        found, base = sorted(path.rglob("*.npy")), path
+        taken = {file.with_suffix(".parquet") for file in found}
+        found += [file for file in sorted(path.rglob("*.parquet")) if file not in taken]
+    else:
+        raise EmbeddingsError(f"{path} is no folder, .npy or .parquet file; give the embeddings' folder")
+    if not found:
+        raise EmbeddingsError(f"{path} holds no .npy or .parquet files; give the embeddings' folder")
+    if len({file.suffix for file in found}) > 1:
+        raise EmbeddingsError(f"{path} mixes vectors in .npy and in .parquet files; give one folder for each kind")
+    return sorted((file.relative_to(base).as_posix(), file, _id_file(file, path)) for file in found)
+
+
+def _id_file(vectors: Path, path: Path) -> Path:
+    if vectors.suffix == ".parquet":
+        return vectors
+    places = [vectors.with_suffix(".parquet")]
+    number = re.search(r"_(\d+)\.npy$", vectors.name)
+    if vectors.parent.name == "img_emb" and number:
+        places.append(vectors.parents[1] / "metadata" / f"metadata_{number[1]}.parquet")
+    for place in places:
+        if place.is_file():
+            return place
+    raise EmbeddingsError(f"{vectors} has no ids: neither {' nor '.join(str(place) for place in places)} is there")
+
+
+def _columns(path: Path) -> list[str]:
+    return list(_parquet_schema(path).names)
+
+
+def _parquet_schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        raise EmbeddingsError(f"{path} cannot be read ({str(error)[:150]}); write it again") from error
+
+
+def _vector_column(path: Path) -> str:
+    lists = [
+        field.name
+        for field in _parquet_schema(path)
+        if (pa.types.is_fixed_size_list(field.type) or pa.types.is_list(field.type) or pa.types.is_large_list(field.type))
+        and pa.types.is_floating(field.type.value_type)
+    ]
+    if "embedding" in lists:
+        return "embedding"
+    if len(lists) != 1:
+        raise EmbeddingsError(f"{path} has {len(lists)} list columns of floats; name the right one 'embedding'")
+    return lists[0]
+
+
+def _shape(path: Path, column: str) -> tuple[int, int]:
+    """(rows, dimensions) of one file of vectors."""
+    if path.suffix == ".npy":
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise EmbeddingsError(f"{path} cannot be read ({str(error)[:150]}); write plain float arrays") from error
+        if array.ndim != 2 or array.dtype.kind != "f":
+            raise EmbeddingsError(f"{path} holds {array.dtype} of shape {array.shape}, not float vectors in rows")
+        return int(array.shape[0]), int(array.shape[1])
+    schema = _parquet_schema(path)
+    if column not in schema.names:
+        raise EmbeddingsError(f"{path} has no column {column!r}, as the other shards have; write all alike")
+    kind = schema.field(column).type
+    with pq.ParquetFile(path) as file:
+        if pa.types.is_fixed_size_list(kind):
+            return file.metadata.num_rows, int(kind.list_size)
+        first = next(file.iter_batches(batch_size=1, columns=[column]), None)
+        return file.metadata.num_rows, len(first.column(0)[0]) if first is not None and len(first) else 0
+
+
+def _tags(path: Path) -> list[str]:
+    """The model tags that a Parquet file states, in its metadata or its column `model`."""
+    schema = _parquet_schema(path)
+    for key in (b"counterset.model", b"model"):
+        if schema.metadata and key in schema.metadata:
+            return [schema.metadata[key].decode(errors="replace")]
+    if "model" not in schema.names:
+        return []
+    values = pq.read_table(path, columns=["model"])["model"].unique().to_pylist()
+    return sorted(str(value) for value in values)
+
+
+def _matrix(column: pa.Array, dim: int, shard: Shard) -> npt.NDArray[Any]:
+    """(B, D) from a list column."""
+    if column.null_count or column.flatten().null_count:
+        raise EmbeddingsError(f"{shard.vectors} has rows without a vector; remove them")
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    if len(values) != len(column) * dim:
+        raise EmbeddingsError(f"{shard.vectors} has vectors of other lengths than {dim}; give vectors of one model")
+    return values.reshape(-1, dim)
+
+
+def _ahead(tiles: Iterator[Vectors]) -> Iterator[Vectors]:
+    """The same tiles; while one is worked on, the next is read."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, tiles, None)
+        while (tile := coming.result()) is not None:
+            coming = pool.submit(next, tiles, None)
+            yield tile
+
+
+def read_all(embeddings: EmbeddingSet) -> tuple[list[str], Vectors]:
+    """All ids and (N, D) vectors of a set that fits into memory, sorted by id.
+
+    Raises:
+        EmbeddingsError: an id occurs twice.
+    """
+    ids: list[str] = []
+    tiles: list[Vectors] = [np.empty((0, embeddings.embedding_dim), np.float32)]
+    for shard in embeddings.shards:
+        ids += embeddings.ids(shard).to_pylist()
+        tiles += embeddings.tiles(shard)
+    if len(set(ids)) != len(ids):
+        twice = next(first for first, second in _neighbours(sorted(ids)) if first == second)
+        raise EmbeddingsError(f"{embeddings.path} has the id {twice!r} twice; keep one row of it")
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    return [ids[index] for index in order], np.concatenate(tiles)[order]
+
+
+def _neighbours(values: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return zip(values, values[1:], strict=False)
