@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "release": {"foundation", "release", "sources", "models", "statistics"},
     "load": {"foundation", "release", "load"},
     "similarity": {"foundation", "statistics", "release", "load", "similarity"},
+    "evaluation": {"foundation", "statistics", "models", "stages", "release", "load", "evaluation"},
     "demo": {"foundation", "demo", "models"},
     "flows": {
         "foundation",
@@ -44,6 +45,7 @@ MAY_IMPORT = {
         "flows",
         "load",
         "similarity",
+        "evaluation",
         "demo",
         "cli",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +26,13 @@ class LabelSpace:
         name: as in the config.
         labels: candidate labels, in the order of the classifier's columns.
         index_of: class_id -> position of its label.
+        imagenet_index: each label's index in ImageNet-1K; None = none known.
     """
 
     name: str
     labels: tuple[str, ...]
     index_of: dict[str, int]
+    imagenet_index: tuple[int | None, ...] = ()
 
 
 def label_space(name: str, specs: Sequence[ClassSpec]) -> LabelSpace:
@@ -41,21 +44,28 @@ def label_space(name: str, specs: Sequence[ClassSpec]) -> LabelSpace:
     if name == "imagenet1k":
         labels = tuple(IMAGENET_CLASSNAMES)
         positions = {spec.class_id: spec.imagenet_index for spec in specs}
-        remedy = "fill in imagenet_index in the class list, or set evaluate.label_space = 'classes'"
+        indices: tuple[int | None, ...] = tuple(range(len(labels)))
+        remedy = "fill in imagenet_index in the class list, or choose the label space 'classes'"
     elif name == "classes":
         labels = tuple(spec.name for spec in specs)
         positions = {spec.class_id: index for index, spec in enumerate(specs)}
+        indices = tuple(spec.imagenet_index for spec in specs)
         remedy = ""
     else:
         try:
-            labels = tuple(line.strip() for line in Path(name).read_text(encoding="utf-8").splitlines() if line.strip())
-        except OSError as error:
+            lines = Path(name).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"cannot read the label space {name}: {error.strerror}; "
+                f"cannot read the label space {name} ({error}); "
                 "use imagenet1k, classes, or a text file of names, one a line"
             ) from error
+        # A name said twice would tie with itself, and ties count as wrong.
+        labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
         lookup = {label: index for index, label in enumerate(labels)}
         positions = {spec.class_id: lookup.get(spec.name) for spec in specs}
+        known = {spec.name: spec.imagenet_index for spec in specs}
+        names = {label: index for index, label in enumerate(IMAGENET_CLASSNAMES)}
+        indices = tuple(known.get(label, names.get(label)) for label in labels)
         remedy = f"add its name to {name}"
     index_of = {}
     for spec in specs:
@@ -63,14 +73,36 @@ def label_space(name: str, specs: Sequence[ClassSpec]) -> LabelSpace:
         if position is None or not 0 <= position < len(labels):
             raise ConfigError(f"class {spec.class_id!r} has no label in the label space {name!r}; {remedy}")
         index_of[spec.class_id] = position
-    return LabelSpace(name, labels, index_of)
+    return LabelSpace(name, labels, index_of, indices)
 
 
 def prompts(templates: str, label: str) -> list[str]:
-    """The prompts of one label: the paper's one, or OpenAI's 80."""
+    """The prompts of one label: the paper's one (`paper`), OpenAI's 80 (`openai80`), or those of a text file."""
     if templates == "openai80":
         return [template(label) for template in OPENAI_IMAGENET_TEMPLATES]
-    return [PAPER_TEMPLATE.format(label=label)]
+    if templates == "paper":
+        return [PAPER_TEMPLATE.format(label=label)]
+    return [template.replace("{label}", label) for template in _templates_of(Path(templates))]
+
+
+@functools.cache
+def _templates_of(path: Path) -> tuple[str, ...]:
+    """The templates of a text file, one a line.
+
+    Raises:
+        ConfigError: no such file, no template in it, or one without `{label}`.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the templates {path} ({error}); use paper, openai80, or a text file of templates, one a line"
+        ) from error
+    templates = tuple(line for line in lines if line)
+    without = [template for template in templates or ("",) if "{label}" not in template]
+    if without:
+        raise ConfigError(f"the template {without[0]!r} in {path} has no {{label}}; put it where the name belongs")
+    return templates
 
 
 def mean_text_features(encoder: OpenClipEncoder, prompt_sets: Sequence[Sequence[str]]) -> Features:

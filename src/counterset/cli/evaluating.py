@@ -1,0 +1,142 @@
+"""Commands that measure models: evaluate, plot, compare, models."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from counterset.cli.printing import percent, print_table
+
+MODEL_HELP = """\
+models:
+  ViT-B-32/laion400m_e31       an open_clip tag; `counterset models` lists the paper's
+  hf-hub:NAME, FOLDER          an open_clip model of the Hugging Face hub, or in a folder
+  ViT-B-32@weights.pt          a checkpoint of an open_clip architecture
+  timm:resnet50.tv_in1k        an ImageNet classifier of timm; timm:resnet50@weights.safetensors
+  torchvision:alexnet          an ImageNet classifier of torchvision
+  demo:weak                    the demo's own: weak, medium, selector, plain
+Anything else is a Python callable: counterset.evaluate(release, predict=..., name=...).
+
+label spaces:
+  imagenet1k                   1 vs. 1000
+  top20                        1 vs. 20: each class's 20 labels nearest to its photos under the selector
+  classes                      the release's own classes
+  FILE                         names, one a line; top20:FILE takes the nearest 20 of them
+
+What a model makes of a photo is kept in FOLDER/vectors: run again to resume, or to ask for
+other labels, prompts or a later version of the release, and only what is missing is computed.
+"""
+
+
+def add(commands: Any) -> None:
+    """The commands that measure models."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="any models' accuracy and drop on a release; run again to resume",
+        epilog=MODEL_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    evaluate.add_argument("release", help="folder, name, or URL of a release")
+    evaluate.add_argument("--model", action="append", required=True, help="a model; repeat for more (see below)")
+    evaluate.add_argument("--label-space", default="", help="candidate labels (default: as the release was built)")
+    evaluate.add_argument("--templates", default="paper", help="paper, openai80, or a file of templates with {label}")
+    evaluate.add_argument("--half", default="", choices=["", "confirm", "discover", "all"], help="photos of figures")
+    evaluate.add_argument("--verdict", action="append", help="take classes with this verdict (default: the release's)")
+    evaluate.add_argument("--scale", default="logit", choices=["linear", "logit", "probit"], help="axes of the lines")
+    evaluate.add_argument("--selector", default="", help="whose nearest labels top20 takes (default: the release's)")
+    evaluate.add_argument("--mirror", action="append", default=[], help="where photos are asked for first")
+    evaluate.add_argument("--batch-size", type=int, default=64, help="photos in one forward pass")
+    evaluate.add_argument("--shard-size", type=int, default=512, help="photos between two files")
+    evaluate.add_argument("--output", type=Path, default=Path("evaluations"), help="default: ./evaluations")
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from counterset.evaluation.run import evaluate
+    from counterset.load import load
+
+    release = load(args.release, verdicts=args.verdict, mirrors=args.mirror)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def say(model: str, done: int, total: int) -> None:
+            if model not in tasks:
+                tasks[model] = bars.add_task(model, total=total)
+            bars.update(tasks[model], completed=done, total=total)
+
+        found = evaluate(
+            release,
+            args.model,
+            label_space=args.label_space,
+            templates=args.templates,
+            half=args.half,
+            scale=args.scale,
+            output=args.output,
+            selector=args.selector,
+            batch_size=args.batch_size,
+            shard_size=args.shard_size,
+            progress=say,
+        )
+    _show(found)
+    return 0
+
+
+def _show(found: Any) -> None:
+    rows = sorted(found.metrics.to_pylist(), key=lambda row: (row["drop"], row["model"]))
+    record = found.record
+    print_table(
+        f"{record['release']['name']} {record['release']['version']}: {record['label_space']} "
+        f"({record['num_labels']} labels), prompts {record['templates']}, {rows[0]['num_classes']} classes, "
+        f"{rows[0]['num_photos']} photos of the half {record['half']!r}",
+        [_row(row) for row in rows],
+    )
+    for row in rows:
+        if row["is_in_sample"]:
+            print(f"* {row['model']} {row['in_sample_reason']}, so its figures are in-sample")
+        if row["num_unknown"]:
+            print(f"{row['model']} gave {row['num_unknown']} answers that name no candidate; they count as wrong")
+    if record["missing_photos"]:
+        print(f"{len(record['missing_photos'])} photos could not be had and are left out; see evaluation.json")
+    if record["one_sided_classes"]:
+        print(f"left out for want of photos on both sides: {', '.join(record['one_sided_classes'])}")
+    if rows[0]["line"]:
+        print(f"robust: counter accuracy beyond the line of the {rows[0]['line']} models, {rows[0]['scale']} axes")
+    print("computed in this run: " + ", ".join(f"{model} {n} photos" for model, n in found.num_computed.items()))
+    print(f"\nevaluation  {found.folder}")
+
+
+def _row(row: dict[str, Any]) -> dict[str, str]:
+    def between(name: str) -> str:
+        return "" if row[name] is None else f"{percent(row[f'{name}_low'])} to {percent(row[f'{name}_high'])}"
+
+    return {
+        "model": row["model"] + ("*" if row["is_in_sample"] else ""),
+        "common %": percent(row["common"]),
+        "counter %": percent(row["counter"]),
+        "drop %": percent(row["drop"]),
+        "95 % interval": between("drop"),
+        "photo avg. drop %": percent(row["photo_average_drop"]),
+        "top 5 %": f"{percent(row['top5_common'])} / {percent(row['top5_counter'])}" if row["top5_common"] else "",
+        "worst group %": percent(row["worst_group"]),
+        "of": row["worst_group_name"],
+        "robust %": percent(row["residual"]),
+        "its interval": between("residual"),
+    }

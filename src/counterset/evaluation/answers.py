@@ -1,0 +1,195 @@
+"""Any model as a Python callable: asked with images and candidate labels, it answers with text or scores."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, ImageOps
+
+from counterset.errors import ModelError
+from counterset.evaluation.candidates import Candidates
+from counterset.evaluation.layout import ANSWERS
+from counterset.evaluation.photos import PairPhotos, bytes_of
+from counterset.evaluation.vectors import Progress
+from counterset.load import Release
+from counterset.schemas import PREDICTIONS
+from counterset.tables import conform, read_table, table_of, write_table
+from counterset.workspace import digest
+
+Predict = Callable[[list[Image.Image], list[str]], Any]
+"""Images and candidate labels -> one text an image, or (N, C) scores."""
+
+MAX_ANSWER = 200
+"""Characters of an answer that are kept."""
+NUM_EXAMPLES = 10
+
+
+class _Answer(NamedTuple):
+    """One photo's answer: a text, or scores in the candidates' order."""
+
+    text: str | None
+    scores: list[float] | None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a callable answered.
+
+    Attributes:
+        predictions: one row a photo; of text answers the margin is NaN, and the rank of a wrong
+            one the number of candidates.
+        facts: has_scores, num_unknown and unknown_answers.
+        num_asked: photos it was asked about in this run.
+    """
+
+    predictions: pa.Table
+    facts: Mapping[str, Any]
+    num_asked: int
+
+
+def ask(
+    release: Release,
+    photos: PairPhotos,
+    candidates: Candidates,
+    predict: Predict,
+    name: str,
+    folder: Path,
+    batch_size: int,
+    shard_size: int,
+    progress: Progress,
+) -> Answered:
+    """Ask about every photo that was not asked about before under this name and with these candidates.
+
+    The callable sees photos of one class at a time, for they share their candidates; the
+    candidates are in alphabetical order, which says nothing of the truth.
+
+    Raises:
+        ModelError: it answers with another number of answers, or of another kind.
+    """
+    tables = [PREDICTIONS.arrow().empty_table()]
+    unknown: list[str] = []
+    num_asked = num_done = 0
+    has_scores = False
+    for class_id in sorted(set(photos.class_id.tolist())):
+        own = photos.only(photos.class_id == class_id)
+        labels = sorted({candidates.space.labels[position] for position in candidates.of_class[class_id]})
+        readable = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
+        shards = folder / f"{readable}-{digest(name, labels)[:12]}"
+        kept = _kept(shards)
+        missing = sorted(set(own.sha256.tolist()) - set(kept))
+        for start in range(0, len(missing), shard_size):
+            chunk = missing[start : start + shard_size]
+            images = bytes_of(release, own, chunk)
+            answers: list[_Answer] = []
+            for first in range(0, len(images), batch_size):
+                batch = [_opened(image) for image in images[first : first + batch_size]]
+                answers += _answers(predict(batch, list(labels)), len(batch), len(labels), name)
+            texts, scores = [answer.text for answer in answers], [answer.scores for answer in answers]
+            table = table_of(ANSWERS, {"key": chunk, "answer": texts, "scores": scores})
+            write_table(table, ANSWERS, shards / f"{digest(chunk)}.parquet")
+            kept |= dict(zip(chunk, answers, strict=True))
+            num_asked += len(chunk)
+            progress(num_done + len(own.sha256) - len(missing) + start + len(chunk), len(photos.sha256))
+        num_done += len(own.sha256)
+        progress(num_done, len(photos.sha256))
+        truth = candidates.space.labels[candidates.space.index_of[class_id]]
+        rows = []
+        for photo_id, sha256 in zip(own.photo_id.tolist(), own.sha256.tolist(), strict=True):
+            answer = kept[sha256]
+            has_scores = has_scores or answer.scores is not None
+            if answer.text is not None and label_of(answer.text, labels) is None:
+                unknown.append(answer.text)
+            figures = _row(answer, labels, truth)
+            rows.append({"photo_id": photo_id, "model": name, "label_space": candidates.name, **figures})
+        tables.append(table_of(PREDICTIONS, rows))
+    facts = {
+        "has_scores": has_scores,
+        "num_unknown": len(unknown),
+        "unknown_answers": tuple(sorted(set(unknown))[:NUM_EXAMPLES]),
+    }
+    return Answered(conform(pa.concat_tables(tables), PREDICTIONS), facts, num_asked)
+
+
+def label_of(answer: str, labels: Sequence[str]) -> str | None:
+    """The one candidate that an answer names, or None.
+
+    Case, punctuation and a leading article do not count. An answer that is no candidate by
+    itself names the one that stands in it as whole words; of a name within another name
+    ("bear" in "brown bear") only the longer counts, and two different ones are no answer.
+    """
+    said = _plain(answer)
+    by_plain = {_plain(label): label for label in labels}
+    if said in by_plain:
+        return by_plain[said]
+    found = [plain for plain in by_plain if plain and re.search(rf"\b{re.escape(plain)}\b", said)]
+    longest = [plain for plain in found if not any(plain != other and plain in other for other in found)]
+    return by_plain[longest[0]] if len(longest) == 1 else None
+
+
+def _plain(text: str) -> str:
+    words = re.sub(r"[^\w\s]+", " ", text.casefold()).split()
+    return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
+
+
+def _row(answer: _Answer, labels: Sequence[str], truth: str) -> dict[str, Any]:
+    """The figures of a prediction row."""
+    if answer.scores is None:
+        label = label_of(answer.text or "", labels)
+        return {
+            "predicted": (answer.text or "") if label is None else label,
+            "is_correct": label == truth,
+            "rank_of_truth": 1 if label == truth else len(labels),
+            "margin": float("nan"),
+        }
+    scores, position = np.asarray(answer.scores), list(labels).index(truth)
+    others = np.where(np.arange(len(labels)) == position, -np.inf, scores)
+    # Ties count against the model, as in all predictions.
+    is_correct = bool(scores[position] > others.max())
+    return {
+        "predicted": truth if is_correct else labels[int(others.argmax())],
+        "is_correct": is_correct,
+        "rank_of_truth": int((scores >= scores[position]).sum()),
+        "margin": float(scores[position] - others.max()),
+    }
+
+
+def _answers(given: Any, num_images: int, num_labels: int, name: str) -> list[_Answer]:
+    """What a callable gave, an element an image.
+
+    Raises:
+        ModelError: another number or kind of answers.
+    """
+    if isinstance(given, (list, tuple)) and all(isinstance(answer, str) for answer in given):
+        if len(given) != num_images:
+            raise ModelError(f"{name!r} gave {len(given)} answers for {num_images} images; give one an image")
+        return [_Answer(answer.strip()[:MAX_ANSWER], None) for answer in given]
+    try:
+        scores = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        scores = np.empty(0)
+    if scores.shape != (num_images, num_labels) or not np.isfinite(scores).all():
+        raise ModelError(
+            f"{name!r} must give a text an image, or finite scores of shape ({num_images}, {num_labels}), images by "
+            f"candidates; it gave {type(given).__name__}{f' of shape {scores.shape}' if scores.size else ''}"
+        )
+    return [_Answer(None, row.tolist()) for row in scores]
+
+
+def _kept(folder: Path) -> dict[str, _Answer]:
+    """sha256 -> answer, of all photos asked about before."""
+    kept: dict[str, _Answer] = {}
+    for path in sorted(folder.glob("*.parquet")):
+        columns = (read_table(path, ANSWERS)[name].to_pylist() for name in ("key", "answer", "scores"))
+        kept |= {key: _Answer(text, scores) for key, text, scores in zip(*columns, strict=True)}
+    return kept
+
+
+def _opened(content: bytes) -> Image.Image:
+    return ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")

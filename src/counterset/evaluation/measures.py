@@ -1,0 +1,222 @@
+"""From predictions to a row a model: accuracies, drops, extremes and effective robustness, with intervals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from counterset.errors import ReleaseError, UserError
+from counterset.evaluation.layout import METRICS
+from counterset.evaluation.photos import PairPhotos
+from counterset.statistics.metrics import (
+    COMMON,
+    COUNTER,
+    NUM_DRAWS,
+    Metric,
+    Outcomes,
+    class_metrics,
+    draw_metrics,
+    model_metrics,
+)
+from counterset.statistics.robustness import Scale, effective_robustness, residual_intervals
+from counterset.tables import table_of
+
+logger = logging.getLogger(__name__)
+
+TOP = 5
+MIN_LINE_MODELS = 3
+LINES = ("ImageNet", "CLIP")
+"""Families through which a line may go, the first that has enough models."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is said of a model beside its predictions.
+
+    Attributes:
+        family: CLIP, ImageNet, classifier or other.
+        weights_sha256: "" for a callable.
+        pretraining_data: as far as known.
+        in_sample_reason: what it shares with the selector or annotator; "" = nothing known.
+        has_scores: whether labels have an order behind the first.
+        num_unknown: answers that name no candidate.
+        unknown_answers: some of them.
+    """
+
+    family: str
+    weights_sha256: str = ""
+    pretraining_data: tuple[str, ...] = ()
+    in_sample_reason: str = ""
+    has_scores: bool = True
+    num_unknown: int = 0
+    unknown_answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The two tables of an evaluation, and what was left out.
+
+    Attributes:
+        metrics: one row a model (metrics schema).
+        by_class: one row a model, class and side (class_metrics schema).
+        one_sided: classes without photos on both sides.
+    """
+
+    metrics: pa.Table
+    by_class: pa.Table
+    one_sided: tuple[str, ...]
+
+
+def measure(
+    photos: PairPhotos,
+    predictions: pa.Table,
+    facts: Mapping[str, ModelFacts],
+    *,
+    scale: Scale,
+    seed: int,
+    num_draws: int = NUM_DRAWS,
+) -> Measures:
+    """All figures of some models on the same photos.
+
+    Args:
+        photos: those that figures are read from.
+        predictions: of at least these photos, by each model (predictions schema).
+        facts: model -> what is said of it.
+        scale: the axes of the line that residuals are measured from.
+        seed: of the draws of observers.
+        num_draws: how many.
+
+    Raises:
+        ReleaseError: no class has photos on both sides.
+    """
+    sides = {c: set(photos.side[photos.class_id == c].tolist()) for c in sorted(set(photos.class_id.tolist()))}
+    one_sided = tuple(class_id for class_id, found in sides.items() if len(found) < 2)
+    photos = photos.only(np.array([class_id not in one_sided for class_id in photos.class_id], np.bool_))
+    if not len(photos.photo_id):
+        raise ReleaseError("no class of the release has photos on both sides; take other verdicts or --half all")
+    models = tuple(sorted(facts))
+    is_correct, rank = _by_photo(photos, predictions, models)
+    classes, class_index = np.unique(photos.class_id.astype(str), return_inverse=True)
+    observers, observer = np.unique(photos.observer.astype(str), return_inverse=True)
+    outcomes = Outcomes(
+        tuple(classes.tolist()),
+        models,
+        class_index.astype(np.int64),
+        photos.side,
+        observer.astype(np.int64),
+        is_correct,
+        rank <= TOP,
+    )
+    by_class = class_metrics(outcomes)
+    summary = model_metrics(outcomes, seed=seed, num_draws=num_draws).to_pylist()
+    values = {(row["model"], row["metric"], row["side"]): row for row in summary}
+    worst = _worst(by_class)
+    rows = []
+    label_spaces = dict(zip(predictions["model"].to_pylist(), predictions["label_space"].to_pylist(), strict=True))
+    for model in models:
+        fact = facts[model]
+        row: dict[str, Any] = {
+            "model": model,
+            "family": fact.family,
+            "label_space": label_spaces[model],
+            "is_in_sample": bool(fact.in_sample_reason),
+            "in_sample_reason": fact.in_sample_reason or None,
+            "num_classes": len(classes),
+            "num_photos": len(photos.photo_id),
+            "num_observers": len(observers),
+            "num_unknown": fact.num_unknown,
+            **worst[model],
+        }
+        for side in ("common", "counter", "drop"):
+            found = values[model, Metric.BALANCED, side]
+            row |= {side: found["value"], f"{side}_low": found["low"], f"{side}_high": found["high"]}
+            row[f"photo_average_{side}"] = values[model, Metric.PHOTO_AVERAGE, side]["value"]
+            if side != "drop":
+                row[f"top5_{side}"] = values[model, Metric.BALANCED_TOP5, side]["value"] if fact.has_scores else None
+        averages = values[model, Metric.PHOTO_AVERAGE, "drop"]
+        row |= {"photo_average_drop_low": averages["low"], "photo_average_drop_high": averages["high"]}
+        rows.append(row)
+    draws = draw_metrics(outcomes, seed=seed, num_draws=num_draws)[Metric.BALANCED]
+    for row, residual in zip(rows, _residuals(draws, rows, scale, len(photos.photo_id)), strict=True):
+        row |= residual
+    return Measures(table_of(METRICS, rows), by_class, one_sided)
+
+
+def _by_photo(
+    photos: PairPhotos, predictions: pa.Table, models: Sequence[str]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """(N, M), (N, M): right or wrong, and the rank of the truth, by photo and model."""
+    place = {photo_id: row for row, photo_id in enumerate(photos.photo_id.tolist())}
+    column = {model: index for index, model in enumerate(models)}
+    is_correct = np.zeros((len(place), len(column)), np.bool_)
+    rank = np.zeros((len(place), len(column)), np.int64)
+    names = ("photo_id", "model", "is_correct", "rank_of_truth")
+    for photo_id, model, right, at in zip(*(predictions[name].to_pylist() for name in names), strict=True):
+        if photo_id in place and model in column:
+            is_correct[place[photo_id], column[model]] = right
+            rank[place[photo_id], column[model]] = at
+    if not rank.all():  # ranks begin at 1
+        raise UserError("predictions of some photos are missing; delete the evaluation's folder and run again")
+    return is_correct, rank
+
+
+def _worst(by_class: pa.Table) -> dict[str, dict[str, Any]]:
+    """model -> its lowest accuracy of a class and side, and its largest drop of a class."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in by_class.to_pylist():
+        entry = found.setdefault(row["model"], {"worst_group": 2.0, "worst_drop": -2.0})
+        if row["side"] != "drop" and row["accuracy"] < entry["worst_group"]:
+            entry |= {"worst_group": row["accuracy"], "worst_group_name": f"{row['class_id']} {row['side']}"}
+        if row["side"] == "drop" and row["accuracy"] > entry["worst_drop"]:
+            entry |= {"worst_drop": row["accuracy"], "worst_drop_class": row["class_id"]}
+    return found
+
+
+def line_family(families: Sequence[str], is_in_sample: Sequence[bool]) -> str | None:
+    """The family whose line residuals are measured from: ImageNet models, or else CLIP models; None = too few."""
+    for family in LINES:
+        fit = [f == family and not seen for f, seen in zip(families, is_in_sample, strict=True)]
+        if sum(fit) >= MIN_LINE_MODELS:
+            return family
+    return None
+
+
+def _residuals(
+    draws: npt.NDArray[np.float64], rows: Sequence[Mapping[str, Any]], scale: Scale, num_photos: int
+) -> list[dict[str, Any]]:
+    """Each model's distance from the line, with its interval; nulls where no line can be fitted.
+
+    Args:
+        draws: (1 + B, M, 2) class-balanced accuracies by draw, model and side.
+        rows: of the models, with `family` and `is_in_sample`: in-sample models draw no line.
+        scale: the axes.
+        num_photos: accuracies are kept this far, half a photo, from 0 and 1, where logits have no end.
+    """
+    family = line_family([row["family"] for row in rows], [row["is_in_sample"] for row in rows])
+    nothing = dict.fromkeys(("line", "scale", "residual", "residual_low", "residual_high"))
+    if family is None:
+        return [dict(nothing) for _ in rows]
+    is_baseline = np.array([row["family"] == family and not row["is_in_sample"] for row in rows], np.bool_)
+    clipped = np.clip(draws, 0.5 / num_photos, 1 - 0.5 / num_photos)
+    common, counter = clipped[..., COMMON], clipped[..., COUNTER]
+    if np.ptp(common[0, is_baseline]) == 0:
+        logger.warning("the %s models are equally accurate on common, so no line goes through them", family)
+        return [dict(nothing) for _ in rows]
+    found = effective_robustness(common[0], counter[0], is_baseline, scale)
+    low, high = residual_intervals(common[1:], counter[1:], is_baseline, scale)
+    return [
+        {
+            "line": family,
+            "scale": scale.value,
+            "residual": float(found.residual[index]),
+            "residual_low": float(low[index]),
+            "residual_high": float(high[index]),
+        }
+        for index in range(len(rows))
+    ]

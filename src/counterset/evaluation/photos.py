@@ -1,0 +1,114 @@
+"""The photos that an evaluation asks a model about: those of a release's pairs, and their bytes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from counterset.errors import ReleaseError
+from counterset.load import Release
+from counterset.release.layout import SPLITS
+from counterset.schemas import Half
+from counterset.workspace import digest
+
+logger = logging.getLogger(__name__)
+
+PROBED = 8
+"""Photos asked for before all others: where none of them can be had, none is to be had."""
+FETCH_THREADS = 4
+
+Texts = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class PairPhotos:
+    """Photos of a release's pairs, sorted by photo_id.
+
+    Attributes:
+        photo_id, class_id, observer, sha256, half: (N,) texts.
+        side: (N,) 0 = common, 1 = counter.
+    """
+
+    photo_id: Texts
+    class_id: Texts
+    side: npt.NDArray[np.int64]
+    half: Texts
+    observer: Texts
+    sha256: Texts
+
+    @property
+    def digest(self) -> str:
+        """Changes when a photo, its class or its side does."""
+        return digest(self.photo_id.tolist(), self.class_id.tolist(), self.side.tolist())
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> PairPhotos:
+        """Those with a true value in `kept` (N,)."""
+        return PairPhotos(
+            self.photo_id[kept],
+            self.class_id[kept],
+            self.side[kept],
+            self.half[kept],
+            self.observer[kept],
+            self.sha256[kept],
+        )
+
+
+def pair_photos(release: Release) -> PairPhotos:
+    """All photos of `common` and `counter` under the release's verdicts.
+
+    Raises:
+        ReleaseError: there are none.
+    """
+    columns = ["photo_id", "class_id", "half", "observer", "sha256"]
+    parts = [getattr(release, split).select(columns) for split in SPLITS]
+    table = pa.concat_tables([part.cast(parts[0].schema) for part in parts])
+    if not table.num_rows:
+        raise ReleaseError(
+            f"{release.name} {release.version} has no pairs that are {' or '.join(release.verdicts)}; "
+            "take other verdicts, or a release that found some"
+        )
+    side = np.repeat([0, 1], [part.num_rows for part in parts])
+    texts = {name: np.array(table[name].to_pylist(), dtype=object) for name in columns}
+    order = np.argsort(texts["photo_id"].astype(str), kind="stable")
+    return PairPhotos(side=side[order], **{name: values[order] for name, values in texts.items()})
+
+
+def fetch(release: Release, photos: PairPhotos) -> dict[str, str]:
+    """Bring the photos within reach; photo_id -> why, of those that cannot be had.
+
+    Raises:
+        ReleaseError: not one of the first few can be had.
+    """
+    photo_ids = photos.photo_id.tolist()
+    failures = release.photos.fetch(photo_ids[:PROBED], FETCH_THREADS)
+    if len(failures) == len(photo_ids[:PROBED]):
+        reason = " ".join(next(iter(failures.values())).split("; give a mirror")[0].split())
+        raise ReleaseError(
+            f"{release.name} {release.version} holds no photos and they cannot be fetched: {reason}; "
+            "give --mirror with a folder or address that holds them, or a release built with_images"
+        )
+    failures |= release.photos.fetch(photo_ids[PROBED:], FETCH_THREADS)
+    if failures:
+        logger.warning("%d of %d photos cannot be had and are left out", len(failures), len(photo_ids))
+    return failures
+
+
+def default_half(photos: PairPhotos) -> str:
+    """`confirm` where the release kept a half out of the choice of pairs, else `all`."""
+    return Half.CONFIRM.value if (photos.half == Half.CONFIRM.value).any() else Half.ALL.value
+
+
+def in_half(photos: PairPhotos, half: str) -> npt.NDArray[np.bool_]:
+    """(N,) the photos that metrics are read from."""
+    return np.ones(len(photos.photo_id), np.bool_) if half == Half.ALL.value else np.asarray(photos.half == half)
+
+
+def bytes_of(release: Release, photos: PairPhotos, digests: Sequence[str]) -> list[bytes]:
+    """The bytes of photos by sha256, in order."""
+    place: Mapping[str, str] = dict(zip(photos.sha256.tolist(), photos.photo_id.tolist(), strict=True))
+    return [release.photo(place[sha256]) for sha256 in digests]

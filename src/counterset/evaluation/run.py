@@ -1,0 +1,304 @@
+"""One call from a release and some models to predictions, figures and a folder that keeps them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from counterset.classes import ClassSpec
+from counterset.errors import ConfigError, UserError
+from counterset.evaluation.answers import Predict, ask
+from counterset.evaluation.candidates import Candidates, all_labels, nearest_labels, open_space, short_name, space_name
+from counterset.evaluation.layout import CLASS_METRICS_FILE, METRICS, METRICS_FILE, PREDICTIONS_FILE, RECORD_FILE
+from counterset.evaluation.measures import ModelFacts, measure
+from counterset.evaluation.models import Model, open_model, trained_on
+from counterset.evaluation.photos import PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
+from counterset.evaluation.scoring import score
+from counterset.evaluation.vectors import Floats32, Progress, VectorStore, no_progress
+from counterset.load import Release, load
+from counterset.models.prompts import LabelSpace, prompts
+from counterset.schemas import CLASS_METRICS, PREDICTIONS, Half
+from counterset.statistics.robustness import Scale
+from counterset.tables import conform, read_table, write_bytes, write_table
+
+logger = logging.getLogger(__name__)
+
+PAPER_SELECTOR = "ViT-B-32/laion400m_e31"
+"""Chose the published pairs; the 1 vs. 20 labels are its, where a release names no selector."""
+Say = Callable[[str, int, int], None]
+SHARD_SIZE = 512
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation, as its folder keeps it.
+
+    Attributes:
+        folder: where it lies.
+        record: the content of evaluation.json.
+        metrics: one row a model (metrics schema).
+        class_metrics: one row a model, class and side.
+        predictions: one row a photo and model.
+        num_computed: photos that went through a model in this run, by model.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    metrics: pa.Table
+    class_metrics: pa.Table
+    predictions: pa.Table
+    num_computed: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def evaluate(
+    release: Release | str | Path,
+    models: Sequence[str] = (),
+    *,
+    predict: Predict | None = None,
+    name: str = "",
+    label_space: str = "",
+    templates: str = "paper",
+    half: str = "",
+    scale: str = "logit",
+    output: str | Path = "evaluations",
+    selector: str = "",
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+    shard_size: int = SHARD_SIZE,
+    progress: Say | None = None,
+) -> Evaluation:
+    """Predictions and figures of models on a release's pairs, kept in a folder.
+
+    What a model makes of a photo is kept under `<output>/vectors` for good, so another label
+    space, other prompts, a later version or a killed run embed only what is missing. Models
+    that were evaluated before on the same photos and labels stay in the tables.
+
+    Args:
+        release: an opened release, or what `counterset.load` takes.
+        models: open_clip tags (`ViT-B-32/openai`), folders, `hf-hub:NAME`, `ARCHITECTURE@CHECKPOINT`,
+            `timm:NAME`, `torchvision:NAME`, `demo:NAME`.
+        predict: any other model, called with a list of RGB PIL images and the list of candidate
+            labels; gives one label's text an image, or (N, C) scores. Answers that name no
+            candidate count as wrong and are reported.
+        name: of `predict`; its answers are kept under this name, so another model needs another.
+        label_space: `imagenet1k`, `classes`, `top20`, or a text file; "" = as the release was built.
+        templates: `paper`, `openai80`, or a text file of templates.
+        half: `confirm` (default where the release has it: photographers who did not choose the
+            pairs), `discover` or `all`; figures are read from its photos.
+        scale: `linear`, `logit` or `probit`: the axes on which lines are straight.
+        output: folder of all evaluations.
+        selector: whose 20 nearest labels `top20` takes; "" = the release's own.
+        seed: of the draws of observers for intervals.
+        batch_size: photos in one forward pass.
+        shard_size: photos between two files; a killed run repeats less.
+        progress: called with a model's name, its photos done and its photos wanted.
+
+    Raises:
+        UserError: a model, label space, template or photo cannot be had.
+    """
+    release = release if isinstance(release, Release) else load(release)
+    if not models and predict is None:
+        raise UserError("nothing to evaluate: name at least one model, or give predict")
+    if predict is not None and not name:
+        raise UserError("a callable needs a name: its answers are kept under it")
+    axes = _scale(scale)
+    asked = label_space or _built_with(release)
+    specs = tuple(ClassSpec(row["class_id"], row["name"], row["imagenet_index"]) for row in release.metadata["classes"])
+    space, is_top = open_space(asked, specs)
+    run = _Run(release, Path(output), space, templates, batch_size, shard_size, progress)
+    run.check_templates()
+    opened = {model.name: model for model in (open_model(asked_for) for asked_for in models)}
+    photos = pair_photos(release)
+    missing = fetch(release, photos)
+    run.photos = photos = photos.only(~_is_in(photos, missing))
+    half = _half(half, photos)
+    label = space_name(asked)
+    if is_top:
+        selectors = [opened.get(one) or open_model(one) for one in ((selector,) if selector else _selectors(release))]
+        pairs = [(run.vectors(one), run.rows(one)) for one in selectors]
+        candidates = nearest_labels(space, label, photos.class_id, pairs)
+    else:
+        candidates = all_labels(space, label, sorted(set(photos.class_id.tolist())))
+    tables, facts = [], {}
+    for model in opened.values():
+        tables.append(score(photos, run.vectors(model), run.rows(model), candidates, model.name))
+        facts[model.name] = run.facts(model)
+    if predict is not None:
+        answered = ask(
+            release, photos, candidates, predict, name, run.output / "answers", batch_size, shard_size, run.say(name)
+        )
+        tables.append(answered.predictions)
+        facts[name] = dataclasses.replace(ModelFacts("other"), **answered.facts)
+        run.num_computed[name] = answered.num_asked
+    folder = (
+        run.output / f"{release.name}-{release.version}" / f"{label}-{short_name(templates, ('paper', 'openai80'))}"
+    )
+    record = {
+        "format": "counterset-evaluation",
+        "release": {"name": release.name, "version": release.version, "verdicts": list(release.verdicts)},
+        "label_space": label,
+        "num_labels": len(space.labels),
+        "templates": templates,
+        "candidates": {c: [space.labels[p] for p in of] for c, of in candidates.of_class.items()} if is_top else None,
+        "photos": photos.digest,
+        "num_photos": len(photos.photo_id),
+        "missing_photos": dict(sorted(missing.items())),
+        "half": half,
+        "scale": axes.value,
+        "seed": seed,
+    }
+    return _finish(folder, record, run, candidates, tables, facts, axes)
+
+
+@dataclass
+class _Run:
+    """What all models of one call share."""
+
+    release: Release
+    output: Path
+    space: LabelSpace
+    templates: str
+    batch_size: int
+    shard_size: int
+    progress: Say | None
+    photos: PairPhotos = dataclasses.field(init=False)
+    num_computed: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def check_templates(self) -> None:
+        """Find a wrong template before anything is computed."""
+        prompts(self.templates, self.space.labels[0])
+
+    def say(self, model: str) -> Progress:
+        """The progress of one model."""
+        return functools.partial(self.progress, model) if self.progress else no_progress
+
+    def vectors(self, model: Model) -> Floats32:
+        """(N, D) of all photos, computing only what no earlier run did."""
+        store = VectorStore(self.output / "vectors" / model.folder / "photos", self.shard_size)
+        digests = self.photos.sha256.tolist()
+        computed = store.fill(
+            digests,
+            lambda keys: model.encode_images(bytes_of(self.release, self.photos, keys), self.batch_size),
+            self.say(model.name),
+        )
+        self.num_computed[model.name] = self.num_computed.get(model.name, 0) + computed
+        return store.read(digests)
+
+    def rows(self, model: Model) -> Floats32:
+        """(C, D) of all labels."""
+        return model.label_rows(self.space, self.templates, self.output / "vectors" / model.folder / "labels")
+
+    def facts(self, model: Model) -> ModelFacts:
+        """What is said of a model, circular roles among it."""
+        trained = trained_on(model.name)
+        return ModelFacts(
+            model.family,
+            model.weights_sha256,
+            tuple(sorted(trained)),
+            _in_sample(self.release, model.name, model.weights_sha256, trained),
+        )
+
+
+def _in_sample(release: Release, name: str, weights: str, trained: frozenset[str]) -> str:
+    """What a model shares with those that made the release; "" = nothing known."""
+    made = [(one["name"], one["role"], one["weights_sha256"]) for one in release.metadata["models"]]
+    made = [one for one in made if one[1] != "evaluator"]
+    known = {one[0] for one in made}
+    made += [(one, "selector", "") for one in _selectors(release) if one not in known]
+    # The selector speaks first: its choice is what flatters a drop.
+    for other, role, sha256 in sorted(made, key=lambda one: one[1] != "selector"):
+        if other == name or (sha256 and sha256 == weights):
+            return f"is the release's {role}"
+    for other, role, _ in sorted(made, key=lambda one: one[1] != "selector"):
+        shared = trained & trained_on(other)
+        if shared:
+            return f"trained on {', '.join(sorted(shared))} like the {role} {other}"
+    return ""
+
+
+def _selectors(release: Release) -> tuple[str, ...]:
+    return tuple(release.metadata["config"]["models"]["selectors"]) or (PAPER_SELECTOR,)
+
+
+def _built_with(release: Release) -> str:
+    """The label space of the release's own build; a list of names that only its builder has is not it."""
+    built: str = release.metadata["config"]["evaluate"]["label_space"]
+    return built if built in ("imagenet1k", "classes") else "imagenet1k"
+
+
+def _scale(scale: str) -> Scale:
+    if scale not in list(Scale):
+        raise ConfigError(f"unknown scale {scale!r}; use {', '.join(Scale)}")
+    return Scale(scale)
+
+
+def _half(half: str, photos: PairPhotos) -> str:
+    half = half or default_half(photos)
+    if half not in list(Half):
+        raise ConfigError(f"unknown half {half!r}; use {', '.join(Half)}")
+    if not in_half(photos, half).any():
+        raise ConfigError(f"the release has no half {half!r}; use all")
+    return half
+
+
+def _is_in(photos: PairPhotos, photo_ids: Mapping[str, str]) -> npt.NDArray[np.bool_]:
+    return np.array([photo_id in photo_ids for photo_id in photos.photo_id], np.bool_)
+
+
+def _finish(
+    folder: Path,
+    record: dict[str, Any],
+    run: _Run,
+    candidates: Candidates,
+    tables: list[pa.Table],
+    facts: dict[str, ModelFacts],
+    scale: Scale,
+) -> Evaluation:
+    """Join with what was evaluated before on the same photos, measure, and write the folder."""
+    earlier = _earlier(folder, record)
+    kept = {model: fact for model, fact in earlier.items() if model not in facts}
+    if kept:
+        before = read_table(folder / PREDICTIONS_FILE, PREDICTIONS).to_pylist()
+        tables.append(pa.Table.from_pylist([row for row in before if row["model"] in kept], PREDICTIONS.arrow()))
+    facts = dict(sorted((facts | kept).items()))
+    predictions = conform(pa.concat_tables(tables), PREDICTIONS)
+    measures = measure(
+        run.photos.only(in_half(run.photos, record["half"])), predictions, facts, scale=scale, seed=record["seed"]
+    )
+    record |= {
+        "one_sided_classes": list(measures.one_sided),
+        "models": {model: dataclasses.asdict(fact) for model, fact in facts.items()},
+    }
+    write_table(predictions, PREDICTIONS, folder / PREDICTIONS_FILE)
+    write_table(measures.metrics, METRICS, folder / METRICS_FILE)
+    write_table(measures.by_class, CLASS_METRICS, folder / CLASS_METRICS_FILE)
+    write_bytes((json.dumps(record, indent=1, sort_keys=True) + "\n").encode(), folder / RECORD_FILE)
+    return Evaluation(folder, record, measures.metrics, measures.by_class, predictions, run.num_computed)
+
+
+def _earlier(folder: Path, record: Mapping[str, Any]) -> dict[str, ModelFacts]:
+    """The models that the folder holds already; none when they were asked about other photos or labels."""
+    path = folder / RECORD_FILE
+    if not path.is_file():
+        return {}
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if any(before.get(key) != record[key] for key in ("photos", "candidates", "label_space", "num_labels")):
+        logger.warning("%s held models on other photos or labels; name them again to have them beside these", folder)
+        return {}
+    return {model: ModelFacts(**_texts(fact)) for model, fact in before["models"].items()}
+
+
+def _texts(fact: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists where facts have tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fact.items()}

@@ -1,0 +1,182 @@
+"""Classifiers with fixed classes: ImageNet models of timm and torchvision, and folders in timm's layout.
+
+A classifier's name is `timm:ARCHITECTURE[.TAG]`, `timm:ARCHITECTURE@CHECKPOINT`,
+`timm:local-dir:FOLDER`, `torchvision:ARCHITECTURE[.WEIGHTS]`, or the demo's own `demo:plain`.
+Checkpoints are safetensors, or torch files read with `weights_only`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import pickle
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import timm
+import torch
+import torchvision
+from PIL import Image, ImageOps
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
+
+from counterset.errors import ModelError
+from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS
+from counterset.models.prompts import LabelSpace
+
+NUM_IMAGENET_CLASSES = 1000
+PREFIXES = ("timm:", "torchvision:")
+DECODE_THREADS = 2
+
+Logits = npt.NDArray[np.float32]
+
+
+def is_classifier(name: str) -> bool:
+    """Whether a model's name is one of this module's."""
+    return name.startswith(PREFIXES) or (
+        name.startswith("demo:") and (DEMO_WEIGHTS / name.removeprefix("demo:") / "config.json").is_file()
+    )
+
+
+class TimmClassifier:
+    """One loaded classifier. Use `load_classifier`, which loads each model once a process.
+
+    Attributes:
+        name: as it was asked for.
+        weights_sha256: of the tensors' names and bytes, whatever file they came in.
+        labels: the names of its classes; None = ImageNet-1K's, by index.
+    """
+
+    def __init__(self, name: str, model: Any, transform: Any, labels: tuple[str, ...] | None) -> None:
+        self.name = name
+        self.labels = labels
+        self._model = model
+        self._transform = transform
+        self._device = next(model.parameters()).device
+        self._lock = threading.Lock()
+        self.weights_sha256 = _digest(model)
+
+    def encode_images(self, images: Sequence[bytes], batch_size: int) -> Logits:
+        """(N, C) logits of encoded photos, in order.
+
+        Args:
+            images: JPEG, PNG, GIF or WebP files' bytes that decode.
+            batch_size: photos in one forward pass.
+        """
+        num_labels = len(self.labels) if self.labels is not None else NUM_IMAGENET_CLASSES
+        logits = [np.empty((0, num_labels), np.float32)]
+        with self._lock, torch.inference_mode(), ThreadPoolExecutor(DECODE_THREADS) as pool:
+            starts = range(0, len(images), batch_size)
+            batches = [pool.submit(self._decode, images[start : start + batch_size]) for start in starts[:2]]
+            for index, _ in enumerate(starts):
+                if index + 2 < len(starts):
+                    batches.append(pool.submit(self._decode, images[starts[index + 2] :][:batch_size]))
+                # (B, 3, H, W) -> (B, C)
+                pixels = batches[index].result().to(self._device)
+                batches[index] = None  # type: ignore[call-overload]
+                logits.append(self._model(pixels).float().cpu().numpy())
+        return np.concatenate(logits)
+
+    def columns(self, space: LabelSpace) -> list[int]:
+        """The classifier's class of each label of `space`.
+
+        Raises:
+            ModelError: a label is none of its classes.
+        """
+        own = {label: index for index, label in enumerate(self.labels or ())}
+        indices = space.imagenet_index or (None,) * len(space.labels)
+        columns = []
+        for label, index in zip(space.labels, indices, strict=True):
+            column = index if self.labels is None else own.get(label)
+            if column is None:
+                names = f"the {len(self.labels)} of its own" if self.labels is not None else "ImageNet's 1000"
+                raise ModelError(
+                    f"{self.name!r} knows fixed classes only, {names}, and the label {label!r} of the label space "
+                    f"{space.name!r} is none of them; choose another label space, or leave the model out"
+                )
+            columns.append(column)
+        return columns
+
+    def _decode(self, images: Sequence[bytes]) -> torch.Tensor:
+        return torch.stack([self._transform(_rgb(image)) for image in images])
+
+
+@functools.lru_cache(maxsize=2)
+def load_classifier(name: str) -> TimmClassifier:
+    """Load a classifier by its name, onto a GPU where there is one.
+
+    Raises:
+        ModelError: no such model, its weights cannot be had or do not fit, or its classes are unknown.
+    """
+    if name.startswith("demo:"):
+        name, asked = f"timm:local-dir:{DEMO_WEIGHTS / name.removeprefix('demo:')}", name
+    else:
+        asked = name
+    kind, _, model_name = name.partition(":")
+    try:
+        model, transform, labels = (_timm if kind == "timm" else _torchvision)(model_name)
+    except (*LOAD_ERRORS, AttributeError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelError(
+            f"the model {asked!r} cannot be loaded: {reason}; check its name, its files or the network"
+        ) from error
+    num_classes = _num_classes(model)
+    if num_classes != (len(labels) if labels is not None else NUM_IMAGENET_CLASSES):
+        raise ModelError(
+            f"the model {asked!r} has {num_classes} classes, not ImageNet's 1000; "
+            "give it as timm:local-dir:FOLDER with label_names in its config.json"
+        )
+    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    return TimmClassifier(asked, model, transform, labels)
+
+
+def _timm(model_name: str) -> tuple[Any, Any, tuple[str, ...] | None]:
+    """Model, evaluation transform and class names of a timm name."""
+    if "@" in model_name:
+        architecture, _, checkpoint = model_name.partition("@")
+        if not Path(checkpoint).is_file():
+            raise FileNotFoundError(f"no checkpoint at {checkpoint}")
+        model = timm.create_model(architecture, checkpoint_path=checkpoint)
+    else:
+        model = timm.create_model(model_name, pretrained=True)
+    config: Any = resolve_data_config(model.pretrained_cfg, model=model)  # type: ignore[no-untyped-call]
+    transform = create_transform(**config, is_training=False)
+    labels = None
+    if model_name.startswith("local-dir:"):
+        config = json.loads((Path(model_name.removeprefix("local-dir:")) / "config.json").read_text(encoding="utf-8"))
+        labels = tuple(config["label_names"]) if "label_names" in config else None
+    return model, transform, labels
+
+
+def _torchvision(model_name: str) -> tuple[Any, Any, None]:
+    """Model, evaluation transform and no class names (ImageNet's) of a torchvision name."""
+    architecture, _, tag = model_name.partition(".")
+    weights = torchvision.models.get_model_weights(architecture)[tag or "IMAGENET1K_V1"]
+    return torchvision.models.get_model(architecture, weights=weights), weights.transforms(), None
+
+
+def _num_classes(model: Any) -> int:
+    """Classes of the last layer, whatever the model calls it."""
+    if hasattr(model, "num_classes"):
+        return int(model.num_classes)
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    return int(layers[-1].out_features)
+
+
+def _digest(model: Any) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _rgb(content: bytes) -> Image.Image:
+    return ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
