@@ -1,0 +1,168 @@
+"""The audit of a release: how near its photos are to a training set, and what that does to its drops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterset.load import Release
+from counterset.schemas import Half
+from counterset.similarity.bands import band_table
+from counterset.similarity.embedding_sets import Vectors
+from counterset.similarity.layout import BANDS, GROUPS, NEAREST, OWN_DUPLICATES
+from counterset.similarity.search import pairs_above
+from counterset.statistics.metrics import COMMON, COUNTER, Outcomes
+from counterset.tables import conform, table_of
+
+NEAR_DUPLICATE = 0.95
+"""Similarity above which two photos are called nearly the same, unless told otherwise."""
+NUM_BANDS = 5
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit finds.
+
+    Attributes:
+        nearest: one row a photo (`NEAREST`).
+        groups: one row a class and group (`GROUPS`).
+        bands: one row a model and band (`BANDS`).
+        own_duplicates: pairs of the release's own photos (`OWN_DUPLICATES`).
+        num_missing: photos of the release without an embedding; they are in none of these.
+    """
+
+    nearest: pa.Table
+    groups: pa.Table
+    bands: pa.Table
+    own_duplicates: pa.Table
+    num_missing: int
+
+
+def audit_release(
+    release: Release,
+    photo_ids: Sequence[str],
+    vectors: Vectors,
+    nearest_ids: Sequence[str],
+    similarity: npt.NDArray[np.float32],
+    *,
+    threshold: float = NEAR_DUPLICATE,
+    num_bands: int = NUM_BANDS,
+    seed: int = 0,
+) -> Audit:
+    """The tables of an audit.
+
+    Args:
+        release: the release.
+        photo_ids: (Q,) photos with an embedding; others than the release's are left out.
+        vectors: (Q, D) their embeddings.
+        nearest_ids: (Q,) ids of their most similar training images.
+        similarity: (Q,) to these.
+        threshold: above it, two images are near duplicates.
+        num_bands: bands of similarity.
+        seed: of the bootstrap.
+    """
+    found = pa.table(
+        {
+            "photo_id": pa.array(photo_ids, pa.string()),
+            "nearest_id": pa.array(nearest_ids, pa.string()),
+            "similarity": pa.array(similarity, pa.float32()),
+            "is_near_duplicate": pa.array(similarity > np.float32(threshold)),
+        }
+    )
+    photos = release.all_photos.select(["photo_id", "class_id", "split", "group", "half", "observer"])
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")
+        connection.register("photos", photos)
+        connection.register("found", found)
+        joined = connection.sql("SELECT * FROM photos JOIN found USING (photo_id)").to_arrow_table()
+        connection.register("joined", joined)
+        groups = connection.sql(
+            """
+            SELECT class_id, coalesce("group", '') AS "group", any_value(split) AS split, count(*) AS num_photos,
+                   round(avg(similarity::DOUBLE), 9) AS mean, quantile_cont(similarity::DOUBLE, 0.25) AS lower_quartile,
+                   quantile_cont(similarity::DOUBLE, 0.5) AS median,
+                   quantile_cont(similarity::DOUBLE, 0.75) AS upper_quartile,
+                   max(similarity)::DOUBLE AS highest, count(*) FILTER (is_near_duplicate) AS num_near_duplicates
+            FROM joined GROUP BY ALL
+            """
+        ).to_arrow_table()
+    return Audit(
+        conform(joined, NEAREST),
+        conform(groups, GROUPS),
+        _bands(release, joined, num_bands, seed),
+        own_duplicates(photos, photo_ids, vectors, threshold),
+        photos.num_rows - joined.num_rows,
+    )
+
+
+def own_duplicates(photos: pa.Table, photo_ids: Sequence[str], vectors: Vectors, threshold: float) -> pa.Table:
+    """Pairs of a release's own photos with similarity above `threshold` (`OWN_DUPLICATES`).
+
+    Args:
+        photos: photo_id, class_id, half and observer of the release's photos.
+        photo_ids: (N,) photos with an embedding.
+        vectors: (N, D) their embeddings.
+        threshold: in (0, 1).
+    """
+    about = {row["photo_id"]: row for row in photos.select(["photo_id", "class_id", "half", "observer"]).to_pylist()}
+    kept = np.array([index for index, photo_id in enumerate(photo_ids) if photo_id in about], np.int64)
+    rows = []
+    for pairs in pairs_above(vectors[kept], vectors[kept], threshold):
+        for one, two, similarity in zip(*pairs, strict=True):
+            first, second = (about[photo_ids[kept[index]]] for index in (one, two))
+            if first["photo_id"] < second["photo_id"]:
+                rows.append(
+                    {
+                        "photo_id": first["photo_id"],
+                        "other_id": second["photo_id"],
+                        "class_id": first["class_id"],
+                        "other_class_id": second["class_id"],
+                        "is_across_halves": {first["half"], second["half"]} == {Half.DISCOVER, Half.CONFIRM},
+                        "is_same_observer": first["observer"] == second["observer"],
+                        "similarity": float(similarity),
+                    }
+                )
+    return table_of(OWN_DUPLICATES, rows)
+
+
+def _bands(release: Release, joined: pa.Table, num_bands: int, seed: int) -> pa.Table:
+    """The bands of the pairs that the release counts, or of all pairs when it counts none."""
+    counted = pa.concat_tables([release.common.select(["photo_id"]), release.counter.select(["photo_id"])])
+    paired = joined.filter(pc.is_valid(joined["split"]))
+    if counted.num_rows:
+        paired = paired.filter(pc.is_in(paired["photo_id"], counted["photo_id"].combine_chunks()))
+    space = release.metadata.get("config", {}).get("evaluate", {}).get("label_space")
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")
+        connection.register("paired", paired)
+        connection.register("predictions", release.predictions.select(["photo_id", "model", "label_space", "is_correct"]))
+        where = "WHERE label_space = $space" if space else ""
+        rows = connection.execute(
+            f"""
+            SELECT photo_id, class_id, split, observer, similarity, model, is_correct
+            FROM paired JOIN predictions USING (photo_id) {where}
+            ORDER BY photo_id, model
+            """,
+            {"space": space} if space else {},
+        ).to_arrow_table()
+    models = tuple(sorted(set(rows["model"].to_pylist())))
+    if not models or rows.num_rows % len(models):
+        return table_of(BANDS, [])
+    one = rows.slice(0).take(np.arange(0, rows.num_rows, len(models)))
+    class_ids, class_index = np.unique(np.array(one["class_id"].to_pylist()), return_inverse=True)
+    _, observer = np.unique(np.array(one["observer"].to_pylist()), return_inverse=True)
+    outcomes = Outcomes(
+        tuple(map(str, class_ids)),
+        models,
+        class_index.astype(np.int64),
+        np.where(np.array(one["split"].to_pylist()) == "common", COMMON, COUNTER).astype(np.int64),
+        observer.astype(np.int64),
+        np.asarray(rows["is_correct"].to_numpy(zero_copy_only=False), np.bool_).reshape(-1, len(models)),
+    )
+    return band_table(outcomes, one["similarity"].to_numpy().astype(np.float32), num_bands=num_bands, seed=seed)

@@ -1,0 +1,122 @@
+"""Folders of results by version: written aside, renamed, never rewritten.
+
+    <home>/<version>/  tables, <kind>.json, SHA256SUMS
+
+A version follows the releases' rule: rows gone or changed = major, only added = minor, else patch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import filelock
+
+from counterset.errors import ReleaseError
+from counterset.release.checksums import SUMS, render_sums
+from counterset.release.layout import version_key
+from counterset.tables import sha256_of, write_bytes
+from counterset.workspace import digest
+
+LEVELS = ("major", "minor", "patch")
+
+
+class Folder(NamedTuple):
+    """A published folder; `is_new` is false when an equal one was there."""
+
+    path: Path
+    is_new: bool
+
+
+def publish_folder(
+    home: Path,
+    kind: str,
+    metadata: Mapping[str, Any],
+    write: Callable[[Path], None],
+    *,
+    rows: str,
+    columns: str,
+) -> Folder:
+    """Publish what `write` puts into an empty folder, unless the newest version holds the same.
+
+    Args:
+        home: the folder of versions.
+        kind: audit or pruning; names the JSON file.
+        metadata: goes into that file, with the version.
+        write: writes all other files.
+        rows: glob of the Parquet files whose rows decide the version.
+        columns: SQL list of their columns that count as a row's content, the id first.
+
+    Raises:
+        ReleaseError: the folder cannot be written, or another run is publishing there.
+    """
+    with _alone(home, kind) as aside:
+        write(aside)
+        digests = {path.relative_to(aside).as_posix(): sha256_of(path) for path in _files(aside)}
+        content = digest(kind, metadata, digests)
+        last = newest(home, kind)
+        if last is not None and json.loads((last / f"{kind}.json").read_text())["content_digest"] == content:
+            return Folder(last, False)
+        version = _next(last, aside, rows, columns)
+        full = {"format": f"counterset-{kind}", "version": version, "content_digest": content} | dict(metadata)
+        write_bytes((json.dumps(full, indent=2, sort_keys=True) + "\n").encode(), aside / f"{kind}.json")
+        digests[f"{kind}.json"] = sha256_of(aside / f"{kind}.json")
+        write_bytes(render_sums(digests).encode(), aside / SUMS)
+        path = home / version
+        aside.rename(path)
+        return Folder(path, True)
+
+
+def newest(home: Path, kind: str) -> Path | None:
+    """The folder of the highest version below `home`; None without any."""
+    found = [path for path in home.glob("*") if version_key(path.name) and (path / f"{kind}.json").is_file()]
+    return max(found, key=lambda path: version_key(path.name) or (0, 0, 0), default=None)
+
+
+def _next(last: Path | None, aside: Path, rows: str, columns: str) -> str:
+    if last is None:
+        return "1.0.0"
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")
+        old, new = (f"SELECT {columns} FROM read_parquet('{_quoted(folder / rows)}')" for folder in (last, aside))
+        gone = connection.sql(f"SELECT count(*) FROM ({old} EXCEPT {new})").fetchone()
+        added = connection.sql(f"SELECT count(*) FROM ({new} EXCEPT {old})").fetchone()
+    level = "major" if gone and gone[0] else "minor" if added and added[0] else "patch"
+    numbers = list(version_key(last.name) or (1, 0, 0))
+    place = LEVELS.index(level)
+    numbers[place:] = [numbers[place] + 1, *([0] * (2 - place))]
+    return ".".join(map(str, numbers))
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@contextmanager
+def _alone(home: Path, kind: str) -> Iterator[Path]:
+    """An empty folder beside the versions, held by this run alone; gone afterwards."""
+    aside = home / f".{kind}.part"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(home / f".{kind}.lock")
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise ReleaseError(f"another run is publishing in {home}; wait until it ends") from error
+    except OSError as error:
+        raise ReleaseError(f"{home} cannot be written ({error.strerror}); choose another --output") from error
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        lock.release()
