@@ -83,11 +83,13 @@ def count(
             name: _register(connection, name, rows)
             for name, rows in (("members", members), ("backgrounds", backgrounds), ("predictions", predictions))
         }
-        _load_photos(connection, sources, class_ids)
-        group_accuracy = _group_accuracy(connection, sources["predictions"], label_space)
-        units = _units(connection, sources["predictions"], selectors, label_space)
+        key = _key(connection, sources["members"])
+        _load_photos(connection, sources, key, class_ids)
+        predicted = f"(SELECT {key} AS key, model, label_space, is_correct FROM {sources['predictions']})"
+        group_accuracy = _group_accuracy(connection, predicted, label_space)
+        photos = _photos(connection, predicted, selectors, label_space)
         groups = [name for (name,) in connection.execute('SELECT "group" FROM group_code ORDER BY 1').fetchall()]
-    return Counts(group_accuracy, _by_class(units, sorted(class_ids), groups))
+    return Counts(group_accuracy, _by_class(photos, sorted(class_ids), groups, len(selectors)))
 
 
 def _register(connection: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> str:
@@ -103,7 +105,16 @@ def _register(connection: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> s
     return name
 
 
-def _load_photos(connection: duckdb.DuckDBPyConnection, sources: dict[str, str], class_ids: tuple[str, ...]) -> None:
+def _key(connection: duckdb.DuckDBPyConnection, members: str) -> str:
+    """What photos are joined by: a 64-bit hash of photo_id, a quarter of the id's time and memory, where it tells
+    all members apart."""
+    ((different, total),) = connection.sql(f"SELECT count(DISTINCT hash(photo_id)), count(*) FROM {members}").fetchall()
+    return "hash(photo_id)" if different == total else "photo_id"
+
+
+def _load_photos(
+    connection: duckdb.DuckDBPyConnection, sources: dict[str, str], key: str, class_ids: tuple[str, ...]
+) -> None:
     """Tables `photo`, the grouped photos, and `stratum`, the halves of groups of classes, in order of their names.
 
     Observers become numbers by MD5, which is the same everywhere, so their order is too.
@@ -118,13 +129,18 @@ def _load_photos(connection: duckdb.DuckDBPyConnection, sources: dict[str, str],
         SELECT "group", row_number() OVER (ORDER BY "group") - 1 AS group_code
         FROM (SELECT DISTINCT "group" FROM {sources["backgrounds"]} WHERE "group" IS NOT NULL);
 
+        CREATE TEMP TABLE grouped AS
+        SELECT {key} AS key, group_code::SMALLINT AS group_code, margin
+        FROM {sources["backgrounds"]} JOIN group_code USING ("group");
+
         CREATE TEMP TABLE photo AS
-        SELECT photo_id, margin AS background_margin, md5_number_lower(observer) AS observer,
+        SELECT key, margin AS background_margin, md5_number_lower(observer) AS observer,
                (((class_code * (SELECT count(*) FROM group_code)) + group_code) * 2)::INTEGER
                    + (half = 'confirm')::INTEGER AS stratum
-        FROM (SELECT photo_id, class_id, half, observer FROM {sources["members"]}) JOIN class_code USING (class_id)
-        JOIN (SELECT photo_id, "group", margin FROM {sources["backgrounds"]}) USING (photo_id)
-        JOIN group_code USING ("group");
+        FROM (SELECT {key} AS key, class_id, half, observer FROM {sources["members"]}) JOIN class_code USING (class_id)
+        JOIN grouped USING (key);
+
+        DROP TABLE grouped;
 
         CREATE TEMP TABLE stratum AS
         SELECT stratum, class_id, "group", CASE stratum % 2 WHEN 1 THEN 'confirm' ELSE 'discover' END AS half,
@@ -143,7 +159,7 @@ def _group_accuracy(connection: duckdb.DuckDBPyConnection, predictions: str, lab
         f"""
         CREATE TEMP TABLE counted AS
         SELECT stratum, model, count(*) AS num_photos, count(*) FILTER (is_correct) AS num_correct
-        FROM {predictions} JOIN photo USING (photo_id)
+        FROM {predictions} JOIN photo USING (key)
         WHERE label_space = ? GROUP BY ALL
         """,
         [label_space],
@@ -153,7 +169,7 @@ def _group_accuracy(connection: duckdb.DuckDBPyConnection, predictions: str, lab
         f"""
         CREATE TEMP TABLE partly AS
         SELECT stratum, model, count(DISTINCT observer) AS num_observers
-        FROM {predictions} JOIN photo USING (photo_id)
+        FROM {predictions} JOIN photo USING (key)
         WHERE label_space = ? AND model IN (
             SELECT model FROM counted JOIN stratum USING (stratum) WHERE counted.num_photos < stratum.num_photos)
         GROUP BY ALL
@@ -178,58 +194,67 @@ def _group_accuracy(connection: duckdb.DuckDBPyConnection, predictions: str, lab
     return conform(table, GROUP_ACCURACY)
 
 
-def _units(
+def _photos(
     connection: duckdb.DuckDBPyConnection, predictions: str, selectors: tuple[str, ...], label_space: str
 ) -> Columns:
-    """Columns stratum, observer, n, k, kk, n_sure, k_sure: one row a class, group and observer, sorted.
+    """Columns stratum, observer, k and is_sure: one row a grouped photo that every selector has predicted.
 
-    n photos that every selector has predicted; k the sum over them of the share of selectors
-    that were right, kk of its square; n_sure and k_sure count photos of the upper half of margins.
+    k is the number of selectors that were right; is_sure photos are of the upper half of margins of their stratum.
     """
     connection.register("selector", pa.table({"model": pa.array(selectors, pa.string())}))
     number = len(selectors)
-    right = f"FROM {predictions} JOIN photo USING (photo_id) WHERE label_space = ? AND model IN (FROM selector)"
+    right = f"FROM {predictions} JOIN photo USING (key) WHERE label_space = ? AND model IN (FROM selector)"
     per_photo = (
-        f"SELECT stratum, observer, background_margin, is_correct::BIGINT AS k {right}"
+        f"SELECT stratum, observer, background_margin, is_correct::INTEGER AS k {right}"
         if number == 1
         else "SELECT any_value(stratum) AS stratum, any_value(observer) AS observer, "
         "any_value(background_margin) AS background_margin, "
-        f"count(*) FILTER (is_correct) AS k {right} GROUP BY photo_id HAVING count(*) = {number}"
+        f"(count(*) FILTER (is_correct))::INTEGER AS k {right} GROUP BY key HAVING count(*) = {number}"
     )
-    units: Columns = connection.execute(
+    photos: Columns = connection.execute(
         f"""
-        SELECT stratum, observer, count(*)::DOUBLE AS n, sum(k) / {number} AS k, sum(k * k) / {number**2} AS kk,
-               count(*) FILTER (background_margin >= median_margin)::DOUBLE AS n_sure,
-               coalesce(sum(k) FILTER (background_margin >= median_margin), 0) / {number} AS k_sure
-        FROM ({per_photo}) JOIN stratum USING (stratum) GROUP BY stratum, observer ORDER BY stratum, observer
+        SELECT stratum, observer, k, background_margin >= median_margin AS is_sure
+        FROM ({per_photo}) JOIN stratum USING (stratum)
         """,
         [label_space],
     ).fetchnumpy()
     (num_photos,) = connection.execute("SELECT count(*) FROM photo").fetchone() or (0,)
-    lacking = num_photos - int(units["n"].sum())
-    if lacking > 0 and not len(units["n"]):
+    lacking = num_photos - len(photos["k"])
+    if lacking > 0 and not len(photos["k"]):
         raise WorkspaceError(
             f"the selectors {', '.join(selectors)} have not all predicted a photo in the label space {label_space!r}; "
             "evaluate them first"
         )
     if lacking > 0:
         logger.warning("%d of %d grouped photos lack a selector's prediction and do not count", lacking, num_photos)
-    return units
+    return photos
 
 
-def _by_class(units: Columns, class_ids: list[str], groups: list[str]) -> list[ClassUnits]:
-    """The units of each class, its own groups only."""
-    starts = np.searchsorted(units["stratum"], 2 * len(groups) * np.arange(len(class_ids) + 1))
+def _by_class(photos: Columns, class_ids: list[str], groups: list[str], num_selectors: int) -> list[ClassUnits]:
+    """The outcomes of each class by group, half and observer, its own groups only."""
+    order = np.lexsort((photos["observer"], photos["stratum"]))
+    photos = {name: column[order] for name, column in photos.items()}
+    starts = np.searchsorted(photos["stratum"], 2 * len(groups) * np.arange(len(class_ids) + 1))
     classes = []
     for class_id, start, end in zip(class_ids, starts[:-1], starts[1:], strict=True):
-        stratum = units["stratum"][start:end]
-        codes, group = np.unique(stratum // 2 % max(len(groups), 1), return_inverse=True)
-        observer = np.unique(units["observer"][start:end], return_inverse=True)[1]
-        n, k, kk, n_sure, k_sure = (np.asarray(units[name][start:end]) for name in ("n", "k", "kk", "n_sure", "k_sure"))
-        half = np.where(stratum % 2 == 1, CONFIRM, DISCOVER)
-        results = Results(len(codes), group, half, observer, n, k, kk)
-        classes.append(ClassUnits(class_id, tuple(groups[code] for code in codes), results, n_sure, k_sure))
+        stratum, observer, k, is_sure = (photos[name][start:end] for name in ("stratum", "observer", "k", "is_sure"))
+        # A new row wherever the stratum or the observer changes: (N,) photos -> (C,) first photos
+        is_first = np.ones(len(stratum), np.bool_)
+        is_first[1:] = (stratum[1:] != stratum[:-1]) | (observer[1:] != observer[:-1])
+        row = np.cumsum(is_first) - 1
+        right = k / num_selectors
+        columns: list[Floats] = [np.ones(len(k)), right, right * right, is_sure, np.where(is_sure, right, 0.0)]
+        n, sum_right, squares, num_sure, sure_right = (_summed(column, row, int(is_first.sum())) for column in columns)
+        codes, group = np.unique(stratum[is_first] // 2 % max(len(groups), 1), return_inverse=True)
+        half = np.where(stratum[is_first] % 2 == 1, CONFIRM, DISCOVER)
+        numbers = np.unique(observer[is_first], return_inverse=True)[1]
+        results = Results(len(codes), group, half, numbers, n, sum_right, squares)
+        classes.append(ClassUnits(class_id, tuple(groups[code] for code in codes), results, num_sure, sure_right))
     return classes
+
+
+def _summed(values: Floats, row: Any, num_rows: int) -> Floats:
+    return np.asarray(np.bincount(row, values, num_rows), np.float64)
 
 
 def with_model_spread(pairs: pa.Table, group_accuracy: pa.Table) -> pa.Table:
