@@ -4,7 +4,7 @@
                                                                 \\-> predictions -------+-> pairs -> release
 
 Prefect orders, retries and shows; what is done is in `shard_steps` and `table_steps`. Only missing work
-becomes a task, so a second build of one config runs next to none.
+becomes a task, so a second build of one config runs next to none. `shards` runs the bracket, where `runners` says.
 """
 
 from __future__ import annotations
@@ -12,38 +12,19 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, wait
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from counterset.classes import ClassSpec
 from counterset.config import Config
-from counterset.errors import CountersetError
 from counterset.schemas import PAIRS
 from counterset.tables import TableRef, read_table
 from counterset_flows import progress, shard_steps, table_steps
 from counterset_flows.artifacts import Pages
 from counterset_flows.context import Build
 from counterset_flows.publishing import publish_release
-
-MAX_WORKERS = 4
-
-
-def _may_heal(task: Any, run: Any, state: Any) -> bool:
-    """Retry what may pass by itself; an error that the user must mend will not."""
-    error = state.result(raise_on_failure=False)
-    return not isinstance(error, CountersetError)
-
-
-retrying: dict[str, Any] = {
-    "cache_policy": NO_CACHE,
-    "retries": 2,
-    "retry_delay_seconds": [2, 20],
-    "retry_condition_fn": _may_heal,
-}
+from counterset_flows.runners import retrying
+from counterset_flows.shards import run_shards
 
 
 @dataclass(frozen=True)
@@ -81,31 +62,6 @@ def recheck(build: Build, crawls: list[TableRef]) -> TableRef:
 def plan(build: Build, crawls: list[TableRef]) -> list[str]:
     """Names of the shards that hold the candidates."""
     return shard_steps.plan_shards(build, crawls)
-
-
-@task(name="download", task_run_name="download {shard}", tags=["media"], **retrying)
-def download(build: Build, shard: str) -> TableRef:
-    """One shard's images."""
-    meter, start = progress.current(), progress.current().stages["download"].done
-    ref = shard_steps.download_shard(build, shard, lambda done: meter.at("download", start + done))
-    meter.at("download", start + shard_steps.shard_size(build, shard))
-    return ref
-
-
-@task(name="inspect", task_run_name="inspect {shard}", **retrying)
-def inspect(build: Build, shard: str) -> TableRef:
-    """One shard's photos that decode and fit."""
-    ref = shard_steps.inspect_shard(build, shard)
-    progress.current().advance("inspect", shard_steps.shard_size(build, shard))
-    return ref
-
-
-@task(name="embed", task_run_name="embed {shard} {model}", **retrying)
-def embed(build: Build, shard: str, model: str) -> TableRef:
-    """One shard's image features under one model."""
-    ref = shard_steps.embed_shard(build, shard, model)
-    progress.current().advance("embed", shard_steps.shard_size(build, shard))
-    return ref
 
 
 @task(name="choose members", **retrying)
@@ -161,52 +117,7 @@ def _crawl_all(build: Build) -> list[TableRef]:
     return [build.ref("crawl", build.crawl_key, names[spec]) for spec in build.specs]
 
 
-def _run_shards(build: Build, shards: list[str]) -> None:
-    """Download, inspect and embed what is missing; embedding overlaps with the next download."""
-    sizes = {shard: shard_steps.shard_size(build, shard) for shard in shards}
-    models = build.model_names
-
-    def missing(stage: str, key: str) -> list[str]:
-        return [shard for shard in shards if not build.is_done(stage, key, shard)]
-
-    def begin(stage: str, todo: int, total: int) -> None:
-        progress.current().begin(stage, total, reused=total - todo)
-
-    todo_download = missing("images", build.pool_key)
-    todo_inspect = missing("photos", build.photos_key)
-    todo_embed = [(shard, model) for model in models for shard in missing("embeddings", build.embed_key(model))]
-    total = sum(sizes.values())
-    begin("download", sum(sizes[shard] for shard in todo_download), total)
-    begin("inspect", sum(sizes[shard] for shard in todo_inspect), total)
-    begin("embed", sum(sizes[shard] for shard, _ in todo_embed), total * len(models))
-    downloaded: dict[str, PrefectFuture[TableRef]] = {}
-    inspected: dict[str, PrefectFuture[TableRef]] = {}
-    futures: list[PrefectFuture[Any]] = []
-    last: list[PrefectFuture[Any]] = []
-    for shard in todo_download:
-        # One download at a time: the limits of the host are for all of them together.
-        downloaded[shard] = download.submit(build, shard, wait_for=last, return_state=False)
-        last = [downloaded[shard]]
-    for shard in todo_inspect:
-        inspected[shard] = inspect.submit(
-            build, shard, wait_for=[downloaded[shard]] if shard in downloaded else [], return_state=False
-        )
-    for shard, model in sorted(todo_embed):
-        futures.append(
-            embed.submit(
-                build, shard, model, wait_for=[inspected[shard]] if shard in inspected else [], return_state=False
-            )
-        )
-    everything = [*downloaded.values(), *inspected.values(), *futures]
-    wait(everything)
-    for future in everything:
-        future.result()
-
-
-RUNNER: Any = ThreadPoolTaskRunner(max_workers=MAX_WORKERS)
-
-
-@flow(name="counterset-build", task_runner=RUNNER, validate_parameters=False)
+@flow(name="counterset-build", validate_parameters=False)
 def build(config: Config, refresh: bool = False) -> BuildResult:
     """Build one release from a config.
 
@@ -238,12 +149,12 @@ def _build(current: Build, pages: Pages) -> BuildResult:
     recheck(current, crawls)
     shards = plan(current, crawls)
     logger.info("%d candidates in %d shards", sum(ref.num_rows for ref in crawls), len(shards))
-    _run_shards(current, shards)
-    photos = [current.ref("photos", current.photos_key, shard) for shard in shards]
+    finished = run_shards(current, shards)
+    photos = [current.ref("photos", current.photos_key, shard) for shard in finished]
     key = table_steps.members_key(current, crawls, photos)
     chosen = _finished(current, "members", key) or members(current, crawls, photos)
     embedded = {
-        model: [current.ref("embeddings", current.embed_key(model), shard) for shard in shards]
+        model: [current.ref("embeddings", current.embed_key(model), shard) for shard in finished]
         for model in current.model_names
     }
     annotated = _finished(current, "backgrounds", table_steps.backgrounds_key(current, chosen))

@@ -14,8 +14,9 @@ from counterset.stages.publish import publish
 from counterset.tables import TableRef, read_table, write_bytes
 from counterset.workspace import digest
 from counterset_flows.context import Build, read_all
+from counterset_flows.rejects import all_rejects
 from counterset_flows.shard_steps import candidates_of
-from counterset_flows.table_steps import all_rejects, photo_bytes, snapshot_date
+from counterset_flows.table_steps import photo_bytes, snapshot_date
 
 
 def publish_release(
@@ -52,7 +53,7 @@ def publish_release(
     kept = read_table(tables["members"].path, MEMBERS)
     inspected = read_all(photos, PHOTOS)
     inspected = inspected.filter(pc.is_in(inspected["photo_id"], candidates["photo_id"].combine_chunks()))
-    rejects = all_rejects(build, tables["members"], shards)
+    rejects = all_rejects(build, tables["members"], shards, candidates)
     backgrounds = read_table(tables["backgrounds"].path, BACKGROUNDS)
     downloads = pc.sum(pc.equal(rejects["stage"], "download")).as_py() or 0
     crawl_rejects = pc.sum(pc.equal(rejects["stage"], "crawl")).as_py() or 0

@@ -6,6 +6,7 @@ the stages themselves are pure and know nothing of files.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -24,10 +25,13 @@ from counterset.schemas import (
 )
 from counterset.sources import Rechecks
 from counterset.stages import curate, embed
-from counterset.stages.download import download_photos
-from counterset.tables import TableRef, read_table, write_table
+from counterset.stages.download import MAX_ATTEMPTS, MAY_HEAL, download_photos
+from counterset.tables import TableRef, read_table, write_bytes, write_table
 from counterset.workspace import digest
 from counterset_flows.context import USER_AGENT, Build, read_all
+
+RETRY = "-retry"
+"""Ends the name of a shard whose photos failed in an earlier one."""
 
 
 def crawl_class(build: Build, spec: ClassSpec) -> TableRef:
@@ -63,33 +67,61 @@ def candidates_of(build: Build, crawls: Iterable[TableRef]) -> pa.Table:
 def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
     """Cut the candidates that are in no shard yet into shards; give the names of those that matter.
 
-    Shards are only ever added, in one order, so a killed plan goes on where it stopped.
+    Shards are only ever added, in one order, so a killed plan goes on where it stopped. A refresh
+    puts photos whose download failed, and may not fail again, into new shards: a photo was
+    asked for as often as there are shards that hold it.
     """
     table = candidates_of(build, crawls)
     wanted = set(table["photo_id"].to_pylist())
-    known: set[str] = set()
+    attempts: Counter[str] = Counter()
+    last: dict[str, str] = {}
     relevant = []
     names = build.workspace.names("shards", build.pool_key)
     for name in names:
         path = build.workspace.file("shards", build.pool_key, name)
-        ids = set(read_table(path, CANDIDATES, ["photo_id"])["photo_id"].to_pylist())
-        known |= ids
-        if ids & wanted:
+        ids = set(read_table(path, CANDIDATES, ["photo_id"])["photo_id"].to_pylist()) & wanted
+        attempts.update(ids)
+        last |= dict.fromkeys(ids, name)
+        if ids:
             relevant.append(name)
-    todo = sorted(wanted - known, key=digest)  # a hash order mixes the classes
-    for start in range(0, len(todo), build.config.download.shard_size):
-        ids = set(todo[start : start + build.config.download.shard_size])
-        name = f"{len(names):06d}"
-        part = table.filter(pc.is_in(table["photo_id"], pa.array(sorted(ids))))
-        write_table(part, CANDIDATES, build.workspace.file("shards", build.pool_key, name))
-        names.append(name)
-        relevant.append(name)
+
+    def add(todo: list[str], suffix: str = "") -> None:
+        size = build.config.download.shard_size
+        for start in range(0, len(todo), size):
+            name = f"{len(names):06d}{suffix}"
+            part = table.filter(pc.is_in(table["photo_id"], pa.array(sorted(todo[start : start + size]))))
+            write_table(part, CANDIDATES, build.workspace.file("shards", build.pool_key, name))
+            names.append(name)
+            relevant.append(name)
+
+    add(sorted(wanted - attempts.keys(), key=digest))  # a hash order mixes the classes
+    planned = build.workspace.folder("retries", build.pool_key) / f"{build.crawl_key}-{build.snapshot_name}.txt"
+    if build.snapshot > 1 and not planned.is_file():
+        failed = [photo_id for photo_id in _failed(build, last) if attempts[photo_id] < MAX_ATTEMPTS]
+        add(sorted(failed, key=digest), RETRY)
+        write_bytes(f"{len(failed)}\n".encode(), planned)
     return relevant
 
 
-def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] | None = None) -> TableRef:
-    """A shard's images, downloaded unless they lie there already."""
+def _failed(build: Build, last: dict[str, str]) -> set[str]:
+    """The photos that failed in their last shard for a reason that may heal.
+
+    A shard that is not finished is asked for anyway.
+    """
+    failed: set[str] = set()
+    places = [("images", "download_rejects", build.pool_key), ("photos", "photos_rejects", build.photos_key)]
+    for files, rejects, key in places:
+        for shard in set(build.workspace.names(files, key)) & set(last.values()):
+            table = read_table(build.workspace.file(rejects, key, shard), REJECTS, ["photo_id", "reason"])
+            rows = zip(table["photo_id"].to_pylist(), table["reason"].to_pylist(), strict=True)
+            failed |= {photo_id for photo_id, reason in rows if reason in MAY_HEAL and last.get(photo_id) == shard}
+    return failed
+
+
+def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] | None = None) -> tuple[TableRef, int]:
+    """A shard's images, downloaded unless they lie there already; and the bytes asked of the host now."""
     workspace, key = build.workspace, build.pool_key
+    num_bytes = 0
     if not build.is_done("images", key, shard):
         candidates = read_table(workspace.file("shards", key, shard), CANDIDATES)
         contact = build.config.source.contact
@@ -99,14 +131,13 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
             build.config.download,
             user_agent=f"{USER_AGENT} ({contact})" if contact else USER_AGENT,
             photo_host=build.config.source.photo_url,
+            is_retry=shard.endswith(RETRY),
             on_progress=on_progress,
         )
         write_table(result.rejects, REJECTS, workspace.file("download_rejects", key, shard))
         write_table(result.images, IMAGES, workspace.file("images", key, shard))
-        # Spent after the fact, so it is the next shard that waits when the hour's bytes are used up.
-        size = sum(map(len, result.images["image"].to_pylist()))
-        build.budget.acquire("media_bytes", size, is_spaced=False)
-    return build.ref("images", key, shard)
+        num_bytes = pc.sum(pc.binary_length(result.images["image"])).as_py() or 0
+    return build.ref("images", key, shard), num_bytes
 
 
 def inspect_shard(build: Build, shard: str) -> TableRef:

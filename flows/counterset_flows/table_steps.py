@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -183,20 +182,6 @@ def select_pairs(
         write_table(result.group_accuracy, GROUP_ACCURACY, build.workspace.file("group_accuracy", key, "all"))
         write_table(result.pairs, PAIRS, build.workspace.file("pairs", key, "all"))
     return build.ref("group_accuracy", key, "all"), build.ref("pairs", key, "all")
-
-
-def all_rejects(build: Build, members: TableRef, shards: list[str]) -> pa.Table:
-    """The rejects of every stage, for the candidates of this build."""
-    workspace = build.workspace
-    files: list[Path] = [
-        *(workspace.file("crawl_rejects", build.crawl_key, build.crawl_name(spec)) for spec in build.specs),
-        workspace.file("withdrawn", build.crawl_key, build.snapshot_name),
-        *(workspace.file("download_rejects", build.pool_key, shard) for shard in shards),
-        *(workspace.file("photos_rejects", build.photos_key, shard) for shard in shards),
-        workspace.file("members_rejects", Path(members.path).parent.name, "all"),
-    ]
-    table = pa.concat_tables([read_table(path, REJECTS) for path in files])
-    return table_of(REJECTS, {name: table[name].combine_chunks() for name in table.column_names})
 
 
 def photo_bytes(build: Build, members: pa.Table) -> Callable[[str], bytes | None]:

@@ -190,6 +190,10 @@ class Config(_Section):
     workspace: str = "workspace"
     releases: str = "releases"
     seed: int = 0
+    runner: Literal["threads", "processes", "ray"] = "threads"
+    """Where shards are worked on; the release is the same. ray = a local cluster, or the one at $RAY_ADDRESS."""
+    max_failed_share: Fraction = 0.05
+    """Shards that fail three times are set aside; a build with a larger share of its photos in such shards stops."""
     classes: ClassesConfig
     source: SourceConfig = SourceConfig()
     download: DownloadConfig = DownloadConfig()

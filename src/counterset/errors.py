@@ -8,6 +8,7 @@ CountersetError                 base; its text is one sentence with the remedy
 │   ├── ModelError              a model cannot be loaded or does not fit
 │   ├── EmbeddingsError         files of embeddings are missing, damaged, or do not fit together
 │   ├── WorkspaceError          the workspace cannot be read, written or locked
+│   ├── BuildStopped            more shards failed than the config allows
 │   └── ReleaseError            a release is missing, altered, or may not be written
 │       └── GateRefused         the config's own gate refuses a release
 ├── SchemaError                 a table does not match its declared schema (a bug, or a foreign file)
@@ -49,6 +50,10 @@ class WorkspaceError(UserError):
     """The workspace cannot be created, read, written or locked."""
 
 
+class BuildStopped(UserError):
+    """More of a build failed than `max_failed_share` allows to go without."""
+
+
 class ReleaseError(UserError):
     """A release is missing, damaged, immutable, or refused by a gate."""
 
@@ -69,6 +74,10 @@ class SchemaError(CountersetError):
         super().__init__(f"table {table!r}, column {column!r}: {message}" if column else f"table {table!r}: {message}")
         self.table = table
         self.column = column
+        self._message = message
+
+    def __reduce__(self) -> tuple[type[SchemaError], tuple[str, str, str]]:
+        return type(self), (self.table, self.column, self._message)  # it comes back from other processes
 
 
 class ShardError(CountersetError):

@@ -17,7 +17,7 @@ from counterset.config import DownloadConfig
 from counterset.demo.server_process import ServerProcess
 from counterset.demo.world import demo_catalog
 from counterset.errors import ShardError, SourceUnavailable, WorkspaceError
-from counterset.schemas import CANDIDATES
+from counterset.schemas import CANDIDATES, RejectReason
 from counterset.stages import download
 from counterset.stages.download import download_photos
 from counterset.tables import table_of
@@ -133,23 +133,18 @@ def test_what_fails_for_a_while_comes_in_the_same_build(tmp_path: Path, monkeypa
     assert reasons == {"bad": "server_error", "gone": "gone"}
 
 
-def test_many_failures_are_the_hosts_unless_they_failed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "REPEAT_AFTER_S", ())
-    with scripted(lambda path, number: 200 if path < "/5" else 500) as host:
-        table = candidates({f"{number:02d}": f"{host}/{number:02d}" for number in range(40, 61)})
-
-        def run(is_retry: bool) -> download.Download:
-            config = DownloadConfig(retries=0)
-            return download_photos(table, tmp_path / "s", config, user_agent="counterset/test", is_retry=is_retry)
-
-        with pytest.raises(SourceUnavailable, match="only 10 of 21 photos"):
-            run(is_retry=False)
-        assert run(is_retry=True).rejects.num_rows == 11
+def test_many_failures_are_the_hosts_unless_they_failed_before() -> None:
+    remote = {str(number): f"https://a.example/{number}" for number in range(21)}
+    images = {name: b"" for name in sorted(remote)[:10]}
+    failures = {name: (RejectReason.SERVER_ERROR, "HTTP Error 500") for name in sorted(remote)[10:]}
+    with pytest.raises(SourceUnavailable, match="only 10 of 21 photos"):
+        download._check_hosts(remote, images, failures, is_retry=False)
+    download._check_hosts(remote, images, failures, is_retry=True)
+    few = {name: remote[name] for name in [*sorted(images)[:3], *sorted(failures)[:5]]}
+    download._check_hosts(few, {}, {name: failures[name] for name in few if name in failures}, is_retry=False)
 
 
-def test_a_host_that_goes_away_is_not_held_against_its_photos(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_goes_away_is_not_held_against_its_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "REPEAT_AFTER_S", (0.0,))
     folder, config = tmp_path / "scratch", DownloadConfig(retries=0, threads=1)
     with scripted(lambda path, number: 0 if path == "/5" else 200) as host:

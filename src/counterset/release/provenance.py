@@ -26,9 +26,13 @@ FORMAT = "counterset-release"
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
+NOT_PUBLISHED = {"workspace", "releases", "notify", "runner", "max_failed_share"}
+"""Settings that say how a build runs, not what it gives."""
+
+
 def public_config(config: Config) -> dict[str, Any]:
     """The config as JSON values, without folders, contact, or the ports of local servers."""
-    found: dict[str, Any] = config.model_dump(mode="json", exclude={"workspace", "releases", "notify"})
+    found: dict[str, Any] = config.model_dump(mode="json", exclude=NOT_PUBLISHED)
     found["source"].pop("contact")
     found["publish"].pop("version")
     cleaned = _without_machine(found)

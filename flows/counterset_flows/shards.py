@@ -1,0 +1,136 @@
+"""Download, inspect and embed, shard by shard and side by side."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+import torch
+from prefect import get_run_logger, task
+
+from counterset.errors import BuildStopped, CountersetError, UserError
+from counterset.tables import TableRef
+from counterset_flows import failures, progress, shard_steps
+from counterset_flows.context import Build
+from counterset_flows.runners import ATTEMPTS, Pool, as_user_error, pool, retrying
+from counterset_flows.schedule import Job, Schedule
+
+
+@task(name="download", task_run_name="download {shard}", tags=["media"], **retrying)
+def download(build: Build, shard: str) -> tuple[TableRef, int]:
+    """One shard's images, and the bytes they cost."""
+    meter = progress.current()
+    if "download" not in meter.stages:  # another process; its parent counts whole shards
+        return shard_steps.download_shard(build, shard)
+    start = meter.stages["download"].done
+    return shard_steps.download_shard(build, shard, lambda done: meter.at("download", start + done))
+
+
+@task(name="inspect", task_run_name="inspect {shard}", **retrying)
+def inspect(build: Build, shard: str) -> TableRef:
+    """One shard's photos that decode and fit."""
+    return shard_steps.inspect_shard(build, shard)
+
+
+@task(name="embed", task_run_name="embed {shard} {model}", **retrying)
+def embed(build: Build, shard: str, model: str, threads: int) -> TableRef:
+    """One shard's image features under one model."""
+    torch.set_num_threads(threads)
+    return shard_steps.embed_shard(build, shard, model)
+
+
+def run_shards(build: Build, shards: list[str]) -> list[str]:
+    """Do what is missing of the shards; the names of those that are finished.
+
+    A shard that fails is set aside and the rest goes on.
+
+    Raises:
+        UserError: something that the user can mend, or too much was set aside.
+    """
+    sizes = {shard: shard_steps.shard_size(build, shard) for shard in shards}
+    missing = failures.unfinished(build, shards)
+    jobs = [Job(shard, stage, model) for shard, todo in missing.items() for stage, model in todo]
+    _begin(jobs, sizes, len(build.model_names))
+    if jobs:
+        with pool(build.config) as started:
+            _Run(build, sizes, jobs, started).run()
+    left = failures.unfinished(build, shards)
+    return [shard for shard in shards if shard not in left]
+
+
+def _begin(jobs: list[Job], sizes: dict[str, int], num_models: int) -> None:
+    total = sum(sizes.values())
+    for stage, times in (("download", 1), ("inspect", 1), ("embed", num_models)):
+        todo = sum(sizes[job.shard] for job in jobs if job.stage == stage)
+        progress.current().begin(stage, total * times, reused=total * times - todo)
+
+
+class _Run:
+    """One pass over the missing jobs."""
+
+    def __init__(self, build: Build, sizes: dict[str, int], jobs: list[Job], started: Pool) -> None:
+        self._build, self._sizes, self._pool = build, sizes, started
+        self._schedule = Schedule(jobs, started.limits)
+        self._ended: queue.SimpleQueue[tuple[Job, Any]] = queue.SimpleQueue()
+        self._failed: dict[str, failures.Failure] = {}
+        self._done: dict[str, int] = {"download": 0, "inspect": 0, "embed": 0}
+
+    def run(self) -> None:
+        """Start what may start, wait for what ends, until nothing is left; stop at the first error to mend."""
+        stop: UserError | None = None
+        num_running = 0
+        while True:
+            while stop is None and (job := self._schedule.next()) is not None:
+                self._start(job)
+                num_running += 1
+            if not num_running:
+                break
+            job, outcome = self._ended.get()
+            num_running -= 1
+            self._schedule.done(job)
+            if not isinstance(outcome, BaseException):
+                self._count(job)
+            elif (error := as_user_error(outcome)) is not None:
+                stop = stop or error
+            else:
+                stop = self._set_aside(job, outcome) or stop
+        if stop is not None:
+            raise stop
+
+    def _start(self, job: Job) -> None:
+        parameters: dict[str, Any] = {"build": self._build, "shard": job.shard}
+        if job.stage == "embed":
+            parameters |= {"model": job.model, "threads": self._pool.threads}
+        task_of = {"download": download, "inspect": inspect, "embed": embed}
+        future = self._pool.submit(task_of[job.stage], job.stage, **parameters)
+        threading.Thread(target=self._wait, args=(job, future), daemon=True).start()
+
+    def _wait(self, job: Job, future: Any) -> None:
+        """In a thread of its own, so that a wait for the host's budget holds up only the next download."""
+        outcome = self._pool.outcome(future)
+        try:
+            if job.stage == "download" and isinstance(outcome, tuple):
+                # Spent after the fact, so it is the next shard that waits when the hour's bytes are used up.
+                self._build.budget.acquire("media_bytes", outcome[1], is_spaced=False)
+        except CountersetError as error:
+            outcome = error
+        self._ended.put((job, outcome))
+
+    def _count(self, job: Job) -> None:
+        self._done[job.stage] += self._sizes[job.shard]
+        progress.current().at(job.stage, self._done[job.stage])
+        failures.forget(self._build, job.stage, job.shard, job.model)
+
+    def _set_aside(self, job: Job, error: BaseException) -> BuildStopped | None:
+        reason = failures.in_words(error)
+        get_run_logger().warning("shard %s is set aside, %s failed: %s", job.shard, job.stage, reason)
+        failure = failures.Failure(job.stage, job.shard, job.model, reason, ATTEMPTS, self._sizes[job.shard])
+        failures.set_aside(self._build, failure)
+        self._schedule.drop(job.shard)
+        self._failed[job.shard] = failure
+        try:
+            failures.check_budget(self._build, self._failed.values(), sum(self._sizes.values()))
+        except BuildStopped as stopped:
+            return stopped
+        return None
