@@ -51,6 +51,11 @@ def add(commands: Any) -> None:
     evaluate.add_argument("--output", type=Path, default=Path("evaluations"), help="default: ./evaluations")
     evaluate.set_defaults(run=_evaluate)
 
+    models = commands.add_parser("models", help="the paper's models: names, lineage, size, and whether cached")
+    models.add_argument("--family", choices=["CLIP", "ImageNet"], help="only these")
+    models.add_argument("--cached", action="store_true", help="only those whose weights are on this machine")
+    models.set_defaults(run=_models)
+
 
 def _evaluate(args: argparse.Namespace) -> int:
     from rich.console import Console
@@ -140,3 +145,29 @@ def _row(row: dict[str, Any]) -> dict[str, str]:
         "robust %": percent(row["residual"]),
         "its interval": between("residual"),
     }
+
+
+def _models(args: argparse.Namespace) -> int:
+    from counterset.models.registry import load_registry
+
+    models = [model for model in load_registry() if args.family in (None, model.family)]
+    cached = {model.name: model.cached for model in models}
+    rows = [
+        {
+            "model": model.name,
+            "family": model.family,
+            "in the paper": f"{model.backbone} {model.pretrain_dataset}",
+            "trained on": ", ".join(sorted(model.trained_on)),
+            "M parameters": f"{model.parameters / 1e6:.1f}",
+            "GB, float32": f"{model.size_bytes / 1e9:.2f}",
+            "cached": "yes" if cached[model.name] else "",
+        }
+        for model in models
+        if cached[model.name] or not args.cached
+    ]
+    print_table("the models of arXiv 2403.11497", rows)
+    for model in models:
+        if model.note:
+            print(f"{model.name}: {model.note}")
+    print(f"{sum(path is not None for path in cached.values())} of {len(models)} are on this machine")
+    return 0

@@ -12,7 +12,6 @@ from typing import Protocol
 import numpy as np
 
 from counterset.evaluation.vectors import Floats32, VectorStore
-from counterset.models.lineage import pretraining_data
 from counterset.models.open_clip_encoder import OpenClipEncoder, load_encoder, weights_sha256
 from counterset.models.prompts import LabelSpace, mean_text_features, prompts
 from counterset.models.timm_classifier import TimmClassifier, is_classifier, load_classifier
@@ -106,11 +105,6 @@ def open_model(name: str) -> Model:
         ModelError: no such model, or its weights cannot be had or do not fit.
     """
     return FixedClassModel(name) if is_classifier(name) else ImageTextModel(name)
-
-
-def trained_on(name: str) -> frozenset[str]:
-    """The data sets a model was trained on, as far as known; empty = unknown."""
-    return pretraining_data(name)
 
 
 def _key(texts: Sequence[str]) -> str:

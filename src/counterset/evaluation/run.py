@@ -21,12 +21,13 @@ from counterset.evaluation.answers import Predict, ask
 from counterset.evaluation.candidates import Candidates, all_labels, nearest_labels, open_space, short_name, space_name
 from counterset.evaluation.layout import CLASS_METRICS_FILE, METRICS, METRICS_FILE, PREDICTIONS_FILE, RECORD_FILE
 from counterset.evaluation.measures import ModelFacts, measure
-from counterset.evaluation.models import Model, open_model, trained_on
+from counterset.evaluation.models import Model, open_model
 from counterset.evaluation.photos import PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
 from counterset.evaluation.scoring import score
 from counterset.evaluation.vectors import Floats32, Progress, VectorStore, no_progress
 from counterset.load import Release, load
 from counterset.models.prompts import LabelSpace, prompts
+from counterset.models.registry import trained_on
 from counterset.schemas import CLASS_METRICS, PREDICTIONS, Half
 from counterset.statistics.robustness import Scale
 from counterset.tables import conform, read_table, write_bytes, write_table

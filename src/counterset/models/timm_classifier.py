@@ -28,12 +28,15 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 
 from counterset.errors import ModelError
+from counterset.models.lineage import pretraining_data
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS
 from counterset.models.prompts import LabelSpace
 
 NUM_IMAGENET_CLASSES = 1000
 PREFIXES = ("timm:", "torchvision:")
 DECODE_THREADS = 2
+TAG_DATA = {"in1k": ("ImageNet-1K",), **dict.fromkeys(("in12k", "in21k", "in22k"), ("ImageNet-21K",))}
+"""What a part of a timm tag says of the data."""
 
 Logits = npt.NDArray[np.float32]
 
@@ -43,6 +46,22 @@ def is_classifier(name: str) -> bool:
     return name.startswith(PREFIXES) or (
         name.startswith("demo:") and (DEMO_WEIGHTS / name.removeprefix("demo:") / "config.json").is_file()
     )
+
+
+def classifier_data(name: str) -> frozenset[str]:
+    """The data sets a classifier was trained on, as far as known; empty = unknown.
+
+    timm's tags say it: `augreg_in21k_ft_in1k` saw ImageNet-21K, then ImageNet-1K.
+    """
+    kind, _, model_name = name.partition(":")
+    if kind == "demo" or model_name.startswith("local-dir:"):
+        return pretraining_data(f"{kind}:{model_name}" if kind == "demo" else model_name)
+    if kind == "torchvision":
+        return frozenset() if "SWAG" in model_name else frozenset({"ImageNet-1K"})
+    config = None if "@" in model_name else timm.get_pretrained_cfg(model_name, allow_unregistered=True)
+    tag = (config.tag if config else "") or ""
+    seen = {data for part in tag.split("_") for data in TAG_DATA.get(part, ())}
+    return frozenset(seen) | pretraining_data(tag)
 
 
 class TimmClassifier:
