@@ -292,8 +292,37 @@ PAIRS = TableSchema(
         Column("drop_sure", FLOAT64, "drop on confirm of the other photos", True),
         Column("drop_lowest_model", FLOAT64, "lowest drop on confirm over all models and prompts", True),
         Column("drop_highest_model", FLOAT64, "highest drop on confirm over all models and prompts", True),
+        Column("stability_seeds", FLOAT64, "adjusted Rand index of the class's groups over k-means seeds", True),
+        Column("stability_halves", FLOAT64, "the same between groups formed of half of the photos and of all", True),
         Column("observer_correlation", FLOAT64, "of two photos of one observer in one group, over all classes", True),
         Column("reason", STRING, "why too_small or unconfirmed, in words", True),
+    ),
+)
+
+SENSITIVITY = TableSchema(
+    "sensitivity",
+    "one class's pair under one model and one set of prompts, on confirm",
+    ("class_id", "model", "templates"),
+    (
+        CLASS_ID,
+        Column("model", STRING, "the model's name in the config"),
+        Column("templates", STRING, "the prompts, as in evaluate.templates"),
+        Column("num_common", INT64, "photos of the common group"),
+        Column("num_counter", INT64, "photos of the counter group"),
+        Column("accuracy_common", FLOAT64, "in [0, 1]"),
+        Column("accuracy_counter", FLOAT64, "in [0, 1]"),
+        Column("drop", FLOAT64, "accuracy_common - accuracy_counter"),
+    ),
+)
+
+STABILITY = TableSchema(
+    "stability",
+    "how much one class's groups depend on chance: 1 = not at all, 0 = they are chance",
+    ("class_id",),
+    (
+        CLASS_ID,
+        Column("seeds", FLOAT64, "mean adjusted Rand index between groupings by different k-means seeds"),
+        Column("halves", FLOAT64, "the same between the groups of half of the photos, formed alone, and of all"),
     ),
 )
 
@@ -338,6 +367,8 @@ TABLES: dict[str, TableSchema] = {
         PREDICTIONS,
         GROUP_ACCURACY,
         PAIRS,
+        SENSITIVITY,
+        STABILITY,
         MODEL_METRICS,
         CLASS_METRICS,
     )

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 from counterset.config import SelectConfig
 from counterset.errors import WorkspaceError
-from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PREDICTIONS
+from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PREDICTIONS, STABILITY
 from counterset.stages.select import SelectResult, pair_rows, select_pairs
 from counterset.statistics.simulate import (
     Design,
@@ -258,3 +259,29 @@ def test_errors_that_follow_the_outcome_invent_drops_and_the_breaking_share_catc
     confirmed = [row for world in worlds(5, Design(300), spoil=spoil) for row in world if row["verdict"] == "confirmed"]
     assert len(confirmed) > 30, "one tenth of the wrong photos invents drops in most classes"
     assert np.mean([row["is_fragile"] for row in confirmed]) > 0.9
+
+
+def test_other_prompts_and_models_say_how_far_the_drop_moves(tables: Tables) -> None:
+    members, backgrounds, predictions = tables
+    harder = predictions.filter(pc.equal(predictions["model"], "m")).to_pylist()
+    common = {row["photo_id"] for row in backgrounds.to_pylist() if row["group"] == "group01"}
+    # Under the other prompts every photo of the first pair's common group is right.
+    harder = [row | {"is_correct": row["is_correct"] or row["photo_id"] in common} for row in harder]
+    groups = {row["class_id"]: 0.9 for row in members.to_pylist()}
+    stability = table_of(
+        STABILITY, [{"class_id": class_id, "seeds": 1.0, "halves": value} for class_id, value in groups.items()]
+    )
+    plain = select(tables)
+    found = select(tables, predictions_by_templates={"other": table_of(PREDICTIONS, harder)}, stability=stability)
+    assert found.group_accuracy == plain.group_accuracy
+    assert set(found.sensitivity["templates"].to_pylist()) == {"paper", "other"}
+    rows = {(row["class_id"], row["model"], row["templates"]): row for row in found.sensitivity.to_pylist()}
+    for before, pair in zip(plain.pairs.to_pylist(), found.pairs.to_pylist(), strict=True):
+        assert (pair["common"], pair["drop"], pair["q_value"]) == (before["common"], before["drop"], before["q_value"])
+        assert pair["stability_halves"] == 0.9
+        own = rows[pair["class_id"], "m", "paper"]
+        assert own["drop"] == pytest.approx(pair["drop_confirm"])
+        if pair["common"] == "group01":
+            other = rows[pair["class_id"], "m", "other"]
+            assert other["accuracy_common"] == 1.0 > own["accuracy_common"]
+            assert pair["drop_highest_model"] == pytest.approx(other["drop"]) and other["drop"] > own["drop"]

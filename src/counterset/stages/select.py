@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +17,10 @@ import pyarrow as pa
 from statsmodels.stats.multitest import multipletests
 
 from counterset.config import SelectConfig
-from counterset.schemas import PAIRS, Verdict
+from counterset.schemas import PAIRS, STABILITY, Verdict
 from counterset.statistics.breaking import breaking_share
 from counterset.statistics.choice import Limits, choose, eligible_groups
-from counterset.statistics.counts import ClassUnits, Rows, count, with_model_spread
+from counterset.statistics.counts import ClassUnits, Rows, count, sensitivity, with_spread
 from counterset.statistics.observers import CONFIRM, DISCOVER, Bools, Dispersion, Floats, Results, estimate_dispersion
 from counterset.statistics.permutation import SelectionTest, selection_test
 from counterset.statistics.power import detectable_drop
@@ -29,10 +31,11 @@ logger = logging.getLogger(__name__)
 
 
 class SelectResult(NamedTuple):
-    """Tables of the group_accuracy and pairs schemas."""
+    """Tables of the group_accuracy, pairs and sensitivity schemas."""
 
     group_accuracy: pa.Table
     pairs: pa.Table
+    sensitivity: pa.Table
 
 
 def select_pairs(
@@ -45,8 +48,12 @@ def select_pairs(
     label_space: str,
     class_ids: tuple[str, ...],
     seed: int,
+    templates: str = "paper",
+    predictions_by_templates: Mapping[str, Rows] = MappingProxyType({}),
+    stability: pa.Table | None = None,
 ) -> SelectResult:
-    """One row a class, group, model and half; and one row a class: its pair and verdict.
+    """One row a class, group, model and half; one row a class: its pair and verdict; and one row a class,
+    model and set of prompts: the pair's drop.
 
     Args:
         members: photo_id, class_id, observer, half are read.
@@ -57,6 +64,10 @@ def select_pairs(
         label_space: the predictions' label space to use.
         class_ids: every class gets exactly one row of pairs, whatever was found.
         seed: of the permutations; each class has draws of its own.
+        templates: name of the prompts that `predictions` were made with.
+        predictions_by_templates: the selectors' predictions under other prompts, by their name; the
+            choice does not see them.
+        stability: of the groups (stability schema), to be said beside each pair.
 
     Raises:
         WorkspaceError: no photo was predicted by every selector in the label space.
@@ -65,7 +76,14 @@ def select_pairs(
         members, backgrounds, predictions, selectors=selectors, label_space=label_space, class_ids=class_ids
     )
     pairs = table_of(PAIRS, pair_rows(classes, config, seed=seed))
-    return SelectResult(group_accuracy, with_model_spread(pairs, group_accuracy))
+    accuracies = {templates: group_accuracy}
+    for name, rows in predictions_by_templates.items():
+        accuracies[name], _ = count(
+            members, backgrounds, rows, selectors=selectors, label_space=label_space, class_ids=class_ids
+        )
+    spread = sensitivity(pairs, accuracies)
+    stability = table_of(STABILITY, []) if stability is None else stability
+    return SelectResult(group_accuracy, with_spread(pairs, spread, stability), spread)
 
 
 def pair_rows(classes: list[ClassUnits], config: SelectConfig, *, seed: int) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
 from counterset.errors import WorkspaceError
-from counterset.schemas import GROUP_ACCURACY, PAIRS
+from counterset.schemas import GROUP_ACCURACY, PAIRS, SENSITIVITY
 from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Results
 from counterset.tables import conform
 
@@ -257,23 +257,47 @@ def _summed(values: Floats, row: Any, num_rows: int) -> Floats:
     return np.asarray(np.bincount(row, values, num_rows), np.float64)
 
 
-def with_model_spread(pairs: pa.Table, group_accuracy: pa.Table) -> pa.Table:
-    """`pairs` with the lowest and highest drop on confirm over all models."""
+def sensitivity(pairs: pa.Table, group_accuracy: dict[str, pa.Table]) -> pa.Table:
+    """Each pair's drop on confirm under every model and set of prompts (sensitivity schema).
+
+    Args:
+        pairs: the chosen pairs.
+        group_accuracy: by the name of the prompts.
+    """
     with duckdb.connect() as connection:
         connection.register("pairs", pairs)
-        connection.register("group_accuracy", group_accuracy)
+        parts = []
+        for number, (templates, table) in enumerate(group_accuracy.items()):
+            connection.register(f"accuracy_{number}", table)
+            name = templates.replace("'", "''")
+            parts.append(f"SELECT *, '{name}' AS templates FROM accuracy_{number} WHERE half = 'confirm'")
+        table = connection.sql(
+            f"""
+            WITH confirm AS ({" UNION ALL ".join(parts)})
+            SELECT pairs.class_id, a.model, a.templates, a.num_photos AS num_common, b.num_photos AS num_counter,
+                   a.accuracy AS accuracy_common, b.accuracy AS accuracy_counter, a.accuracy - b.accuracy AS "drop"
+            FROM pairs
+            JOIN confirm AS a ON a.class_id = pairs.class_id AND a."group" = common
+            JOIN confirm AS b ON b.class_id = pairs.class_id AND b."group" = counter
+                             AND b.model = a.model AND b.templates = a.templates
+            """
+        ).to_arrow_table()
+    return conform(table, SENSITIVITY)
+
+
+def with_spread(pairs: pa.Table, sensitivity: pa.Table, stability: pa.Table) -> pa.Table:
+    """`pairs` with the lowest and highest drop over models and prompts, and the stability of the groups."""
+    with duckdb.connect() as connection:
+        for name, rows in (("pairs", pairs), ("sensitivity", sensitivity), ("stability", stability)):
+            connection.register(name, rows)
         table = connection.sql(
             """
-            WITH confirm AS (SELECT class_id, "group", model, accuracy FROM group_accuracy WHERE half = 'confirm'),
-            spread AS (
-                SELECT pairs.class_id, min(a.accuracy - b.accuracy) AS lowest, max(a.accuracy - b.accuracy) AS highest
-                FROM pairs
-                JOIN confirm AS a ON a.class_id = pairs.class_id AND a."group" = common
-                JOIN confirm AS b ON b.class_id = pairs.class_id AND b."group" = counter AND b.model = a.model
-                GROUP BY pairs.class_id
+            WITH spread AS (
+                SELECT class_id, min("drop") AS lowest, max("drop") AS highest FROM sensitivity GROUP BY class_id
             )
-            SELECT pairs.* REPLACE (lowest AS drop_lowest_model, highest AS drop_highest_model)
-            FROM pairs LEFT JOIN spread USING (class_id)
+            SELECT pairs.* REPLACE (lowest AS drop_lowest_model, highest AS drop_highest_model,
+                                    seeds AS stability_seeds, halves AS stability_halves)
+            FROM pairs LEFT JOIN spread USING (class_id) LEFT JOIN stability USING (class_id)
             """
         ).to_arrow_table()
     return conform(table, PAIRS)
