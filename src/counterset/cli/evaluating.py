@@ -51,6 +51,13 @@ def add(commands: Any) -> None:
     evaluate.add_argument("--output", type=Path, default=Path("evaluations"), help="default: ./evaluations")
     evaluate.set_defaults(run=_evaluate)
 
+    plot = commands.add_parser("plot", help="counter against common accuracy, as SVG, PNG and an interactive page")
+    plot.add_argument("evaluation", type=Path, help="the folder that `counterset evaluate` printed")
+    plot.add_argument("--scale", choices=["linear", "logit", "probit"], help="of both axes (default: the evaluation's)")
+    plot.add_argument("--published", action="store_true", help="the paper's 43 models as background points")
+    plot.add_argument("--output", type=Path, help="folder to write into (default: the evaluation's)")
+    plot.set_defaults(run=_plot)
+
     models = commands.add_parser("models", help="the paper's models: names, lineage, size, and whether cached")
     models.add_argument("--family", choices=["CLIP", "ImageNet"], help="only these")
     models.add_argument("--cached", action="store_true", help="only those whose weights are on this machine")
@@ -170,4 +177,17 @@ def _models(args: argparse.Namespace) -> int:
         if model.note:
             print(f"{model.name}: {model.note}")
     print(f"{sum(path is not None for path in cached.values())} of {len(models)} are on this machine")
+    return 0
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from counterset.evaluation.plot import write_plots
+    from counterset.evaluation.points import read_figure
+    from counterset.statistics.robustness import Scale
+
+    figure = read_figure(args.evaluation, Scale(args.scale) if args.scale else None, with_published=args.published)
+    for path in write_plots(figure, args.output or args.evaluation):
+        print(path)
+    for note in figure.notes:
+        print(note)
     return 0

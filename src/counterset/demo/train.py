@@ -127,7 +127,7 @@ def train(recipe: Recipe, cache: Path) -> torch.nn.Module:
         for group in optimizer.param_groups:
             group["lr"] = rate
         chosen = order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
-        pixels = normalised(_augmented(photos[np.sort(chosen)], rng))
+        pixels = normalised(augmented(photos[np.sort(chosen)], rng))
         chosen = np.sort(chosen)
         with torch.autocast("cpu", torch.bfloat16):
             image_features = functional.normalize(model.encode_image(pixels).float(), dim=-1)  # (N, D)
@@ -147,7 +147,7 @@ def train(recipe: Recipe, cache: Path) -> torch.nn.Module:
     return model  # type: ignore[no-any-return]
 
 
-def _augmented(photos: Bytes, rng: np.random.Generator) -> Bytes:
+def augmented(photos: Bytes, rng: np.random.Generator) -> Bytes:
     """Half of the photos mirrored, all moved by up to four pixels together."""
     mirrored = rng.random(len(photos)) < 0.5
     photos = np.where(mirrored[:, None, None, None], photos[:, :, ::-1], photos)
