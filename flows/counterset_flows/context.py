@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,6 +72,10 @@ class Build:
         # Photos are downloaded once, whatever asks for them.
         self.pool_key = digest("pool", config.source.kind, config.source.photo_size, config.download.shard_size)
         self.photos_key = digest("photos", self.pool_key, config.curate.model_dump(exclude={"near_duplicate_bits"}))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs: the keys as they are here, and no open connection."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("budget", "source")}
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
+import secrets
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
@@ -16,10 +19,15 @@ from typing import Any
 
 import torch
 from prefect.cache_policies import NO_CACHE
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from counterset.config import Config
-from counterset.errors import ShardError, UserError, WorkspaceError
+from counterset.errors import ConfigError, ShardError, UserError, WorkspaceError
+
+WORKER_RETRIES = 3
+"""Times that Ray starts a task again whose worker process or machine was lost."""
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -58,15 +66,24 @@ class Pool:
         runner: Prefect's.
         limits: tasks side by side, by stage.
         threads: of one embedding.
+        is_ray: tasks say how many processors they need.
     """
 
     runner: TaskRunner[Any]
     limits: dict[str, int]
     threads: int
+    is_ray: bool = False
 
     def submit(self, task: Any, stage: str, **parameters: Any) -> Any:
         """Start a task; its future."""
-        return self.runner.submit(task, parameters)
+        if not self.is_ray:
+            return self.runner.submit(task, parameters)
+        from prefect_ray.context import remote_options
+
+        # A download waits for its host, and img2dataset's own process does the work.
+        needs = {"download": 0, "inspect": 1, "embed": self.threads}
+        with remote_options(num_cpus=needs[stage], max_retries=WORKER_RETRIES):
+            return self.runner.submit(task, parameters)
 
     def outcome(self, future: Any) -> Any:
         """Wait for a task; what it gives, or its error as a value."""
@@ -79,11 +96,76 @@ class Pool:
 
 @contextlib.contextmanager
 def pool(config: Config) -> Iterator[Pool]:
-    """The config's runner, started; ended with the block."""
+    """The config's runner, started; ended with the block.
+
+    Raises:
+        ConfigError: Ray is asked for and not installed, or cannot be reached.
+    """
     threads = torch.get_num_threads()
     num_cpus = len(os.sched_getaffinity(0))
-    # One download: the limits of the host are for all of them together.
-    limits = {"download": 1, "inspect": 1, "embed": max(1, num_cpus // threads)}
-    make: Any = ProcessPoolTaskRunner if config.runner == "processes" else ThreadPoolTaskRunner
-    with make(max_workers=sum(limits.values())) as runner:
-        yield Pool(runner, limits, threads)
+    with contextlib.ExitStack() as stack:
+        if config.runner != "threads":
+            stack.enter_context(_shared_server())
+        if config.runner == "ray":
+            runner: Any = stack.enter_context(_ray())
+            num_cpus, smallest = _ray_cpus()
+            threads = min(threads, smallest)
+        # One download: the limits of the host are for all of them together.
+        limits = {"download": 1, "inspect": 1, "embed": max(1, num_cpus // threads)}
+        if config.runner != "ray":
+            kind: Any = ProcessPoolTaskRunner if config.runner == "processes" else ThreadPoolTaskRunner
+            runner = stack.enter_context(kind(max_workers=sum(limits.values())))
+        yield Pool(runner, limits, threads, is_ray=config.runner == "ray")
+
+
+@contextlib.contextmanager
+def _shared_server() -> Iterator[None]:
+    """Let other processes report to this one's temporary Prefect server, instead of each starting its own."""
+    if PREFECT_API_URL.value():
+        yield
+        return
+    server = SubprocessASGIServer()
+    server.start()  # this flow's own: it runs already
+    with temporary_settings({PREFECT_API_URL: server.api_url}):
+        os.environ["PREFECT_API_URL"] = server.api_url
+        try:
+            yield
+        finally:
+            del os.environ["PREFECT_API_URL"]
+
+
+@contextlib.contextmanager
+def _ray() -> Iterator[TaskRunner[Any]]:
+    try:
+        import ray
+        from prefect_ray import RayTaskRunner
+    except ImportError as error:
+        raise ConfigError(
+            "runner = 'ray' needs Ray; install it with pip install 'counterset[ray]', or choose another runner"
+        ) from error
+    address = os.environ.get("RAY_ADDRESS")
+    with contextlib.ExitStack() as stack:
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if not address:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
+            settings |= {"include_dashboard": False, "_temp_dir": folder}
+            # A token of this run alone, or Ray would leave one in the home folder.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        try:
+            runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=settings))
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise ConfigError(
+                f"no Ray cluster at {address or 'this machine'} ({' '.join(str(error).split())[:200]}); "
+                "start it, set RAY_ADDRESS to its address, or choose another runner"
+            ) from error
+        yield runner
+
+
+def _ray_cpus() -> tuple[int, int]:
+    """The processors of the cluster, and of its smallest machine that has any."""
+    import ray
+
+    counts = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return max(1, sum(counts)), max(1, min((count for count in counts if count), default=1))
