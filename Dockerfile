@@ -1,7 +1,8 @@
-# Runs the embedded demo: docker build -t counterset . && docker run counterset
+# Runs the embedded demo:  docker build -t counterset . && docker run counterset
+# and is the server and the worker of compose.yaml.
 FROM python:3.11-slim
 
-RUN useradd --create-home counterset
+RUN useradd --create-home counterset && install -d -o counterset -g counterset /runs
 WORKDIR /opt/counterset
 COPY . .
 # uv picks the CPU build of torch, a tenth of the size of the default one.
@@ -10,7 +11,9 @@ RUN pip install --no-cache-dir uv \
     && pip uninstall --yes uv
 
 USER counterset
-WORKDIR /home/counterset
-ENV PYTHONUNBUFFERED=1
+WORKDIR /runs
+ENV PYTHONUNBUFFERED=1 \
+    DO_NOT_TRACK=1 \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false
 ENTRYPOINT ["counterset"]
 CMD ["demo"]
