@@ -20,7 +20,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def brute(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """(N, M) similarities by the definition, one row at a time."""
-    return np.stack([(row.astype(np.float64) * right.astype(np.float64)).sum(axis=1) for row in left]).astype(np.float32)
+    return np.stack([(row.astype(np.float64) * right.astype(np.float64)).sum(axis=1) for row in left]).astype(
+        np.float32
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,9 @@ def test_nearest_is_brute_force(
     monkeypatch.setattr(search, "BLOCK_ROWS", 64)
     monkeypatch.setattr(search, "_MAX_PAIRS", 17)
     queries, base = crowded
-    found = nearest(queries, (base[start : start + tile] for start in range(0, len(base), tile)), k, precision=precision)
+    found = nearest(
+        queries, (base[start : start + tile] for start in range(0, len(base), tile)), k, precision=precision
+    )
     truth = brute(queries, base)
     order = np.argsort(-truth, axis=1, kind="stable")[:, :k]
     np.testing.assert_array_equal(found.position, order)

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from counterset.cli import evaluating, making, releases
+from counterset.cli import evaluating, making, releases, similarity
 from counterset.errors import UserError
 
 EPILOG = """\
@@ -66,6 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    for group in (making, releases, evaluating):
+    for group in (making, releases, evaluating, similarity):
         group.add(commands)
     return parser

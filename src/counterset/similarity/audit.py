@@ -141,15 +141,17 @@ def _bands(release: Release, joined: pa.Table, num_bands: int, seed: int) -> pa.
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         connection.register("paired", paired)
-        connection.register("predictions", release.predictions.select(["photo_id", "model", "label_space", "is_correct"]))
+        connection.register(
+            "predictions", release.predictions.select(["photo_id", "model", "label_space", "is_correct"])
+        )
         where = "WHERE label_space = $space" if space else ""
-        rows = connection.execute(
+        rows = connection.sql(
             f"""
             SELECT photo_id, class_id, split, observer, similarity, model, is_correct
             FROM paired JOIN predictions USING (photo_id) {where}
             ORDER BY photo_id, model
             """,
-            {"space": space} if space else {},
+            params={"space": space} if space else {},
         ).to_arrow_table()
     models = tuple(sorted(set(rows["model"].to_pylist())))
     if not models or rows.num_rows % len(models):

@@ -100,7 +100,7 @@ def _has_both(stratum: Ints, side: Ints, kept: npt.NDArray[np.bool_]) -> npt.NDA
     """(N,) whether the photo's stratum has kept photos on both sides."""
     counts = np.zeros((int(stratum.max()) + 1, 2), np.int64)
     np.add.at(counts, (stratum[kept], side[kept]), 1)
-    both: npt.NDArray[np.bool_] = (counts > 0).all(axis=1)
+    both = np.asarray((counts > 0).all(axis=1))
     return both[stratum]
 
 

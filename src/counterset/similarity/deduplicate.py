@@ -9,6 +9,8 @@ similar than the limit; it is said to be one of the most similar of these.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import faiss
@@ -16,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from counterset.similarity.embedding_sets import EmbeddingSet, Vectors
-from counterset.similarity.search import Ints, nearest, pairs_above
+from counterset.similarity.search import Ints, exact_pairs, nearest, pairs_above
 
 SAMPLE_PER_CLUSTER = 64
 MAX_SAMPLE = 500_000
@@ -25,20 +27,11 @@ _ITERATIONS = 12
 _BLOCK = 4_096
 
 
-class Clustered(NamedTuple):
-    """One shard's vectors in the order of their clusters, then of their rows.
+class Assigned(NamedTuple):
+    """One shard's vectors by cluster: (N,) index of the centroid, (N,) similarity to it."""
 
-    Attributes:
-        rows: (N,) row in the shard.
-        cluster: (N,) ascending.
-        similarity: (N,) to the centroid.
-        vectors: (N, D).
-    """
-
-    rows: Ints
     cluster: Ints
     similarity: npt.NDArray[np.float32]
-    vectors: Vectors
 
 
 class Duplicates(NamedTuple):
@@ -51,7 +44,7 @@ class Duplicates(NamedTuple):
 
 def default_clusters(num_rows: int) -> int:
     """As many clusters as a cluster has vectors."""
-    return max(1, round(num_rows**0.5))
+    return max(1, math.isqrt(num_rows))
 
 
 def learn_centroids(base: EmbeddingSet, num_clusters: int, *, seed: int) -> Vectors:
@@ -79,19 +72,13 @@ def learn_centroids(base: EmbeddingSet, num_clusters: int, *, seed: int) -> Vect
     return np.asarray(kmeans.centroids, np.float32)
 
 
-def assign(base: EmbeddingSet, shard_index: int, centroids: Vectors) -> Clustered:
-    """One shard's vectors with their nearest centroids."""
-    tiles, clusters, similarities = [], [], []
-    for tile in base.tiles(base.shards[shard_index]):
-        found = nearest(tile, [centroids])
-        tiles.append(tile)
-        clusters.append(found.position[:, 0])
-        similarities.append(found.similarity[:, 0])
-    vectors = np.concatenate([np.empty((0, base.embedding_dim), np.float32), *tiles])
-    cluster = np.concatenate([np.empty(0, np.int64), *clusters])
-    order = np.argsort(cluster, kind="stable")
-    similarity = np.concatenate([np.empty(0, np.float32), *similarities])
-    return Clustered(order.astype(np.int64), cluster[order], similarity[order], vectors[order])
+def assign(tiles: Iterable[Vectors], centroids: Vectors) -> Assigned:
+    """The nearest centroid of each vector; ties to the first."""
+    found = [nearest(tile, [centroids]) for tile in tiles]
+    return Assigned(
+        np.concatenate([np.empty(0, np.int64), *(part.position[:, 0] for part in found)]),
+        np.concatenate([np.empty(0, np.float32), *(part.similarity[:, 0] for part in found)]),
+    )
 
 
 def duplicates_of_cluster(vectors: Vectors, centroid_similarity: npt.NDArray[np.float32], limit: float) -> Duplicates:
@@ -126,8 +113,7 @@ def duplicates_of_cluster(vectors: Vectors, centroid_similarity: npt.NDArray[np.
             best[member[better]], similarity[member[better]] = other[better], values[better]
     copies = np.flatnonzero(stands_for != np.arange(len(ordered)))
     best[copies] = stands_for[copies]
-    products = ordered[copies].astype(np.float64) ** 2
-    similarity[copies] = products.sum(axis=1).astype(np.float32)
+    similarity[copies] = exact_pairs(ordered[copies], ordered[copies])
     found = np.flatnonzero(best >= 0)
     found = found[np.argsort(order[found], kind="stable")]
     return Duplicates(order[found], order[best[found]], similarity[found])

@@ -12,8 +12,9 @@ The order of a set is that of its shards' names, then of rows; ties of similarit
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ MAX_LENGTH_ERROR = 2e-3
 """How far from 1 a vector's length may be: half-precision files are up to 1e-3 away."""
 TILE_ROWS = 4_096
 """Rows read at a time."""
+_FIRST_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -103,30 +105,45 @@ class EmbeddingSet:
             raise EmbeddingsError(f"{shard.ids} cannot be read ({str(error)[:150]}); write it again") from error
         if column.null_count or len(column) != shard.num_rows:
             raise EmbeddingsError(
-                f"{shard.ids} has {len(column) - column.null_count} ids for {shard.num_rows} vectors; give each one an id"
+                f"{shard.ids} has {len(column) - column.null_count} ids for {shard.num_rows} vectors; "
+                "give each one an id"
             )
         return column.cast(pa.string()).combine_chunks()
+
+    def check_start(self, shard: Shard) -> None:
+        """See that the first vectors are of length 1, before hours of work.
+
+        Raises:
+            EmbeddingsError: one is not.
+        """
+        for raw in self._raw(shard, _FIRST_ROWS):
+            self._scaled(np.ascontiguousarray(raw, np.float32), shard, 0)
+            return
 
     def _checked(self, shard: Shard, rows: int) -> Iterator[Vectors]:
         start = 0
         for raw in self._raw(shard, rows):
             tile = np.ascontiguousarray(raw, np.float32)
-            lengths = np.sqrt(np.einsum("ij,ij->i", tile, tile))  # (B, D) -> (B,)
-            if not self.is_normalised_here:
-                wrong = ~(np.abs(lengths - 1) <= MAX_LENGTH_ERROR)
-                remedy = "normalise the vectors, or pass --normalise"
-            else:
-                wrong = ~(np.isfinite(lengths) & (lengths > 0))
-                remedy = "remove it from the file"
-            if wrong.any():
-                row = int(np.argmax(wrong))
-                raise EmbeddingsError(
-                    f"row {start + row} of {shard.vectors} has length {lengths[row]:.4g}, not 1; {remedy}"
-                )
+            yield self._scaled(tile, shard, start)
             start += len(tile)
-            yield tile / lengths[:, None]
         if start != shard.num_rows:
             raise EmbeddingsError(f"{shard.vectors} changed while it was read; run again")
+
+    def _scaled(self, tile: Vectors, shard: Shard, start: int) -> Vectors:
+        lengths = np.sqrt(np.einsum("ij,ij->i", tile, tile))  # (B, D) -> (B,)
+        if not self.is_normalised_here:
+            wrong = ~(np.abs(lengths - 1) <= MAX_LENGTH_ERROR)
+            remedy = "normalise the vectors, or pass --normalise"
+        else:
+            wrong = ~(np.isfinite(lengths) & (lengths > 0))
+            remedy = "remove it from the file"
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise EmbeddingsError(
+                f"row {start + row} of {shard.vectors} has length {lengths[row]:.4g}, not 1; {remedy}"
+            )
+        scaled: Vectors = tile / lengths[:, None]
+        return scaled
 
     def _raw(self, shard: Shard, rows: int) -> Iterator[npt.NDArray[Any]]:
         try:
@@ -143,18 +160,25 @@ class EmbeddingSet:
 
 
 def open_embeddings(
-    path: str | Path, model: str | None = None, *, id_column: str | None = None, normalise: bool = False
+    path: str | Path,
+    model: str | None = None,
+    *,
+    fallback_model: str | None = None,
+    id_column: str | None = None,
+    normalise: bool = False,
 ) -> EmbeddingSet:
-    """Look at a set's files: layout, shape and model, not the vectors.
+    """Look at a set's files: layout, shape, model, and the length of each shard's first vectors.
 
     Args:
         path: a folder of shards, or one file.
         model: the model's tag; needed where the files do not say it, and refused where they say another.
+        fallback_model: the tag of files that do not say it, when none is stated.
         id_column: the column of ids; None = the first of `ID_COLUMNS` that is there.
         normalise: accept vectors of any length.
 
     Raises:
-        EmbeddingsError: no such files, no ids, or shards that differ in model or dimension.
+        EmbeddingsError: no such files, no ids, shards that differ in model or dimension, or
+            vectors of another length than 1.
     """
     path = Path(path)
     pairs = _files(path)
@@ -165,11 +189,13 @@ def open_embeddings(
             f"{pairs[0][2]} has no column {id_column or ' or '.join(ID_COLUMNS)!r} of ids; name it with --id-column"
         )
     column = _vector_column(pairs[0][1]) if pairs[0][1].suffix == ".parquet" else ""
-    shards, dims, tags = [], {}, {}
+    shards: list[Shard] = []
+    dims: dict[int, Path] = {}
+    tags: dict[str, Path] = {}
     for name, vectors, id_file in pairs:
         num_rows, dim = _shape(vectors, column)
         files = [[file.stat().st_size, file.stat().st_mtime_ns] for file in dict.fromkeys((vectors, id_file))]
-        shards.append(Shard(name, vectors, id_file, num_rows, digest(name, files)))
+        shards.append(Shard(name, vectors, id_file, num_rows, digest(name, files, ids[0], column)))
         dims.setdefault(dim, vectors)
         for tag in _tags(vectors) if column else ():
             tags.setdefault(tag, vectors)
@@ -177,14 +203,22 @@ def open_embeddings(
         (first, one), (second, other) = list(dims.items())[:2]
         raise EmbeddingsError(f"{one} has {first} dimensions and {other} has {second}; give shards of one model")
     if len(tags) > 1:
-        (first, one), (second, other) = list(tags.items())[:2]
-        raise EmbeddingsError(f"{one} is of the model {first!r} and {other} of {second!r}; give shards of one model")
+        tag, other_tag = list(tags)[:2]
+        raise EmbeddingsError(
+            f"{tags[tag]} is of the model {tag!r} and {tags[other_tag]} of {other_tag!r}; give shards of one model"
+        )
     found = next(iter(tags), None)
     if model and found and model != found:
         raise EmbeddingsError(f"{path} is of the model {found!r}, not {model!r}; compare embeddings of one model only")
+    model = model or fallback_model
     if not (found or model):
-        raise EmbeddingsError(f"{path} does not say which model made it; state it with --model, e.g. ViT-B-32/laion2b_e16")
-    return EmbeddingSet(path, found or str(model), next(iter(dims)), tuple(shards), column, ids[0], normalise)
+        raise EmbeddingsError(
+            f"{path} does not say which model made it; state it with --model, e.g. ViT-B-32/laion2b_e16"
+        )
+    opened = EmbeddingSet(path, found or str(model), next(iter(dims)), tuple(shards), column, ids[0], normalise)
+    for shard in shards:
+        opened.check_start(shard)
+    return opened
 
 
 def check_same(first: EmbeddingSet, second: EmbeddingSet) -> None:
@@ -252,14 +286,18 @@ def _vector_column(path: Path) -> str:
     lists = [
         field.name
         for field in _parquet_schema(path)
-        if (pa.types.is_fixed_size_list(field.type) or pa.types.is_list(field.type) or pa.types.is_large_list(field.type))
+        if (
+            pa.types.is_fixed_size_list(field.type)
+            or pa.types.is_list(field.type)
+            or pa.types.is_large_list(field.type)
+        )
         and pa.types.is_floating(field.type.value_type)
     ]
     if "embedding" in lists:
         return "embedding"
     if len(lists) != 1:
         raise EmbeddingsError(f"{path} has {len(lists)} list columns of floats; name the right one 'embedding'")
-    return lists[0]
+    return str(lists[0])
 
 
 def _shape(path: Path, column: str) -> tuple[int, int]:
@@ -299,7 +337,7 @@ def _matrix(column: pa.Array, dim: int, shard: Shard) -> npt.NDArray[Any]:
     """(B, D) from a list column."""
     if column.null_count or column.flatten().null_count:
         raise EmbeddingsError(f"{shard.vectors} has rows without a vector; remove them")
-    values = column.flatten().to_numpy(zero_copy_only=False)
+    values: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
     if len(values) != len(column) * dim:
         raise EmbeddingsError(f"{shard.vectors} has vectors of other lengths than {dim}; give vectors of one model")
     return values.reshape(-1, dim)
@@ -326,11 +364,7 @@ def read_all(embeddings: EmbeddingSet) -> tuple[list[str], Vectors]:
         ids += embeddings.ids(shard).to_pylist()
         tiles += embeddings.tiles(shard)
     if len(set(ids)) != len(ids):
-        twice = next(first for first, second in _neighbours(sorted(ids)) if first == second)
+        twice = next(first for first, second in itertools.pairwise(sorted(ids)) if first == second)
         raise EmbeddingsError(f"{embeddings.path} has the id {twice!r} twice; keep one row of it")
     order = sorted(range(len(ids)), key=ids.__getitem__)
     return [ids[index] for index in order], np.concatenate(tiles)[order]
-
-
-def _neighbours(values: Sequence[str]) -> Iterator[tuple[str, str]]:
-    return zip(values, values[1:], strict=False)

@@ -84,8 +84,7 @@ DUPLICATE_PARTS = TableSchema(
     (
         Column("shard", INT64, "index of its shard"),
         Column("row", INT64, "row in it"),
-        Column("other_shard", INT64, "index of the other's shard"),
-        Column("other_row", INT64, "row in it"),
+        Column("other_id", STRING, "id of the one that stands for it"),
         Column("similarity", FLOAT32, "of the two"),
     ),
 )

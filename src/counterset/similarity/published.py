@@ -83,18 +83,16 @@ def _next(last: Path | None, aside: Path, rows: str, columns: str) -> str:
         return "1.0.0"
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
-        old, new = (f"SELECT {columns} FROM read_parquet('{_quoted(folder / rows)}')" for folder in (last, aside))
-        gone = connection.sql(f"SELECT count(*) FROM ({old} EXCEPT {new})").fetchone()
-        added = connection.sql(f"SELECT count(*) FROM ({new} EXCEPT {old})").fetchone()
-    level = "major" if gone and gone[0] else "minor" if added and added[0] else "patch"
+        read = f"SELECT {columns} FROM read_parquet($%s)"
+        files = {"old": str(last / rows), "new": str(aside / rows)}
+        only = f"SELECT 1 FROM ({read} EXCEPT {read}) LIMIT 1"
+        gone = connection.execute(only % ("old", "new"), files).fetchone()
+        added = connection.execute(only % ("new", "old"), files).fetchone()
+    level = "major" if gone else "minor" if added else "patch"
     numbers = list(version_key(last.name) or (1, 0, 0))
     place = LEVELS.index(level)
     numbers[place:] = [numbers[place] + 1, *([0] * (2 - place))]
     return ".".join(map(str, numbers))
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -78,7 +78,9 @@ def render_audit(
     style = environment.get_template("report.css").render() + environment.get_template("audit.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     rows = audit.nearest.to_pylist()
-    near = sorted((row for row in rows if row["is_near_duplicate"]), key=lambda row: (-row["similarity"], row["photo_id"]))
+    near = sorted(
+        (row for row in rows if row["is_near_duplicate"]), key=lambda row: (-row["similarity"], row["photo_id"])
+    )
     own = sorted(
         audit.own_duplicates.to_pylist(),
         key=lambda row: (not row["is_across_halves"], -row["similarity"], row["photo_id"], row["other_id"]),

@@ -172,7 +172,7 @@ def nearest(
             limits = _rounded(torch.maximum(known[asked], bound) - slack[rows][asked], precision)
             for found, columns in _candidates(kept, limits):
                 pairs = asked[found] + start
-                _keep_best(best, pairs.numpy(), columns.numpy() + offset, _exact(left, pairs, right, columns))
+                keep_best(best, pairs.numpy(), columns.numpy() + offset, _exact(left, pairs, right, columns))
         offset += len(tile)
     return best
 
@@ -289,12 +289,16 @@ def _candidates(scores: torch.Tensor, limits: torch.Tensor) -> Iterator[tuple[to
 
 
 def _exact(left: Prepared, rows: torch.Tensor, right: Prepared, columns: torch.Tensor) -> Floats32:
-    """(P,) similarities of pairs."""
-    products = left.exact[rows].double().numpy() * right.exact[columns].double().numpy()
-    return products.sum(axis=1).astype(np.float32)
+    return exact_pairs(left.exact[rows].numpy(), right.exact[columns].numpy())
 
 
-def _keep_best(best: Nearest, rows: Ints, positions: Ints, similarity: Floats32) -> None:
+def exact_pairs(left: Floats32, right: Floats32) -> Floats32:
+    """(P,) similarities of row by row, (P, D) and (P, D), by the definition above."""
+    products: npt.NDArray[np.float64] = left.astype(np.float64) * right.astype(np.float64)
+    return np.asarray(products.sum(axis=1), np.float32)
+
+
+def keep_best(best: Nearest, rows: Ints, positions: Ints, similarity: Floats32) -> None:
     """Put pairs among the best of their rows, in place."""
     touched, local = np.unique(rows, return_inverse=True)
     k = best.position.shape[1]

@@ -1,0 +1,139 @@
+"""The last steps of a pruning: what is decided shard by shard, and the published folder. No Prefect here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from counterset import __version__
+from counterset.errors import EmbeddingsError
+from counterset.similarity.embedding_sets import EmbeddingSet
+from counterset.similarity.layout import BASE_SHARDS, FAR_PARTS, KEPT, NEAR_PARTS, PRUNE_QUERIES, REMOVED
+from counterset.similarity.prune import Objects, decide, find_cut
+from counterset.similarity.published import Folder, publish_folder
+from counterset.similarity.search import Ints
+from counterset.tables import TableRef, read_table, table_of, write_table
+from counterset_flows.similarity_steps import Queries, far_key, near_key, part, read_queries
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What the steps before have found; `keep` and the others are None where they were not asked for."""
+
+    work: Path
+    base: EmbeddingSet
+    asked: TableRef
+    limits: TableRef
+    reference: EmbeddingSet | None
+    keep: int | None
+    duplicates: Path | None
+    max_similarity: float | None
+
+
+def limits_table(
+    work: Path, queries: Queries, asked: TableRef, nearest: tuple[list[str], np.ndarray] | None
+) -> TableRef:
+    """Each query with its nearest reference image."""
+    num = len(queries.ids)
+    rows = {
+        "query_id": queries.ids,
+        "query_set": queries.sets,
+        "reference_id": pa.array(nearest[0] if nearest else [None] * num, pa.string()),
+        "threshold": pa.array(nearest[1] if nearest else [None] * num, pa.float32()),
+    }
+    name = asked.sha256[:16]
+    return write_table(table_of(PRUNE_QUERIES, rows), PRUNE_QUERIES, part(work, "limits", name, "all"))
+
+
+def publish_pruning(pruned: Pruned, home: Path, metadata: dict[str, Any]) -> Folder:
+    """Kept and removed ids by shard, with the reason and the query, as a versioned folder."""
+    cut = find_cut(lambda: _left(pruned), pruned.keep) if pruned.keep is not None else None
+    counts = {"kept": 0, "duplicate": 0, "near": 0, "far": 0}
+    metadata = metadata | {"counterset_version": __version__, "counts": counts}
+
+    def write(folder: Path) -> None:
+        queries = read_queries(pruned.asked.path, pruned.base.embedding_dim)
+        query_ids, query_sets = (np.array(values, np.object_) for values in (queries.ids, queries.sets))
+        thresholds = read_table(pruned.limits.path, PRUNE_QUERIES)["threshold"].to_numpy(zero_copy_only=False)
+        total = len(pruned.base.shards)
+        for index, shard in enumerate(pruned.base.shards):
+            near = far = found = None
+            if pruned.reference is not None:
+                rows, indices, similarity = _near(pruned, index)
+                near = (rows, indices, similarity, thresholds.astype(np.float32))
+            if pruned.keep is not None:
+                table = read_table(part(pruned.work, "far", far_key(pruned.asked), shard.identity), FAR_PARTS)
+                far = (table["query"].to_numpy(), table["similarity"].to_numpy(), cut)
+            if pruned.duplicates is not None and pruned.max_similarity is not None:
+                found = (*_duplicates(pruned, index), pruned.max_similarity)
+            decided = decide(pruned.base.ids(shard), query_ids, query_sets, duplicates=found, near=near, far=far)
+            name = f"{index:05d}-of-{total:05d}.parquet"
+            counts["kept"] += write_table(decided.kept, KEPT, folder / "kept" / name).num_rows
+            write_table(decided.removed, REMOVED, folder / "removed" / name)
+            for reason in decided.removed["reason"].value_counts().to_pylist():
+                counts[reason["values"]] += reason["counts"]
+        _check_ids(pruned, folder)
+        write_table(read_table(pruned.limits.path, PRUNE_QUERIES), PRUNE_QUERIES, folder / "queries.parquet")
+        sets = [("base", pruned.base)] + [("reference", one) for one in (pruned.reference,) if one is not None]
+        write_table(shards_table(pruned.work, sets), BASE_SHARDS, folder / "base_shards.parquet")
+
+    return publish_folder(home, "pruning", metadata, write, rows="kept/*.parquet", columns="id")
+
+
+def shards_table(work: Path, sets: Iterable[tuple[str, EmbeddingSet]]) -> pa.Table:
+    """The digests of all files that were compared with."""
+    tables = [
+        read_table(part(work, "shards", role, shard.identity), BASE_SHARDS)
+        for role, embedding_set in sets
+        for shard in embedding_set.shards
+    ]
+    return pa.concat_tables(tables)
+
+
+def _left(pruned: Pruned) -> Iterator[tuple[np.ndarray, Any]]:
+    """Similarity and ids of the images that neither of the other reasons removes, shard by shard."""
+    for index, shard in enumerate(pruned.base.shards):
+        table = read_table(part(pruned.work, "far", far_key(pruned.asked), shard.identity), FAR_PARTS, ["similarity"])
+        left = np.ones(shard.num_rows, np.bool_)
+        if pruned.reference is not None:
+            left[_near(pruned, index)[0]] = False
+        if pruned.duplicates is not None:
+            left[_duplicates(pruned, index)[0]] = False
+        mask = pa.array(left)
+        yield table["similarity"].to_numpy()[left], lambda shard=shard, mask=mask: pruned.base.ids(shard).filter(mask)
+
+
+def _near(pruned: Pruned, index: int) -> tuple[Ints, Ints, np.ndarray]:
+    identity = pruned.base.shards[index].identity
+    table = read_table(part(pruned.work, "near", near_key(pruned.asked, pruned.limits), identity), NEAR_PARTS)
+    return table["row"].to_numpy(), table["query"].to_numpy(), table["similarity"].to_numpy()
+
+
+def _duplicates(pruned: Pruned, index: int) -> tuple[Ints, Objects, np.ndarray]:
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")
+        table = connection.sql(
+            "SELECT row, other_id, similarity FROM read_parquet($files) WHERE shard = $shard ORDER BY row",
+            params={"files": str(pruned.duplicates) + "/*.parquet", "shard": index},
+        ).to_arrow_table()
+    others: Objects = np.array(table["other_id"].to_pylist(), np.object_)
+    return table["row"].to_numpy(), others, table["similarity"].to_numpy().astype(np.float32)
+
+
+def _check_ids(pruned: Pruned, folder: Path) -> None:
+    with duckdb.connect() as connection:
+        files = [str(folder / kind / "*.parquet") for kind in ("kept", "removed")]
+        twice = connection.execute(
+            "SELECT id FROM read_parquet($files, union_by_name = true) GROUP BY id HAVING count(*) > 1 LIMIT 1",
+            {"files": files},
+        ).fetchone()
+    if twice:
+        raise EmbeddingsError(
+            f"{pruned.base.path} has the id {twice[0]!r} twice; name a column of unique ids with --id-column"
+        )

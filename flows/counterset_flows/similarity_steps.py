@@ -1,0 +1,253 @@
+"""The steps of an audit and of a pruning, from files to files. No Prefect here.
+
+Files lie at `<work>/<stage>/<key>/<name>.parquet`, whole or not at all, as a build's do. What is
+done of a shard is filed under the shard's own identity, so shards that are added later cost
+only their own work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterset.errors import EmbeddingsError, ReleaseError, WorkspaceError
+from counterset.load import Release
+from counterset.models.open_clip_encoder import load_encoder, weights_sha256
+from counterset.release.checksums import SUMS
+from counterset.schemas import TableSchema, embeddings
+from counterset.similarity.embedding_sets import EmbeddingSet, Shard, Vectors, read_all
+from counterset.similarity.layout import (
+    BASE_SHARDS,
+    FAR_PARTS,
+    NEAR_PARTS,
+    NEAREST_PARTS,
+    queries,
+)
+from counterset.similarity.search import exceeding, nearest
+from counterset.tables import TableRef, read_table, sha256_of, table_of, write_table
+from counterset.workspace import digest
+
+logger = logging.getLogger(__name__)
+
+PHOTOS_PER_CHUNK = 512
+"""Photos of a release that are embedded in one task."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Queries:
+    """The queries of a run: ids in order of (query_id, query_set), and their (Q, D) vectors."""
+
+    ids: list[str]
+    sets: list[str]
+    vectors: Vectors
+
+
+def part(work: Path, stage: str, key: str, name: str) -> Path:
+    """Where one finished file lies, there or not."""
+    return work / stage / key / f"{name}.parquet"
+
+
+def ref_of(path: Path, schema: TableSchema) -> TableRef:
+    """The reference of a finished file."""
+    return TableRef(str(path), sha256_of(path), pq.read_metadata(path).num_rows, schema.version)
+
+
+@contextlib.contextmanager
+def locked(work: Path) -> Iterator[None]:
+    """Hold the folder of unfinished work for one run; ends with the process, however it ends.
+
+    Raises:
+        WorkspaceError: another run holds it, or it cannot be written.
+    """
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(work / ".lock")
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise WorkspaceError(f"another run works in {work}; wait until it ends, or give another --output") from error
+    except OSError as error:
+        raise WorkspaceError(f"{work} cannot be written ({error.strerror}); give another --output") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def only(embedding_set: EmbeddingSet, shard: Shard) -> EmbeddingSet:
+    """The set with one shard alone: what a task of that shard is given."""
+    return dataclasses.replace(embedding_set, shards=(shard,))
+
+
+def describe_shard(work: Path, base: EmbeddingSet, role: str) -> None:
+    """Note the digests of a shard's files; `base` holds that shard alone."""
+    [shard] = base.shards
+    path = part(work, "shards", role, shard.identity)
+    if not path.is_file():
+        vectors = sha256_of(shard.vectors)
+        row = {
+            "role": role,
+            "shard": shard.name,
+            "num_rows": shard.num_rows,
+            "vectors_sha256": vectors,
+            "ids_sha256": vectors if shard.ids == shard.vectors else sha256_of(shard.ids),
+        }
+        write_table(table_of(BASE_SHARDS, [row]), BASE_SHARDS, path)
+
+
+def release_key(release: Release, model: str) -> str:
+    """What a release's embeddings under a model are filed under."""
+    return digest("release", sha256_of(release.path / SUMS), weights_sha256(model))
+
+
+def embed_chunk(work: Path, release: Release, model: str, chunk: int) -> Path:
+    """Embeddings of one chunk of a release's photos; photos that cannot be had are left out."""
+    path = part(work, "release_embeddings", release_key(release, model), f"{chunk:06d}")
+    if not path.is_file():
+        photo_ids = sorted(release.all_photos["photo_id"].to_pylist())[chunk * PHOTOS_PER_CHUNK :][:PHOTOS_PER_CHUNK]
+        contents, kept = [], []
+        for photo_id in photo_ids:
+            try:
+                contents.append(release.photo(photo_id))
+                kept.append(photo_id)
+            except ReleaseError as error:
+                logger.warning("photo %s is left out: %s", photo_id, error)
+        encoder = load_encoder(model)
+        features = encoder.encode_images(contents, batch_size=64)
+        dim = encoder.embedding_dim
+        column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1), pa.float32()), dim)
+        table = table_of(embeddings(dim), {"photo_id": kept, "model": [model] * len(kept), "embedding": column})
+        write_table(table, embeddings(dim), path)
+    return path
+
+
+def write_queries(work: Path, sets: Sequence[tuple[str, EmbeddingSet]], wanted: Sequence[set[str] | None]) -> TableRef:
+    """All queries in one file.
+
+    Args:
+        work: folder of unfinished work.
+        sets: (name, embeddings); all of one model.
+        wanted: by set, the ids that are queries; None = all.
+    """
+    ids: list[str] = []
+    names: list[str] = []
+    parts: list[Vectors] = []
+    for (name, embedding_set), chosen in zip(sets, wanted, strict=True):
+        own_ids, vectors = read_all(embedding_set)
+        kept = [index for index, own_id in enumerate(own_ids) if chosen is None or own_id in chosen]
+        if not kept:
+            raise EmbeddingsError(
+                f"{embedding_set.path} has no embedding of a photo of {name}; give its own embeddings"
+            )
+        ids += [own_ids[index] for index in kept]
+        names += [name] * len(kept)
+        parts.append(vectors[kept])
+    dim = sets[0][1].embedding_dim
+    column = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(parts).reshape(-1), pa.float32()), dim)
+    table = table_of(queries(dim), {"query_id": ids, "query_set": names, "embedding": column})
+    key = digest("queries", [[name, [shard.identity for shard in one.shards], one.model] for name, one in sets])
+    return write_table(table, queries(dim), part(work, "queries", key, "all"))
+
+
+@functools.lru_cache(maxsize=2)
+def read_queries(path: str, embedding_dim: int) -> Queries:
+    """The queries of a file that `write_queries` wrote."""
+    table = read_table(path, queries(embedding_dim))
+    vectors = np.array(table["embedding"].combine_chunks().flatten().to_numpy()).reshape(-1, embedding_dim)
+    return Queries(table["query_id"].to_pylist(), table["query_set"].to_pylist(), vectors)
+
+
+def nearest_key(asked: TableRef) -> str:
+    return digest("nearest", asked.sha256)
+
+
+def nearest_in_shard(work: Path, base: EmbeddingSet, role: str, asked: TableRef) -> None:
+    """Each query's most similar vector in the one shard of `base`."""
+    [shard] = base.shards
+    describe_shard(work, base, role)
+    path = part(work, "nearest", nearest_key(asked), shard.identity)
+    if not path.is_file():
+        vectors = read_queries(asked.path, base.embedding_dim).vectors
+        found = nearest(vectors, base.tiles(shard))
+        ids = base.ids(shard)
+        position = found.position[:, 0]
+        near = ids.take(pa.array(position)) if len(ids) else pa.nulls(len(position), pa.string())
+        rows = {"query": np.arange(len(position)), "nearest_id": near, "similarity": found.similarity[:, 0]}
+        write_table(table_of(NEAREST_PARTS, rows), NEAREST_PARTS, path)
+
+
+def merge_nearest(work: Path, base: EmbeddingSet, asked: TableRef) -> tuple[list[str], np.ndarray]:
+    """(Q,) ids and similarities of each query's most similar vector over all shards; ties to the first shard."""
+    ids: list[str] = [""] * asked.num_rows
+    best = np.full(asked.num_rows, -np.inf, np.float32)
+    for shard in base.shards:
+        table = read_table(part(work, "nearest", nearest_key(asked), shard.identity), NEAREST_PARTS)
+        similarity = table["similarity"].to_numpy()
+        better = np.flatnonzero(similarity > best)
+        for index, nearest_id in zip(better, table["nearest_id"].take(pa.array(better)).to_pylist(), strict=True):
+            ids[index] = nearest_id
+        best[better] = similarity[better]
+    return ids, best
+
+
+def near_key(asked: TableRef, limits: TableRef) -> str:
+    return digest("near", asked.sha256, limits.sha256)
+
+
+def near_in_shard(work: Path, base: EmbeddingSet, asked: TableRef, limits: TableRef) -> None:
+    """The vectors of the one shard of `base` that are nearer to a query than its limit."""
+    [shard] = base.shards
+    describe_shard(work, base, "base")
+    path = part(work, "near", near_key(asked, limits), shard.identity)
+    if not path.is_file():
+        vectors = read_queries(asked.path, base.embedding_dim).vectors
+        thresholds = pq.read_table(limits.path, columns=["threshold"])["threshold"].to_numpy().copy()
+        rows, indices, values, start = [], [], [], 0
+        for tile in base.tiles(shard):
+            found = exceeding(tile, vectors, thresholds)
+            over = np.flatnonzero(found.query >= 0)
+            rows.append(over + start)
+            indices.append(found.query[over])
+            values.append(found.similarity[over])
+            start += len(tile)
+        write_table(
+            table_of(
+                NEAR_PARTS,
+                {"row": joined(rows), "query": joined(indices), "similarity": joined(values).astype(np.float32)},
+            ),
+            NEAR_PARTS,
+            path,
+        )
+
+
+def far_key(asked: TableRef) -> str:
+    return digest("far", asked.sha256)
+
+
+def far_in_shard(work: Path, base: EmbeddingSet, asked: TableRef) -> None:
+    """Each vector's most similar query, for the one shard of `base`."""
+    [shard] = base.shards
+    describe_shard(work, base, "base")
+    path = part(work, "far", far_key(asked), shard.identity)
+    if not path.is_file():
+        vectors = read_queries(asked.path, base.embedding_dim).vectors
+        found = [nearest(tile, [vectors]) for tile in base.tiles(shard)]
+        rows = {
+            "row": np.arange(shard.num_rows),
+            "query": joined([one.position[:, 0] for one in found]),
+            "similarity": joined([one.similarity[:, 0] for one in found]).astype(np.float32),
+        }
+        write_table(table_of(FAR_PARTS, rows), FAR_PARTS, path)
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The parts in one, also when there are none."""
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)

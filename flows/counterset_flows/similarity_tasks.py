@@ -1,0 +1,163 @@
+"""The tasks that audits and prunings share: what is missing of a stage, shard by shard.
+
+A task is given a shard's place and references, never vectors, so any of Prefect's task runners
+will do: `audit.with_options(task_runner=...)`. By default one task runs at a time, for the search
+itself uses all processors.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.context import FlowRunContext
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from counterset.errors import EmbeddingsError
+from counterset.load import Release, load
+from counterset.similarity.embedding_sets import EmbeddingSet, check_same, open_embeddings
+from counterset.tables import TableRef
+from counterset_flows import progress, similarity_steps
+from counterset_flows.runners import retrying
+from counterset_flows.similarity_steps import PHOTOS_PER_CHUNK, embed_chunk, only, part, release_key, write_queries
+
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=1)
+MAX_SUBMITTED = 256
+"""Tasks given to another task runner at a time."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where queries come from: a release with its embeddings (None = computed from its photos), or embeddings alone."""
+
+    release: Release | None
+    embeddings: Path | None
+    mirrors: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the queries are called in the results."""
+        if self.release is not None:
+            return f"{self.release.name} {self.release.version}"
+        return str(self.embeddings.name if self.embeddings else "")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task's parameters, the file that says it is done, and its size for the progress."""
+
+    parameters: dict[str, Any]
+    done: Path
+    size: int
+
+
+def run_jobs(stage: str, doing: Any, jobs: Sequence[Job]) -> None:
+    """Run what is not done yet; the first error ends the stage."""
+    missing = [job for job in jobs if not job.done.is_file()]
+    total = sum(job.size for job in jobs)
+    progress.current().begin(stage, total, reused=total - sum(job.size for job in missing))
+    waiting = iter(missing)
+    ahead = [(job, _submit(doing, job)) for job in itertools.islice(waiting, _at_once())]
+    while ahead:
+        job, future = ahead.pop(0)
+        future.wait()
+        found = future.result(raise_on_failure=False)
+        if isinstance(found, BaseException):
+            raise found
+        progress.current().advance(stage, job.size)
+        ahead += [(following, _submit(doing, following)) for following in itertools.islice(waiting, 1)]
+
+
+def _submit(doing: Any, job: Job) -> Any:
+    return doing.submit(**job.parameters, return_state=False)
+
+
+def _at_once() -> int:
+    """Tasks that are submitted before the first is finished: what follows an error is never begun."""
+    context = FlowRunContext.get()
+    is_here = context is None or isinstance(context.task_runner, ThreadPoolTaskRunner)
+    return 1 if is_here else MAX_SUBMITTED
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(folder: str, mirrors: tuple[str, ...]) -> Release:
+    return load(folder, verify=False, mirrors=mirrors)
+
+
+@task(name="embed release", task_run_name="embed {chunk}", **retrying)
+def embed(work: Path, folder: str, mirrors: tuple[str, ...], model: str, chunk: int) -> None:
+    """One chunk of a release's photos."""
+    embed_chunk(work, _opened(folder, mirrors), model, chunk)
+
+
+@task(name="nearest", task_run_name="nearest {role} {shard}", **retrying)
+def nearest(work: Path, base: EmbeddingSet, role: str, asked: TableRef, shard: str) -> None:
+    """Each query's nearest in one shard."""
+    similarity_steps.nearest_in_shard(work, base, role, asked)
+
+
+def find_nearest(work: Path, base: EmbeddingSet, role: str, asked: TableRef) -> tuple[list[str], Any]:
+    """(Q,) ids and similarities of each query's nearest vector."""
+    key = similarity_steps.nearest_key(asked)
+    jobs = [
+        Job(
+            {"work": work, "base": only(base, shard), "role": role, "asked": asked, "shard": shard.name},
+            part(work, "nearest", key, shard.identity),
+            shard.num_rows,
+        )
+        for shard in base.shards
+    ]
+    run_jobs(role, nearest, jobs)
+    for shard in base.shards:  # a shard whose work was done under another role
+        similarity_steps.describe_shard(work, only(base, shard), role)
+    return similarity_steps.merge_nearest(work, base, asked)
+
+
+def gather_queries(work: Path, sources: Sequence[Source], base: EmbeddingSet, id_column: str | None) -> TableRef:
+    """The queries of all sources under the base's model, in one file.
+
+    Raises:
+        EmbeddingsError: a source's embeddings are of another model or dimension.
+        ModelError: photos are to be embedded and the base's model cannot be loaded.
+    """
+    sets: list[tuple[str, EmbeddingSet]] = []
+    wanted: list[set[str] | None] = []
+    for source in sources:
+        if source.embeddings is not None:
+            found = open_embeddings(
+                source.embeddings,
+                fallback_model=base.model,
+                id_column=id_column if source.release is None else None,
+                normalise=base.is_normalised_here,
+            )
+        else:
+            found = _embed_release(work, source, base.model)
+        check_same(base, found)
+        sets.append((source.name, found))
+        wanted.append(set(source.release.all_photos["photo_id"].to_pylist()) if source.release is not None else None)
+    names = [name for name, _ in sets]
+    if len(set(names)) < len(names):
+        raise EmbeddingsError(f"the queries {sorted(names)} have equal names; give each of them once")
+    return write_queries(work, sets, wanted)
+
+
+def _embed_release(work: Path, source: Source, model: str) -> EmbeddingSet:
+    release = source.release
+    assert release is not None
+    key = release_key(release, model)
+    count = -(-release.all_photos.num_rows // PHOTOS_PER_CHUNK)
+    jobs = [
+        Job(
+            {"work": work, "folder": str(release.path), "mirrors": source.mirrors, "model": model, "chunk": chunk},
+            part(work, "release_embeddings", key, f"{chunk:06d}"),
+            min(PHOTOS_PER_CHUNK, release.all_photos.num_rows - chunk * PHOTOS_PER_CHUNK),
+        )
+        for chunk in range(count)
+    ]
+    run_jobs("embed", embed, jobs)
+    return open_embeddings(part(work, "release_embeddings", key, "x").parent, model)

@@ -1,0 +1,262 @@
+"""Commands on train-test similarity: audit, prune."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from counterset.cli.printing import print_table
+from counterset.errors import UserError
+
+EMBEDDINGS_HELP = """\
+embeddings are a folder (or one file) of shards:
+  *.parquet                      an id column (photo_id, id, image_path, key or uid) and a list column of floats;
+                                 a column or metadata key `model` says which model made them
+  NAME.npy and NAME.parquet      vectors, and their ids in the same order
+  img_emb/img_emb_N.npy and      what clip-retrieval's inference writes
+  metadata/metadata_N.parquet
+vectors have length 1 (or pass --normalise); all that is compared is of one model, stated with --model where
+the files do not say it. A run that was stopped goes on when it is called again."""
+
+
+def add(commands: Any) -> None:
+    """The commands that compare with a training set."""
+    audit = commands.add_parser(
+        "audit",
+        help="how near a release is to a training set, and whether its drops survive at equal distance",
+        description="Each photo's most similar training image, near duplicates, and drops by similarity band.",
+        epilog=EMBEDDINGS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    audit.add_argument("release", help="folder, name, or URL of a release")
+    audit.add_argument("--against", type=Path, required=True, metavar="EMBEDDINGS", help="of the training set")
+    audit.add_argument(
+        "--queries",
+        type=Path,
+        metavar="EMBEDDINGS",
+        help="of the release's photos under the same model; without it they are computed from the photos",
+    )
+    audit.add_argument("--threshold", type=float, default=0.95, help="near duplicates are above it (default: 0.95)")
+    audit.add_argument("--bands", type=int, default=5, help="bands of similarity (default: 5)")
+    audit.add_argument(
+        "--index",
+        choices=["exact", "ivfpq"],
+        default="exact",
+        help="ivfpq: approximate, for very large sets; re-ranked exactly, and the recall it reached is stated",
+    )
+    _shared(audit, "audits")
+    audit.set_defaults(run=_audit)
+
+    prune = commands.add_parser(
+        "prune",
+        help="remove from a training set what is too near to releases, too far from them, or there twice",
+        description="Near-pruning (--reference), far-pruning (--keep) and semantic de-duplication (--max-similarity);\n"
+        "at least one of them. An image is removed for the first reason that applies: duplicate, near, far.",
+        epilog=EMBEDDINGS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    prune.add_argument("--base", type=Path, required=True, metavar="EMBEDDINGS", help="the set to prune")
+    prune.add_argument(
+        "--queries",
+        nargs="+",
+        required=True,
+        metavar="RELEASE",
+        help="releases (their photos are embedded) or embeddings of test sets",
+    )
+    prune.add_argument(
+        "--reference",
+        type=Path,
+        metavar="EMBEDDINGS",
+        help="near-pruning: remove what is nearer to a query than the query's nearest image in this set",
+    )
+    prune.add_argument("--keep", type=int, help="far-pruning: keep so many, those most similar to any query")
+    prune.add_argument(
+        "--max-similarity", type=float, help="de-duplication: more similar images of one k-means cluster are one"
+    )
+    prune.add_argument(
+        "--clusters", type=int, help="k-means clusters (default: the square root of the number of images)"
+    )
+    _shared(prune, "pruned")
+    prune.set_defaults(run=_prune)
+
+
+def _shared(parser: Any, output: str) -> None:
+    parser.add_argument("--model", help="the model's tag, e.g. ViT-B-32/laion2b_s34b_b79k, where files do not say it")
+    parser.add_argument("--id-column", help="the column of ids in --against, --base or --reference")
+    parser.add_argument("--normalise", action="store_true", help="accept vectors of any length and scale them to 1")
+    parser.add_argument("--mirror", action="append", default=[], help="where a release's photos are asked for first")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path(output), help=f"folder of results (default: {output})")
+    parser.add_argument("--name", help="of the result's folder of versions; the default says what was compared")
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from counterset.load import load
+    from counterset.similarity.embedding_sets import open_embeddings
+
+    _check_fraction("--threshold", args.threshold)
+    if not 1 <= args.bands <= 100:
+        raise UserError(f"--bands {args.bands} cannot be cut; give a number from 1 to 100")
+    release = load(args.release, mirrors=args.mirror)
+    base = open_embeddings(args.against, args.model, id_column=args.id_column, normalise=args.normalise)
+
+    from counterset_flows.audit import AuditOptions, audit
+    from counterset_flows.similarity_tasks import Source
+
+    folder = _with_bars(
+        lambda: audit(
+            Source(release, args.queries, tuple(args.mirror)),
+            base,
+            args.output.resolve(),
+            args.name or _file_name(f"{release.name}-{release.version}-vs-{base.path.resolve().stem}"),
+            AuditOptions(args.threshold, args.bands, args.index, args.seed),
+        )
+    )
+    _print_audit(folder.path)
+    _closing(folder)
+    print(f"page     {folder.path / 'audit.html'}")
+    return 0
+
+
+def _prune(args: argparse.Namespace) -> int:
+    from counterset.similarity.embedding_sets import open_embeddings
+
+    if args.reference is None and args.keep is None and args.max_similarity is None:
+        raise UserError("nothing would be removed; give --reference, --keep or --max-similarity")
+    if args.max_similarity is not None:
+        _check_fraction("--max-similarity", args.max_similarity)
+    for name, value in (("--keep", args.keep), ("--clusters", args.clusters)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} {value} is too few; give at least 1")
+    options = {"id_column": args.id_column, "normalise": args.normalise}
+    base = open_embeddings(args.base, args.model, **options)
+    reference = None
+    if args.reference is not None:
+        reference = open_embeddings(args.reference, args.model, fallback_model=base.model, **options)
+
+    from counterset_flows.prune import PruneOptions, prune
+
+    folder = _with_bars(
+        lambda: prune(
+            base,
+            [_source(text, tuple(args.mirror)) for text in args.queries],
+            reference,
+            args.output.resolve(),
+            args.name or _file_name(base.path.resolve().stem),
+            PruneOptions(args.keep, args.max_similarity, args.clusters, args.seed),
+            args.id_column,
+        )
+    )
+    _print_pruning(folder.path)
+    _closing(folder)
+    return 0
+
+
+def _source(text: str, mirrors: tuple[str, ...]) -> Any:
+    """A release by folder, name or address; embeddings by their files."""
+    from counterset_flows.similarity_tasks import Source
+
+    from counterset.load import load
+    from counterset.release.checksums import SUMS
+
+    path = Path(text)
+    is_versions = path.is_dir() and any(path.glob(f"*/{SUMS}"))
+    if path.exists() and not (path / SUMS).is_file() and not is_versions:
+        return Source(None, path)
+    return Source(load(text, mirrors=mirrors), None, mirrors)
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise UserError(f"{name} {value} is no limit of similarity; give a number between 0 and 1, e.g. 0.95")
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "unnamed"
+
+
+def _closing(folder: Any) -> None:
+    if not folder.is_new:
+        print("nothing to do: this was published before")
+    print(f"\nresult   {folder.path}")
+
+
+def _print_audit(path: Path) -> None:
+    import json
+
+    from counterset.similarity.layout import BANDS
+    from counterset.tables import read_table
+
+    found = json.loads((path / "audit.json").read_text(encoding="utf-8"))
+    print(
+        f"{found['num_photos']} photos of {found['release']} against {found['num_base']} images of {found['base']} "
+        f"under {found['model']}: {found['search']}"
+    )
+    if found["num_missing"]:
+        print(f"{found['num_missing']} photos have no embedding and are left out")
+    print(
+        f"{found['num_near_duplicates']} photos have a near duplicate there (above {found['threshold']}); "
+        f"{found['num_own_duplicates']} near-duplicate pairs within the release, "
+        f"{found['num_across_halves']} of them across its halves"
+    )
+    rows = read_table(path / "bands.parquet", BANDS).to_pylist()
+    shown = [row for row in rows if row["drop"] is not None and row["band"] in ("all", "matched")]
+    print_table(
+        "does the drop survive among photos equally far from the training images?",
+        [
+            {
+                "model": row["model"],
+                "photos": "all" if row["band"] == "all" else "at equal distance",
+                "classes": str(row["num_classes"]),
+                "drop %": f"{100 * row['drop']:.1f}",
+                "95 % interval": f"{100 * row['drop_low']:.1f} to {100 * row['drop_high']:.1f}",
+            }
+            for row in shown
+        ],
+    )
+
+
+def _print_pruning(path: Path) -> None:
+    import json
+
+    found = json.loads((path / "pruning.json").read_text(encoding="utf-8"))
+    counts = found["counts"]
+    print(f"{found['num_base']} images of {found['base']}, {found['num_queries']} queries, under {found['model']}")
+    print(
+        f"kept {counts['kept']}; removed {counts['duplicate']} as duplicates, {counts['near']} as too near, "
+        f"{counts['far']} as too far"
+    )
+
+
+def _with_bars(run: Callable[[], Any]) -> Any:
+    import os
+
+    # Prefect's own console lines would tear the bars; its record of the run is kept all the same.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from counterset_flows import progress
+    from counterset_flows.orphans import leave_none
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    leave_none()
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        progress.use(progress.BarProgress(bars))
+        return run()
