@@ -136,23 +136,25 @@ def _shared_server() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ray() -> Iterator[TaskRunner[Any]]:
-    try:
-        import ray
-        from prefect_ray import RayTaskRunner
-    except ImportError as error:
-        raise ConfigError(
-            "runner = 'ray' needs Ray; install it with pip install 'counterset[ray]', or choose another runner"
-        ) from error
     address = os.environ.get("RAY_ADDRESS")
     with contextlib.ExitStack() as stack:
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if not address:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
             settings |= {"include_dashboard": False, "_temp_dir": folder}
-            # A token of this run alone, or Ray would leave one in the home folder.
+            # Ray reads these when it is imported: all its ports on 127.0.0.1, and a token of
+            # this run alone, for it would leave one in the home folder.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
             os.environ.setdefault("RAY_AUTH_MODE", "token")
             if "RAY_AUTH_TOKEN_PATH" not in os.environ:
                 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        try:
+            import ray
+            from prefect_ray import RayTaskRunner
+        except ImportError as error:
+            raise ConfigError(
+                "runner = 'ray' needs Ray; install it with pip install 'counterset[ray]', or choose another runner"
+            ) from error
         try:
             runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=settings))
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -167,5 +169,6 @@ def _ray_cpus() -> tuple[int, int]:
     """The processors of the cluster, and of its smallest machine that has any."""
     import ray
 
-    counts = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    nodes: Any = ray.nodes  # untyped in ray
+    counts = [int(node["Resources"].get("CPU", 0)) for node in nodes() if node["Alive"]]
     return max(1, sum(counts)), max(1, min((count for count in counts if count), default=1))

@@ -1,0 +1,173 @@
+"""Threads, processes and a local Ray cluster of two workers give the same bytes, a killed worker included."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from counterset.demo.server_process import ServerProcess
+
+MARK = "COUNTERSET_TEST_RUNNER"
+
+CONFIG = """
+name = "a-build"
+workspace = "{name}/workspace"
+releases = "{name}/releases"
+runner = "{runner}"
+[classes]
+list = "demo"
+only = ["ice_bear", "lion"]
+[source]
+api_url = "{url}/v1"
+photo_url = "{url}"
+contact = "tests@localhost"
+photos_per_class = 1000
+requests_per_minute = 6000
+requests_per_day = 100000
+[download]
+shard_size = 60
+[models]
+annotator = "demo:annotator"
+selectors = ["demo:selector"]
+[annotate]
+vocabulary = "demo"
+[evaluate]
+label_space = "classes"
+[select]
+min_photos = 2
+min_observers = 2
+[publish]
+thumbnails_per_group = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess("--photos-per-class", "60", "--seed", "5") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def work(sandbox: Any) -> Path:
+    folder: Path = sandbox.folder / "runners"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(sandbox: Any, work: Path, server: ServerProcess) -> str:
+    """SHA256SUMS of the build by threads."""
+    run = sandbox.counterset("build", str(write_config(work, server, "threads", "threads")))
+    assert run.returncode == 0, run.stderr
+    return sums(work, "threads")
+
+
+def write_config(work: Path, server: ServerProcess, name: str, runner: str) -> Path:
+    path = work / f"{name}.toml"
+    path.write_text(CONFIG.format(name=name, runner=runner, url=server.url))
+    return path
+
+
+def sums(work: Path, name: str) -> str:
+    return (work / name / "releases" / "a-build" / "1.0.0" / "SHA256SUMS").read_text()
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """The processes of a build, by a mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def names(processes: list[psutil.Process]) -> list[str]:
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline())[:120])
+    return found
+
+
+def start(sandbox: Any, config: Path, mark: str, home: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "counterset.cli", "build", str(config)],
+        env=sandbox.environment | {MARK: mark, "OMP_NUM_THREADS": "1", "HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def wait_until_gone(mark: str, seconds: float = 30) -> list[str]:
+    end = time.monotonic() + seconds
+    while (left := names(marked(mark))) and time.monotonic() < end:
+        time.sleep(0.2)
+    return left
+
+
+def test_processes_give_the_same_bytes(sandbox: Any, work: Path, server: ServerProcess, expected: str) -> None:
+    run = sandbox.counterset("build", str(write_config(work, server, "processes", "processes")))
+    assert run.returncode == 0, run.stderr
+    assert sums(work, "processes") == expected
+
+
+def test_ray_gives_the_same_bytes_when_a_worker_is_killed(
+    sandbox: Any, work: Path, server: ServerProcess, expected: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="the extra counterset[ray] is not installed")
+    build = start(sandbox, write_config(work, server, "ray", "ray"), "ray", tmp_path)
+    killed = ""
+    while build.poll() is None:
+        for process in marked("ray"):
+            with contextlib.suppress(psutil.Error):
+                name = " ".join(process.cmdline())
+                if not killed and name.startswith("ray::") and "embed" in name:
+                    process.kill()
+                    killed = name
+        time.sleep(0.02)
+    assert killed, "no embedding was caught at work"
+    assert build.returncode == 0
+    assert sums(work, "ray") == expected
+    assert not wait_until_gone("ray")
+    assert not (tmp_path / ".ray").exists()  # no token is left in the home folder
+
+
+def test_nothing_of_ray_outlives_a_killed_build(
+    sandbox: Any, work: Path, server: ServerProcess, expected: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="the extra counterset[ray] is not installed")
+    config = write_config(work, server, "killed", "ray")
+    build = start(sandbox, config, "killed", tmp_path)
+    while build.poll() is None and not list((work / "killed" / "workspace").glob("photos/*/*.parquet")):
+        time.sleep(0.05)
+    assert build.poll() is None and any("raylet" in name for name in names(marked("killed")))
+    os.kill(build.pid, signal.SIGKILL)
+    build.wait()
+    assert not wait_until_gone("killed")
+    assert start(sandbox, config, "killed", tmp_path).wait() == 0
+    assert sums(work, "killed") == expected
+
+
+def test_without_the_extra_one_sentence_says_so(sandbox: Any, work: Path, server: ServerProcess) -> None:
+    config = write_config(work, server, "none", "ray")
+    code = (
+        "import sys; sys.modules['prefect_ray'] = None\n"
+        "from counterset_flows.runners import pool\nfrom counterset.config import load_config\n"
+        f"from counterset.errors import ConfigError\n"
+        f"config = load_config({str(config)!r})\n"
+        "try:\n    pool(config).__enter__()\n"
+        "except ConfigError as error:\n    print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], env=sandbox.environment, capture_output=True, text=True)
+    assert "pip install 'counterset[ray]'" in run.stdout, run.stderr
