@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from counterset.cli.printing import percent, print_table
+from counterset.cli.printing import interval, percent, print_table
 
 MODEL_HELP = """\
 models:
@@ -57,6 +57,13 @@ def add(commands: Any) -> None:
     plot.add_argument("--published", action="store_true", help="the paper's 43 models as background points")
     plot.add_argument("--output", type=Path, help="folder to write into (default: the evaluation's)")
     plot.set_defaults(run=_plot)
+
+    compare = commands.add_parser("compare", help="a release's classes beside the published CounterAnimal")
+    compare.add_argument("release", help="folder, name, or URL of a release")
+    compare.add_argument("--published", action="store_true", required=True, help="with the paper's figures")
+    compare.add_argument("--evaluation", type=Path, help="an evaluation of it, for accuracies of more models")
+    compare.add_argument("--output", type=Path, help="folder to write into (default: evaluations/<name>-<version>)")
+    compare.set_defaults(run=_compare)
 
     models = commands.add_parser("models", help="the paper's models: names, lineage, size, and whether cached")
     models.add_argument("--family", choices=["CLIP", "ImageNet"], help="only these")
@@ -130,7 +137,7 @@ def _show(found: Any) -> None:
     if record["one_sided_classes"]:
         print(f"left out for want of photos on both sides: {', '.join(record['one_sided_classes'])}")
     if rows[0]["line"]:
-        print(f"robust: counter accuracy beyond the line of the {rows[0]['line']} models, {rows[0]['scale']} axes")
+        print(f"beyond line: counter accuracy beyond the line of the {rows[0]['line']} models, {rows[0]['scale']} axes")
     print("computed in this run: " + ", ".join(f"{model} {n} photos" for model, n in found.num_computed.items()))
     print(f"\nevaluation  {found.folder}")
 
@@ -145,12 +152,10 @@ def _row(row: dict[str, Any]) -> dict[str, str]:
         "counter %": percent(row["counter"]),
         "drop %": percent(row["drop"]),
         "95 % interval": between("drop"),
-        "photo avg. drop %": percent(row["photo_average_drop"]),
+        "by photo %": percent(row["photo_average_drop"]),
         "top 5 %": f"{percent(row['top5_common'])} / {percent(row['top5_counter'])}" if row["top5_common"] else "",
-        "worst group %": percent(row["worst_group"]),
-        "of": row["worst_group_name"],
-        "robust %": percent(row["residual"]),
-        "its interval": between("residual"),
+        "worst group": f"{row['worst_group_name']} {percent(row['worst_group'])}",
+        **({"beyond line %": f"{percent(row['residual'])} ({between('residual')})"} if row["line"] else {}),
     }
 
 
@@ -191,3 +196,50 @@ def _plot(args: argparse.Namespace) -> int:
     for note in figure.notes:
         print(note)
     return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from counterset.evaluation.published import compare
+    from counterset.load import load
+
+    release = load(args.release)
+    found = compare(release, args.evaluation)
+    rows = found.classes.to_pylist()
+    print_table("classes here and in the paper", [_compared(row) for row in rows])
+    by_model: dict[str, list[dict[str, Any]]] = {}
+    for row in found.models.to_pylist():
+        by_model.setdefault(row["model"], []).append(row)
+    print_table(
+        "accuracies, means over the classes that have them",
+        [_compared_model(model, of) for model, of in sorted(by_model.items())],
+    )
+    same = sum(row["pair"] == "same" for row in rows)
+    print(f"{len(rows)} of the {found.num_published} published classes are here; {same} have the published pair")
+    if found.drop_correlation is not None:
+        print(f"correlation of the drops here and there: {found.drop_correlation:.2f}")
+    for path in found.write(args.output or Path("evaluations") / f"{release.name}-{release.version}"):
+        print(path)
+    return 0
+
+
+def _compared(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "class": row["class_id"],
+        "pair here": f"{row['common']} > {row['counter']}" if row["common"] else "",
+        "pair there": f"{row['published_common']} > {row['published_counter']}",
+        "pair": row["pair"],
+        "verdict": row["verdict"],
+        "drop here %": percent(row["drop"]),
+        "95 % interval": interval(row),
+        "drop there %": percent(row["published_drop"]),
+    }
+
+
+def _compared_model(model: str, rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Means over the same classes here and there, for a model that has both."""
+    titles = {"common": "common here %", "counter": "counter here %"}
+    titles |= {"published_common": "common there %", "published_counter": "counter there %"}
+    known = [name for name in titles if any(row[name] is not None for row in rows)]
+    rows = [row for row in rows if all(row[name] is not None for name in known)]
+    means = {name: percent(sum(row[name] for row in rows) / len(rows)) if rows else "" for name in known}
+    return {"model": model, "classes": str(len(rows)), **{title: means.get(name, "") for name, title in titles.items()}}

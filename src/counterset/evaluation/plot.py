@@ -37,11 +37,12 @@ def write_plots(figure: Figure, folder: Path) -> tuple[Path, Path, Path]:
 def draw(figure: Figure) -> tuple[bytes, bytes]:
     """The plot as SVG and as PNG; the same figures give the same bytes."""
     with rc_context({"svg.hashsalt": "counterset", "svg.fonttype": "none", "font.size": 9}):
-        canvas = Canvas(figsize=(6.4, 6.9), layout="constrained")
+        canvas = Canvas(figsize=(6.4, 6.6), layout="constrained")
+        canvas.get_layout_engine().set(h_pad=0.1, w_pad=0.08)  # type: ignore[union-attr, call-arg]
         FigureCanvasAgg(canvas)
         axes = canvas.add_subplot()
-        low, high = _at(figure, figure.low), _at(figure, figure.high)
-        axes.plot([low, high], [low, high], color="#cccccc", linewidth=1, zorder=0)
+        ends = [[_at(figure, end) for end in pair] for pair in (figure.common_range, figure.counter_range)]
+        axes.axline((0, 0), slope=1, color="#999999", linewidth=0.8, linestyle=":", zorder=0)
         for fit in figure.fits:
             axes.plot(
                 [_at(figure, value) for value in fit.common],
@@ -60,17 +61,19 @@ def draw(figure: Figure) -> tuple[bytes, bytes]:
                 axes.plot([], [], "o", color=COLOURS[family], label=family)
         for published in {p.family for p in figure.points if p.is_published}:
             axes.plot([], [], _shape(published), color=GREY, label=f"published {published}")
-        positions, labels = [_at(figure, tick) for tick in figure.ticks], [f"{100 * t:g}" for t in figure.ticks]
-        axes.set_xticks(positions, labels)
-        axes.set_yticks(positions, labels)
-        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=figure.title)
-        axes.set_xlabel("accuracy on common photos, % (class-balanced)")
-        axes.set_ylabel("accuracy on counter photos, % (class-balanced)")
+        for pair, set_ticks in ((figure.common_range, axes.set_xticks), (figure.counter_range, axes.set_yticks)):
+            set_ticks([_at(figure, tick) for tick in figure.ticks(pair)], [_label(t) for t in figure.ticks(pair)])
+        axes.set(xlim=ends[0], ylim=ends[1])
+        axes.set_title(figure.title, fontsize=10, pad=8)
+        axes.set_xlabel(f"accuracy on common photos, % (class-balanced, {figure.scale.value} axis)")
+        axes.set_ylabel(f"accuracy on counter photos, % (class-balanced, {figure.scale.value} axis)")
         axes.grid(color="#eeeeee", linewidth=0.6)
         axes.set_axisbelow(True)
         handles, names = axes.get_legend_handles_labels()
         order = sorted(range(len(names)), key=names.__getitem__)
-        axes.legend([handles[i] for i in order], [names[i] for i in order], loc="upper left", frameon=False)
+        axes.legend(
+            [handles[i] for i in order], [names[i] for i in order], loc="best", framealpha=0.8, edgecolor="none"
+        )
         canvas.supxlabel("\n".join(_wrapped(figure.notes)), fontsize=7, color="#555555", x=0.02, ha="left")
         files = []
         for kind in ("svg", "png"):
@@ -94,7 +97,9 @@ def page(figure: Figure) -> str:
         "left": LEFT,
         "top": TOP,
         "side": SIDE,
-        "ticks": [(f"{100 * tick:g}", _x(figure, tick), _y(figure, tick)) for tick in figure.ticks],
+        "x_ticks": [(_label(tick), _x(figure, tick)) for tick in figure.ticks(figure.common_range)],
+        "y_ticks": [(_label(tick), _y(figure, tick)) for tick in figure.ticks(figure.counter_range)],
+        "diagonal": _diagonal(figure),
         "lines": [_line(figure, index) for index in range(len(figure.fits))],
         "points": [_drawn(figure, point) for point in figure.points],
         "families": [f for f in FAMILIES if any(p.family == f for p in figure.points)],
@@ -154,17 +159,31 @@ def _at(figure: Figure, accuracy: float) -> float:
     return float(figure.scale.forward(np.array(min(max(accuracy, edge), 1 - edge))))
 
 
-def _share(figure: Figure, accuracy: float) -> float:
-    low, high = _at(figure, figure.low), _at(figure, figure.high)
+def _share(figure: Figure, accuracy: float, ends: tuple[float, float]) -> float:
+    """Where an accuracy lies between the ends of an axis: 0 = at the low one."""
+    low, high = (_at(figure, end) for end in ends)
     return (_at(figure, accuracy) - low) / (high - low)
 
 
 def _x(figure: Figure, accuracy: float) -> float:
-    return round(LEFT + SIDE * _share(figure, accuracy), 1)
+    return round(LEFT + SIDE * _share(figure, accuracy, figure.common_range), 1)
 
 
 def _y(figure: Figure, accuracy: float) -> float:
-    return round(TOP + SIDE * (1 - _share(figure, accuracy)), 1)
+    return round(TOP + SIDE * (1 - _share(figure, accuracy, figure.counter_range)), 1)
+
+
+def _diagonal(figure: Figure) -> tuple[float, float, float, float] | None:
+    """x1, y1, x2, y2 of the part of equal accuracies that both axes hold; None = no part."""
+    low, high = (
+        fold(pair)
+        for fold, pair in zip((max, min), zip(figure.common_range, figure.counter_range, strict=True), strict=True)
+    )
+    return (_x(figure, low), _y(figure, low), _x(figure, high), _y(figure, high)) if low < high else None
+
+
+def _label(accuracy: float) -> str:
+    return f"{100 * accuracy:g}"
 
 
 def _hash(text: str) -> str:
@@ -199,7 +218,7 @@ def _name_points(axes: Any, figure: Figure) -> None:
     own = [point for point in figure.points if not point.is_published]
     for point in own if len(own) <= LABELLED else ():
         at = (_at(figure, point.common), _at(figure, point.counter))
-        is_right = _share(figure, point.common) > 0.6
+        is_right = _share(figure, point.common, figure.common_range) > 0.6
         axes.annotate(
             point.model,
             at,

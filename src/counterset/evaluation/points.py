@@ -23,6 +23,9 @@ COLOURS = {"ImageNet": "#0072b2", "CLIP": "#d55e00", "classifier": "#009e73", "o
 """Okabe and Ito's, which differ for colour-blind eyes."""
 EDGE = 0.005
 """Accuracies closer to 0 or 1 are drawn here on axes that have no place for them."""
+TICKS = tuple(n / 10 for n in range(11))
+EDGE_TICKS = (0.01, 0.02, 0.05)
+"""More labels towards 0 and, mirrored, towards 1, where logits and probits stretch."""
 STEPS = 60
 """Pieces of a drawn line."""
 
@@ -78,23 +81,26 @@ class Figure:
         scale: of both axes.
         points: the models, published ones first, so that they lie below.
         fits: the lines.
-        low, high: the axes' ends, accuracies in (0, 1).
-        ticks: accuracies with a label on the axes.
+        common_range, counter_range: the ends of the two axes, accuracies in [0, 1].
     """
 
     title: str
     scale: Scale
     points: tuple[Point, ...]
     fits: tuple[Fit, ...]
-    low: float
-    high: float
-    ticks: tuple[float, ...]
+    common_range: tuple[float, float]
+    counter_range: tuple[float, float]
+
+    def ticks(self, ends: tuple[float, float]) -> tuple[float, ...]:
+        """Accuracies between `ends` that get a label."""
+        grid = TICKS if self.scale is Scale.LINEAR else (*EDGE_TICKS, *TICKS, *(1 - tick for tick in EDGE_TICKS))
+        return tuple(sorted(round(tick, 2) for tick in grid if ends[0] <= tick <= ends[1]))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know to read it."""
         notes = [
-            f"Axes and lines: {self.scale.value} scale. Below the diagonal a model is worse on counter photos.",
+            f"Axes and lines: {self.scale.value} scale; dotted: equal accuracy on both sides.",
             "Whiskers: 95 % intervals, observers drawn." if any(p.common_interval for p in self.points) else "",
             "Hollow: in-sample, it shares weights or training data with the selector or annotator; no line uses it."
             if any(p.is_in_sample for p in self.points)
@@ -150,23 +156,24 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def make_figure(title: str, scale: Scale, points: Sequence[Point]) -> Figure:
     """The plot of some models, with a line for each family that has enough of them."""
-    seen = [value for p in points for value in _ends(p)]
-    low, high = (0.0, 1.0) if scale is Scale.LINEAR else (EDGE, 1 - EDGE)
-    spread = max(max(seen) - min(seen), 0.05)
-    low = max(low, min(seen) - 0.06 * spread)
-    high = min(high, max(seen) + (0.06 * spread if scale is Scale.LINEAR else 0.25 * (1 - max(seen))))
     fits = [_fit(points, family, published, scale) for published in (True, False) for family in FAMILIES]
-    grid = [0.01, 0.02, 0.05, *np.arange(0.1, 0.91, 0.1).round(1), 0.95, 0.98, 0.99]
-    ticks = grid if scale is not Scale.LINEAR else np.arange(0, 1.01, 0.1).round(1)
     return Figure(
         title,
         scale,
         tuple(sorted(points, key=lambda p: (not p.is_published, p.family, p.model))),
         tuple(fit for fit in fits if fit is not None),
-        low,
-        high,
-        tuple(float(tick) for tick in ticks if low <= tick <= high),
+        _range([value for p in points for value in (p.common, *(p.common_interval or ()))], scale),
+        _range([value for p in points for value in (p.counter, *(p.counter_interval or ()))], scale),
     )
+
+
+def _range(values: Sequence[float], scale: Scale) -> tuple[float, float]:
+    """An axis's ends: all values, with some air on the axis's own scale."""
+    edge = 0.0 if scale is Scale.LINEAR else EDGE
+    low, high = scale.forward(np.clip([min(values), max(values)], edge, 1 - edge))
+    air = max(0.06 * (high - low), 0.01)
+    low, high = scale.back(np.array([low - air, high + air]))
+    return max(float(low), 0.0), min(float(high), 1.0)
 
 
 def published_points() -> list[Point]:
@@ -195,10 +202,6 @@ def _point(row: dict[str, Any]) -> Point:
         (row["drop_low"], row["drop_high"]),
         row["is_in_sample"],
     )
-
-
-def _ends(point: Point) -> tuple[float, ...]:
-    return (point.common, point.counter, *(point.common_interval or ()), *(point.counter_interval or ()))
 
 
 def _fit(points: Sequence[Point], family: str, published: bool, scale: Scale) -> Fit | None:
