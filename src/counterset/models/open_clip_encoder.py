@@ -10,28 +10,29 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import io
+import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import open_clip
 import torch
-from PIL import Image, ImageOps
+from open_clip.transform import PreprocessCfg
 from safetensors import SafetensorError
+from torch.nn import functional
 
 from counterset.errors import ModelError
+from counterset.models.decoding import PixelDecoder
+from counterset.models.precision import LARGE_BYTES, PROBE_LABELS, Backend, Features, agrees, native_half
+from counterset.models.towers import ImageTower, PlainTower, TorchTower, probe_features
 from counterset.tables import sha256_of
-
-Features = npt.NDArray[np.float32]
 
 DEMO_WEIGHTS = Path(__file__).resolve().parents[1] / "demo" / "weights"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-DECODE_THREADS = 2
+MAX_DECODE_THREADS = 8
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Options of glibc's mallopt(3)."""
 LOAD_ERRORS = (OSError, RuntimeError, ValueError, KeyError, SafetensorError)
@@ -44,16 +45,18 @@ class OpenClipEncoder:
     Attributes:
         name: as in the config.
         weights_sha256: of the checkpoint file.
+        precision: what its image tower computes in: float32, bfloat16, float16 or int8.
         embedding_dim: D of the features.
     """
 
-    def __init__(self, name: str, weights_sha256: str, model: Any, preprocess: Any, tokenizer: Any) -> None:
+    def __init__(self, name: str, weights_sha256: str, model: Any, tokenizer: Any, tower: ImageTower) -> None:
         self.name = name
         self.weights_sha256 = weights_sha256
+        self.precision = tower.precision
         self._model = model
-        self._preprocess = preprocess
         self._tokenizer = tokenizer
-        self._device = next(model.parameters()).device
+        self._tower = tower
+        self._device = model.logit_scale.device
         self._lock = threading.Lock()
         self.embedding_dim = int(self.encode_texts(["a photo"]).shape[1])
 
@@ -68,22 +71,22 @@ class OpenClipEncoder:
             batch_size: photos in one forward pass.
         """
         features = [np.empty((0, self.embedding_dim), np.float32)]
-        with self._lock, torch.inference_mode(), ThreadPoolExecutor(DECODE_THREADS) as pool:
+        with self._lock, torch.inference_mode(), ThreadPoolExecutor(num_threads()) as pool:
             starts = range(0, len(images), batch_size)
-            # Decoding the next batch overlaps with the model's work on this one.
-            batches = [pool.submit(self._decode, images[start : start + batch_size]) for start in starts[:2]]
-            for index, _ in enumerate(starts):
-                if index + 2 < len(starts):
-                    batches.append(pool.submit(self._decode, images[starts[index + 2] :][:batch_size]))
-                # (B, 3, H, W) -> (B, D)
-                pixels = batches[index].result().to(self._device)
-                batches[index] = None  # type: ignore[call-overload]
-                encoded = self._model.encode_image(pixels, normalize=True)
-                features.append(encoded.float().cpu().numpy())
+            # Photos are decoded one batch ahead of the model.
+            ahead = [self._decode(pool, images[start : start + batch_size]) for start in starts[:1]]
+            for start in starts:
+                batch = ahead.pop(0)
+                if start + batch_size < len(images):
+                    ahead.append(self._decode(pool, images[start + batch_size :][:batch_size]))
+                # B x (3, H, W) -> (B, 3, H, W) -> (B, D)
+                pixels = torch.stack([photo.result() for photo in batch])
+                encoded = functional.normalize(self._tower.encode(pixels), dim=-1)
+                features.append(encoded.cpu().numpy())
         return np.concatenate(features)
 
     def encode_texts(self, texts: Sequence[str]) -> Features:
-        """(N, D) unit-length text features, in order."""
+        """(N, D) unit-length text features, in order; in float32, for they are few."""
         features = []
         with self._lock, torch.inference_mode():
             for start in range(0, len(texts), 256):
@@ -91,13 +94,8 @@ class OpenClipEncoder:
                 features.append(self._model.encode_text(tokens, normalize=True).float().cpu().numpy())
         return np.concatenate(features)
 
-    def _decode(self, images: Sequence[bytes]) -> torch.Tensor:
-        return torch.stack([self._preprocess(_rgb(image)) for image in images])
-
-
-def _rgb(content: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(content))
-    return ImageOps.exif_transpose(image).convert("RGB")
+    def _decode(self, pool: ThreadPoolExecutor, images: Sequence[bytes]) -> list[Future[torch.Tensor]]:
+        return [pool.submit(self._tower.decode, image) for image in images]
 
 
 @functools.cache
@@ -111,24 +109,73 @@ def _keep_freed_memory() -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def load_encoder(name: str) -> OpenClipEncoder:
+def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
     """Load a model by its config name, onto a GPU where there is one.
+
+    A large model's image tower computes in what `precision` says, if its features of the
+    probe images are float32's within the limits of `counterset.models.precision`; else in float32.
 
     Raises:
         ModelError: no such model, or its weights cannot be had or do not fit.
     """
     _keep_freed_memory()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model_name, _ = _resolve(name)
+    model, preprocess = _create(name)
+    try:
+        tokenizer = open_clip.get_tokenizer(model_name)
+    except LOAD_ERRORS as error:
+        raise _cannot_load(name, error) from error
+    wanted = precision(name, backend)
+    if wanted == "float32" or not PixelDecoder.covers(PreprocessCfg(**model.visual.preprocess_cfg)):
+        return OpenClipEncoder(name, weights_sha256(name), model, tokenizer, PlainTower(model, preprocess))
+    exact = TorchTower(model, torch.float32)
+    reference = probe_features(exact, exact.pixels.size)
+    tower = TorchTower(model, getattr(torch, wanted))
+    encoder = OpenClipEncoder(name, weights_sha256(name), model, tokenizer, tower)
+    ours = probe_features(tower, exact.pixels.size)
+    if agrees(name, wanted, ours, reference, encoder.encode_texts(PROBE_LABELS)):
+        return encoder
+    model, preprocess = _create(name)  # the weights were rounded in place
+    return OpenClipEncoder(name, weights_sha256(name), model, tokenizer, PlainTower(model, preprocess))
+
+
+def precision(name: str, backend: Backend = "torch") -> str:
+    """What a model's image tower is to compute in on this machine, before any check.
+
+    It follows from the machine and the size of the checkpoint alone, and the check from these
+    and the weights: so equal answers on one machine mean equal features.
+
+    Raises:
+        ModelError: as `load_encoder`.
+    """
+    half = native_half()
+    if backend == "torch-float32" or half is None:
+        return "float32"
+    is_large = sum(path.stat().st_size for path in _weight_files(name)) >= LARGE_BYTES
+    return str(half).removeprefix("torch.") if is_large else "float32"
+
+
+def _create(name: str) -> tuple[Any, Any]:
+    """The model, ready to use, and its preprocessing.
+
+    Raises:
+        ModelError: as `load_encoder`.
+    """
     model_name, pretrained = _resolve(name)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(
             model_name, pretrained=pretrained, device=device, weights_only=True
         )
-        tokenizer = open_clip.get_tokenizer(model_name)
     except LOAD_ERRORS as error:
         raise _cannot_load(name, error) from error
-    model.eval()
-    return OpenClipEncoder(name, weights_sha256(name), model, preprocess, tokenizer)
+    return model.eval(), preprocess
+
+
+def num_threads() -> int:
+    """Threads that decode photos: one a processor that this process may use."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, MAX_DECODE_THREADS)
 
 
 @functools.lru_cache(maxsize=64)
@@ -140,6 +187,17 @@ def weights_sha256(name: str) -> str:
     Raises:
         ModelError: as `load_encoder`.
     """
+    digests = [sha256_of(path) for path in _weight_files(name)]
+    is_folder = _resolve(name)[0].startswith("local-dir:")
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if is_folder else digests[0]
+
+
+def _weight_files(name: str) -> list[Path]:
+    """The files of a model's checkpoint, downloaded where they are not in the cache.
+
+    Raises:
+        ModelError: as `load_encoder`.
+    """
     model_name, pretrained = _resolve(name)
     try:
         if model_name.startswith("local-dir:"):
@@ -147,10 +205,10 @@ def weights_sha256(name: str) -> str:
             files = sorted(path for suffix in WEIGHT_SUFFIXES for path in folder.glob(f"*{suffix}"))
             if not files:
                 raise FileNotFoundError(f"no weights in {folder}")
-            return hashlib.sha256("".join(sha256_of(path) for path in files).encode()).hexdigest()
+            return files
         if pretrained is None:
-            return sha256_of(open_clip.download_pretrained_from_hf(model_name.removeprefix("hf-hub:")))
-        return sha256_of(open_clip.download_pretrained(open_clip.get_pretrained_cfg(model_name, pretrained)))
+            return [Path(open_clip.download_pretrained_from_hf(model_name.removeprefix("hf-hub:")))]
+        return [Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(model_name, pretrained)))]
     except LOAD_ERRORS as error:
         raise _cannot_load(name, error) from error
 

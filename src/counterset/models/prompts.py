@@ -12,7 +12,8 @@ from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 
 from counterset.classes import ClassSpec
 from counterset.errors import ConfigError
-from counterset.models.open_clip_encoder import Features, OpenClipEncoder
+from counterset.models.open_clip_encoder import OpenClipEncoder
+from counterset.models.precision import Features
 
 PAPER_TEMPLATE = "A photo of {label}."
 """The one prompt of CounterAnimal (arXiv 2403.11497, section 3)."""

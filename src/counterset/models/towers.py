@@ -1,0 +1,79 @@
+"""Image towers: photos' bytes to features, in the way and the numbers that suit the model and the machine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from open_clip.transform import PreprocessCfg
+from torch.nn import functional
+
+from counterset.models import precision
+from counterset.models.decoding import PixelDecoder, rgb
+from counterset.models.packed import pack
+
+logger = logging.getLogger(__name__)
+
+
+class ImageTower(Protocol):
+    """What turns photos into features.
+
+    Attributes:
+        precision: what it computes in.
+    """
+
+    precision: str
+
+    def decode(self, content: bytes) -> torch.Tensor:
+        """(3, H, W) of one photo; called from several threads."""
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) of decoded photos -> (B, D) features in float32, of any length."""
+
+
+class PlainTower:
+    """open_clip's own preprocessing and float32: for small models, and whatever else fits no other tower."""
+
+    precision = "float32"
+
+    def __init__(self, model: Any, preprocess: Callable[[Any], torch.Tensor]) -> None:
+        self._model = model
+        self._preprocess = preprocess
+        self._device = model.logit_scale.device
+
+    def decode(self, content: bytes) -> torch.Tensor:
+        return self._preprocess(rgb(content))
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self._model.encode_image(pixels.to(self._device))
+        return features.float()
+
+
+class TorchTower:
+    """8-bit pixels, normalised a batch at a time, and a tower in `dtype`."""
+
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
+        self.precision = str(dtype).removeprefix("torch.")
+        self.pixels = PixelDecoder(PreprocessCfg(**model.visual.preprocess_cfg))
+        self.decode = self.pixels.decode
+        self._model = model
+        self._dtype = dtype
+        self._device = model.logit_scale.device
+        model.visual.to(dtype)
+        if dtype is torch.bfloat16 and self._device.type == "cpu" and pack(model.visual):
+            logger.debug("the image tower's weights are laid out for bfloat16")
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        if self._device.type == "cuda":
+            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+        features: torch.Tensor = self._model.encode_image(self.pixels.normalise(pixels, self._dtype))
+        return features.float()
+
+
+def probe_features(tower: ImageTower, size: tuple[int, int]) -> precision.Features:
+    """(16, D) unit-length features of the probe images."""
+    with torch.inference_mode():
+        encoded = tower.encode(torch.from_numpy(precision.probes(size)))
+    return functional.normalize(encoded, dim=-1).cpu().numpy()
