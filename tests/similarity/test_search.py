@@ -9,20 +9,10 @@ import torch
 from counterset.similarity import search
 from counterset.similarity.search import exceeding, nearest, pairs_above
 
+from .shard_files import brute, unit
+
 DIM = 48
 PRECISIONS = (torch.bfloat16, torch.float32)
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = vectors.astype(np.float32)
-    return vectors / np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
-
-
-def brute(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(N, M) similarities by the definition, one row at a time."""
-    return np.stack([(row.astype(np.float64) * right.astype(np.float64)).sum(axis=1) for row in left]).astype(
-        np.float32
-    )
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,8 @@ def _audit(args: argparse.Namespace) -> int:
         raise UserError(f"--bands {args.bands} cannot be cut; give a number from 1 to 100")
     release = load(args.release, mirrors=args.mirror)
     base = open_embeddings(args.against, args.model, id_column=args.id_column, normalise=args.normalise)
-
+    if args.queries is not None:
+        _check_queries(base, args.queries, None)
     from counterset_flows.audit import AuditOptions, audit
     from counterset_flows.similarity_tasks import Source
 
@@ -122,7 +123,7 @@ def _audit(args: argparse.Namespace) -> int:
 
 
 def _prune(args: argparse.Namespace) -> int:
-    from counterset.similarity.embedding_sets import open_embeddings
+    from counterset.similarity.embedding_sets import check_same, open_embeddings
 
     if args.reference is None and args.keep is None and args.max_similarity is None:
         raise UserError("nothing would be removed; give --reference, --keep or --max-similarity")
@@ -136,13 +137,14 @@ def _prune(args: argparse.Namespace) -> int:
     reference = None
     if args.reference is not None:
         reference = open_embeddings(args.reference, args.model, fallback_model=base.model, **options)
-
+        check_same(base, reference)
+    sources = [_source(text, base, args.id_column, tuple(args.mirror)) for text in args.queries]
     from counterset_flows.prune import PruneOptions, prune
 
     folder = _with_bars(
         lambda: prune(
             base,
-            [_source(text, tuple(args.mirror)) for text in args.queries],
+            sources,
             reference,
             args.output.resolve(),
             args.name or _file_name(base.path.resolve().stem),
@@ -155,18 +157,28 @@ def _prune(args: argparse.Namespace) -> int:
     return 0
 
 
-def _source(text: str, mirrors: tuple[str, ...]) -> Any:
-    """A release by folder, name or address; embeddings by their files."""
-    from counterset_flows.similarity_tasks import Source
+def _check_queries(base: Any, path: Path, id_column: str | None) -> None:
+    """Refuse, before anything is begun, queries that cannot be compared with the base."""
+    from counterset.similarity.embedding_sets import check_same, open_embeddings
 
+    normalise = base.is_normalised_here
+    check_same(base, open_embeddings(path, fallback_model=base.model, id_column=id_column, normalise=normalise))
+
+
+def _source(text: str, base: Any, id_column: str | None, mirrors: tuple[str, ...]) -> Any:
+    """A release by folder, name or address; embeddings by their files."""
     from counterset.load import load
     from counterset.release.checksums import SUMS
 
     path = Path(text)
     is_versions = path.is_dir() and any(path.glob(f"*/{SUMS}"))
-    if path.exists() and not (path / SUMS).is_file() and not is_versions:
-        return Source(None, path)
-    return Source(load(text, mirrors=mirrors), None, mirrors)
+    is_release = not path.exists() or (path / SUMS).is_file() or is_versions
+    release = load(text, mirrors=mirrors) if is_release else None
+    if release is None:
+        _check_queries(base, path, id_column)
+    from counterset_flows.similarity_tasks import Source
+
+    return Source(release, path if release is None else None, mirrors)
 
 
 def _check_fraction(name: str, value: float) -> None:

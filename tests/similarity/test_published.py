@@ -1,0 +1,46 @@
+"""Result folders: versions by what changed, equal content once, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from counterset.errors import ReleaseError
+from counterset.similarity.layout import KEPT
+from counterset.similarity.published import Folder, publish_folder
+from counterset.tables import table_of, write_bytes, write_table
+
+
+def writer(ids: list[str], note: str = "") -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        rows = [{"id": name, "query_id": None, "query_set": None, "similarity": None} for name in ids]
+        write_table(table_of(KEPT, rows), KEPT, folder / "kept" / "0.parquet")
+        write_bytes(note.encode(), folder / "note.txt")
+
+    return write
+
+
+def publish(home: Path, write: Callable[[Path], None]) -> Folder:
+    return publish_folder(home, "pruning", {"base": "b"}, write, rows="kept/*.parquet", columns="id")
+
+
+def test_versions_follow_what_changed(tmp_path: Path) -> None:
+    home = tmp_path / "it's"  # a quote, which SQL would trip over
+    steps = [(["a", "b"], ""), (["a", "b", "c"], ""), (["a", "b", "c"], "other"), (["b", "c"], ""), (["b", "c"], "")]
+    found = [publish(home, writer(ids, note)) for ids, note in steps]
+    assert [folder.path.name for folder in found] == ["1.0.0", "1.1.0", "1.1.1", "2.0.0", "2.0.0"]
+    assert [folder.is_new for folder in found] == [True, True, True, True, False]
+    assert "kept/0.parquet" in (found[0].path / "SHA256SUMS").read_text()
+    assert not list(home.glob(".pruning.part"))
+
+
+def test_a_failed_write_leaves_no_version(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        writer(["a"])(folder)
+        raise ReleaseError("no")
+
+    with pytest.raises(ReleaseError):
+        publish(tmp_path, fail)
+    assert not list(tmp_path.glob("[0-9]*")) and not list(tmp_path.glob(".pruning.part"))
