@@ -1,84 +1,226 @@
-"""The order of a build's work, without any work."""
+"""Schedules for real: the README's own commands, a run that fires by itself, and what the UI then shows."""
 
 from __future__ import annotations
 
-import random
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
-from counterset_flows.schedule import MAX_AHEAD, STAGES, Job, Schedule
+import requests
+import yaml
 
-LIMITS = {"download": 1, "inspect": 1, "embed": 1}
-MODELS = ("a", "b")
-
-
-def jobs_of(num_shards: int) -> list[Job]:
-    shards = [f"{number:06d}" for number in range(num_shards)]
-    rows = [Job(shard, stage) for shard in shards for stage in STAGES[:2]]
-    return rows + [Job(shard, "embed", model) for shard in shards for model in MODELS]
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+MARK = "COUNTERSET_TEST_SCHEDULE"
+BROWSER = shutil.which("chromium")
 
 
-def simulate(num_shards: int, seconds: dict[str, float], max_ahead: int = MAX_AHEAD) -> tuple[float, float, int]:
-    """Seconds of the whole, seconds in which no embedding ran, and the most shards that waited for it."""
-    schedule, running, clock, idle_s, most = Schedule(jobs_of(num_shards), LIMITS, max_ahead), {}, 0.0, 0.0, 0
-    downloaded, embedded = 0, 0
-    while True:
-        while (job := schedule.next()) is not None:
-            running[job] = clock + seconds[job.stage]
-        if not running:
-            return clock, idle_s, most
-        first = min(running, key=lambda job: (running[job], job))
-        if not any(job.stage == "embed" for job in running):
-            idle_s += running[first] - clock
-        clock = running.pop(first)
-        schedule.done(first)
-        downloaded += first.stage == "download"
-        embedded += first.stage == "embed"
-        most = max(most, downloaded - embedded // len(MODELS))
+def commands() -> str:
+    """The first block of the README's section "Run it every month"."""
+    section = (ROOT / "README.md").read_text().partition("## Run it every month\n")[2]
+    return section.partition("```bash\n")[2].partition("```")[0]
 
 
-@pytest.mark.parametrize("limits", [LIMITS, {"download": 1, "inspect": 3, "embed": 4}])
-def test_every_job_runs_once_and_in_order(limits: dict[str, int]) -> None:
-    schedule, running, seen, generator = Schedule(jobs_of(12), limits), [], [], random.Random(0)
-    while True:
-        while (job := schedule.next()) is not None:
-            running.append(job)
-            seen.append(job)
-            earlier = [other for other in jobs_of(12) if other.shard == job.shard]
-            earlier = [other for other in earlier if STAGES.index(other.stage) < STAGES.index(job.stage)]
-            assert set(earlier) <= set(seen) - set(running)
-        if not running:
-            break
-        for stage, limit in limits.items():
-            assert sum(job.stage == stage for job in running) <= limit
-        schedule.done(running.pop(generator.randrange(len(running))))
-    assert sorted(seen) == sorted(jobs_of(12))
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"{what} did not happen within {seconds} s")
 
 
-def test_a_slow_host_and_the_model_work_side_by_side() -> None:
-    total_s, idle_s, _ = simulate(20, {"download": 10.0, "inspect": 1.0, "embed": 4.0})
-    assert total_s == 20 * 10 + 1 + 2 * 4  # the download is never held up, and the rest hides behind it
-    assert idle_s == total_s - 20 * 2 * 4
+def alive(mark: str) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline())[:150])
+    return found
 
 
-def test_a_slow_model_is_never_without_work() -> None:
-    total_s, idle_s, most = simulate(20, {"download": 1.0, "inspect": 1.0, "embed": 10.0})
-    assert total_s == 2 + 20 * 2 * 10 and idle_s == 2  # only the first shard is waited for
-    assert most == MAX_AHEAD
+@dataclass(frozen=True)
+class Service:
+    """A Prefect server with its worker, as the README starts them."""
+
+    url: str
+    folder: Path
+    environment: dict[str, str]
+    log: Path
+
+    def ask(self, path: str, **body: Any) -> Any:
+        answer = requests.post(f"{self.url}/api/{path}/filter", json=body, timeout=20)
+        answer.raise_for_status()
+        return answer.json()
+
+    def ended(self, deployment: str) -> list[dict[str, Any]]:
+        """The finished runs of a deployment, the first one first."""
+        runs = self.ask("flow_runs", deployments={"name": {"any_": [deployment]}}, sort="START_TIME_ASC")
+        return [run for run in runs if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED")]
+
+    def prefect(self, *arguments: str) -> str:
+        run = subprocess.run(
+            [str(BIN / "prefect"), *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+        return run.stdout
 
 
-def test_a_queue_of_one_is_enough_when_it_is_steady() -> None:
-    total_s, _, most = simulate(20, {"download": 1.0, "inspect": 0.5, "embed": 10.0}, max_ahead=2)
-    assert total_s == 1.5 + 20 * 2 * 10 and most == 2
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The README's commands in a folder of their own: another port, and the demo switched on and small."""
+    folder = tmp_path_factory.mktemp("schedule")
+    settings = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    for deployment in settings["deployments"]:
+        if deployment["name"] == "demo":
+            deployment["parameters"]["photos_per_class"] = 30
+            deployment["schedules"] = [{"interval": 20, "slug": "often", "active": True}]
+    (folder / "prefect.yaml").write_text(yaml.safe_dump(settings))
+    shutil.copy(ROOT / "automations.yaml", folder)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    mark = str(folder)
+    environment = os.environ | {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PREFECT_HOME": str(folder / "home"),
+        "PREFECT_SERVER_API_PORT": str(port),
+        "COUNTERSET_WEBHOOK": "",
+        MARK: mark,
+    }
+    script = commands().replace(":4200", f":{port}")
+    log = folder / "log.txt"
+    with log.open("w") as output:
+        shell = subprocess.Popen(
+            ["bash", "-ec", script],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        url = f"http://127.0.0.1:{port}"
+        try:
+            yield Service(url, folder, environment | {"PREFECT_API_URL": f"{url}/api"}, log)
+        finally:
+            os.killpg(shell.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                shell.wait(30)
+            try:
+                wait_for(lambda: not alive(mark), 60, "the end of all that was started")
+            finally:
+                for process in psutil.process_iter():
+                    with contextlib.suppress(psutil.Error):
+                        if process.environ().get(MARK) == mark:
+                            process.kill()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the port is still held"
 
 
-def test_a_dropped_shard_is_left_out() -> None:
-    schedule = Schedule(jobs_of(2), LIMITS)
-    first = schedule.next()
-    assert first == Job("000000", "download")
-    schedule.done(first)
-    schedule.drop("000000")
-    left = []
-    while (job := schedule.next()) is not None:
-        left.append(job)
-        schedule.done(job)
-    assert {job.shard for job in left} == {"000001"} and len(left) == 4
+@pytest.fixture(scope="module")
+def finished(service: Service) -> dict[str, Any]:
+    """The first run that the schedule started."""
+
+    def first() -> dict[str, Any] | None:
+        try:
+            return next(iter(service.ended("demo")), None)
+        except requests.RequestException:
+            return None  # the server is not up yet
+
+    try:
+        return dict(wait_for(first, 240, "a scheduled run"))
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{service.log.read_text()[-4000:]}") from error
+
+
+def test_a_schedule_starts_a_run_that_completes(service: Service, finished: dict[str, Any]) -> None:
+    assert finished["state_type"] == "COMPLETED", service.log.read_text()[-4000:]
+    assert finished["auto_scheduled"] is True
+    assert {"counterset", "demo"} <= set(finished["tags"])
+    assert list((service.folder / "demo" / "releases" / "counterset-demo").glob("1.0.0"))
+
+
+def test_the_run_left_its_pages(service: Service, finished: dict[str, Any]) -> None:
+    found = {artifact["key"]: artifact for artifact in service.ask("artifacts")}
+    assert {f"counterset-demo-{page}" for page in ("progress", "pairs", "report", "changes")} <= set(found)
+    inner = service.ask("flow_runs", flow_runs={"id": {"any_": [found["counterset-demo-pairs"]["flow_run_id"]]}})
+    assert inner[0]["state_type"] in ("COMPLETED", "RUNNING")
+
+
+def test_the_server_knows_all_that_was_deployed(service: Service, finished: dict[str, Any]) -> None:
+    deployments = {deployment["name"]: deployment for deployment in service.ask("deployments")}
+    assert set(deployments) == {"rebuild", "build", "demo"}
+    [monthly] = deployments["rebuild"]["schedules"]
+    assert (monthly["schedule"]["cron"], monthly["active"]) == ("0 3 1 * *", True)
+    assert not deployments["build"]["schedules"][0]["active"]
+    for deployment in deployments.values():
+        assert deployment["global_concurrency_limit"]["limit"] == 1
+        assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert service.ask("flow_runs", deployments={"name": {"any_": ["rebuild"]}}), "no monthly run is planned"
+    queues = {queue["name"]: queue for queue in service.ask("work_queues")}
+    assert queues["inaturalist"]["concurrency_limit"] == 1
+    [automation] = service.ask("automations")
+    assert automation["enabled"]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="the UI is looked at with Debian's chromium, which is not installed")
+def test_the_pages_are_in_the_ui(service: Service, finished: dict[str, Any]) -> None:
+    artifacts = service.ask("artifacts", artifacts={"key": {"any_": ["counterset-demo-pairs"]}})
+    page = subprocess.run(
+        [
+            str(BROWSER),
+            *["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
+            *["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=30000"],
+            f"--user-data-dir={service.folder / 'browser'}",
+            "--dump-dom",
+            f"{service.url}/v2/artifacts/artifact/{artifacts[0]['id']}",
+        ],
+        env=service.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+    text = re.sub(r"<[^>]+>", " ", page)
+    for word in ("counterset-demo-pairs", "ice_bear", "verdict", "white_stork"):
+        assert word in text, f"the page does not show {word}"
+
+
+def test_a_killed_run_is_a_crash(service: Service, finished: dict[str, Any]) -> None:
+    """Killed as the kernel would for want of memory; the worker goes on, and so does the schedule."""
+    service.prefect("deployment", "run", "counterset-demo/demo", "--param", "photos_per_class=200")
+
+    def flow_process() -> psutil.Process | None:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                environment = process.environ()
+                is_engine = "prefect.engine" in " ".join(process.cmdline())
+                if is_engine and environment.get(MARK) == str(service.folder):
+                    return process
+        return None
+
+    process = wait_for(flow_process, 60, "a running flow")
+    time.sleep(3)
+    process.kill()
+    wait_for(
+        lambda: service.ask("flow_runs", flow_runs={"state": {"type": {"any_": ["CRASHED"]}}}), 60, "the state Crashed"
+    )
