@@ -78,18 +78,24 @@ def backgrounds(build: Build, chosen: TableRef, embedded: list[TableRef]) -> Tab
     return ref
 
 
-@task(name="evaluate", task_run_name="evaluate {model}", **retrying)
-def predictions(build: Build, chosen: TableRef, embedded: list[TableRef], model: str) -> TableRef:
-    """One model's predictions."""
-    ref = table_steps.evaluate_model(build, chosen, embedded, model)
+@task(name="evaluate", task_run_name="evaluate {model} {templates}", **retrying)
+def predictions(build: Build, chosen: TableRef, embedded: list[TableRef], model: str, templates: str) -> TableRef:
+    """One model's predictions under one set of prompts."""
+    ref = table_steps.evaluate_model(build, chosen, embedded, model, templates)
     progress.current().advance("evaluate", ref.num_rows)
     return ref
 
 
 @task(name="select", **retrying)
-def select(build: Build, chosen: TableRef, annotated: TableRef, predicted: list[TableRef]) -> tuple[TableRef, TableRef]:
-    """Group accuracies and pairs."""
-    return table_steps.select_pairs(build, chosen, annotated, predicted)
+def select(
+    build: Build,
+    chosen: TableRef,
+    annotated: TableRef,
+    predicted: list[TableRef],
+    by_templates: dict[str, list[TableRef]],
+) -> dict[str, TableRef]:
+    """Group accuracies, pairs and their sensitivity."""
+    return table_steps.select_pairs(build, chosen, annotated, predicted, by_templates)
 
 
 @task(name="publish", **retrying)
@@ -160,17 +166,23 @@ def _build(current: Build, pages: Pages) -> BuildResult:
     annotated = _finished(current, "backgrounds", table_steps.backgrounds_key(current, chosen))
     progress.current().begin("annotate", chosen.num_rows, reused=annotated.num_rows if annotated else 0)
     annotated = annotated or backgrounds(current, chosen, embedded[current.config.models.annotator])
-    tested = current.tested_names
+    wanted = current.evaluations
     known = {
-        model: _finished(current, "predictions", table_steps.predictions_key(current, chosen, model))
-        for model in tested
+        item: _finished(current, "predictions", table_steps.predictions_key(current, chosen, *item)) for item in wanted
     }
     reused = sum(ref.num_rows for ref in known.values() if ref)
-    progress.current().begin("evaluate", chosen.num_rows * len(tested), reused=reused)
-    predicted = [known[model] or predictions(current, chosen, embedded[model], model) for model in tested]
-    accuracy, pairs = select(current, chosen, annotated, predicted)
+    progress.current().begin("evaluate", chosen.num_rows * len(wanted), reused=reused)
+    made = {item: known[item] or predictions(current, chosen, embedded[item[0]], *item) for item in wanted}
+    usual = current.config.evaluate.templates
+    predicted = [ref for (_, templates), ref in made.items() if templates == usual]
+    by_templates: dict[str, list[TableRef]] = {}
+    for (_, templates), ref in made.items():
+        if templates != usual:
+            by_templates.setdefault(templates, []).append(ref)
+    chosen_pairs = select(current, chosen, annotated, predicted, by_templates)
+    pairs = chosen_pairs["pairs"]
     pages.show_pairs(pairs)
-    tables = {"members": chosen, "backgrounds": annotated, "group_accuracy": accuracy, "pairs": pairs}
+    tables = {"members": chosen, "backgrounds": annotated, **chosen_pairs}
     release, is_new = publish(current, crawls, shards, photos, tables, predicted)
     pages.show_release(Path(release), is_new, pairs)
     verdicts = read_table(pairs.path, PAIRS, ["verdict"])["verdict"].to_pylist()

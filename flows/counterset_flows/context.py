@@ -84,10 +84,13 @@ class Build:
         return tuple(dict.fromkeys((models.annotator, *models.selectors, *models.evaluators)))
 
     @property
-    def tested_names(self) -> tuple[str, ...]:
-        """Selectors and evaluators, each once."""
-        models = self.config.models
-        return tuple(dict.fromkeys((*models.selectors, *models.evaluators)))
+    def evaluations(self) -> list[tuple[str, str]]:
+        """Model and prompts of each evaluation: all models under the chosen prompts, selectors under others too."""
+        models, prompts = self.config.models, self.config.evaluate
+        tested = dict.fromkeys((*models.selectors, *models.evaluators))
+        pairs = [(model, prompts.templates) for model in tested]
+        pairs += [(model, other) for model in models.selectors for other in prompts.compare_templates]
+        return list(dict.fromkeys(pairs))
 
     @functools.cached_property
     def budget(self) -> Budget:

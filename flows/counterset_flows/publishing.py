@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from counterset.models.lineage import pretraining_data
 from counterset.models.open_clip_encoder import weights_sha256
 from counterset.release.inputs import ModelRecord, ReleaseInputs
-from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS
+from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY
 from counterset.stages.publish import publish
 from counterset.tables import TableRef, read_table, write_bytes
 from counterset.workspace import digest
@@ -36,7 +36,7 @@ def publish_release(
         crawls: candidates, a file a class.
         shards: names of the shards that hold them.
         photos: photos, a file a shard.
-        tables: members, backgrounds, group_accuracy and pairs.
+        tables: members, backgrounds, group_accuracy, sensitivity and pairs.
         predictions: a file a model.
         today: ISO date, used as the snapshot date of a crawl that has none yet.
     """
@@ -68,6 +68,7 @@ def publish_release(
             predictions=read_all(predictions, PREDICTIONS),
             group_accuracy=read_table(tables["group_accuracy"].path, GROUP_ACCURACY),
             pairs=read_table(tables["pairs"].path, PAIRS),
+            sensitivity=read_table(tables["sensitivity"].path, SENSITIVITY),
             rejects=rejects,
             models=_models(build),
             source_snapshot=snapshot_date(build, today),

@@ -22,7 +22,10 @@ from counterset.schemas import (
     PHOTOS,
     PREDICTIONS,
     REJECTS,
+    SENSITIVITY,
+    STABILITY,
     embeddings,
+    text_features,
 )
 from counterset.sources.open_data import OpenDataSource
 from counterset.stages import annotate, curate, embed, evaluate, group, select
@@ -63,8 +66,7 @@ def backgrounds_key(build: Build, members: TableRef) -> str:
     return digest(
         "backgrounds",
         members.sha256,
-        weights_sha256(config.models.annotator),
-        config.models.batch_size,
+        build.embed_key(config.models.annotator),
         [dataclasses.asdict(background) for background in build.vocabulary],
         dataclasses.asdict(load_templates()),
         [dataclasses.asdict(spec) for spec in build.specs],
@@ -93,13 +95,16 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
                     # (B + E, D) @ (D,) -> (B + E,): only the scores are kept, so memory does not grow with D
                     features[class_id].append(directions[class_id] @ vector)
                     photo_ids[class_id].append(photo_id)
-        rows = []
+        rows, stability = [], []
         for spec in build.specs:
             ids = photo_ids[spec.class_id]
             order = np.argsort(ids)
             scores = np.array(features[spec.class_id], np.float32).reshape(len(ids), len(directions[spec.class_id]))
             profiles, best, margins = annotate.annotate_class(scores[order], len(names), method)
             groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
+            if ids:
+                found = group.stability(profiles, margins, names, config.group, seed=config.seed)
+                stability.append({"class_id": spec.class_id} | found._asdict())
             for index, position in enumerate(order):
                 is_confident = groups[index] is not None and bool(margins[index] >= config.annotate.min_margin)
                 rows.append(
@@ -113,35 +118,34 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
                         "is_confident": is_confident,
                     }
                 )
+        write_table(table_of(STABILITY, stability), STABILITY, build.workspace.file("stability", key, "all"))
         write_table(table_of(BACKGROUNDS, rows), BACKGROUNDS, build.workspace.file("backgrounds", key, "all"))
     return build.ref("backgrounds", key, "all")
 
 
-def predictions_key(build: Build, members: TableRef, model: str) -> str:
-    config = build.config
+def predictions_key(build: Build, members: TableRef, model: str, templates: str) -> str:
     return digest(
         "predictions",
         members.sha256,
         model,
-        weights_sha256(model),
-        config.models.batch_size,
+        build.embed_key(model),
         build.space.labels,
         build.space.index_of,
-        config.evaluate,
+        build.space.name,
+        templates,
     )
 
 
-def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], model: str) -> TableRef:
-    """One model's zero-shot predictions for every member."""
-    config, key = build.config, predictions_key(build, members, model)
+def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], model: str, templates: str) -> TableRef:
+    """One model's zero-shot predictions for every member, under one set of prompts."""
+    key = predictions_key(build, members, model, templates)
     if not build.is_done("predictions", key, "all"):
         kept = read_table(members.path, MEMBERS)
         class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
-        encoder = load_encoder(model)
-        text_features = classifier(encoder, build.space, config.evaluate.templates)
+        text_features = _classifier(build, model, templates)
         parts = [
             evaluate.predict(
-                read_table(ref.path, embeddings(encoder.embedding_dim)),
+                read_table(ref.path, embeddings(text_features.shape[1])),
                 class_of,
                 text_features,
                 labels=build.space.labels,
@@ -155,20 +159,48 @@ def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], mo
     return build.ref("predictions", key, "all")
 
 
+def _classifier(build: Build, model: str, templates: str) -> np.ndarray:
+    """(C, D) text features of the labels, kept: 80 prompts for each of 1000 labels take a while without a GPU."""
+    key = digest("classifier", weights_sha256(model), build.space.labels, templates)
+    encoder = load_encoder(model)
+    schema = text_features(encoder.embedding_dim)
+    path = build.workspace.file("classifier", key, "all")
+    if not build.is_done("classifier", key, "all"):
+        features = classifier(encoder, build.space, templates)
+        # (C, D) -> C lists of D
+        column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), encoder.embedding_dim)
+        labels = build.space.labels
+        write_table(
+            table_of(schema, {"position": range(len(labels)), "label": labels, "embedding": column}), schema, path
+        )
+    return embed.feature_matrix(read_table(path, schema))
+
+
 def select_pairs(
-    build: Build, members: TableRef, backgrounds: TableRef, predictions: list[TableRef]
-) -> tuple[TableRef, TableRef]:
-    """Group accuracies and the chosen pairs."""
+    build: Build,
+    members: TableRef,
+    backgrounds: TableRef,
+    predictions: list[TableRef],
+    by_templates: dict[str, list[TableRef]],
+) -> dict[str, TableRef]:
+    """Group accuracies, the chosen pairs, and their sensitivity to models and prompts.
+
+    Args:
+        by_templates: the selectors' predictions under other prompts, by their name.
+    """
     config = build.config
     key = digest(
         "select",
         [members.sha256, backgrounds.sha256, *(ref.sha256 for ref in predictions)],
+        {name: [ref.sha256 for ref in refs] for name, refs in by_templates.items()},
         config.select,
+        config.evaluate.templates,
         config.models.selectors,
         [spec.class_id for spec in build.specs],
         config.seed,
     )
     if not build.is_done("pairs", key, "all"):
+        stability = build.workspace.file("stability", backgrounds_key(build, members), "all")
         result = select.select_pairs(
             read_table(members.path, MEMBERS),
             read_table(backgrounds.path, BACKGROUNDS),
@@ -178,10 +210,14 @@ def select_pairs(
             label_space=build.space.name,
             class_ids=tuple(spec.class_id for spec in build.specs),
             seed=config.seed,
+            templates=config.evaluate.templates,
+            predictions_by_templates={name: read_all(refs, PREDICTIONS) for name, refs in by_templates.items()},
+            stability=read_table(stability, STABILITY),
         )
         write_table(result.group_accuracy, GROUP_ACCURACY, build.workspace.file("group_accuracy", key, "all"))
+        write_table(result.sensitivity, SENSITIVITY, build.workspace.file("sensitivity", key, "all"))
         write_table(result.pairs, PAIRS, build.workspace.file("pairs", key, "all"))
-    return build.ref("group_accuracy", key, "all"), build.ref("pairs", key, "all")
+    return {name: build.ref(name, key, "all") for name in ("group_accuracy", "sensitivity", "pairs")}
 
 
 def photo_bytes(build: Build, members: pa.Table) -> Callable[[str], bytes | None]:

@@ -126,6 +126,9 @@ class EvaluateConfig(_Section):
     label_space: str = "imagenet1k"
     """imagenet1k = all 1000 ImageNet names; classes = the class list's own names; or a text file of names."""
     templates: Literal["paper", "openai80"] = "paper"
+    compare_templates: tuple[Literal["paper", "openai80"], ...] = ("paper", "openai80")
+    """The selectors' drops are stated under these prompts too; 80 prompts for 1000 labels take some minutes
+    on a GPU and most of an hour on two cores, once a selector. Empty = only `templates`."""
 
 
 class SelectConfig(_Section):

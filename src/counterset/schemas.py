@@ -209,6 +209,20 @@ def embeddings(embedding_dim: int) -> TableSchema:
     )
 
 
+def text_features(embedding_dim: int) -> TableSchema:
+    """The zero-shot classifier of a model with `embedding_dim` dimensions."""
+    return TableSchema(
+        "text_features",
+        "one label under one model and one set of prompts",
+        ("position",),
+        (
+            Column("position", INT32, "of the label in its label space"),
+            Column("label", STRING, "the label"),
+            Column("embedding", pa.list_(FLOAT32, embedding_dim), "unit-length mean over the prompts"),
+        ),
+    )
+
+
 BACKGROUNDS = TableSchema(
     "backgrounds",
     "one photo's background",

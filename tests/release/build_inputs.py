@@ -305,6 +305,8 @@ def _pair(class_id: str, accuracy: list[dict[str, Any]]) -> dict[str, Any]:
         "breaking_share": max(drop, 0.0) / 2,
         "drop_lowest_model": drop - 0.08,
         "drop_highest_model": drop + 0.03,
+        "stability_seeds": 0.99,
+        "stability_halves": 0.93,
         "is_fragile": drop < 0.2,
         "reason": None if is_confirmed else "q above 0.05",
     }

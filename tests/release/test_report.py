@@ -219,6 +219,19 @@ def test_drop_plot_places_values_on_its_axis(release: Release) -> None:
     assert drop_plot([], {}) is None
 
 
+def test_drop_plot_marks_other_models_and_prompts(release: Release) -> None:
+    pairs = [row for row in release.pairs.to_pylist() if row["drop"] is not None][:1]
+    others = [
+        {"class_id": pairs[0]["class_id"], "model": "a<b", "templates": "openai80", "drop": -0.35},
+        {"class_id": "another", "model": "m", "templates": "paper", "drop": 0.9},
+    ]
+    plot = drop_plot(pairs, {}, others)
+    assert plot is not None
+    (mark,) = plot.rows[0].others
+    assert mark.title == "a<b, openai80 prompts: -35.0"
+    assert plot.ticks[0].at <= mark.x < plot.zero
+
+
 def test_scatter_fits_lines_without_the_in_sample_models() -> None:
     def score(name: str, family: str, common: float, counter: float, is_in_sample: bool = False) -> ModelScore:
         return ModelScore(name, "evaluator", family, common, counter, 3, is_in_sample)

@@ -21,6 +21,7 @@ TABLE_WORDS = {
     "groups": "accuracy and frequency of every class, background group, model and half",
     "pairs": "each class's pair, drop with interval, p and q value, verdict",
     "predictions": "what each model said of each photo",
+    "sensitivity": "each pair's drop on confirm under every model, and under other prompts",
     "captions": "the source's own texts without personal data, and two templated captions",
     "rejects": "every photo turned away, with stage and reason",
     "attribution": "licence and credit line of every photo",

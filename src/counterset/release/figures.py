@@ -28,6 +28,14 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Other:
+    """A pair's drop under one model and set of prompts."""
+
+    x: float
+    title: str
+
+
+@dataclass(frozen=True)
 class DropRow:
     """One class of the drop plot; positions in drawing units."""
 
@@ -38,6 +46,7 @@ class DropRow:
     x: float
     low: float
     high: float
+    others: tuple[Other, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,13 +101,16 @@ class Scatter:
     is_numbered: bool
 
 
-def drop_plot(pairs: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> DropPlot | None:
-    """The drop plot of `pairs` rows; None when no class has a drop."""
+def drop_plot(
+    pairs: Sequence[Mapping[str, Any]], names: Mapping[str, str], sensitivity: Sequence[Mapping[str, Any]] = ()
+) -> DropPlot | None:
+    """The drop plot of `pairs` rows, with `sensitivity` rows as small marks; None when no class has a drop."""
     rows = [row for row in pairs if row["drop"] is not None]
     if not rows:
         return None
     rows.sort(key=lambda row: (-row["drop"], row["class_id"]))
     ends = [0.0] + [row[key] for row in rows for key in ("drop", "drop_low", "drop_high") if row[key] is not None]
+    ends += [row["drop"] for row in sensitivity]
     step = 0.1 if max(ends) - min(ends) <= 0.7 else 0.2
     low, high = math.floor(min(ends) / step) * step, math.ceil(max(ends) / step) * step
     high = high if high > low else low + step
@@ -119,6 +131,13 @@ def drop_plot(pairs: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> D
                 x=x(row["drop"]),
                 low=x(bounds[0]),
                 high=x(bounds[1]),
+                others=tuple(
+                    Other(
+                        x(other["drop"]), f"{other['model']}, {other['templates']} prompts: {100 * other['drop']:+.1f}"
+                    )
+                    for other in sensitivity
+                    if other["class_id"] == row["class_id"]
+                ),
             )
         )
     count = round((high - low) / step)

@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from counterset.classes import ClassSpec
 from counterset.config import Config
+from counterset.schemas import SENSITIVITY
+from counterset.tables import table_of
 
 ROLES = ("annotator", "selector", "evaluator")
 
@@ -53,6 +55,7 @@ class ReleaseInputs:
         source_snapshot: the day the source's content is of (ISO date), kept by the
             crawl; a release knows no clock of its own.
         funnel: photos left after each step, in order, e.g. `{"offered": 900, "downloaded": 880}`.
+        sensitivity: the pairs' drops under every model and set of prompts; empty where only one was used.
         digests: sha256 of each stage's input or output, by name.
         photo_bytes: a photo's bytes as downloaded, or None; asked only for thumbnails
             and bundled photos.
@@ -72,4 +75,5 @@ class ReleaseInputs:
     source_snapshot: str
     funnel: Mapping[str, int] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
+    sensitivity: pa.Table = field(default_factory=lambda: table_of(SENSITIVITY, []))
     photo_bytes: Callable[[str], bytes | None] = no_photos

@@ -95,7 +95,7 @@ def render_report(
         style=Markup(style),
         style_digest=digest,
         models=_models(metadata, summary),
-        drops=figures.drop_plot(pairs, names),
+        drops=figures.drop_plot(pairs, names, tables["sensitivity"].to_pylist()),
         scatter=figures.scatter(summary.scores),
         cards=_cards(metadata, tables, names, photo_bytes),
         small=[names.get(row["class_id"], row["class_id"]) for row in pairs if row["common"] is None],

@@ -19,7 +19,7 @@ from counterset.release.layout import (
     split_schema,
 )
 from counterset.release.licenses import license_url
-from counterset.schemas import PAIRS, PREDICTIONS, REJECTS, TableSchema
+from counterset.schemas import PAIRS, PREDICTIONS, REJECTS, SENSITIVITY, TableSchema
 from counterset.tables import conform, table_of
 
 MAX_ATTRIBUTION = 1_000
@@ -37,6 +37,7 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
         "groups": _groups(inputs, pairs),
         "pairs": pairs,
         "predictions": _predictions(inputs, all_photos),
+        "sensitivity": conform(inputs.sensitivity, SENSITIVITY),
         "captions": _captions(inputs, all_photos),
         "rejects": conform(inputs.rejects, REJECTS),
         "attribution": _attribution(all_photos),
