@@ -16,7 +16,7 @@ from counterset.backgrounds import Background, load_vocabulary
 from counterset.classes import ClassSpec, load_classes
 from counterset.config import Config
 from counterset.models.lineage import check_roles
-from counterset.models.open_clip_encoder import weights_sha256
+from counterset.models.open_clip_encoder import features_id, weights_sha256
 from counterset.models.prompts import LabelSpace, label_space
 from counterset.schemas import (
     TableSchema,
@@ -139,7 +139,8 @@ class Build:
         return f"{spec.class_id}-{digest(dataclasses.asdict(spec))[:8]}-{self.snapshot_name}"
 
     def embed_key(self, model: str) -> str:
-        return digest("embed", self.photos_key, weights_sha256(model), self.config.models.batch_size)
+        models = self.config.models
+        return digest("embed", self.photos_key, features_id(model, models.backend), models.batch_size)
 
     def ref(self, stage: str, key: str, name: str) -> TableRef:
         """The reference of a finished file."""

@@ -158,7 +158,7 @@ def embed_shard(build: Build, shard: str, model: str) -> TableRef:
     if not build.is_done("embeddings", key, shard):
         images = read_table(build.workspace.file("images", build.pool_key, shard), IMAGES)
         photos = read_table(build.workspace.file("photos", build.photos_key, shard), PHOTOS, ["photo_id"])
-        encoder = load_encoder(model)
+        encoder = load_encoder(model, build.config.models.backend)
         table = embed.embed_photos(images, photos, encoder, batch_size=build.config.models.batch_size)
         write_table(table, embeddings(encoder.embedding_dim), build.workspace.file("embeddings", key, shard))
     return build.ref("embeddings", key, shard)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from counterset.errors import EmbeddingsError, ReleaseError, WorkspaceError
 from counterset.load import Release
-from counterset.models.open_clip_encoder import load_encoder, weights_sha256
+from counterset.models.open_clip_encoder import features_id, load_encoder
 from counterset.release.checksums import SUMS
 from counterset.schemas import TableSchema, embeddings
 from counterset.similarity.embedding_sets import EmbeddingSet, Shard, Vectors, read_all
@@ -105,7 +105,7 @@ def describe_shard(work: Path, base: EmbeddingSet, role: str) -> None:
 
 def release_key(release: Release, model: str) -> str:
     """What a release's embeddings under a model are filed under."""
-    return digest("release", sha256_of(release.path / SUMS), weights_sha256(model))
+    return digest("release", sha256_of(release.path / SUMS), features_id(model))
 
 
 def embed_chunk(work: Path, release: Release, model: str, chunk: int) -> Path:

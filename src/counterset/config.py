@@ -93,6 +93,10 @@ class ModelsConfig(_Section):
     evaluators: tuple[str, ...] = ()
     allow_circular: bool = False
     batch_size: int = Field(default=64, ge=1)
+    backend: Literal["torch", "torch-float32", "openvino"] = "torch"
+    """What computes image features. torch = large models in bfloat16 where the processor or GPU multiplies it
+    natively; torch-float32 = never; openvino = large models in int8 on the processor (`counterset[openvino]`).
+    Both fast ways are checked against float32 at each load, and given up for a model that fails."""
 
 
 class AnnotateConfig(_Section):

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from counterset.evaluation.vectors import Floats32, VectorStore
-from counterset.models.open_clip_encoder import OpenClipEncoder, load_encoder, weights_sha256
+from counterset.models.open_clip_encoder import OpenClipEncoder, features_id, load_encoder, weights_sha256
 from counterset.models.prompts import LabelSpace, mean_text_features, prompts
 from counterset.models.timm_classifier import TimmClassifier, is_classifier, load_classifier
 from counterset.workspace import digest
@@ -57,7 +57,7 @@ class ImageTextModel:
     def __init__(self, name: str) -> None:
         self.name = f"local-dir:{name}" if Path(name).is_dir() and ":" not in name else name
         self.weights_sha256 = weights_sha256(self.name)
-        self.folder = _folder(self.name, self.weights_sha256)
+        self.folder = _folder(self.name, features_id(self.name))
 
     @functools.cached_property
     def encoder(self) -> OpenClipEncoder:

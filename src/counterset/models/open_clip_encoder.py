@@ -155,6 +155,17 @@ def precision(name: str, backend: Backend = "torch") -> str:
     return str(half).removeprefix("torch.") if is_large else "float32"
 
 
+@functools.lru_cache(maxsize=64)
+def features_id(name: str, backend: Backend = "torch") -> str:
+    """Names all that decides a model's image features: its weights and, unless it is float32, the precision.
+
+    Raises:
+        ModelError: as `load_encoder`.
+    """
+    kind = precision(name, backend)
+    return weights_sha256(name) if kind == "float32" else f"{weights_sha256(name)}-{kind}"
+
+
 def _create(name: str) -> tuple[Any, Any]:
     """The model, ready to use, and its preprocessing.
 
