@@ -11,7 +11,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "flows").rglob("*.py"))
 
-FOUNDATION = {"schemas", "config", "errors", "tables", "manifests", "classes", "backgrounds", "workspace"}
+FOUNDATION = {
+    "schemas",
+    "config",
+    "errors",
+    "storage",
+    "tables",
+    "manifests",
+    "classes",
+    "backgrounds",
+    "lease",
+    "workspace",
+}
 MAY_IMPORT = {
     "foundation": {"foundation"},
     "statistics": {"foundation", "statistics"},

@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -25,6 +24,7 @@ from prefect.exceptions import PrefectException
 from counterset.config import Config
 from counterset.errors import GateRefused
 from counterset.schemas import PAIRS
+from counterset.storage import Place
 from counterset.tables import TableRef, read_table
 from counterset_flows import progress
 
@@ -83,7 +83,7 @@ class Pages:
         # As Prefect's own tables are sent: its newer pages read nothing but a string of JSON.
         self._create("pairs", "table", json.dumps(rows), f"The pairs of {self._config.name}; drops in points.")
 
-    def show_release(self, release: Path, is_new: bool, pairs: TableRef) -> None:
+    def show_release(self, release: Place, is_new: bool, pairs: TableRef) -> None:
         """The report's place, and what changed since the last release."""
         verdicts = read_table(pairs.path, PAIRS, ["verdict"])["verdict"].to_pylist()
         page = report_page(self._config, release, is_new, verdicts)
@@ -167,7 +167,7 @@ def pair_rows(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def report_page(config: Config, release: Path, is_new: bool, verdicts: list[str]) -> str:
+def report_page(config: Config, release: Place, is_new: bool, verdicts: list[str]) -> str:
     """Markdown: the release in one sentence, and where its report is."""
     status = "published" if is_new else "unchanged, so no new version"
     base = config.notify.releases_url.rstrip("/")
@@ -182,7 +182,7 @@ def report_page(config: Config, release: Path, is_new: bool, verdicts: list[str]
     return f"# {config.name} {release.name}\n\n{status}: {len(verdicts)} classes, {counts}\n\n{place}\n"
 
 
-def changes_page(release: Path, is_new: bool) -> str:
+def changes_page(release: Place, is_new: bool) -> str:
     """Markdown: what changed since the last release, as its CHANGELOG.md says."""
     if not is_new:
         return f"# Nothing changed\n\nThe source and the config still give release {release.name}.\n"

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 
 from counterset.classes import ClassSpec
 from counterset.config import Config
 from counterset.schemas import PAIRS
+from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table
 from counterset_flows import progress, shard_steps, table_steps
 from counterset_flows.artifacts import Pages
@@ -38,7 +38,7 @@ class BuildResult:
         stages: photos (or classes) done now and found done, by stage.
     """
 
-    release: Path
+    release: Place
     is_new: bool
     pairs: TableRef
     stages: dict[str, dict[str, float]]
@@ -184,11 +184,11 @@ def _build(current: Build, pages: Pages) -> BuildResult:
     pages.show_pairs(pairs)
     tables = {"members": chosen, "backgrounds": annotated, **chosen_pairs}
     release, is_new = publish(current, crawls, shards, photos, tables, predicted)
-    pages.show_release(Path(release), is_new, pairs)
+    pages.show_release(place(release), is_new, pairs)
     verdicts = read_table(pairs.path, PAIRS, ["verdict"])["verdict"].to_pylist()
     logger.info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)
     stages = {
         name: {"total": count.total, "done": count.done, "reused": count.reused, "seconds": count.seconds}
         for name, count in progress.current().stages.items()
     }
-    return BuildResult(Path(release), is_new, pairs, stages)
+    return BuildResult(place(release), is_new, pairs, stages)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from counterset.backgrounds import Background, load_vocabulary
 from counterset.classes import ClassSpec, load_classes
@@ -25,7 +24,8 @@ from counterset.sources import Source
 from counterset.sources.budget import Budget
 from counterset.sources.factory import make_source
 from counterset.sources.inaturalist import build_budget
-from counterset.tables import TableRef, read_table, sha256_of, write_bytes
+from counterset.storage import Place, place
+from counterset.tables import TableRef, read_metadata, read_table, sha256_of, write_bytes
 from counterset.workspace import Workspace, digest
 
 SOURCE_CONTENT = {
@@ -66,6 +66,7 @@ class Build:
         self.space: LabelSpace = label_space(config.evaluate.label_space, self.specs)
         check_roles(config.models)
         self.workspace = Workspace(config.workspace)
+        place(config.releases)  # an address that nothing can be written to is refused before the work
         source = config.source.model_dump(mode="json", include=SOURCE_CONTENT)
         source["is_enriched"] = bool(config.source.api_url)  # the Open Data tables lack what the API adds
         self.crawl_key = digest("crawl", source, config.seed, _state_of_files(config))
@@ -95,14 +96,15 @@ class Build:
     @functools.cached_property
     def budget(self) -> Budget:
         """What may still be asked of the source; one for all requests of this workspace, kept between runs."""
-        return build_budget(self.config.source, self.workspace.root)
+        return build_budget(self.config.source, self.workspace.local)
 
     @functools.cached_property
     def source(self) -> Source:
+        self.workspace.fetch_scratch("crawl_state", self.crawl_key)
         # URLs stay the source's own; the mirror is only where they are fetched from.
         return make_source(
             self.config.source.model_copy(update={"photo_url": ""}),
-            self.workspace.folder("crawl_state", self.crawl_key),
+            self.workspace.scratch("crawl_state", self.crawl_key),
             self.config.seed,
             budget=self.budget,
         )
@@ -117,7 +119,7 @@ class Build:
             weights_sha256(model)
 
     @property
-    def _snapshot_path(self) -> Path:
+    def _snapshot_path(self) -> Place:
         return self.workspace.folder("crawl", self.crawl_key) / "snapshot.txt"
 
     @property
@@ -145,7 +147,7 @@ class Build:
     def ref(self, stage: str, key: str, name: str) -> TableRef:
         """The reference of a finished file."""
         path = self.workspace.file(stage, key, name)
-        metadata = pq.read_metadata(path)
+        metadata = read_metadata(path)
         version = int((metadata.metadata or {}).get(b"counterset.schema_version", b"0"))
         return TableRef(str(path), sha256_of(path), metadata.num_rows, version)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow.compute as pc
 
 from counterset.models.lineage import pretraining_data
@@ -11,6 +9,7 @@ from counterset.models.open_clip_encoder import weights_sha256
 from counterset.release.inputs import ModelRecord, ReleaseInputs
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY
 from counterset.stages.publish import publish
+from counterset.storage import place
 from counterset.tables import TableRef, read_table, write_bytes
 from counterset.workspace import digest
 from counterset_flows.context import Build, read_all
@@ -47,7 +46,7 @@ def publish_release(
     inputs["predictions"] = digest([ref.sha256 for ref in predictions])
     key = digest("publish", inputs, config.name, config.publish, config.releases)
     marker = build.workspace.folder("published", key) / "release.txt"
-    if marker.is_file() and (Path(marker.read_text()) / "SHA256SUMS").is_file():
+    if marker.is_file() and (place(marker.read_text()) / "SHA256SUMS").is_file():
         return marker.read_text(), False
     candidates = candidates_of(build, crawls)
     kept = read_table(tables["members"].path, MEMBERS)
@@ -68,8 +67,8 @@ def publish_release(
             predictions=read_all(predictions, PREDICTIONS),
             group_accuracy=read_table(tables["group_accuracy"].path, GROUP_ACCURACY),
             pairs=read_table(tables["pairs"].path, PAIRS),
-            sensitivity=read_table(tables["sensitivity"].path, SENSITIVITY),
             rejects=rejects,
+            sensitivity=read_table(tables["sensitivity"].path, SENSITIVITY),
             models=_models(build),
             source_snapshot=snapshot_date(build, today),
             funnel={

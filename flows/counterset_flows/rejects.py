@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.schemas import CANDIDATES, REJECTS, RejectReason
+from counterset.storage import place
 from counterset.tables import TableRef, read_table, table_of
 from counterset_flows import failures
 from counterset_flows.context import Build
@@ -32,7 +31,7 @@ def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: pa.T
     files = [
         *(workspace.file("crawl_rejects", build.crawl_key, build.crawl_name(spec)) for spec in build.specs),
         workspace.file("withdrawn", build.crawl_key, build.snapshot_name),
-        workspace.file("members_rejects", Path(members.path).parent.name, "all"),
+        workspace.file("members_rejects", place(members.path).parent.name, "all"),
     ]
     tables = [read_table(path, REJECTS) for path in files]
     left = set(wanted["photo_id"].to_pylist())

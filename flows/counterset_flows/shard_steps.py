@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from counterset.classes import ClassSpec
 from counterset.models.open_clip_encoder import load_encoder
@@ -26,7 +25,7 @@ from counterset.schemas import (
 from counterset.sources import Rechecks
 from counterset.stages import curate, embed
 from counterset.stages.download import MAX_ATTEMPTS, MAY_HEAL, download_photos
-from counterset.tables import TableRef, read_table, write_bytes, write_table
+from counterset.tables import TableRef, read_metadata, read_table, write_bytes, write_table
 from counterset.workspace import digest
 from counterset_flows.context import USER_AGENT, Build, read_all
 
@@ -39,6 +38,7 @@ def crawl_class(build: Build, spec: ClassSpec) -> TableRef:
     name = build.crawl_name(spec)
     if not build.is_done("crawl", build.crawl_key, name):
         crawl = build.source.crawl(spec)
+        build.workspace.keep_scratch("crawl_state", build.crawl_key)
         write_table(crawl.rejects, REJECTS, build.workspace.file("crawl_rejects", build.crawl_key, name))
         write_table(crawl.candidates, CANDIDATES, build.workspace.file("crawl", build.crawl_key, name))
     return build.ref("crawl", build.crawl_key, name)
@@ -127,7 +127,7 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
         contact = build.config.source.contact
         result = download_photos(
             candidates,
-            workspace.folder("download_scratch", key) / shard,
+            workspace.scratch("download_scratch", key) / shard,
             build.config.download,
             user_agent=f"{USER_AGENT} ({contact})" if contact else USER_AGENT,
             photo_host=build.config.source.photo_url,
@@ -166,4 +166,4 @@ def embed_shard(build: Build, shard: str, model: str) -> TableRef:
 
 def shard_size(build: Build, shard: str) -> int:
     """The number of candidates in a shard."""
-    return int(pq.read_metadata(build.workspace.file("shards", build.pool_key, shard)).num_rows)
+    return int(read_metadata(build.workspace.file("shards", build.pool_key, shard)).num_rows)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from counterset.errors import ReleaseError
 from counterset.release.checksums import SUMS, parse_sums, verify_files
-from counterset.release.locate import cache_folder, find_release
+from counterset.release.locate import find_release
+from counterset.storage import cache_folder
 
 if TYPE_CHECKING:
     import datasets

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from counterset.errors import SchemaError, WorkspaceError
 from counterset.schemas import TableSchema
+from counterset.storage import CHUNK_BYTES, ObjectPath, place
 
 ROW_GROUP_SIZE = 5_000
 """Rows in a row group: small enough for a browser's dataset viewer to page through."""
@@ -73,7 +74,7 @@ def conform(table: pa.Table, schema: TableSchema) -> pa.Table:
     return conformed
 
 
-def write_table(table: pa.Table, schema: TableSchema, path: str | Path) -> TableRef:
+def write_table(table: pa.Table, schema: TableSchema, path: str | Path | ObjectPath) -> TableRef:
     """Write `table` at `path`, whole or not at all, and return its reference."""
     conformed = conform(table, schema)
     buffer = io.BytesIO()
@@ -85,7 +86,7 @@ def write_table(table: pa.Table, schema: TableSchema, path: str | Path) -> Table
     return TableRef(str(path), hashlib.sha256(content).hexdigest(), conformed.num_rows, schema.version)
 
 
-def read_table(path: str | Path, schema: TableSchema, columns: list[str] | None = None) -> pa.Table:
+def read_table(path: str | Path | ObjectPath, schema: TableSchema, columns: list[str] | None = None) -> pa.Table:
     """Read a table and check that it is the declared one.
 
     Raises:
@@ -93,7 +94,12 @@ def read_table(path: str | Path, schema: TableSchema, columns: list[str] | None 
         WorkspaceError: the file is missing or damaged.
     """
     try:
-        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+        where = place(path)
+        if isinstance(where, ObjectPath):
+            with where.open() as file:
+                table = pq.read_table(file, columns=columns, page_checksum_verification=True)
+        else:
+            table = pq.read_table(where, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowInvalid) as error:
         raise WorkspaceError(f"{path} cannot be read ({str(error)[:200]}); delete it and run again") from error
     check_stamp(table.schema, schema, str(path))
@@ -101,6 +107,22 @@ def read_table(path: str | Path, schema: TableSchema, columns: list[str] | None 
         if (columns is None or field.name in columns) and field.name not in table.column_names:
             raise SchemaError(schema.name, field.name, f"is missing in {path}")
     return table
+
+
+def read_metadata(path: str | Path | ObjectPath) -> pq.FileMetaData:
+    """A Parquet file's own metadata: rows, columns, what was stamped into it.
+
+    Raises:
+        WorkspaceError: the file is missing or damaged.
+    """
+    try:
+        where = place(path)
+        if isinstance(where, ObjectPath):
+            with where.open() as file:
+                return pq.read_metadata(file)
+        return pq.read_metadata(where)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise WorkspaceError(f"{path} cannot be read ({str(error)[:200]}); delete it and run again") from error
 
 
 def check_stamp(found: pa.Schema, schema: TableSchema, path: str) -> None:
@@ -118,28 +140,42 @@ def check_stamp(found: pa.Schema, schema: TableSchema, path: str) -> None:
         )
 
 
-def write_bytes(content: bytes, path: str | Path) -> None:
-    """Write a file whole or not at all: beside its final name, then renamed.
+def write_bytes(content: bytes, path: str | Path | ObjectPath) -> None:
+    """Write a file whole or not at all: beside its final name, then renamed; an S3 object in one piece.
 
     Raises:
-        WorkspaceError: the disk is full, or the folder cannot be written.
+        WorkspaceError: the disk is full, or the folder or bucket cannot be written.
     """
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    where = place(path)
+    if isinstance(where, ObjectPath):
+        try:
+            where.write_bytes(content)
+        except OSError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise WorkspaceError(f"cannot write {where}: {reason}; check the bucket and your credentials") from error
+        return
+    aside = where.with_name(f".{where.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        where.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        aside.replace(where)
     except OSError as error:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
-        raise WorkspaceError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+        raise WorkspaceError(f"cannot write {where}: {error.strerror}; free space or choose another folder") from error
 
 
-def sha256_of(path: str | Path) -> str:
+def sha256_of(path: str | Path | ObjectPath) -> str:
     """The SHA-256 of a file, hex."""
-    with Path(path).open("rb") as file:
+    where = place(path)
+    if isinstance(where, ObjectPath):
+        digest = hashlib.sha256()
+        with where.filesystem.open_input_stream(where.key) as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+        return digest.hexdigest()
+    with where.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

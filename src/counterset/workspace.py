@@ -2,6 +2,9 @@
 
     <workspace>/<stage>/<key>/<shard>.parquet
 
+The workspace is a folder, or a prefix at `s3://`; what must be local then (downloads under
+way, the budget, the crawl's state) lies in a scratch folder of the machine.
+
 `key` is a digest of all that the stage's output depends on (its part of the config and
 the digests of its inputs), so a changed config never meets a stale file and an unchanged
 one finds its work done. A file at its final name is finished; there is no other record.
@@ -19,7 +22,9 @@ from typing import Any
 import filelock
 from pydantic import BaseModel
 
+from counterset import lease
 from counterset.errors import WorkspaceError
+from counterset.storage import ObjectPath, Place, fetch, keep, place, scratch_of
 
 
 def digest(*parts: Any) -> str:
@@ -35,10 +40,16 @@ def digest(*parts: Any) -> str:
 
 
 class Workspace:
-    """One folder of finished stage files."""
+    """One folder of finished stage files.
+
+    Attributes:
+        root: where they lie.
+        local: `root`, or a folder of this machine where `root` is remote.
+    """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root: Place = place(root)
+        self.local: Path = scratch_of(self.root) if isinstance(self.root, ObjectPath) else self.root
 
     def prepare(self) -> None:
         """Create the folder and see that it can be written.
@@ -48,22 +59,29 @@ class Workspace:
         """
         probe = self.root / ".writable"
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self.local.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
+            reason = error.strerror or " ".join(str(error).split())[:200]
             raise WorkspaceError(
-                f"the workspace {self.root} cannot be written ({error.strerror}); "
-                "set 'workspace' in the config to a folder you may write to"
+                f"the workspace {self.root} cannot be written ({reason}); "
+                "set 'workspace' in the config to a folder or bucket you may write to"
             ) from error
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the workspace for one build; ends with the process, however it ends.
 
+        On S3 this is a lease (see `lease`), with a race that it states.
+
         Raises:
             WorkspaceError: another build holds it.
         """
+        if isinstance(self.root, ObjectPath):
+            with lease.held(self.root / ".lease", str(self.root)):
+                yield
+            return
         lock = filelock.FileLock(self.root / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -76,14 +94,28 @@ class Workspace:
         finally:
             lock.release()
 
-    def folder(self, stage: str, key: str) -> Path:
+    def folder(self, stage: str, key: str) -> Place:
         """The folder of a stage's files under one key."""
         return self.root / stage / key
 
-    def file(self, stage: str, key: str, name: str) -> Path:
+    def file(self, stage: str, key: str, name: str) -> Place:
         """The path of one finished file, there or not."""
         return self.folder(stage, key) / f"{name}.parquet"
 
     def names(self, stage: str, key: str) -> list[str]:
         """The names of the finished files of a stage under one key, sorted."""
         return sorted(path.stem for path in self.folder(stage, key).glob("*.parquet"))
+
+    def scratch(self, stage: str, key: str) -> Path:
+        """A folder of this machine for a stage's unfinished work."""
+        return self.local / stage / key
+
+    def fetch_scratch(self, stage: str, key: str) -> None:
+        """Bring a scratch folder up to what `keep_scratch` kept of it, on whatever machine."""
+        if isinstance(self.root, ObjectPath):
+            fetch(self.root / stage / key, self.scratch(stage, key))
+
+    def keep_scratch(self, stage: str, key: str) -> None:
+        """Keep a scratch folder with the workspace."""
+        if isinstance(self.root, ObjectPath):
+            keep(self.scratch(stage, key), self.root / stage / key)

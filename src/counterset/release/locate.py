@@ -19,17 +19,13 @@ from urllib.parse import urlsplit
 from counterset.errors import ReleaseError
 from counterset.manifests import manifest_path
 from counterset.release.checksums import SUMS, parse_sums
+from counterset.storage import cache_folder
 
 _METADATA = "release.json"
 _MAX_LISTING = 50_000_000
 """Bytes of SHA256SUMS or release.json at most."""
 _TIMEOUT_S = 60
 _CHUNK = 1 << 20
-
-
-def cache_folder(cache: str | Path | None = None) -> Path:
-    """`cache`, or $COUNTERSET_CACHE, or ~/.cache/counterset."""
-    return Path(cache or os.environ.get("COUNTERSET_CACHE") or "~/.cache/counterset").expanduser()
 
 
 def find_release(name_or_path: str | Path, version: str | None, cache: str | Path | None) -> Path:

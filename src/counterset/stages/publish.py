@@ -10,16 +10,19 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import filelock
 import pyarrow as pa
 
+from counterset import lease
 from counterset.errors import GateRefused, ReleaseError
+from counterset.release import remote
 from counterset.release.card import render_card, render_citation
 from counterset.release.changelog import render_markdown
 from counterset.release.checksums import SUMS, render_sums
@@ -33,6 +36,7 @@ from counterset.release.report import render_report
 from counterset.release.rows import query, release_tables
 from counterset.release.summary import Summary, summarise
 from counterset.schemas import Verdict
+from counterset.storage import Place, place
 from counterset.tables import sha256_of, table_of, write_bytes
 
 logger = logging.getLogger(__name__)
@@ -43,13 +47,13 @@ class Published(os.PathLike[str]):
     """A release on disk.
 
     Attributes:
-        path: its folder.
+        path: its folder, or its address on S3.
         version: its version.
         is_new: false when the last release already held the same content.
         diff: what changed since the last release; None for a first release or the same content.
     """
 
-    path: Path
+    path: Place
     version: str
     is_new: bool
     diff: ReleaseDiff | None = None
@@ -74,10 +78,22 @@ def publish(
             build is publishing, or a class id may not name a folder.
     """
     _check_classes(inputs)
-    if "://" in inputs.config.releases:
-        raise ReleaseError(f"releases cannot be written to {inputs.config.releases}; set `releases` to a folder")
     inputs = without_local_paths(inputs)
-    home = Path(inputs.config.releases) / inputs.config.name
+    home = place(inputs.config.releases) / inputs.config.name
+    if isinstance(home, Path):
+        return _publish_in(home, inputs, kind, default_verdicts)
+    with lease.held(home / ".lease", str(home)), tempfile.TemporaryDirectory(prefix="counterset-") as folder:
+        remote.fetch_last(home, Path(folder))
+        made = _publish_in(Path(folder), inputs, kind, default_verdicts)
+        path = home / made.version
+        if made.is_new:
+            remote.upload(Path(made), path)
+            logger.info("published %s", path)
+        return replace(made, path=path)
+
+
+def _publish_in(home: Path, inputs: ReleaseInputs, kind: str, default_verdicts: tuple[str, ...]) -> Published:
+    """Write the release into a local folder of versions."""
     with _alone(home) as aside:
         tables = release_tables(inputs)
         summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode)

@@ -1,0 +1,125 @@
+"""One writer at a time where there are no file locks: a lease object on S3.
+
+A holder writes an object with its name and renews it every RENEW_S seconds. A lease that was not
+renewed for EXPIRES_S seconds, by the service's own clock, is of a build that died: the next one
+takes it. On the same machine a dead holder is seen at once, by its process id.
+
+S3 through pyarrow has no conditional write, so two builds that begin within the same SETTLE_S may
+both write; the one whose write came last holds the lease, and the other sees that when it reads
+back. A build that is held up for longer than SETTLE_S between its look and its write can still
+slip through. Nothing is damaged then: files have names that follow from their content's inputs,
+are written whole, and a release's SHA256SUMS is written last; work may be done twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+
+from counterset.errors import WorkspaceError
+from counterset.storage import ObjectPath
+
+logger = logging.getLogger(__name__)
+
+RENEW_S = 15.0
+EXPIRES_S = 60.0
+SETTLE_S = 1.0
+
+
+@contextlib.contextmanager
+def held(path: ObjectPath, what: str) -> Iterator[None]:
+    """Hold the lease at `path` for a `with` block.
+
+    Args:
+        path: the lease object.
+        what: is being held, for the error.
+
+    Raises:
+        WorkspaceError: another build holds it.
+    """
+    mine = {
+        "owner": uuid.uuid4().hex,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+    }
+    _refuse_if_held(path, what)
+    _write(path, mine)
+    time.sleep(SETTLE_S)
+    if _read(path).get("owner") != mine["owner"]:
+        raise WorkspaceError(f"another build has just begun in {what}; wait until it ends")
+    ended = threading.Event()
+    renewer = threading.Thread(target=_renew, args=(path, mine, ended), name="lease", daemon=True)
+    renewer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewer.join()
+        if _read(path).get("owner") == mine["owner"]:
+            path.unlink(missing_ok=True)
+
+
+def _refuse_if_held(path: ObjectPath, what: str) -> None:
+    lease = _read(path)
+    if not lease or _is_dead(lease):
+        return
+    age_s = _now(path) - path.stat().st_mtime
+    if age_s < EXPIRES_S:
+        raise WorkspaceError(
+            f"another build (process {lease.get('pid')} on {lease.get('host')}) is running in {what}; wait until it "
+            f"ends; if it was killed, its claim ends in {EXPIRES_S - age_s:.0f} s"
+        )
+
+
+def _is_dead(lease: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that is gone."""
+    if lease.get("host") != socket.gethostname():
+        return False
+    try:
+        return bool(psutil.Process(int(lease["pid"])).create_time() != lease["started"])
+    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return True
+
+
+def _renew(path: ObjectPath, mine: dict[str, Any], ended: threading.Event) -> None:
+    while not ended.wait(RENEW_S):
+        try:
+            if _read(path).get("owner") == mine["owner"]:
+                _write(path, mine)
+            else:
+                logger.warning("another build took over %s; work may be done twice", path)
+        except OSError as error:
+            logger.warning("the lease %s could not be renewed: %s", path, error)
+
+
+def _read(path: ObjectPath) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: ObjectPath, lease: dict[str, Any]) -> None:
+    path.write_bytes(json.dumps(lease, sort_keys=True).encode())
+
+
+def _now(path: ObjectPath) -> float:
+    """The time by the service's clock, from an object written now."""
+    probe = ObjectPath(f"{path.key}-clock-{uuid.uuid4().hex[:8]}", path.query)
+    probe.write_bytes(b"")
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)

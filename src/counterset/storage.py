@@ -1,0 +1,198 @@
+"""Files by address: a local path, or an object at `s3://bucket/key` through pyarrow.
+
+`place(address)` gives a `Path` for a folder and an `ObjectPath` for s3://, which has the part of
+`Path` that this project uses. An object appears whole or not at all: its upload ends with the
+write of its last byte. Credentials and region come from the environment as for every S3 tool
+(AWS_ACCESS_KEY_ID, AWS_PROFILE, ...); another service than Amazon's is named by AWS_ENDPOINT_URL,
+or in the address: `s3://bucket/key?endpoint_override=minio.local:9000&scheme=http`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from counterset.errors import ConfigError, WorkspaceError
+
+CHUNK_BYTES = 1 << 20
+
+
+class ObjectStat(NamedTuple):
+    """Bytes of an object, and when it was written by the service's own clock (seconds since the epoch)."""
+
+    st_size: int
+    st_mtime: float
+
+
+@dataclass(frozen=True, order=True)
+class ObjectPath:
+    """An object or prefix of an S3 bucket.
+
+    Attributes:
+        key: bucket and key, `bucket/prefix/name`.
+        query: the address's options, "" or e.g. `endpoint_override=127.0.0.1:9000`.
+    """
+
+    key: str
+    query: str = ""
+
+    def __str__(self) -> str:
+        return f"s3://{self.key}" + (f"?{self.query}" if self.query else "")
+
+    def __truediv__(self, name: str) -> ObjectPath:
+        return ObjectPath(f"{self.key}/{name}", self.query)
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.key).name
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.key).stem
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.key).suffix
+
+    @property
+    def parent(self) -> ObjectPath:
+        return ObjectPath(str(PurePosixPath(self.key).parent), self.query)
+
+    @property
+    def filesystem(self) -> Any:
+        """The pyarrow filesystem of this bucket."""
+        return _filesystem(self.key.partition("/")[0], self.query)
+
+    def is_file(self) -> bool:
+        return bool(self.filesystem.get_file_info(self.key).is_file)
+
+    exists = is_file
+
+    def stat(self) -> ObjectStat:
+        """Size and time.
+
+        Raises:
+            FileNotFoundError: no such object.
+        """
+        info = self.filesystem.get_file_info(self.key)
+        if not info.is_file:
+            raise FileNotFoundError(2, "no such object", str(self))
+        return ObjectStat(info.size, info.mtime_ns / 1e9)
+
+    def open(self) -> Any:
+        """The object as a readable pyarrow file."""
+        return self.filesystem.open_input_file(self.key)
+
+    def read_bytes(self) -> bytes:
+        with self.filesystem.open_input_stream(self.key) as stream:
+            return bytes(stream.read())
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write the object, whole or not at all."""
+        with self.filesystem.open_output_stream(self.key) as stream:
+            stream.write(content)
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        try:
+            self.filesystem.delete_file(self.key)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def walk(self) -> Iterator[ObjectPath]:
+        """All objects below this prefix, sorted."""
+        from pyarrow import fs  # half of this module's users read local files only
+
+        infos = self.filesystem.get_file_info(fs.FileSelector(self.key, recursive=True, allow_not_found=True))
+        found = (ObjectPath(info.path, self.query) for info in infos if info.is_file)
+        yield from sorted(found)
+
+    def glob(self, pattern: str) -> Iterator[ObjectPath]:
+        """The objects below this prefix whose relative key has as many parts as the pattern, and matches them."""
+        parts = pattern.split("/")
+        for found in self.walk():
+            names = found.relative_to(self).split("/")
+            if len(names) == len(parts) and all(map(fnmatch.fnmatchcase, names, parts)):
+                yield found
+
+    def relative_to(self, prefix: ObjectPath) -> str:
+        return self.key.removeprefix(prefix.key + "/")
+
+
+Place = Path | ObjectPath
+
+
+def place(address: str | Path | ObjectPath) -> Place:
+    """The file or folder of an address.
+
+    Raises:
+        ConfigError: it is neither a path nor s3://.
+    """
+    if not isinstance(address, str):
+        return address
+    scheme, found, rest = address.partition("://")
+    if not found:
+        return Path(address)
+    key, _, query = rest.partition("?")
+    key = key.strip("/")
+    if scheme != "s3" or not key:
+        raise ConfigError(f"{address!r} cannot be written to; give a folder, or s3://bucket/prefix")
+    return ObjectPath(key, query)
+
+
+@functools.lru_cache(maxsize=64)
+def _filesystem(bucket: str, query: str) -> Any:
+    import pyarrow as pa
+    from pyarrow import fs
+
+    try:
+        return fs.FileSystem.from_uri(f"s3://{bucket}" + (f"?{query}" if query else ""))[0]
+    except (OSError, pa.ArrowException) as error:
+        raise WorkspaceError(
+            f"s3://{bucket} cannot be reached ({' '.join(str(error).split())[:200]}); "
+            "check the bucket's name, your credentials and AWS_ENDPOINT_URL"
+        ) from error
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """`cache`, or $COUNTERSET_CACHE, or ~/.cache/counterset."""
+    return Path(cache or os.environ.get("COUNTERSET_CACHE") or "~/.cache/counterset").expanduser()
+
+
+def scratch_of(remote: ObjectPath) -> Path:
+    """The local folder for what cannot lie in a remote one: downloads under way, SQLite files."""
+    return cache_folder() / "workspaces" / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
+
+
+def fetch(remote: ObjectPath, local: Path) -> None:
+    """Bring a local folder up to a remote one: newer or missing files are copied, others stay."""
+    for source in remote.walk():
+        target, stat = local / source.relative_to(remote), source.stat()
+        if target.is_file() and target.stat().st_mtime >= stat.st_mtime:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+        aside.write_bytes(source.read_bytes())
+        os.utime(aside, (stat.st_mtime, stat.st_mtime))
+        aside.replace(target)
+
+
+def keep(local: Path, remote: ObjectPath) -> None:
+    """Copy the files of a local folder that changed since `fetch` or `keep` to the remote one."""
+    known = {found.relative_to(remote): found.stat().st_mtime for found in remote.walk()}
+    for source in sorted(path for path in local.rglob("*") if path.is_file()):
+        name = source.relative_to(local).as_posix()
+        if known.get(name) != source.stat().st_mtime:
+            target = remote / name
+            target.write_bytes(source.read_bytes())
+            written = target.stat().st_mtime
+            os.utime(source, (written, written))

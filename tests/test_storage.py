@@ -1,0 +1,159 @@
+"""Files by address, on a local S3; and the lease that stands for a lock there."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from counterset import lease
+from counterset.errors import ConfigError, ReleaseError, SchemaError, WorkspaceError
+from counterset.release import remote
+from counterset.schemas import REJECTS
+from counterset.storage import ObjectPath, fetch, keep, place
+from counterset.tables import read_metadata, read_table, sha256_of, table_of, write_bytes, write_table
+from counterset.workspace import Workspace
+
+from .s3_server import BUCKET, s3_server
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_server() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield f"s3://{BUCKET}"
+
+
+def at(address: str) -> ObjectPath:
+    found = place(address)
+    assert isinstance(found, ObjectPath)
+    return found
+
+
+def test_addresses() -> None:
+    assert place("a/b") == Path("a/b")
+    path = at("s3://bucket/prefix/?scheme=http") / "name.parquet"
+    assert str(path) == "s3://bucket/prefix/name.parquet?scheme=http"
+    assert (path.name, path.stem, path.suffix, path.parent.name) == ("name.parquet", "name", ".parquet", "prefix")
+    assert place(str(path)) == path and pickle.loads(pickle.dumps(path)) == path
+    for wrong in ("https://a.example/b", "gs://bucket/b", "s3://"):
+        with pytest.raises(ConfigError, match="s3://bucket/prefix"):
+            place(wrong)
+
+
+def test_objects_come_and_go(bucket: str) -> None:
+    root = at(f"{bucket}/objects")
+    for name in ("b/2.txt", "b/1.txt", "a.txt", "b/c/3.txt"):
+        write_bytes(name.encode(), root / name)
+    assert [str(path).removeprefix(f"{root}/") for path in root.walk()] == ["a.txt", "b/1.txt", "b/2.txt", "b/c/3.txt"]
+    assert [path.name for path in root.glob("*/*.txt")] == ["1.txt", "2.txt"]
+    assert [path.name for path in root.glob("*.txt")] == ["a.txt"]
+    assert (root / "a.txt").read_text() == "a.txt" and (root / "a.txt").stat().st_size == 5
+    assert not (root / "b").is_file() and not (root / "none").is_file()
+    (root / "a.txt").unlink()
+    (root / "a.txt").unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError):
+        (root / "a.txt").unlink()
+    assert not (root / "a.txt").exists()
+    assert not list(at(f"{bucket}/nothing").walk())
+
+
+def test_a_table_is_the_same_file_there(bucket: str, tmp_path: Path) -> None:
+    row = {"photo_id": "a", "class_id": "lion", "stage": "download", "reason": "gone", "detail": "HTTP Error 404"}
+    table = table_of(REJECTS, [row])
+    local, there = write_table(table, REJECTS, tmp_path / "x"), write_table(table, REJECTS, at(f"{bucket}/t/x.parquet"))
+    assert there.path == f"{bucket}/t/x.parquet" and there.sha256 == local.sha256 == sha256_of(there.path)
+    assert read_table(there.path, REJECTS).equals(table)
+    assert read_metadata(there.path).num_rows == 1
+    write_bytes(b"PAR1 and no more", f"{bucket}/t/x.parquet")
+    with pytest.raises(WorkspaceError, match="delete it and run again"):
+        read_table(there.path, REJECTS)
+    with pytest.raises((SchemaError, WorkspaceError)):
+        read_metadata(f"{bucket}/t/none.parquet")
+
+
+def test_a_bucket_that_is_not_there_is_one_sentence(bucket: str) -> None:
+    with pytest.raises(WorkspaceError, match="no-such-bucket"):
+        Workspace("s3://no-such-bucket/x").prepare()
+
+
+def test_scratch_is_kept_with_the_workspace(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local, there = tmp_path / "here", at(f"{bucket}/state")
+    write_bytes(b"one", local / "pages" / "1")
+    keep(local, there)
+    fetch(there, tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "pages" / "1").read_bytes() == b"one"
+    time.sleep(1.1)  # S3 counts whole seconds
+    write_bytes(b"two", tmp_path / "elsewhere" / "pages" / "1")
+    keep(tmp_path / "elsewhere", there)
+    fetch(there, local)
+    assert (local / "pages" / "1").read_bytes() == b"two"
+    monkeypatch.setenv("COUNTERSET_CACHE", str(tmp_path / "cache"))
+    assert tmp_path / "cache" in Workspace(bucket + "/w").scratch("a", "b").parents
+    assert Workspace(tmp_path / "w").scratch("a", "b") == tmp_path / "w" / "a" / "b"
+
+
+def test_one_build_holds_a_lease(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "SETTLE_S", 0.0)
+    workspace, path = Workspace(f"{bucket}/leased"), at(f"{bucket}/leased/.lease")
+    with workspace.locked(), pytest.raises(WorkspaceError, match="another build"), workspace.locked():
+        pass
+    assert not path.exists()
+    other = {"owner": "x", "host": "elsewhere", "pid": 1, "started": 0.0}
+    path.write_bytes(json.dumps(other).encode())
+    with pytest.raises(WorkspaceError, match="on elsewhere.*its claim ends in"), workspace.locked():
+        pass
+    monkeypatch.setattr(lease, "EXPIRES_S", 0.0)  # as after a minute
+    with workspace.locked():
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    monkeypatch.setattr(lease, "EXPIRES_S", 60.0)
+    dead = other | {"host": lease.socket.gethostname(), "pid": os.getpid()}  # this id, but of an earlier process
+    path.write_bytes(json.dumps(dead).encode())
+    with workspace.locked():
+        pass
+
+
+def test_a_lease_is_renewed_and_lost_with_a_warning(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lease, "SETTLE_S", 0.0)
+    monkeypatch.setattr(lease, "RENEW_S", 0.05)
+    path = at(f"{bucket}/renewed/.lease")
+    with lease.held(path, "here"):
+        first = path.stat().st_mtime
+        end = time.monotonic() + 30
+        while path.stat().st_mtime == first and time.monotonic() < end:
+            time.sleep(0.1)
+        assert path.stat().st_mtime > first
+        while "took over" not in caplog.text and time.monotonic() < end:
+            path.write_bytes(b'{"owner": "another"}')  # again, for a renewal may have been under way
+            time.sleep(0.2)
+        assert "took over" in caplog.text
+    assert path.exists()  # it is the other's
+
+
+def test_a_release_is_there_with_its_sums_and_never_twice(bucket: str, tmp_path: Path) -> None:
+    home, version = at(f"{bucket}/releases/x"), tmp_path / "1.0.0"
+    write_bytes(b"page", version / "page.md")
+    write_bytes(b"rows", version / "data" / "rows")
+    lines = [f"{sha256_of(version / name)}  {name}\n" for name in ("data/rows", "page.md")]
+    write_bytes("".join(lines).encode(), version / "SHA256SUMS")
+    write_bytes(b"of an upload that was cut off", home / "1.0.0" / "left.md")
+    remote.fetch_last(home, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    remote.upload(version, home / "1.0.0")
+    assert [path.name for path in (home / "1.0.0").walk()] == ["SHA256SUMS", "rows", "page.md"]
+    with pytest.raises(ReleaseError, match="never rewritten"):
+        remote.upload(version, home / "1.0.0")
+    remote.fetch_last(home, tmp_path / "last")
+    found = sorted(path.name for path in (tmp_path / "last" / "1.0.0").iterdir())
+    assert found == ["SHA256SUMS", "page.md"]
+    write_bytes(b"altered", home / "1.0.0" / "page.md")
+    with pytest.raises(ReleaseError, match="altered"):
+        remote.fetch_last(home, tmp_path / "again")
