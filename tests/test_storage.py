@@ -107,7 +107,7 @@ def test_one_build_holds_a_lease(bucket: str, monkeypatch: pytest.MonkeyPatch) -
     assert not path.exists()
     other = {"owner": "x", "host": "elsewhere", "pid": 1, "started": 0.0}
     path.write_bytes(json.dumps(other).encode())
-    with pytest.raises(WorkspaceError, match="on elsewhere.*its claim ends in"), workspace.locked():
+    with pytest.raises(WorkspaceError, match=r"on elsewhere.*its claim ends in"), workspace.locked():
         pass
     monkeypatch.setattr(lease, "EXPIRES_S", 0.0)  # as after a minute
     with workspace.locked():

@@ -1,0 +1,117 @@
+"""The same build with its workspace and releases on S3, killed on the way, gives the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import counterset
+from counterset.demo.server_process import ServerProcess
+from counterset.storage import ObjectPath, place
+
+from ..s3_server import BUCKET, s3_server
+
+CONFIG = """
+name = "a-build"
+workspace = "{place}/workspace"
+releases = "{place}/releases"
+[classes]
+list = "demo"
+only = ["ice_bear", "lion"]
+[source]
+api_url = "{url}/v1"
+photo_url = "{url}"
+contact = "tests@localhost"
+photos_per_class = 1000
+requests_per_minute = 6000
+requests_per_day = 100000
+[download]
+shard_size = 60
+[models]
+annotator = "demo:annotator"
+selectors = ["demo:selector"]
+[annotate]
+vocabulary = "demo"
+[evaluate]
+label_space = "classes"
+[select]
+min_photos = 2
+min_observers = 2
+[publish]
+thumbnails_per_group = 2
+with_images = true
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess("--photos-per-class", "40", "--seed", "6") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def environment(sandbox: Any) -> Iterator[dict[str, str]]:
+    with s3_server() as s3, pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.items():
+            patch.setenv(name, value)
+        yield sandbox.environment | s3 | {"COUNTERSET_CACHE": str(sandbox.folder / "cache")}
+
+
+def build(config: Path, environment: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "counterset.cli", "build", str(config), *more]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
+
+
+def there(name: str) -> ObjectPath:
+    found = place(f"s3://{BUCKET}/{name}")
+    assert isinstance(found, ObjectPath)
+    return found
+
+
+def test_the_same_bytes_as_on_disk(sandbox: Any, server: ServerProcess, environment: dict[str, str]) -> None:
+    work: Path = sandbox.folder / "s3"
+    work.mkdir()
+    local, remote = work / "local.toml", work / "remote.toml"
+    local.write_text(CONFIG.format(place="on-disk", url=server.url))
+    remote.write_text(CONFIG.format(place=f"s3://{BUCKET}/x", url=server.url))
+    made = build(local, environment)
+    assert made.returncode == 0, made.stderr
+    folder = work / "on-disk" / "releases" / "a-build" / "1.0.0"
+
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "counterset.cli", "build", str(remote)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while killed.poll() is None and not list(there("x/workspace").glob("photos/*/*.parquet")):
+        time.sleep(0.1)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert (there("x/workspace") / ".lease").is_file()  # of a dead process of this machine: taken over at once
+    made = build(remote, environment)
+    assert made.returncode == 0, made.stderr
+    release = there("x/releases/a-build/1.0.0")
+    assert (release / "SHA256SUMS").read_bytes() == (folder / "SHA256SUMS").read_bytes()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        assert (release / path.relative_to(folder).as_posix()).read_bytes() == path.read_bytes(), path
+    assert not (there("x/workspace") / ".lease").exists()
+
+    again = build(remote, environment)
+    assert again.returncode == 0 and "nothing to do" in again.stdout, again.stderr
+    loaded = counterset.load(str(release), cache=work / "cache")
+    assert loaded.all_photos.num_rows > 60
+
+    remote.write_text(CONFIG.format(place=f"s3://{BUCKET}/x", url=server.url).replace("ice_bear", "red_fox"))
+    other = build(remote, environment)
+    assert other.returncode == 0, other.stderr
+    second = there("x/releases/a-build/2.0.0")  # photos were removed: a major change of the one before
+    assert "## 1.0.0" in (second / "CHANGELOG.md").read_text()
