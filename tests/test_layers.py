@@ -21,6 +21,7 @@ FOUNDATION = {
     "classes",
     "backgrounds",
     "lease",
+    "runs",
     "workspace",
 }
 MAY_IMPORT = {

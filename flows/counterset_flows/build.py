@@ -23,6 +23,7 @@ from counterset_flows import progress, shard_steps, table_steps
 from counterset_flows.artifacts import Pages
 from counterset_flows.context import Build
 from counterset_flows.publishing import publish_release
+from counterset_flows.records import Record
 from counterset_flows.runners import retrying
 from counterset_flows.shards import run_shards
 
@@ -140,15 +141,15 @@ def build(config: Config, refresh: bool = False) -> BuildResult:
     with current.workspace.locked():
         if refresh:
             current.refresh()
-        with Pages(config) as pages:
-            return _build(current, pages)
+        with Pages(config) as pages, Record(current) as record:
+            return _build(current, pages, record)
 
 
 def _finished(current: Build, stage: str, key: str) -> TableRef | None:
     return current.ref(stage, key, "all") if current.is_done(stage, key, "all") else None
 
 
-def _build(current: Build, pages: Pages) -> BuildResult:
+def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     logger = get_run_logger()
     current.check_models()
     crawls = _crawl_all(current)
@@ -187,8 +188,6 @@ def _build(current: Build, pages: Pages) -> BuildResult:
     pages.show_release(place(release), is_new, pairs)
     verdicts = read_table(pairs.path, PAIRS, ["verdict"])["verdict"].to_pylist()
     logger.info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)
-    stages = {
-        name: {"total": count.total, "done": count.done, "reused": count.reused, "seconds": count.seconds}
-        for name, count in progress.current().stages.items()
-    }
-    return BuildResult(place(release), is_new, pairs, stages)
+    record.release = release
+    record.use(*table_steps.keys(current, (*crawls, *photos, *made.values(), *tables.values())))
+    return BuildResult(place(release), is_new, pairs, progress.current().counts())

@@ -53,6 +53,14 @@ class Progress:
             self.stages[stage].total += more
             self._show(stage)
 
+    def counts(self) -> dict[str, dict[str, float]]:
+        """Total, done, reused and seconds by stage."""
+        with self._lock:
+            return {
+                name: {"total": count.total, "done": count.done, "reused": count.reused, "seconds": count.seconds}
+                for name, count in self.stages.items()
+            }
+
     def _show(self, stage: str) -> None:
         count = self.stages[stage]
         if count.done + count.reused >= count.total:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
+import time
 from typing import Any
 
 import torch
@@ -15,6 +17,8 @@ from counterset_flows import failures, progress, shard_steps
 from counterset_flows.context import Build
 from counterset_flows.runners import ATTEMPTS, Pool, as_user_error, pool, retrying
 from counterset_flows.schedule import Job, Schedule
+
+logger = logging.getLogger(__name__)
 
 
 @task(name="download", task_run_name="download {shard}", tags=["media"], **retrying)
@@ -74,6 +78,7 @@ class _Run:
         self._schedule = Schedule(jobs, started.limits)
         self._ended: queue.SimpleQueue[tuple[Job, Any]] = queue.SimpleQueue()
         self._failed: dict[str, failures.Failure] = {}
+        self._started: dict[Job, float] = {}
         self._done: dict[str, int] = {"download": 0, "inspect": 0, "embed": 0}
 
     def run(self) -> None:
@@ -91,6 +96,7 @@ class _Run:
             self._schedule.done(job)
             if not isinstance(outcome, BaseException):
                 self._count(job)
+                self._log(job)
             elif (error := as_user_error(outcome)) is not None:
                 stop = stop or error
             else:
@@ -99,6 +105,7 @@ class _Run:
             raise stop
 
     def _start(self, job: Job) -> None:
+        self._started[job] = time.monotonic()
         parameters: dict[str, Any] = {"build": self._build, "shard": job.shard}
         if job.stage == "embed":
             parameters |= {"model": job.model, "threads": self._pool.threads}
@@ -116,6 +123,20 @@ class _Run:
         except CountersetError as error:
             outcome = error
         self._ended.put((job, outcome))
+
+    def _log(self, job: Job) -> None:
+        """One line a shard; in JSON logs its parts are fields."""
+        seconds, photos = time.monotonic() - self._started.pop(job), self._sizes[job.shard]
+        facts = {
+            "stage": job.stage,
+            "shard": job.shard,
+            "model": job.model,
+            "photos": photos,
+            "seconds": round(seconds, 2),
+        }
+        logger.info(
+            "%s %s: %d photos in %.1f s", job.stage, f"{job.shard} {job.model}".strip(), photos, seconds, extra=facts
+        )
 
     def _count(self, job: Job) -> None:
         self._done[job.stage] += self._sizes[job.shard]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,7 @@ from counterset.schemas import (
 )
 from counterset.sources.open_data import OpenDataSource
 from counterset.stages import annotate, curate, embed, evaluate, group, select
+from counterset.storage import place
 from counterset.tables import TableRef, read_table, table_of, write_bytes, write_table
 from counterset.workspace import digest
 from counterset_flows.context import Build, read_all
@@ -159,9 +160,25 @@ def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], mo
     return build.ref("predictions", key, "all")
 
 
+def _classifier_key(build: Build, model: str, templates: str) -> str:
+    return digest("classifier", weights_sha256(model), build.space.labels, templates)
+
+
+def keys(build: Build, refs: Iterable[TableRef]) -> set[str]:
+    """The keys of all files that a build's tables stand on."""
+    return {
+        build.crawl_key,
+        build.pool_key,
+        build.photos_key,
+        *map(build.embed_key, build.model_names),
+        *(_classifier_key(build, *item) for item in build.evaluations),
+        *(place(ref.path).parent.name for ref in refs),
+    }
+
+
 def _classifier(build: Build, model: str, templates: str) -> np.ndarray:
     """(C, D) text features of the labels, kept: 80 prompts for each of 1000 labels take a while without a GPU."""
-    key = digest("classifier", weights_sha256(model), build.space.labels, templates)
+    key = _classifier_key(build, model, templates)
     encoder = load_encoder(model)
     schema = text_features(encoder.embedding_dim)
     path = build.workspace.file("classifier", key, "all")

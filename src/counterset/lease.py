@@ -70,6 +70,12 @@ def held(path: ObjectPath, what: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def is_held(path: ObjectPath) -> bool:
+    """Whether a build that lives, as far as can be told, holds the lease at `path`."""
+    found = _read(path)
+    return bool(found) and not _is_dead(found) and _now(path) - path.stat().st_mtime < EXPIRES_S
+
+
 def _refuse_if_held(path: ObjectPath, what: str) -> None:
     lease = _read(path)
     if not lease or _is_dead(lease):

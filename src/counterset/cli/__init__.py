@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from counterset.cli import evaluating, making, releases, similarity
+from counterset.cli import evaluating, making, operations, releases, similarity
 from counterset.errors import UserError
 
 EPILOG = """\
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, or 2 for a mistake the user can mend."""
     parser = _parser()
     args = parser.parse_args(argv)
-    _log(args.verbose)
+    _log(args.verbose, args.log_json)
     try:
         return int(args.run(args))
     except UserError as error:
@@ -41,11 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _log(is_verbose: bool) -> None:
+def _log(is_verbose: bool, as_json: bool) -> None:
     """Log to stderr: everything when asked, else what counterset warns of and the errors of others."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    if not is_verbose:
+    if as_json:
+        from pythonjsonlogger.json import JsonFormatter
+
+        names = {"levelname": "level", "name": "logger"}
+        handler.setFormatter(JsonFormatter("%(levelname)s %(name)s %(message)s", timestamp=True, rename_fields=names))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    if not is_verbose and not as_json:
         # What Prefect logs of a failed run comes again as our own one sentence.
         handler.addFilter(
             lambda record: (
@@ -53,7 +59,8 @@ def _log(is_verbose: bool) -> None:
                 and record.levelno >= (logging.WARNING if record.name.startswith("counterset") else logging.ERROR)
             )
         )
-    logging.basicConfig(level=logging.INFO if is_verbose else logging.WARNING, handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # every request to Prefect's server
+    logging.basicConfig(level=logging.INFO if is_verbose or as_json else logging.WARNING, handlers=[handler])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,8 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
+    parser.add_argument(
+        "--log-json", action="store_true", help="log what is done as JSON, one object a line, to stderr"
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    for group in (making, releases, evaluating, similarity):
+    for group in (making, releases, evaluating, similarity, operations):
         group.add(commands)
     return parser

@@ -51,7 +51,7 @@ def _build(args: argparse.Namespace) -> int:
     from counterset.config import load_config
 
     config = load_config(args.config)
-    result = _run_build(config, refresh=args.refresh)
+    result = _run_build(config, args, refresh=args.refresh)
     _summary(result)
     return 0
 
@@ -60,7 +60,7 @@ def _demo(args: argparse.Namespace) -> int:
     from counterset.demo.run import demo_config, demo_server, truth_rows, truth_summary
 
     with demo_server(args.photos_per_class, args.seed) as server:
-        result = _run_build(demo_config(args.folder.resolve(), server.url, args.photos_per_class, args.seed))
+        result = _run_build(demo_config(args.folder.resolve(), server.url, args.photos_per_class, args.seed), args)
     _closing(result)
     rows = truth_rows(result.pairs.path)
     print_table("pairs found beside the true drops of this world, in points", [_truth_row(row) for row in rows])
@@ -155,7 +155,7 @@ def _classes_init(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_build(config: Any, refresh: bool = False) -> Any:
+def _run_build(config: Any, args: argparse.Namespace, refresh: bool = False) -> Any:
     import os
 
     # Prefect's own console lines would tear the bars; its record of the run is kept all the same.
@@ -174,6 +174,8 @@ def _run_build(config: Any, refresh: bool = False) -> Any:
     )
 
     leave_none()
+    if args.log_json:  # bars would tear the lines
+        return build(config, refresh=refresh)
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description:<9}"),

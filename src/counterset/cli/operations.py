@@ -1,0 +1,115 @@
+"""Commands for whoever runs builds: status, gc."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from counterset.cli.printing import print_table
+
+STATUS_HELP = """\
+what a workspace's last build has done, is doing, and what is left:
+  counterset status work/mine
+"""
+GC_HELP = """\
+free what neither a release that is still there nor the last finished build needs:
+  counterset gc work/mine          says what would be deleted
+  counterset gc work/mine --yes    deletes it; what is needed again later is made again
+Old releases keep their files alive: delete a release's folder first to free what only it needs.
+"""
+
+
+def add(commands: Any) -> None:
+    """The commands on workspaces."""
+    for name, text, more, run in (
+        ("status", "what a workspace has done, what is running, failed and left", STATUS_HELP, _status),
+        ("gc", "free what no release of a workspace needs", GC_HELP, _gc),
+    ):
+        command = commands.add_parser(
+            name, help=text, description=more, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.add_argument("workspace", help="folder or s3:// address, as in the config's `workspace`")
+        command.set_defaults(run=run)
+        if name == "gc":
+            command.add_argument("--yes", action="store_true", help="delete, not only say what would be deleted")
+
+
+def _status(args: argparse.Namespace) -> int:
+    from counterset.runs import KILLED, failures, latest, sizes
+
+    workspace = _workspace(args.workspace)
+    run = latest(workspace)
+    if run is None:
+        print(f"no build has run in {workspace.root}")
+        return 0
+    ended = f", ended {run.ended_at}" if run.ended_at else ""
+    print(f"{run.name}: {run.state}, began {run.started_at}{ended}")
+    if run.reason:
+        print(run.reason)
+    if run.state == KILLED:
+        print("run the build again: it goes on where it stopped")
+    print_table("stages of the last build", [_stage_row(name, counts) for name, counts in run.stages.items()])
+    aside = [
+        {"stage": row["stage"], "shard": row["shard"], "model": row["model"], "tries": str(row["attempts"])}
+        | {"reason": row["reason"]}
+        for row in failures(workspace)
+    ]
+    if aside:
+        print_table("set aside, to be tried again by the next build", aside)
+    rows = [
+        {"files of": stage, "number": str(number), "MB": f"{size / 1e6:,.1f}"}
+        for stage, (number, size) in sizes(workspace).items()
+    ]
+    print_table("on disk", rows)
+    if run.release:
+        print(f"release  {run.release}")
+    return 0
+
+
+def _stage_row(name: str, counts: Any) -> dict[str, str]:
+    done, seconds = int(counts["done"]), counts["seconds"]
+    left = int(counts["total"]) - done - int(counts["reused"])
+    rate = done / seconds if seconds else 0.0
+    return {
+        "stage": name,
+        "done": f"{done:,}",
+        "found done": f"{int(counts['reused']):,}",
+        "left": f"{left:,}",
+        "seconds": f"{seconds:,.0f}",
+        "a second": f"{rate:,.1f}" if done else "",
+    }
+
+
+def _gc(args: argparse.Namespace) -> int:
+    from counterset.runs import free, unneeded
+
+    workspace = _workspace(args.workspace)
+    with workspace.locked():
+        found = unneeded(workspace)
+        total = sum(stage.size_bytes for stage in found)
+        if not found:
+            print(f"nothing to free in {workspace.root}: every file is of a release or of the last finished build")
+            return 0
+        rows = [
+            {"files of": stage.stage, "number": str(len(stage.files)), "MB": f"{stage.size_bytes / 1e6:,.1f}"}
+            for stage in found
+        ]
+        print_table("needed by no release", rows)
+        if not args.yes:
+            print(f"{total / 1e6:,.1f} MB would be freed; add --yes to delete them")
+            return 0
+        free(found)
+    print(f"freed {total / 1e6:,.1f} MB")
+    return 0
+
+
+def _workspace(address: str) -> Any:
+    from pathlib import Path
+
+    from counterset.errors import WorkspaceError
+    from counterset.workspace import Workspace
+
+    workspace = Workspace(address)
+    if isinstance(workspace.root, Path) and not workspace.root.is_dir():
+        raise WorkspaceError(f"{address} is no workspace; give the folder that `workspace` names in the config")
+    return workspace
