@@ -1,9 +1,9 @@
 """Leave no process behind, however this one ends.
 
-A hard kill of a flow would leave Prefect's temporary server and img2dataset's workers
-running, holding ports and pipes. A small watcher waits on a pipe that only this process
+A hard kill of a flow would leave Prefect's temporary server, img2dataset's workers and
+Ray's processes running, holding ports and pipes. A small watcher waits on a pipe that only this process
 holds open; when the pipe closes it ends every process that carries this run's mark in
-its environment.
+its environment, and their children.
 """
 
 from __future__ import annotations
@@ -41,10 +41,14 @@ def leave_none() -> None:
 def _watch(read_end: int, mark: str) -> None:
     while os.read(read_end, 1):
         pass  # nobody writes: read returns only when the last write end is closed
+    found: set[psutil.Process] = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.environ().get(MARK) == mark:
-                process.kill()
+                found |= {process, *process.children(recursive=True)}  # Ray's agents overwrite their environment
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,137 @@
+"""Photos whose download failed: a refresh asks again for those that may heal, three builds in all, and no more."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+import counterset
+from counterset.demo.world import demo_catalog
+
+CONFIG = """
+name = "a-build"
+[classes]
+list = "demo"
+only = ["ice_bear", "lion"]
+[source]
+kind = "url_list"
+path = "list.csv"
+allowed_hosts = ["127.0.0.1"]
+photos_per_class = 1000
+[download]
+retries = 0
+[models]
+annotator = "demo:annotator"
+selectors = ["demo:selector"]
+[annotate]
+vocabulary = "demo"
+[evaluate]
+label_space = "classes"
+[select]
+min_photos = 2
+min_observers = 2
+[publish]
+thumbnails_per_group = 2
+"""
+
+
+class Host(ThreadingHTTPServer):
+    """Serves photos by number; some answer with an error, or half of their bytes, in the first builds."""
+
+    daemon_threads = True
+    photos: ClassVar[dict[str, bytes]] = {}
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.faults: dict[str, int] = {}  # photo -> status, or 206 for half a photo
+        self.asked: Counter[str] = Counter()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Host
+
+    def do_GET(self) -> None:
+        name = self.path.strip("/")
+        self.server.asked[name] += 1
+        fault, content = self.server.faults.get(name, 200), self.server.photos[name]
+        self.send_response(200 if fault == 206 else fault)
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if fault == 206 else content if fault == 200 else b"")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    server = Host()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def reasons(release: Path, names: dict[str, str]) -> dict[str, str]:
+    rows = counterset.load(release).rejects.to_pylist()
+    return {names[row["photo_id"]]: row["reason"] for row in rows if row["photo_id"] in names}
+
+
+def test_a_refresh_asks_again_for_what_may_heal(sandbox: Any, host: Host) -> None:
+    work = sandbox.folder / "retries"
+    work.mkdir()
+    catalog, truth = demo_catalog(24, 7)
+    rows = [row for row in truth.to_pylist() if row["fault"] is None and row["class_id"] in ("ice_bear", "lion")]
+    host.photos.update({str(row["photo_id"]): catalog.original_bytes(row["photo_id"]) for row in rows})
+    heals, half, gone, never = list(host.photos)[:4]
+    host.faults = {heals: 503, half: 206, gone: 404, never: 503}
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["url", "class"])
+    writer.writerows((f"{host.url}/{row['photo_id']}", row["class_id"]) for row in rows)
+    (work / "list.csv").write_text(text.getvalue())
+    config, releases = work / "build.toml", work / "releases" / "a-build"
+    config.write_text(CONFIG)
+
+    def build(*more: str) -> None:
+        host.asked.clear()
+        run = sandbox.counterset("build", str(config), *more)
+        assert run.returncode == 0, run.stderr
+
+    build()
+    first = counterset.load(releases / "1.0.0")
+    names = {row["photo_id"]: row["url"].rpartition("/")[2] for row in _candidates(work)}
+    assert first.all_photos.num_rows == len(rows) - 4
+    found = reasons(releases / "1.0.0", names)
+    assert found == {heals: "server_error", half: "undecodable", gone: "gone", never: "server_error"}
+    build()  # not a refresh: nothing is asked for
+    assert not host.asked
+    host.faults = {gone: 404, never: 503}
+    build("--refresh")
+    assert host.asked.keys() == {heals, half, never}
+    assert reasons(releases / "1.1.0", names) == {gone: "gone", never: "server_error"}
+    assert counterset.load(releases / "1.1.0").all_photos.num_rows == len(rows) - 2
+    build("--refresh")
+    assert host.asked.keys() == {never}
+    build("--refresh")
+    assert not host.asked  # three builds asked for it
+    assert sorted(path.name for path in releases.glob("[0-9]*")) == ["1.0.0", "1.1.0"]
+
+
+def _candidates(work: Path) -> list[dict[str, Any]]:
+    from counterset.schemas import CANDIDATES
+    from counterset.tables import read_table
+
+    files = (work / "workspace" / "shards").glob("*/*.parquet")
+    return [row for path in files for row in read_table(path, CANDIDATES, ["photo_id", "url"]).to_pylist()]
