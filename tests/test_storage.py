@@ -113,7 +113,7 @@ def test_one_build_holds_a_lease(bucket: str, monkeypatch: pytest.MonkeyPatch) -
     with workspace.locked():
         assert json.loads(path.read_text())["pid"] == os.getpid()
     monkeypatch.setattr(lease, "EXPIRES_S", 60.0)
-    dead = other | {"host": lease.socket.gethostname(), "pid": os.getpid()}  # this id, but of an earlier process
+    dead = other | {"host": lease.machine(), "pid": os.getpid()}  # this id, but of an earlier process
     path.write_bytes(json.dumps(dead).encode())
     with workspace.locked():
         pass

@@ -22,6 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -34,6 +35,21 @@ logger = logging.getLogger(__name__)
 RENEW_S = 15.0
 EXPIRES_S = 60.0
 SETTLE_S = 1.0
+
+
+def machine() -> str:
+    """The name under which process ids mean something: the host, and the container where there is one."""
+    namespace = Path("/proc/self/ns/pid")
+    number = f"/{namespace.stat().st_ino}" if namespace.exists() else ""
+    return socket.gethostname() + number
+
+
+def started(pid: int) -> float:
+    """When a process began, so that its id is not mistaken for an earlier one's; no clock that may be set."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        return float(stat.read_text().rpartition(")")[2].split()[19])
+    return psutil.Process(pid).create_time()
 
 
 @contextlib.contextmanager
@@ -49,9 +65,9 @@ def held(path: ObjectPath, what: str) -> Iterator[None]:
     """
     mine = {
         "owner": uuid.uuid4().hex,
-        "host": socket.gethostname(),
+        "host": machine(),
         "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
+        "started": started(os.getpid()),
     }
     _refuse_if_held(path, what)
     _write(path, mine)
@@ -90,11 +106,11 @@ def _refuse_if_held(path: ObjectPath, what: str) -> None:
 
 def _is_dead(lease: dict[str, Any]) -> bool:
     """Whether the holder was a process of this machine that is gone."""
-    if lease.get("host") != socket.gethostname():
+    if lease.get("host") != machine():
         return False
     try:
-        return bool(psutil.Process(int(lease["pid"])).create_time() != lease["started"])
-    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return started(int(lease["pid"])) != lease["started"]
+    except (psutil.NoSuchProcess, OSError, KeyError, ValueError):
         return True
 
 
