@@ -72,6 +72,10 @@ def add(commands: Any) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    import os
+
+    # The hub's own lines about each retry would bury the one sentence that says what is wrong.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     from rich.console import Console
     from rich.progress import (
         BarColumn,

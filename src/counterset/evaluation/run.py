@@ -120,6 +120,8 @@ def evaluate(
     run = _Run(release, Path(output), space, templates, batch_size, shard_size, progress)
     run.check_templates()
     opened = {model.name: model for model in (open_model(asked_for) for asked_for in models)}
+    # Labels before photos: a label that a model does not know is found before anything is fetched.
+    rows = {model.name: run.rows(model) for model in opened.values()}
     photos = pair_photos(release)
     missing = fetch(release, photos)
     run.photos = photos = photos.only(~_is_in(photos, missing))
@@ -133,7 +135,7 @@ def evaluate(
         candidates = all_labels(space, label, sorted(set(photos.class_id.tolist())))
     tables, facts = [], {}
     for model in opened.values():
-        tables.append(score(photos, run.vectors(model), run.rows(model), candidates, model.name))
+        tables.append(score(photos, run.vectors(model), rows[model.name], candidates, model.name))
         facts[model.name] = run.facts(model)
     if predict is not None:
         answered = ask(
@@ -142,15 +144,14 @@ def evaluate(
         tables.append(answered.predictions)
         facts[name] = dataclasses.replace(ModelFacts("other"), **answered.facts)
         run.num_computed[name] = answered.num_asked
-    folder = (
-        run.output / f"{release.name}-{release.version}" / f"{label}-{short_name(templates, ('paper', 'openai80'))}"
-    )
+    prompted = short_name(templates, ("paper", "openai80"))
+    folder = run.output / f"{release.name}-{release.version}" / f"{label}-{prompted}"
     record = {
         "format": "counterset-evaluation",
         "release": {"name": release.name, "version": release.version, "verdicts": list(release.verdicts)},
         "label_space": label,
         "num_labels": len(space.labels),
-        "templates": templates,
+        "templates": prompted,
         "candidates": {c: [space.labels[p] for p in of] for c, of in candidates.of_class.items()} if is_top else None,
         "photos": photos.digest,
         "num_photos": len(photos.photo_id),
@@ -281,11 +282,12 @@ def _finish(
         "one_sided_classes": list(measures.one_sided),
         "models": {model: dataclasses.asdict(fact) for model, fact in facts.items()},
     }
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
     write_table(predictions, PREDICTIONS, folder / PREDICTIONS_FILE)
     write_table(measures.metrics, METRICS, folder / METRICS_FILE)
     write_table(measures.by_class, CLASS_METRICS, folder / CLASS_METRICS_FILE)
-    write_bytes((json.dumps(record, indent=1, sort_keys=True) + "\n").encode(), folder / RECORD_FILE)
-    return Evaluation(folder, record, measures.metrics, measures.by_class, predictions, run.num_computed)
+    write_bytes(text.encode(), folder / RECORD_FILE)
+    return Evaluation(folder, json.loads(text), measures.metrics, measures.by_class, predictions, run.num_computed)
 
 
 def _earlier(folder: Path, record: Mapping[str, Any]) -> dict[str, ModelFacts]:

@@ -1,0 +1,101 @@
+"""What a callable says is matched to the candidates, kept, and counted when it names none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import counterset
+from counterset.errors import ModelError, UserError
+from counterset.evaluation.answers import label_of
+
+LABELS = ["bear", "brown bear", "ice bear", "lion", "St. Bernard"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ("lion", "lion"),
+        ("  A LION. ", "lion"),
+        ("st bernard", "St. Bernard"),
+        ("The animal is an ice bear on grass.", "ice bear"),
+        ("brown bear", "brown bear"),
+        ("a bear", "bear"),
+        ("a brown bear, not an ice bear", None),
+        ("stallion", None),
+        ("", None),
+        ("I cannot tell", None),
+    ],
+)
+def test_an_answer_names_one_candidate_or_none(answer: str, label: str | None) -> None:
+    assert label_of(answer, LABELS) == label
+
+
+class Talker:
+    """A stand-in for a model that answers with text: right on snow-white photos, lost on others."""
+
+    def __init__(self, breaks_after: int = 10**9) -> None:
+        self.asked = 0
+        self.labels: set[tuple[str, ...]] = set()
+        self.breaks_after = breaks_after
+
+    def __call__(self, images: list[Image.Image], labels: list[str]) -> list[str]:
+        if self.asked + len(images) > self.breaks_after:
+            raise KeyboardInterrupt
+        self.asked += len(images)
+        self.labels.add(tuple(labels))
+        bright = [np.asarray(image).mean() > 150 for image in images]
+        return ["It is an ice bear." if is_bright else "a duck" for is_bright in bright]
+
+
+def test_texts_are_asked_for_once_and_unknown_ones_reported(small: Any, tmp_path: Path) -> None:
+    first, second = Talker(breaks_after=60), Talker()
+    settings: dict[str, Any] = {"name": "talker", "label_space": "classes", "output": tmp_path, "shard_size": 8}
+    with pytest.raises(KeyboardInterrupt):
+        counterset.evaluate(small.load(), predict=first, batch_size=4, **settings)
+    found = counterset.evaluate(small.load(), predict=second, batch_size=4, **settings)
+    total = found.predictions.num_rows
+    assert second.asked < total < first.asked + second.asked + 8, "less than a shard is asked twice"
+    [labels] = second.labels
+    assert list(labels) == sorted(labels), "their order tells nothing"
+    [row] = found.metrics.to_pylist()
+    rows = found.predictions.to_pylist()
+    ducks = [one for one in rows if one["predicted"] == "a duck"]
+    assert row["num_unknown"] == len(ducks) > 0
+    assert not any(one["is_correct"] for one in ducks)
+    assert row["top5_common"] is None and found.record["models"]["talker"]["unknown_answers"] == ["a duck"]
+    assert all(np.isnan(one["margin"]) for one in rows)
+    again = counterset.evaluate(small.load(), predict=Talker(breaks_after=0), **settings)
+    assert again.predictions.equals(found.predictions) and again.num_computed == {"talker": 0}
+
+
+def test_scores_are_ranked(small: Any, tmp_path: Path) -> None:
+    def scores(images: list[Image.Image], labels: list[str]) -> np.ndarray:
+        return np.tile([float(label == "lion") + 0.1 * (label == "ice bear") for label in labels], (len(images), 1))
+
+    found = counterset.evaluate(small.load(), predict=scores, name="lions", label_space="classes", output=tmp_path)
+    for row in found.predictions.to_pylist():
+        is_lion = "lion" in row["photo_id"]
+        assert (row["predicted"], row["is_correct"]) == ("lion", is_lion)
+        assert row["rank_of_truth"] == (1 if is_lion else 2 if "ice_bear" in row["photo_id"] else 4)
+    assert found.metrics["top5_common"].to_pylist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (lambda images, labels: ["lion"], "gave 1 answers for"),
+        (lambda images, labels: np.zeros((len(images), 3)), "must give a text an image"),
+        (lambda images, labels: [None] * len(images), "must give a text an image"),
+        (lambda images, labels: np.full((len(images), len(labels)), np.nan), "finite"),
+    ],
+)
+def test_other_answers_are_refused(small: Any, tmp_path: Path, answers: Any, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        counterset.evaluate(small.load(), predict=answers, name="odd", label_space="classes", output=tmp_path)
+    with pytest.raises(UserError, match="needs a name"):
+        counterset.evaluate(small.load(), predict=answers, output=tmp_path)
