@@ -20,6 +20,9 @@ from counterset_flows.schedule import Job, Schedule
 
 logger = logging.getLogger(__name__)
 
+_stopping = threading.Event()
+"""Set when a build of this process stops early: a download may have hours to go."""
+
 
 @task(name="download", task_run_name="download {shard}", tags=["media"], **retrying)
 def download(build: Build, shard: str) -> tuple[TableRef, int]:
@@ -28,7 +31,13 @@ def download(build: Build, shard: str) -> tuple[TableRef, int]:
     if "download" not in meter.stages:  # another process; its parent counts whole shards
         return shard_steps.download_shard(build, shard)
     start = meter.stages["download"].done
-    return shard_steps.download_shard(build, shard, lambda done: meter.at("download", start + done))
+
+    def report(done: int) -> None:
+        if _stopping.is_set():
+            raise BuildStopped("the build stops, and so does this download; run again to go on")
+        meter.at("download", start + done)
+
+    return shard_steps.download_shard(build, shard, report)
 
 
 @task(name="inspect", task_run_name="inspect {shard}", **retrying)
@@ -57,8 +66,13 @@ def run_shards(build: Build, shards: list[str]) -> list[str]:
     jobs = [Job(shard, stage, model) for shard, todo in missing.items() for stage, model in todo]
     _begin(jobs, sizes, len(build.model_names))
     if jobs:
+        _stopping.clear()
         with pool(build.config) as started:
-            _Run(build, sizes, jobs, started).run()
+            try:
+                _Run(build, sizes, jobs, started).run()
+            except BaseException:
+                _stopping.set()
+                raise
     left = failures.unfinished(build, shards)
     return [shard for shard in shards if shard not in left]
 
@@ -100,7 +114,9 @@ class _Run:
             elif (error := as_user_error(outcome)) is not None:
                 stop = stop or error
             else:
-                stop = self._set_aside(job, outcome) or stop
+                stop = stop or self._set_aside(job, outcome)
+            if stop is not None:
+                _stopping.set()
         if stop is not None:
             raise stop
 
