@@ -16,7 +16,7 @@ from counterset.tables import TableRef
 from counterset_flows import failures, progress, shard_steps
 from counterset_flows.context import Build
 from counterset_flows.runners import ATTEMPTS, Pool, as_user_error, pool, retrying
-from counterset_flows.schedule import Job, Schedule
+from counterset_flows.queues import Job, Schedule
 
 logger = logging.getLogger(__name__)
 
