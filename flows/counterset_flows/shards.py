@@ -15,8 +15,8 @@ from counterset.errors import BuildStopped, CountersetError, UserError
 from counterset.tables import TableRef
 from counterset_flows import failures, progress, shard_steps
 from counterset_flows.context import Build
-from counterset_flows.runners import ATTEMPTS, Pool, as_user_error, pool, retrying
 from counterset_flows.queues import Job, Schedule
+from counterset_flows.runners import ATTEMPTS, Pool, as_user_error, pool, retrying
 
 logger = logging.getLogger(__name__)
 
