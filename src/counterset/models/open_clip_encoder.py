@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from counterset.errors import ModelError
 from counterset.models.decoding import PixelDecoder
+from counterset.models.openvino_tower import OpenVinoTower, check_installed
 from counterset.models.precision import LARGE_BYTES, PROBE_LABELS, Backend, Features, agrees, native_half
 from counterset.models.towers import ImageTower, PlainTower, TorchTower, probe_features
 from counterset.tables import sha256_of
@@ -113,7 +114,8 @@ def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
     """Load a model by its config name, onto a GPU where there is one.
 
     A large model's image tower computes in what `precision` says, if its features of the
-    probe images are float32's within the limits of `counterset.models.precision`; else in float32.
+    probe images are float32's within the limits of `counterset.models.precision`; else in float32
+    (a tower in int8 gives way to `torch` first).
 
     Raises:
         ModelError: no such model, or its weights cannot be had or do not fit.
@@ -130,11 +132,13 @@ def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
         return OpenClipEncoder(name, weights_sha256(name), model, tokenizer, PlainTower(model, preprocess))
     exact = TorchTower(model, torch.float32)
     reference = probe_features(exact, exact.pixels.size)
-    tower = TorchTower(model, getattr(torch, wanted))
+    tower = OpenVinoTower(model) if wanted == "int8" else TorchTower(model, getattr(torch, wanted))
     encoder = OpenClipEncoder(name, weights_sha256(name), model, tokenizer, tower)
     ours = probe_features(tower, exact.pixels.size)
     if agrees(name, wanted, ours, reference, encoder.encode_texts(PROBE_LABELS)):
         return encoder
+    if wanted == "int8":
+        return load_encoder(name)
     model, preprocess = _create(name)  # the weights were rounded in place
     return OpenClipEncoder(name, weights_sha256(name), model, tokenizer, PlainTower(model, preprocess))
 
@@ -149,10 +153,14 @@ def precision(name: str, backend: Backend = "torch") -> str:
         ModelError: as `load_encoder`.
     """
     half = native_half()
-    if backend == "torch-float32" or half is None:
+    if backend == "openvino":
+        check_installed()
+    elif backend == "torch-float32" or half is None:
         return "float32"
     is_large = sum(path.stat().st_size for path in _weight_files(name)) >= LARGE_BYTES
-    return str(half).removeprefix("torch.") if is_large else "float32"
+    if not is_large:
+        return "float32"
+    return "int8" if backend == "openvino" else str(half).removeprefix("torch.")
 
 
 @functools.lru_cache(maxsize=64)

@@ -57,21 +57,21 @@ def _cpu_flags() -> set[str]:
     return set(lines[0].split()) if lines else set()
 
 
-def probes(image_size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """(16, 3, H, W) images, always the same: coloured noise with the spectrum of photos, and a disc in each.
+def probes(image_size: tuple[int, int], count: int = NUM_PROBES, seed: int = 0) -> npt.NDArray[np.uint8]:
+    """(N, 3, H, W) images, always the same: coloured noise with the spectrum of photos, and a disc in each.
 
     Natural images' amplitudes fall with the inverse of the frequency (Field, 1987).
     """
-    rng = np.random.default_rng(20260101)
+    rng = np.random.default_rng(seed)
     height, width = image_size
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
-    spectrum = rng.standard_normal((NUM_PROBES, 3, *frequency.shape, 2)) @ np.array([1, 1j])
-    # (16, 3, H, W), each channel of mean 0 and spread 1
+    spectrum = rng.standard_normal((count, 3, *frequency.shape, 2)) @ np.array([1, 1j])
+    # (N, 3, H, W), each channel of mean 0 and spread 1
     noise = np.fft.irfft2(spectrum / np.maximum(frequency, 1 / max(image_size)), s=image_size)
     noise = (noise - noise.mean((2, 3), keepdims=True)) / noise.std((2, 3), keepdims=True)
-    colour = rng.uniform(60, 200, (2, NUM_PROBES, 3, 1, 1))
+    colour = rng.uniform(60, 200, (2, count, 3, 1, 1))
     rows, columns = np.mgrid[:height, :width] / np.array([height, width])[:, None, None]
-    centre, radius = rng.uniform(0.3, 0.7, (2, NUM_PROBES, 1, 1, 1)), rng.uniform(0.1, 0.35, (NUM_PROBES, 1, 1, 1))
+    centre, radius = rng.uniform(0.3, 0.7, (2, count, 1, 1, 1)), rng.uniform(0.1, 0.35, (count, 1, 1, 1))
     is_disc = np.hypot(rows - centre[0], columns - centre[1]) < radius
     images = np.where(is_disc, colour[0] + 15 * noise, colour[1] + 40 * noise)
     rounded: npt.NDArray[np.uint8] = np.clip(np.rint(images), 0, 255).astype(np.uint8)
