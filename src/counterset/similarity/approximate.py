@@ -70,10 +70,8 @@ def search_ivfpq(base: EmbeddingSet, queries: Vectors, *, seed: int) -> Approxim
         for shard in base.shards:
             for tile in base.tiles(shard):
                 low, high = np.searchsorted(position, [offset, offset + len(tile)])
-                for start in range(low, high, 16_384):
-                    part = slice(start, min(start + 16_384, high))
-                    values = exact_pairs(queries[query[part]], tile[position[part] - offset])
-                    keep_best(found, query[part], position[part], values)
+                values = exact_pairs(queries, query[low:high], tile, position[low:high] - offset)
+                keep_best(found, query[low:high], position[low:high], values)
                 offset += len(tile)
                 yield tile
 

@@ -113,7 +113,7 @@ def duplicates_of_cluster(vectors: Vectors, centroid_similarity: npt.NDArray[np.
             best[member[better]], similarity[member[better]] = other[better], values[better]
     copies = np.flatnonzero(stands_for != np.arange(len(ordered)))
     best[copies] = stands_for[copies]
-    similarity[copies] = exact_pairs(ordered[copies], ordered[copies])
+    similarity[copies] = exact_pairs(ordered, copies, ordered, copies)
     found = np.flatnonzero(best >= 0)
     found = found[np.argsort(order[found], kind="stable")]
     return Duplicates(order[found], order[best[found]], similarity[found])

@@ -25,10 +25,12 @@ Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 BLOCK_ROWS = 4_096
-"""Rows of scores that are in memory at a time."""
+"""Rows and columns of scores that are in memory at a time."""
 _LANES = 64
 """Columns whose largest score is looked at before each is."""
-_MAX_PAIRS = 16_384
+_MAX_PAIRS = 65_536
+"""Candidates in memory at a time."""
+_IN_CACHE = 256
 """Pairs multiplied in float64 at a time."""
 _MAX_BLOCKS = 65_536
 _DIMS = 32
@@ -155,8 +157,9 @@ def nearest(
     best = Nearest(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32))
     scores = torch.empty(0, dtype=precision)
     offset = 0
-    for tile in tiles:
-        right = Prepared.of(tile, precision)
+    blocks = (tile[first : first + BLOCK_ROWS] for tile in tiles for first in range(0, len(tile), BLOCK_ROWS))
+    for block in blocks:
+        right = Prepared.of(block, precision)
         slack = _slack(left, right)
         for start in range(0, len(queries), BLOCK_ROWS):
             rows = slice(start, min(start + BLOCK_ROWS, len(queries)))
@@ -173,7 +176,7 @@ def nearest(
             for found, columns in _candidates(kept, limits):
                 pairs = asked[found] + start
                 keep_best(best, pairs.numpy(), columns.numpy() + offset, _exact(left, pairs, right, columns))
-        offset += len(tile)
+        offset += len(block)
     return best
 
 
@@ -274,28 +277,34 @@ def _at_least(scores: torch.Tensor, slack: torch.Tensor) -> torch.Tensor:
 
 def _candidates(scores: torch.Tensor, limits: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """(row, column) of the scores (R, C) that reach their row's limit (R,), a bounded number at a time."""
-    num_rows, num_columns = scores.shape
-    lanes = _LANES if num_columns % _LANES == 0 else 1
-    strides = num_columns // lanes
-    view = scores.reshape(num_rows, lanes, strides)
-    # (R, lanes, strides) -> (R, strides): most of the matrix is passed over once, and no more
-    rows, columns = (view.amax(1) >= limits[:, None]).nonzero(as_tuple=True)
-    for start in range(0, len(rows), _MAX_BLOCKS):
-        some, stride = rows[start : start + _MAX_BLOCKS], columns[start : start + _MAX_BLOCKS]
-        block, lane = (view[some, :, stride] >= limits[some][:, None]).nonzero(as_tuple=True)
-        for first in range(0, len(block), _MAX_PAIRS):
-            part = block[first : first + _MAX_PAIRS]
-            yield some[part], lane[first : first + _MAX_PAIRS] * strides + stride[part]
+    whole = scores.shape[1] // _LANES * _LANES
+    for offset, lanes, view in ((0, _LANES, scores[:, :whole]), (whole, 1, scores[:, whole:])):
+        strides = view.shape[1] // lanes
+        if not strides:
+            continue
+        cube = view.unflatten(1, (lanes, strides))
+        # (R, lanes, strides) -> (R, strides): most of the matrix is passed over once, and no more
+        rows, columns = (cube.amax(1) >= limits[:, None]).nonzero(as_tuple=True)
+        for start in range(0, len(rows), _MAX_BLOCKS):
+            some, stride = rows[start : start + _MAX_BLOCKS], columns[start : start + _MAX_BLOCKS]
+            block, lane = (cube[some, :, stride] >= limits[some][:, None]).nonzero(as_tuple=True)
+            for first in range(0, len(block), _MAX_PAIRS):
+                part = block[first : first + _MAX_PAIRS]
+                yield some[part], lane[first : first + _MAX_PAIRS] * strides + stride[part] + offset
 
 
 def _exact(left: Prepared, rows: torch.Tensor, right: Prepared, columns: torch.Tensor) -> Floats32:
-    return exact_pairs(left.exact[rows].numpy(), right.exact[columns].numpy())
+    return exact_pairs(left.exact.numpy(), rows.numpy(), right.exact.numpy(), columns.numpy())
 
 
-def exact_pairs(left: Floats32, right: Floats32) -> Floats32:
-    """(P,) similarities of row by row, (P, D) and (P, D), by the definition above."""
-    products: npt.NDArray[np.float64] = left.astype(np.float64) * right.astype(np.float64)
-    return np.asarray(products.sum(axis=1), np.float32)
+def exact_pairs(left: Floats32, rows: Ints, right: Floats32, columns: Ints) -> Floats32:
+    """(P,) similarities, by the definition above, of left[rows] and right[columns]."""
+    similarity = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _IN_CACHE):  # a few at a time: three times as fast
+        part = slice(start, start + _IN_CACHE)
+        products = left[rows[part]].astype(np.float64) * right[columns[part]].astype(np.float64)
+        similarity[part] = products.sum(axis=1)
+    return similarity
 
 
 def keep_best(best: Nearest, rows: Ints, positions: Ints, similarity: Floats32) -> None:
