@@ -18,6 +18,10 @@ a build of your own:
   counterset validate my.toml            check the config before anything is downloaded
   counterset build my.toml               crawl, download, annotate, select, publish; run again to resume
   counterset show releases/mine/1.0.0    what a release holds
+  counterset status work/mine            what is done, running, failed, left
+
+your models:
+  counterset evaluate releases/mine/1.0.0 --model ViT-B-32/laion400m_e31 --model timm:resnet50
 
 in Python:
   import counterset
