@@ -1,7 +1,8 @@
 """Image-text encoders of open_clip: names, loading, and unit-length features.
 
 A model's name is an open_clip tag (`ViT-B-32/laion400m_e31`), a folder
-(`local-dir:PATH`), a hub id (`hf-hub:NAME`), or one of the demo's own (`demo:selector`).
+(`local-dir:PATH`), a hub id (`hf-hub:NAME`), a checkpoint of an architecture
+(`ViT-B-32@PATH`), or one of the demo's own (`demo:selector`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -36,8 +38,8 @@ WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 MAX_DECODE_THREADS = 8
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Options of glibc's mallopt(3)."""
-LOAD_ERRORS = (OSError, RuntimeError, ValueError, KeyError, SafetensorError)
-"""What open_clip and the hub raise for files that are missing, foreign or out of reach."""
+LOAD_ERRORS = (OSError, RuntimeError, ValueError, KeyError, AssertionError, UnpicklingError, SafetensorError)
+"""What open_clip and the hub raise for files that are missing, foreign, of another shape, or out of reach."""
 
 
 class OpenClipEncoder:
@@ -126,7 +128,7 @@ def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
     try:
         tokenizer = open_clip.get_tokenizer(model_name)
     except LOAD_ERRORS as error:
-        raise _cannot_load(name, error) from error
+        raise cannot_load(name, error) from error
     wanted = precision(name, backend)
     if wanted == "float32" or not PixelDecoder.covers(PreprocessCfg(**model.visual.preprocess_cfg)):
         return OpenClipEncoder(name, weights_sha256(name), model, tokenizer, PlainTower(model, preprocess))
@@ -187,7 +189,7 @@ def _create(name: str) -> tuple[Any, Any]:
             model_name, pretrained=pretrained, device=device, weights_only=True
         )
     except LOAD_ERRORS as error:
-        raise _cannot_load(name, error) from error
+        raise cannot_load(name, error) from error
     return model.eval(), preprocess
 
 
@@ -225,15 +227,20 @@ def _weight_files(name: str) -> list[Path]:
             if not files:
                 raise FileNotFoundError(f"no weights in {folder}")
             return files
+        if pretrained is not None and "@" in name:
+            return [Path(pretrained)]
         if pretrained is None:
             return [Path(open_clip.download_pretrained_from_hf(model_name.removeprefix("hf-hub:")))]
         return [Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(model_name, pretrained)))]
     except LOAD_ERRORS as error:
-        raise _cannot_load(name, error) from error
+        raise cannot_load(name, error) from error
 
 
-def _cannot_load(name: str, error: BaseException) -> ModelError:
+def cannot_load(name: str, error: BaseException) -> ModelError:
+    """One sentence about why a model could not be loaded."""
     reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if "Hub and we cannot find" in str(error) or "offline mode is enabled" in str(error):
+        reason = "its weights are not on this machine and the hub cannot be reached"
     return ModelError(f"the model {name!r} cannot be loaded: {reason}; check its name, its files or the network")
 
 
@@ -252,6 +259,13 @@ def _resolve(name: str) -> tuple[str, str | None]:
         return name, None
     if name.startswith("hf-hub:"):
         return name, None
+    if "@" in name:
+        model_name, _, checkpoint = name.partition("@")
+        if model_name not in open_clip.list_models() or not Path(checkpoint).is_file():
+            raise ModelError(
+                f"{name!r} is not ARCHITECTURE@CHECKPOINT: give one of open_clip.list_models() and a file that is there"
+            )
+        return model_name, checkpoint
     model_name, _, pretrained = name.partition("/")
     if not pretrained or pretrained not in open_clip.list_pretrained_tags_by_model(model_name):
         raise ModelError(

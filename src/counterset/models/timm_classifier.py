@@ -11,7 +11,6 @@ import functools
 import hashlib
 import io
 import json
-import pickle
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ from timm.data.transforms_factory import create_transform
 
 from counterset.errors import ModelError
 from counterset.models.lineage import pretraining_data
-from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS
+from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS, cannot_load
 from counterset.models.prompts import LabelSpace
 
 NUM_IMAGENET_CLASSES = 1000
@@ -141,11 +140,8 @@ def load_classifier(name: str) -> TimmClassifier:
     kind, _, model_name = name.partition(":")
     try:
         model, transform, labels = (_timm if kind == "timm" else _torchvision)(model_name)
-    except (*LOAD_ERRORS, AttributeError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ModelError(
-            f"the model {asked!r} cannot be loaded: {reason}; check its name, its files or the network"
-        ) from error
+    except (*LOAD_ERRORS, AttributeError) as error:
+        raise cannot_load(asked, error) from error
     num_classes = _num_classes(model)
     if num_classes != (len(labels) if labels is not None else NUM_IMAGENET_CLASSES):
         raise ModelError(
