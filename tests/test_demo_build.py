@@ -174,3 +174,4 @@ def test_other_commands_read_the_release(demo_build: Any, tmp_path: Path) -> Non
     (tmp_path / "labels.csv").write_text("\n".join(["photo_id,background", *lines]))
     calibrated = counterset_command("calibrate", release, str(tmp_path / "labels.csv"), "--precision", "0.9")
     assert calibrated.returncode == 0 and "annotate.min_margin = " in calibrated.stdout, calibrated.stderr
+    assert "needed %" in calibrated.stdout

@@ -89,7 +89,10 @@ def held(path: ObjectPath, what: str) -> Iterator[None]:
 def is_held(path: ObjectPath) -> bool:
     """Whether a build that lives, as far as can be told, holds the lease at `path`."""
     found = _read(path)
-    return bool(found) and not _is_dead(found) and _now(path) - path.stat().st_mtime < EXPIRES_S
+    if not found or _is_dead(found):
+        return False
+    age_s: float = _now(path) - path.stat().st_mtime
+    return age_s < EXPIRES_S
 
 
 def _refuse_if_held(path: ObjectPath, what: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from counterset.cli.printing import pair_rows, print_table
+from counterset.cli.printing import pair_rows, percent, print_table
 
 
 def add(commands: Any) -> None:
@@ -74,17 +74,36 @@ def _export(args: argparse.Namespace) -> int:
 
 def _calibrate(args: argparse.Namespace) -> int:
     from counterset.load import load
-    from counterset.stages.calibrate import calibrate, read_labels
+    from counterset.stages.calibrate import audit_pairs, calibrate, read_labels
 
-    photos = load(args.release).all_photos
+    release = load(args.release)
+    photos = release.all_photos
     backgrounds = photos.select(["photo_id", "group", "background_margin"]).rename_columns(
         ["photo_id", "group", "margin"]
     )
-    found = calibrate(read_labels(args.labels), backgrounds, precision=args.precision)
+    labels = read_labels(args.labels)
+    found = calibrate(labels, backgrounds, precision=args.precision)
     print(
         f"annotate.min_margin = {found.chosen.min_margin:.6g} keeps {found.chosen.coverage:.1%} of "
         f"{found.num_labelled} labelled photos at a precision of {found.chosen.precision:.1%} "
         f"(at least {found.chosen.precision_low:.1%}); least covered: {found.least_covered}, {found.least_coverage:.1%}"
+    )
+    selector = next((row["name"] for row in release.metadata["models"] if row["role"] == "selector"), "")
+    rows = audit_pairs(labels, photos, release.predictions, release.pairs, selector=selector)
+    print_table(
+        "mislabels that follow the selector's outcome: found on the labelled photos, and needed to explain the drop",
+        [
+            {
+                "class": row["class_id"] or "all",
+                "labelled": str(row["num_labelled"]),
+                "found %": percent(row["found"]),
+                "95 % interval": ""
+                if row["found"] is None
+                else f"{percent(row['found_low'])} to {percent(row['found_high'])}",
+                "needed %": percent(row["breaking_share"]),
+            }
+            for row in rows
+        ],
     )
     return 0
 

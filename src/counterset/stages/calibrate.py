@@ -6,12 +6,13 @@ import csv
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from counterset.errors import ConfigError
+from counterset.statistics.breaking import found_share
 from counterset.statistics.calibration import Threshold, thresholds
 
 LOW_COVERAGE = 0.9
@@ -113,3 +114,47 @@ def calibrate(
             100 * (1 - chosen.coverage),
         )
     return Calibration(chosen, tried, len(rows), len(grouped), least, shares[least])
+
+
+def audit_pairs(
+    labels: Mapping[str, frozenset[str]], photos: pa.Table, predictions: pa.Table, pairs: pa.Table, *, selector: str
+) -> list[dict[str, Any]]:
+    """One row a class with labelled photos, and one for all of them: the share of outcome-dependent
+    mislabels found, beside the share that would explain the class's drop away.
+
+    Args:
+        labels: photo_id -> right backgrounds, of a random sample of the photos.
+        photos: photo_id, class_id, group are read; photos without a group are left out.
+        predictions: photo_id, model, is_correct are read.
+        pairs: the chosen pairs.
+        selector: the model that chose them.
+
+    Returns:
+        Rows of class_id ("" = all), num_labelled, found, found_low, found_high, breaking_share (None for all).
+    """
+    correct = {row["photo_id"]: row["is_correct"] for row in predictions.to_pylist() if row["model"] == selector}
+    chosen = {row["class_id"]: row for row in pairs.to_pylist() if row["common"] is not None}
+    audited: dict[str, list[tuple[bool, bool, bool, bool]]] = {}
+    for row in photos.select(["photo_id", "class_id", "group"]).to_pylist():
+        names, pair = labels.get(row["photo_id"]), chosen.get(row["class_id"])
+        if names is None or pair is None or row["group"] is None or row["photo_id"] not in correct:
+            continue
+        group = row["group"]
+        facts = (group == pair["counter"], group == pair["common"], group in names, correct[row["photo_id"]])
+        audited.setdefault(row["class_id"], []).append(facts)
+    rows = []
+    everything = [facts for _, found in sorted(audited.items()) for facts in found]
+    for class_id, rated in [*sorted(audited.items()), *([("", everything)] if everything else [])]:
+        # (N, 4) -> 4 x (N,)
+        share = found_share(*np.array(rated, np.bool_).T)
+        rows.append(
+            {
+                "class_id": class_id,
+                "num_labelled": len(rated),
+                "found": share.share if share else None,
+                "found_low": share.low if share else None,
+                "found_high": share.high if share else None,
+                "breaking_share": chosen[class_id]["breaking_share"] if class_id else None,
+            }
+        )
+    return rows

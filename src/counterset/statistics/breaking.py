@@ -8,9 +8,21 @@ share of the right photos were labelled common. No split of observers cures that
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 from scipy.optimize import brentq
 
-from counterset.statistics.observers import Floats
+from counterset.statistics.intervals import drop_interval
+from counterset.statistics.observers import Bools, Floats
+
+
+class FoundShare(NamedTuple):
+    """The share of outcome-dependent mislabels that labelled photos show, with its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
 
 
 def breaking_share(num_photos: Floats, num_correct: Floats, common: int, counter: int, drop: float) -> float:
@@ -32,6 +44,31 @@ def breaking_share(num_photos: Floats, num_correct: Floats, common: int, counter
         share_moved(num_wrong, num_correct, counter, common, drop),
         share_moved(num_correct, num_wrong, common, counter, drop),
     )
+
+
+def found_share(is_counter: Bools, is_common: Bools, is_named: Bools, is_correct: Bools) -> FoundShare | None:
+    """What labelled photos of one class show of the errors that `breaking_share` asks for.
+
+    Of the photos that are not of counter, how many more of the wrong ones than of the right ones
+    were put into it; of those that are not of common, how many more of the right ones than of the
+    wrong ones. Errors that strike both alike cancel: they shrink drops. The larger of the two, or
+    None where there is nothing to compare.
+
+    Args:
+        is_counter: (N,) the annotator put the photo into counter.
+        is_common: (N,) into common.
+        is_named: (N,) and rightly so.
+        is_correct: (N,) the selector was right.
+    """
+    found = []
+    for is_put, struck in ((is_counter, ~is_correct), (is_common, is_correct)):
+        is_outside = ~(is_put & is_named)  # rightly in the group: not a photo that could have been moved there
+        hit, other = is_put[is_outside & struck], is_put[is_outside & ~struck]
+        if len(hit) and len(other):
+            rates = float(np.mean(hit)), float(np.mean(other))
+            interval = drop_interval(rates[0], len(hit), rates[1], len(other))
+            found.append(FoundShare(rates[0] - rates[1], *interval))
+    return max(found, default=None)
 
 
 def share_moved(moved: Floats, kept: Floats, gaining: int, losing: int, drop: float) -> float:
