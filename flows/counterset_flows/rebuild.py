@@ -9,9 +9,13 @@ from prefect import flow
 
 from counterset.config import load_config
 from counterset.demo.run import demo_config, demo_server
+from counterset.load import load
+from counterset.similarity.embedding_sets import open_embeddings
+from counterset_flows.audit import AuditOptions, audit
 from counterset_flows.build import build
 from counterset_flows.notify import tell
 from counterset_flows.orphans import leave_none
+from counterset_flows.similarity_tasks import Source
 
 MAX_SECONDS = 7 * 24 * 3600
 """A run that takes longer hangs, and would keep next month's from starting."""
@@ -32,6 +36,25 @@ def rebuild(config_path: str, refresh: bool = True) -> str:
     """
     leave_none()
     return str(build(load_config(config_path), refresh=refresh).release)
+
+
+@flow(name="counterset-audit-release", **deployed)
+def audit_release(release: str, against: str, model: str | None = None, output: str = "audits") -> str:
+    """Audit the newest release of a folder against a training set; the result's folder.
+
+    Args:
+        release: a release, or the folder of its versions.
+        against: the training set's embeddings, as for `counterset audit`.
+        model: the model's tag, where the embeddings do not say it.
+        output: folder of results; relative paths are below the folder where `prefect deploy` was called.
+
+    Raises:
+        UserError: something that the user can mend, in one sentence.
+    """
+    leave_none()
+    found, base = load(release), open_embeddings(against, model)
+    name = f"{found.name}-{found.version}-vs-{base.path.resolve().stem}"
+    return str(audit(Source(found, None), base, Path(output).resolve(), name, AuditOptions()).path)
 
 
 @flow(name="counterset-demo", **deployed)

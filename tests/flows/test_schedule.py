@@ -85,7 +85,7 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory, module_receiver: Any) -> Iterator[Service]:
     """The README's commands in a folder of their own: another port, and the demo switched on and small."""
     folder = tmp_path_factory.mktemp("schedule")
     settings = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -103,7 +103,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "PREFECT_HOME": str(folder / "home"),
         "PREFECT_SERVER_API_PORT": str(port),
-        "COUNTERSET_WEBHOOK": "",
+        "COUNTERSET_WEBHOOK": module_receiver.url,
         MARK: mark,
     }
     script = commands().replace(":4200", f":{port}")
@@ -168,7 +168,7 @@ def test_the_run_left_its_pages(service: Service, finished: dict[str, Any]) -> N
 
 def test_the_server_knows_all_that_was_deployed(service: Service, finished: dict[str, Any]) -> None:
     deployments = {deployment["name"]: deployment for deployment in service.ask("deployments")}
-    assert set(deployments) == {"rebuild", "build", "demo"}
+    assert set(deployments) == {"rebuild", "build", "audit", "demo"}
     [monthly] = deployments["rebuild"]["schedules"]
     assert (monthly["schedule"]["cron"], monthly["active"]) == ("0 3 1 * *", True)
     assert not deployments["build"]["schedules"][0]["active"]
@@ -205,7 +205,7 @@ def test_the_pages_are_in_the_ui(service: Service, finished: dict[str, Any]) -> 
         assert word in text, f"the page does not show {word}"
 
 
-def test_a_killed_run_is_a_crash(service: Service, finished: dict[str, Any]) -> None:
+def test_a_killed_run_is_a_crash_and_told(service: Service, finished: dict[str, Any], module_receiver: Any) -> None:
     """Killed as the kernel would for want of memory; the worker goes on, and so does the schedule."""
     service.prefect("deployment", "run", "counterset-demo/demo", "--param", "photos_per_class=200")
 
@@ -224,3 +224,15 @@ def test_a_killed_run_is_a_crash(service: Service, finished: dict[str, Any]) -> 
     wait_for(
         lambda: service.ask("flow_runs", flow_runs={"state": {"type": {"any_": ["CRASHED"]}}}), 60, "the state Crashed"
     )
+    told = wait_for(lambda: module_receiver.told, 60, "the message")
+    assert [one["status"] for one in told] == ["crashed"]
+    assert told[0]["url"].startswith(service.url)
+
+
+def test_a_config_that_cannot_be_read_is_told(service: Service, finished: dict[str, Any], module_receiver: Any) -> None:
+    module_receiver.told.clear()
+    service.prefect("deployment", "run", "counterset-rebuild/build", "--param", "config_path=missing.toml")
+    [told] = wait_for(lambda: module_receiver.told, 90, "the message")
+    assert told["status"] == "failed"
+    assert told["build"] == "missing.toml"
+    assert "give the path of a TOML file" in told["reason"]
