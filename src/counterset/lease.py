@@ -91,8 +91,7 @@ def is_held(path: ObjectPath) -> bool:
     found = _read(path)
     if not found or _is_dead(found):
         return False
-    age_s: float = _now(path) - path.stat().st_mtime
-    return age_s < EXPIRES_S
+    return bool(_now(path) - path.stat().st_mtime < EXPIRES_S)
 
 
 def _refuse_if_held(path: ObjectPath, what: str) -> None:

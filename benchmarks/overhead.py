@@ -1,0 +1,250 @@
+"""What the flow costs beside its stages, the download beside img2dataset alone, and a rebuild beside the first build.
+
+    python benchmarks/overhead.py --photos 1000 10000 --rebuild 10000
+
+Each build is the command line's on a fresh workspace, against the look-alike server in a process of its own; the
+bare stages are the same steps in one plain loop, in a process of its own, without Prefect and without overlap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterset.config import load_config
+from counterset.demo.server import serve
+from counterset.demo.world import demo_catalog
+
+CLASSES = 8
+IMG2DATASET = """
+import sys, time
+from img2dataset import download
+if __name__ == "__main__":
+    begun = time.perf_counter()
+    download(url_list=sys.argv[1], output_folder=sys.argv[2], input_format="parquet", url_col="url",
+             output_format="parquet", disable_all_reencoding=True, processes_count=1, thread_count=int(sys.argv[3]),
+             number_sample_per_shard=int(sys.argv[4]), enable_wandb=False, extract_exif=False,
+             save_additional_columns=["photo_id"])
+    print(time.perf_counter() - begun)
+"""
+CONFIG = """
+name = "overhead"
+workspace = "{name}/workspace"
+releases = "{name}/releases"
+[classes]
+list = "demo"
+[source]
+api_url = "{url}/v1"
+photo_url = "{url}"
+contact = "benchmark@localhost"
+photos_per_class = {photos_per_class}
+photos_per_observer_day = 1000
+requests_per_minute = 60000
+requests_per_day = 1000000
+[download]
+shard_size = 2000
+[models]
+annotator = "demo:annotator"
+selectors = ["demo:selector"]
+evaluators = ["demo:medium", "demo:weak"]
+[annotate]
+vocabulary = "demo"
+[evaluate]
+label_space = "classes"
+[publish]
+thumbnails_per_group = 2
+"""
+
+
+def bare(config_path: Path) -> dict[str, float]:
+    """Seconds of each stage, run one after the other in this process."""
+    from counterset_flows import shard_steps, table_steps
+    from counterset_flows.context import Build
+    from counterset_flows.publishing import publish_release
+
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, work: object, *arguments: object) -> object:
+        begun = time.perf_counter()
+        result = work(*arguments)  # type: ignore[operator]
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - begun
+        return result
+
+    build = Build(load_config(config_path))
+    build.workspace.prepare()
+    timed("models", build.check_models)
+    timed("crawl", build.source.check, build.specs)
+    crawls = [timed("crawl", shard_steps.crawl_class, build, spec) for spec in build.specs]
+    timed("plan", shard_steps.recheck, build, crawls)
+    shards = timed("plan", shard_steps.plan_shards, build, crawls)
+    for shard in shards:
+        timed("download", shard_steps.download_shard, build, shard)
+        timed("inspect", shard_steps.inspect_shard, build, shard)
+        for model in build.model_names:
+            timed("embed", shard_steps.embed_shard, build, shard, model)
+    photos = [build.ref("photos", build.photos_key, shard) for shard in shards]
+    chosen = timed("members", table_steps.choose_members, build, crawls, photos)
+    embedded = {
+        model: [build.ref("embeddings", build.embed_key(model), shard) for shard in shards]
+        for model in build.model_names
+    }
+    annotated = timed(
+        "annotate", table_steps.annotate_and_group, build, chosen, embedded[build.config.models.annotator]
+    )
+    made = {
+        item: timed("evaluate", table_steps.evaluate_model, build, chosen, embedded[item[0]], *item)
+        for item in build.evaluations
+    }
+    usual = build.config.evaluate.templates
+    predicted = [ref for (_, templates), ref in made.items() if templates == usual]
+    others = {"openai80": [ref for (_, templates), ref in made.items() if templates != usual]}
+    pairs = timed("select", table_steps.select_pairs, build, chosen, annotated, predicted, others)
+    tables = {"members": chosen, "backgrounds": annotated, **pairs}
+    today = datetime.datetime.now(UTC).date().isoformat()
+
+    def publish() -> object:
+        return publish_release(build, crawls, shards, photos, tables, predicted, today=today)
+
+    timed("publish", publish)
+    return seconds
+
+
+def flow(config: Path, *arguments: str) -> float:
+    """Seconds of `counterset build`, start of Python and of Prefect's server included."""
+    begun = time.perf_counter()
+    environment = os.environ | {"PREFECT_HOME": str(config.parent / "prefect")}
+    command = [sys.executable, "-m", "counterset.cli", "build", str(config), *arguments]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def img2dataset_alone(config: Path, folder: Path) -> tuple[int, float, float]:
+    """Photos, and seconds of one img2dataset call on the list of all shards: its own, and of the whole process."""
+    from counterset_flows.context import Build
+
+    settings = load_config(config)
+    build = Build(settings)
+    url = f"{settings.source.photo_url}"
+    tables = [pq.read_table(path) for path in (build.workspace.root / "shards").glob("*/*.parquet")]
+    rows = [row for table in tables for row in table.select(["photo_id", "url"]).to_pylist()]
+    urls = [url + "/" + row["url"].partition("://")[2].partition("/")[2] for row in rows]
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"photo_id": [row["photo_id"] for row in rows], "url": urls}), folder / "list.parquet")
+    (folder / "alone.py").write_text(IMG2DATASET)
+    download = settings.download
+    arguments = [str(folder / "list.parquet"), str(folder / "out"), str(download.threads), str(download.shard_size)]
+    begun = time.perf_counter()
+    run = subprocess.run(
+        [sys.executable, str(folder / "alone.py"), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"},
+    )
+    return len(rows), float(run.stdout.split()[-1]), time.perf_counter() - begun
+
+
+def serve_world(photos_per_class: int, removed: float = 0.0, known: int = 0) -> object:
+    """The look-alike with a world of so many photos a class.
+
+    Args:
+        photos_per_class: of the world.
+        removed: share of the known observations that are gone.
+        known: photos a class of the earlier world, which this one contains; 0 = none.
+    """
+    catalog, _ = demo_catalog(photos_per_class, 3)
+    if known:
+        earlier, _ = demo_catalog(known, 3)
+        ids = [observation.observation_id for observation in earlier.observations]
+        old, gone, now = set(ids), set(ids[:: round(1 / removed)]), datetime.datetime.now(UTC)
+        observations = tuple(
+            found if found.observation_id in old else dataclasses.replace(found, created_at=now, updated_at=now)
+            for found in catalog.observations
+            if found.observation_id not in gone
+        )
+        catalog = dataclasses.replace(catalog, observations=observations)
+    return serve(catalog)
+
+
+def say(text: str) -> None:
+    """One line."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def measure(photos: int, folder: Path) -> None:
+    """The flow beside its stages, and the download beside img2dataset alone."""
+    with serve_world(photos // CLASSES) as server:  # type: ignore[attr-defined]
+        configs = {}
+        for name in ("first", "bare", "flow"):
+            configs[name] = folder / f"{name}.toml"
+            url, each = server.photo_url, photos // CLASSES
+            configs[name].write_text(CONFIG.format(name=name, url=url, photos_per_class=each))
+        flow(configs["first"])  # the first of each kind is not counted
+        command = [sys.executable, __file__, "--bare", str(configs["bare"])]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        seconds = json.loads(run.stdout.splitlines()[-1])
+        whole = flow(configs["flow"])
+        total = sum(seconds.values())
+        stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+        say(f"{photos} photos: stages bare {total:.1f} s ({stages})")
+        say(f"{photos} photos: counterset build {whole:.1f} s, {whole / total:.2f} of the stages bare")
+        number, own, process = img2dataset_alone(configs["bare"], folder / "alone")
+        ours = seconds["download"]
+        say(
+            f"{number} photos: img2dataset alone {number / own:.0f} a second ({number / process:.0f} with its start), "
+            f"the download stage {number / ours:.0f}: {process / ours:.2f} of its rate"
+        )
+
+
+def measure_rebuild(photos: int, folder: Path) -> None:
+    """A rebuild after 1 % new and 0.5 % removed photos, as a share of the first build."""
+    each = photos // CLASSES
+    config = folder / "rebuild.toml"
+    settings = {"name": "rebuild", "photos_per_class": 10 * each}
+    with serve_world(each) as server:  # type: ignore[attr-defined]
+        config.write_text(CONFIG.format(url=server.photo_url, **settings))
+        first = flow(config)
+    with serve_world(each + each // 100, removed=0.005, known=each) as server:  # type: ignore[attr-defined]
+        config.write_text(CONFIG.format(url=server.photo_url, **settings))
+        second = flow(config, "--refresh")
+    releases = sorted((folder / "rebuild" / "releases" / "overhead").glob("[0-9]*"))
+    changed = json.loads((releases[-1] / "release.json").read_text()).get("changes", {})
+    say(f"{photos} photos: first build {first:.1f} s, rebuild {second:.1f} s, {second / first:.1%} ({changed})")
+
+
+def main() -> None:
+    """Measure what was asked for; one line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, nargs="*", default=[1_000, 10_000])
+    parser.add_argument("--rebuild", type=int, default=10_000, help="photos of the rebuild's world; 0 = leave it out")
+    parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.bare:  # in a process of its own, away from the server's
+        say(json.dumps(bare(arguments.bare)))
+        return
+    with tempfile.TemporaryDirectory(prefix="counterset-overhead-") as temporary:
+        for photos in arguments.photos:
+            folder = Path(temporary) / str(photos)
+            folder.mkdir()
+            measure(photos, folder)
+        if arguments.rebuild:
+            folder = Path(temporary) / "rebuild"
+            folder.mkdir()
+            measure_rebuild(arguments.rebuild, folder)
+
+
+if __name__ == "__main__":
+    main()
