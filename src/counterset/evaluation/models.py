@@ -111,7 +111,7 @@ def _key(texts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def _folder(name: str, weights: str) -> str:
+def _folder(name: str, features: str) -> str:
     """A readable name, and a digest of all that decides the vectors."""
     config = ""
     if name.startswith("local-dir:"):
@@ -120,4 +120,4 @@ def _folder(name: str, weights: str) -> str:
     elif "@" in name or "local-dir:" in name:
         name = f"{name.partition('@')[0].partition('local-dir:')[0]}-{Path(name).name}"
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
-    return f"{readable}-{digest(readable, weights, config)[:12]}"
+    return f"{readable}-{digest(readable, features, config)[:12]}"
