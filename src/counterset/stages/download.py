@@ -8,6 +8,7 @@ of its own, so that it and its workers end together, and ends when its parent do
 from __future__ import annotations
 
 import json
+import multiprocessing.context
 import os
 import re
 import shutil
@@ -308,8 +309,22 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _start_quickly() -> None:
+    """Spare img2dataset most of its start, which is paid for every shard.
+
+    It starts two processes that each import everything again, so they are forked instead. torch
+    and ray are imported only for formats and distributors that are not used here, and guarded.
+    """
+    for name in ("torch", "ray"):
+        sys.modules[name] = None  # type: ignore[assignment]
+    fork = multiprocessing.get_context("fork")
+    multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
+    multiprocessing.context.SpawnProcess = multiprocessing.context.ForkProcess  # type: ignore[misc, assignment]
+
+
 def _child(options: dict[str, Any], parent: int) -> None:
     _end_with_parent(parent)
+    _start_quickly()
     from img2dataset import download
 
     download(**options)
