@@ -115,18 +115,16 @@ def test_a_refresh_asks_again_for_what_may_heal(sandbox: Any, host: Host) -> Non
     assert first.all_photos.num_rows == len(rows) - 4
     found = reasons(releases / "1.0.0", names)
     assert found == {heals: "server_error", half: "undecodable", gone: "gone", never: "server_error"}
-    build()  # not a refresh: nothing is asked for
-    assert not host.asked
     host.faults = {gone: 404, never: 503}
     build("--refresh")
     assert host.asked.keys() == {heals, half, never}
-    assert reasons(releases / "1.1.0", names) == {gone: "gone", never: "server_error"}
-    assert counterset.load(releases / "1.1.0").all_photos.num_rows == len(rows) - 2
+    assert reasons(releases, names) == {gone: "gone", never: "server_error"}  # of the newest version
+    assert counterset.load(releases).all_photos.num_rows == len(rows) - 2
     build("--refresh")
     assert host.asked.keys() == {never}
     build("--refresh")
     assert not host.asked  # three builds asked for it
-    assert sorted(path.name for path in releases.glob("[0-9]*")) == ["1.0.0", "1.1.0"]
+    assert len(list(releases.glob("[0-9]*"))) == 2  # what failed again makes no new version
 
 
 def _candidates(work: Path) -> list[dict[str, Any]]:
