@@ -111,7 +111,7 @@ def _is_dead(lease: dict[str, Any]) -> bool:
     if lease.get("host") != machine():
         return False
     try:
-        return started(int(lease["pid"])) != lease["started"]
+        return bool(started(int(lease["pid"])) != lease["started"])
     except (psutil.NoSuchProcess, OSError, KeyError, ValueError):
         return True
 
