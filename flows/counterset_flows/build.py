@@ -66,9 +66,9 @@ def plan(build: Build, crawls: list[TableRef]) -> list[str]:
 
 
 @task(name="choose members", **retrying)
-def members(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> TableRef:
+def members(build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef]) -> TableRef:
     """The kept photos with their halves."""
-    return table_steps.choose_members(build, crawls, photos)
+    return table_steps.choose_members(build, crawls, photos, embedded)
 
 
 @task(name="annotate and group", **retrying)
@@ -158,12 +158,13 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     logger.info("%d candidates in %d shards", sum(ref.num_rows for ref in crawls), len(shards))
     finished = run_shards(current, shards)
     photos = [current.ref("photos", current.photos_key, shard) for shard in finished]
-    key = table_steps.members_key(current, crawls, photos)
-    chosen = _finished(current, "members", key) or members(current, crawls, photos)
     embedded = {
         model: [current.ref("embeddings", current.embed_key(model), shard) for shard in finished]
         for model in current.model_names
     }
+    looked_at = embedded[current.config.models.annotator]
+    key = table_steps.members_key(current, crawls, photos, looked_at)
+    chosen = _finished(current, "members", key) or members(current, crawls, photos, looked_at)
     annotated = _finished(current, "backgrounds", table_steps.backgrounds_key(current, chosen))
     progress.current().begin("annotate", chosen.num_rows, reused=annotated.num_rows if annotated else 0)
     annotated = annotated or backgrounds(current, chosen, embedded[current.config.models.annotator])

@@ -72,7 +72,9 @@ class Build:
         self.crawl_key = digest("crawl", source, config.seed, _state_of_files(config))
         # Photos are downloaded once, whatever asks for them.
         self.pool_key = digest("pool", config.source.kind, config.source.photo_size, config.download.shard_size)
-        self.photos_key = digest("photos", self.pool_key, config.curate.model_dump(exclude={"near_duplicate_bits"}))
+        self.photos_key = digest(
+            "photos", self.pool_key, config.curate.model_dump(exclude={"near_duplicate_bits", "max_similarity"})
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: the keys as they are here, and no open connection."""

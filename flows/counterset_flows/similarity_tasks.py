@@ -160,4 +160,5 @@ def _embed_release(work: Path, source: Source, model: str) -> EmbeddingSet:
         for chunk in range(count)
     ]
     run_jobs("embed", embed, jobs)
-    return open_embeddings(part(work, "release_embeddings", key, "x").parent, model)
+    # A model in half precision gives lengths a little off 1.
+    return open_embeddings(part(work, "release_embeddings", key, "x").parent, model, normalise=True)

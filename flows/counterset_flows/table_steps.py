@@ -39,27 +39,45 @@ MAX_CACHED_BYTES = 1_000_000_000
 """Of photos, while a release is written."""
 
 
-def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> str:
+def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef]) -> str:
+    """`embedded` are the annotator's embeddings."""
     withdrawn = build.ref("withdrawn", build.crawl_key, build.snapshot_name)
-    inputs = [ref.sha256 for ref in (*crawls, withdrawn, *photos)]
     config = build.config
+    looked_at = embedded if config.curate.max_similarity < 1 else []
+    inputs = [ref.sha256 for ref in (*crawls, withdrawn, *photos, *looked_at)]
     return digest("members", inputs, config.curate, config.select.salt, config.source.photos_per_observation)
 
 
-def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> TableRef:
-    """The kept photos with their observers' halves."""
+def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef]) -> TableRef:
+    """The kept photos with their observers' halves; `embedded` are the annotator's embeddings."""
     curation, salt = build.config.curate, build.config.select.salt
-    key = members_key(build, crawls, photos)
+    key = members_key(build, crawls, photos, embedded)
     if not build.is_done("members", key, "all"):
         candidates = candidates_of(build, crawls)
         table = read_all(photos, PHOTOS)
         table = table.filter(pc.is_in(table["photo_id"], candidates["photo_id"].combine_chunks()))
         result = curate.choose_members(
-            table, candidates, curation, salt=salt, photos_per_observation=build.config.source.photos_per_observation
+            table,
+            candidates,
+            curation,
+            salt=salt,
+            photos_per_observation=build.config.source.photos_per_observation,
+            features=_features_by_id(build, embedded) if curation.max_similarity < 1 else None,
         )
         write_table(result.rejects, REJECTS, build.workspace.file("members_rejects", key, "all"))
         write_table(result.members, MEMBERS, build.workspace.file("members", key, "all"))
     return build.ref("members", key, "all")
+
+
+def _features_by_id(build: Build, embedded: list[TableRef]) -> dict[str, np.ndarray]:
+    """photo_id -> (D,) features under the annotator."""
+    schema = embeddings(load_encoder(build.config.models.annotator).embedding_dim)
+    tables = [read_table(ref.path, schema) for ref in embedded]
+    return {
+        photo_id: vector
+        for table in tables
+        for photo_id, vector in zip(table["photo_id"].to_pylist(), embed.feature_matrix(table), strict=True)
+    }
 
 
 def backgrounds_key(build: Build, members: TableRef) -> str:

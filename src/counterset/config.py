@@ -82,6 +82,8 @@ class CurateConfig(_Section):
     max_aspect_ratio: float = Field(default=4.0, ge=1.0)
     near_duplicate_bits: int = Field(default=4, ge=-1, le=32)
     """Photos whose 64-bit perceptual hashes differ in so few bits are one; -1 = off."""
+    max_similarity: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Photos of a greater cosine under the annotator are one, e.g. 0.98; 1 = off."""
 
 
 class ModelsConfig(_Section):

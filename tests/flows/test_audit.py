@@ -18,9 +18,13 @@ import pytest
 
 from counterset.load import load
 from counterset.models.open_clip_encoder import load_encoder
+from counterset.similarity.audit import audit_release
 from counterset.similarity.layout import BANDS, KEPT, NEAREST, OWN_DUPLICATES, REMOVED
+from counterset.similarity.report import render_audit
+from counterset.stages.publish import publish
 from counterset.tables import read_table
 
+from ..release.build_inputs import build_config, build_inputs, with_tables
 from ..similarity.shard_files import brute, unit, write_npy, write_parquet
 from ..similarity.test_deduplicate import oracle
 from .test_kill import MARK, alive, is_gone, wait_for
@@ -146,38 +150,65 @@ def test_a_killed_pruning_resumes_to_the_same_bytes(world: Path, pruned: Path, s
     assert not list(work.glob("clusters/*/*")), "the sorted copy was left behind"
 
 
-def test_an_audit_embeds_photos_and_finds_the_planted_copies(demo_build: Any, tmp_path: Path) -> None:
-    release = load(demo_build.release)
-    here = type(demo_build.sandbox)(tmp_path)
-    photo_ids = sorted(release.common["photo_id"].to_pylist())[:60]
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release that brings the photos of its pairs with it; the others cannot be had."""
+    inputs = build_inputs(num_classes=4, photos_per_class=90)
+    config = build_config(with_images=True).model_copy(update={"releases": str(tmp_path_factory.mktemp("releases"))})
+    return publish(with_tables(inputs, config=config)).path
+
+
+def test_an_audit_embeds_photos_and_finds_the_planted_copies(bundled: Path, sandbox: Any, tmp_path: Path) -> None:
+    release = load(bundled)
+    here = type(sandbox)(tmp_path)
+    photo_ids = sorted(release.table("common")["photo_id"].to_pylist())[:40]
     planted = load_encoder("demo:annotator").encode_images([release.photo(name) for name in photo_ids], 64)
-    dim = planted.shape[1]
-    other = unit(np.random.default_rng(0).standard_normal((500, dim)))
+    other = unit(np.random.default_rng(0).standard_normal((500, planted.shape[1])))
     for number, (ids, vectors) in enumerate(((photo_ids, planted), ([f"other-{n}" for n in range(500)], other))):
         write_parquet(tmp_path / "laion" / f"{number}.parquet", ids, vectors, model="demo:annotator", id_column="uid")
-    arguments = ("audit", str(demo_build.release), "--against", "laion", "--threshold", "0.999", "--name", "a")
+    arguments = ("audit", str(bundled), "--against", "laion", "--threshold", "0.9999", "--name", "a")
     run = here.counterset(*arguments)
     assert run.returncode == 0, run.stderr
     folder = tmp_path / "audits" / "a" / "1.0.0"
     said = json.loads((folder / "audit.json").read_text())
     nearest = {row["photo_id"]: row for row in read_table(folder / "nearest.parquet", NEAREST).to_pylist()}
-    missing = said["num_missing"]
-    assert len(nearest) + missing == release.all_photos.num_rows
-    found = [name for name in photo_ids if name in nearest and nearest[name]["nearest_id"] == name]
-    assert len(found) > 55 and all(nearest[name]["similarity"] > 0.9999 for name in found)
-    assert all(nearest[name]["is_near_duplicate"] for name in found)
+    in_pairs = release.table("common").num_rows + release.table("counter").num_rows
+    assert len(nearest) == in_pairs and said["num_missing"] == release.all_photos.num_rows - in_pairs
+    for name in photo_ids:
+        assert nearest[name]["nearest_id"] == name and nearest[name]["is_near_duplicate"]
+        assert nearest[name]["similarity"] > 0.9999
     bands = read_table(folder / "bands.parquet", BANDS).to_pylist()
     assert {row["model"] for row in bands} == set(release.predictions["model"].to_pylist())
     assert {"all", "matched", "1"} <= {row["band"] for row in bands}
     page = (folder / "audit.html").read_text()
-    assert "http-equiv" in page and "<script" not in page and photo_ids[0] in page
+    assert "http-equiv" in page and "<script" not in page and "data:image/jpeg" in page
+    assert "secret description" not in page
     pairs = read_table(folder / "own_duplicates.parquet", OWN_DUPLICATES).to_pylist()
-    assert all(row["photo_id"] < row["other_id"] and row["similarity"] > 0.999 for row in pairs)
+    assert all(row["photo_id"] < row["other_id"] and row["similarity"] > 0.9999 for row in pairs)
 
-    again = here.counterset(*arguments)
-    assert again.returncode == 0 and "nothing to do" in again.stdout
     grown = [f"new-{number}" for number in range(10)]
     write_parquet(tmp_path / "laion" / "2.parquet", grown, other[:10], model="demo:annotator", id_column="uid")
     more = here.counterset(*arguments)
-    assert more.returncode == 0 and (folder.parent / "1.0.1").is_dir(), more.stderr
-    assert "560 reused" in more.stderr, "shards that were searched before are searched again"
+    assert more.returncode == 0 and (folder.parent / "1.0.1").is_dir(), more.stdout + more.stderr
+    assert "540 reused" in more.stderr, "shards that were searched before are searched again"
+    again = here.counterset(*arguments)
+    assert again.returncode == 0 and "nothing to do" in again.stdout
+
+
+def test_what_an_audit_shows_is_escaped(bundled: Path) -> None:
+    release = load(bundled)
+    ids = sorted(release.table("common")["photo_id"].to_pylist())[:20]
+    vectors = unit(np.random.default_rng(0).standard_normal((20, 8)))
+    vectors[1] = vectors[0]
+    names = ["<img src=x onerror=alert(1)>"] * 20
+    found = audit_release(release, ids, vectors, names, np.full(20, 0.99, np.float32), threshold=0.95)
+    metadata = {
+        **{"release": "<b>r</b>", "base": "<script>", "model": "m", "search": "exact", "threshold": 0.95},
+        **{"num_photos": 20, "num_base": 5, "num_missing": 0, "counterset_version": "0"},
+    }
+    page = render_audit(found, release, metadata, lambda photo_id: None)
+    assert "<img src=x" not in page and "&lt;img src=x" in page and "<script>" not in page and "<b>r" not in page
+    [pair] = found.own_duplicates.to_pylist()
+    assert (pair["photo_id"], pair["other_id"]) == (ids[0], ids[1])
+    halves = dict(zip(*(release.all_photos[name].to_pylist() for name in ("photo_id", "half")), strict=True))
+    assert pair["is_across_halves"] == (halves[ids[0]] != halves[ids[1]])

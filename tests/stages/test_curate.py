@@ -124,6 +124,29 @@ def test_near_duplicates_equal_a_naive_search() -> None:
     assert len(kept) == 300 - len(close)
 
 
+def test_photos_alike_to_the_annotator_are_one() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((200, 32)).astype(np.float32)
+    vectors[100:120] = 2 * vectors[:20] + 0.05 * rng.standard_normal((20, 32))  # of any length
+    ids = [f"p{number:03d}" for number in range(200)]
+    photos = pa.table(
+        {
+            "photo_id": ids,
+            "sha256": ids,
+            "phash": pa.array([rng.bytes(8) for _ in ids], pa.binary(8)),
+            "shard": ["s"] * 200,
+        }
+    )
+    features = dict(zip(ids, vectors, strict=True))
+    config = CurateConfig(near_duplicate_bits=-1, max_similarity=0.98)
+    result = choose_members(photos, offers(ids), config, salt="x", features=features)
+    kept = set(result.members["photo_id"].to_pylist())
+    assert all((f"p{number:03d}" in kept) != (f"p{number + 100:03d}" in kept) for number in range(20))
+    assert len(kept) == 180
+    assert set(reasons(result.rejects).values()) == {"near_duplicate"}
+    assert choose_members(photos, offers(ids), CurateConfig(near_duplicate_bits=-1), salt="x").rejects.num_rows == 0
+
+
 def test_halves_follow_the_observer_alone() -> None:
     ids = [f"p{number}" for number in range(400)]
     observers = [str(number // 4) for number in range(400)]

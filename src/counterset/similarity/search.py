@@ -282,7 +282,7 @@ def _candidates(scores: torch.Tensor, limits: torch.Tensor) -> Iterator[tuple[to
         strides = view.shape[1] // lanes
         if not strides:
             continue
-        cube = view.unflatten(1, (lanes, strides))
+        cube = view.view(len(view), lanes, strides)
         # (R, lanes, strides) -> (R, strides): most of the matrix is passed over once, and no more
         rows, columns = (cube.amax(1) >= limits[:, None]).nonzero(as_tuple=True)
         for start in range(0, len(rows), _MAX_BLOCKS):

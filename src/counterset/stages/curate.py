@@ -11,11 +11,13 @@ import hashlib
 import io
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import faiss
 import imagehash
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 from scipy.sparse import coo_array
@@ -23,6 +25,7 @@ from scipy.sparse.csgraph import connected_components
 
 from counterset.config import CurateConfig
 from counterset.schemas import MEMBERS, PHOTOS, REJECTS, Half, RejectReason
+from counterset.similarity.search import pairs_above
 from counterset.tables import table_of
 
 
@@ -108,20 +111,29 @@ def half_of(observer: str) -> Half:
 
 
 def choose_members(
-    photos: pa.Table, candidates: pa.Table, config: CurateConfig, *, salt: str, photos_per_observation: int = 1
+    photos: pa.Table,
+    candidates: pa.Table,
+    config: CurateConfig,
+    *,
+    salt: str,
+    photos_per_observation: int = 1,
+    features: Mapping[str, npt.NDArray[np.float32]] | None = None,
 ) -> Curation:
     """One member row for each photo kept, one reject for each duplicate.
 
-    Of photos with equal bytes, near-equal perceptual hashes, or one observation, the
-    one whose salted hash is smallest stays: a rule that knows nothing of the content,
+    Of photos with equal bytes, near-equal perceptual hashes or features, or one observation,
+    the one whose salted hash is smallest stays: a rule that knows nothing of the content,
     and does not change when photos are added elsewhere.
 
     Args:
         photos: all inspected photos (photos schema).
         candidates: their candidates (candidates schema).
-        config: `near_duplicate_bits`.
+        config: `near_duplicate_bits` and `max_similarity`.
         salt: from the select config; also decides the halves.
         photos_per_observation: so many photos of one observation may stay.
+        features: photo_id -> (D,), for `max_similarity` below 1. They are the annotator's: no
+            accuracy is ever measured of it, while a selector's features would let what it
+            confuses decide which photos it is measured on.
     """
     offered = {row["photo_id"]: row for row in candidates.to_pylist()}
     rows = photos.to_pylist()
@@ -143,7 +155,7 @@ def choose_members(
             kept.append(row)
             continue
         rejects.append(_reject(row["photo_id"], offer["class_id"], reason, detail))
-    same_as = _near_duplicates(kept, config.near_duplicate_bits)
+    same_as = _near_duplicates(kept, config, features)
     members = []
     for index, row in enumerate(kept):
         offer = offered[str(row["photo_id"])]
@@ -165,20 +177,35 @@ def choose_members(
     return Curation(table_of(MEMBERS, members), table_of(REJECTS, rejects))
 
 
-def _near_duplicates(rows: list[dict[str, object]], max_bits: int) -> list[int]:
-    """For each row the first row of its connected set of near-equal hashes (its own index if none)."""
-    if max_bits < 0 or not rows:
-        return list(range(len(rows)))
+def _near_duplicates(
+    rows: list[dict[str, object]], config: CurateConfig, features: Mapping[str, npt.NDArray[np.float32]] | None
+) -> list[int]:
+    """For each row the first row of its connected set of near-equal photos (its own index if none)."""
+    if not rows:
+        return []
+    pairs = [np.empty((0, 2), np.int64)]
+    if config.near_duplicate_bits >= 0:
+        pairs.append(_near_hashes(rows, config.near_duplicate_bits))
+    if config.max_similarity < 1 and features is not None:
+        vectors = np.stack([features[str(row["photo_id"])] for row in rows])
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        pairs += [np.stack(found[:2], axis=1) for found in pairs_above(vectors, vectors, config.max_similarity)]
+    sources, found = np.concatenate(pairs).T
+    graph = coo_array((np.ones(len(found), np.int8), (sources, found)), shape=(len(rows), len(rows)))
+    _, components = connected_components(graph, directed=False)
+    _, firsts = np.unique(components, return_index=True)
+    return [int(firsts[component]) for component in components]
+
+
+def _near_hashes(rows: list[dict[str, object]], max_bits: int) -> npt.NDArray[np.int64]:
+    """(P, 2) rows whose perceptual hashes differ in at most `max_bits` bits."""
     # (N, 8) bytes = (N, 64) bits
     hashes = np.frombuffer(b"".join(row["phash"] for row in rows), np.uint8).reshape(-1, 8)  # type: ignore[misc]
     index = faiss.IndexBinaryFlat(64)
     index.add(hashes)
     starts, _, found = index.range_search(hashes, max_bits + 1)  # strictly below the radius
     sources = np.repeat(np.arange(len(rows)), np.diff(np.asarray(starts, np.int64)).astype(np.intp))
-    graph = coo_array((np.ones(len(found), np.int8), (sources, found)), shape=(len(rows), len(rows)))
-    _, components = connected_components(graph, directed=False)
-    _, firsts = np.unique(components, return_index=True)
-    return [int(firsts[component]) for component in components]
+    return np.stack([sources, np.asarray(found, np.int64)], axis=1)
 
 
 def _reject(photo_id: str, class_id: str, reason: RejectReason, detail: str) -> dict[str, str]:
