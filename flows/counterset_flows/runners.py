@@ -104,11 +104,15 @@ def pool(config: Config) -> Iterator[Pool]:
     threads = torch.get_num_threads()
     num_cpus = len(os.sched_getaffinity(0))
     with contextlib.ExitStack() as stack:
-        if config.runner != "threads":
-            stack.enter_context(_shared_server())
+        is_temporary = config.runner != "threads" and stack.enter_context(_shared_server())
         if config.runner == "ray":
             runner: Any = stack.enter_context(_ray())
-            num_cpus, smallest = _ray_cpus()
+            num_machines, num_cpus, smallest = _ray_cpus()
+            if num_machines > 1 and is_temporary:
+                raise ConfigError(
+                    "the machines of this Ray cluster cannot reach a build's own temporary Prefect server; "
+                    "start one that they reach (prefect server start --host ...) and set PREFECT_API_URL to it"
+                )
             threads = min(threads, smallest)
         # One download: the limits of the host are for all of them together.
         limits = {"download": 1, "inspect": 1, "embed": max(1, num_cpus // threads)}
@@ -119,17 +123,20 @@ def pool(config: Config) -> Iterator[Pool]:
 
 
 @contextlib.contextmanager
-def _shared_server() -> Iterator[None]:
-    """Let other processes report to this one's temporary Prefect server, instead of each starting its own."""
+def _shared_server() -> Iterator[bool]:
+    """Let other processes report to this one's temporary Prefect server, instead of each starting its own.
+
+    Yields whether there is one; a server named by PREFECT_API_URL needs nothing.
+    """
     if PREFECT_API_URL.value():
-        yield
+        yield False
         return
     server = SubprocessASGIServer()
     server.start()  # this flow's own: it runs already
     with temporary_settings({PREFECT_API_URL: server.api_url}):
         os.environ["PREFECT_API_URL"] = server.api_url
         try:
-            yield
+            yield True
         finally:
             del os.environ["PREFECT_API_URL"]
 
@@ -165,10 +172,11 @@ def _ray() -> Iterator[TaskRunner[Any]]:
         yield runner
 
 
-def _ray_cpus() -> tuple[int, int]:
-    """The processors of the cluster, and of its smallest machine that has any."""
+def _ray_cpus() -> tuple[int, int, int]:
+    """Machines of the cluster that have processors, all their processors, and those of the smallest."""
     import ray
 
     nodes: Any = ray.nodes  # untyped in ray
-    counts = [int(node["Resources"].get("CPU", 0)) for node in nodes() if node["Alive"]]
-    return max(1, sum(counts)), max(1, min((count for count in counts if count), default=1))
+    workers = [node for node in nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    counts = [int(node["Resources"]["CPU"]) for node in workers] or [1]
+    return len({node["NodeManagerAddress"] for node in workers}), sum(counts), min(counts)
