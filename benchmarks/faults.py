@@ -143,13 +143,14 @@ class Case:
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
         self.mark = folder.name
+        self.log = folder / f"stderr-{time.monotonic_ns()}.txt"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "my.toml").write_text(CONFIG.format(url=url))
 
     def start(self, prefix: tuple[str, ...] = (), arguments: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """Begin the build."""
         environment = os.environ | {MARK: self.mark, "PREFECT_HOME": str(self.folder / "prefect")}
-        log = (self.folder / "stderr.txt").open("w")
+        log = self.log.open("w")
         return subprocess.Popen(
             [*prefix, sys.executable, "-m", "counterset.cli", "build", "my.toml", *arguments],
             cwd=self.folder,
@@ -163,7 +164,7 @@ class Case:
     def finish(self, build: subprocess.Popen[str]) -> Ended:
         """Wait for a build."""
         code = build.wait(timeout=TIMEOUT_S)
-        lines = (self.folder / "stderr.txt").read_text().strip().splitlines()
+        lines = self.log.read_text().strip().splitlines()
         return Ended(code, next((line for line in reversed(lines) if line.startswith("counterset: ")), "")[:300])
 
     def run(self, prefix: tuple[str, ...] = (), arguments: tuple[str, ...] = ()) -> Ended:
