@@ -70,7 +70,8 @@ def test_texts_are_asked_for_once_and_unknown_ones_reported(small: Any, tmp_path
     assert row["top5_common"] is None and found.record["models"]["talker"]["unknown_answers"] == ["a duck"]
     assert all(np.isnan(one["margin"]) for one in rows)
     again = counterset.evaluate(small.load(), predict=Talker(breaks_after=0), **settings)
-    assert again.predictions.equals(found.predictions) and again.num_computed == {"talker": 0}
+    assert again.num_computed == {"talker": 0}
+    assert again.predictions.drop_columns(["margin"]).equals(found.predictions.drop_columns(["margin"]))
 
 
 def test_scores_are_ranked(small: Any, tmp_path: Path) -> None:

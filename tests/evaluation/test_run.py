@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,7 +23,7 @@ from counterset.cli import main
 from counterset.evaluation.layout import METRICS, METRICS_FILE
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, load_encoder
 from counterset.models.prompts import classifier, label_space
-from counterset.tables import read_table
+from counterset.tables import read_table, sha256_of
 
 SETTINGS: dict[str, Any] = {"label_space": "classes", "batch_size": 16, "shard_size": 20}
 
@@ -149,7 +150,7 @@ def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.fixture
 def evaluate(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("COUNTERSET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
     def call(*arguments: str, with_mirror: bool = True) -> int:
         mirror = ["--mirror", small.mirror] if with_mirror else []
@@ -163,6 +164,10 @@ def test_a_model_that_is_not_there(evaluate: Any, capsys: pytest.CaptureFixture[
     assert "open_clip knows no pretrained model 'ViT-B-32/no_such'" in one_sentence(capsys)
     assert evaluate("--model", "timm:no_such_net") == 2
     assert "'timm:no_such_net' cannot be loaded: Unknown model" in one_sentence(capsys)
+    for model in ("RN50-quickgelu/openai", "timm:vgg19.tv_in1k", "hf-hub:nobody/nothing"):
+        assert evaluate("--model", model, "--label-space", "imagenet1k") == 2
+        expected = f"the model '{model}' cannot be loaded: its weights are not on this machine and the hub cannot be"
+        assert expected in one_sentence(capsys)
 
 
 def test_a_label_space_without_the_class(evaluate: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,6 +199,17 @@ def test_a_checkpoint_of_the_wrong_shape(evaluate: Any, tmp_path: Path, capsys: 
     for model in (f"local-dir:{folder}", f"timm:resnet18@{weights}"):
         assert evaluate("--model", model, "--label-space", "classes") == 2
         assert f"the model '{model}' cannot be loaded" in one_sentence(capsys)
+
+
+def test_a_checkpoint_of_an_open_clip_architecture(small: Any, tmp_path: Path) -> None:
+    config = json.loads((DEMO_WEIGHTS / "weak" / "open_clip_config.json").read_text())["model_cfg"]
+    (tmp_path / "counterset-tiny.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path)
+    model = f"counterset-tiny@{DEMO_WEIGHTS / 'weak' / 'open_clip_model.safetensors'}"
+    found = counterset.evaluate(small.load(), [model], output=tmp_path, **SETTINGS)
+    [row] = found.metrics.to_pylist()
+    assert row["common"] > 0.5 and row["family"] == "CLIP"
+    assert found.record["models"][model]["weights_sha256"] == sha256_of(model.partition("@")[2])
 
 
 def test_wrong_words(evaluate: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow as pa
 from counterset.classes import ClassSpec
 from counterset.errors import ConfigError, UserError
 from counterset.evaluation.answers import Predict, ask
-from counterset.evaluation.candidates import Candidates, all_labels, nearest_labels, open_space, short_name, space_name
+from counterset.evaluation.candidates import all_labels, nearest_labels, open_space, short_name, space_name
 from counterset.evaluation.layout import CLASS_METRICS_FILE, METRICS, METRICS_FILE, PREDICTIONS_FILE, RECORD_FILE
 from counterset.evaluation.measures import ModelFacts, measure
 from counterset.evaluation.models import Model, open_model
@@ -160,7 +161,10 @@ def evaluate(
         "scale": axes.value,
         "seed": seed,
     }
-    return _finish(folder, record, run, candidates, tables, facts, axes)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two evaluations at once, each of its own models, must not lose each other's.
+    with filelock.FileLock(folder / ".lock"):
+        return _finish(folder, record, run, tables, facts, axes)
 
 
 @dataclass
@@ -262,7 +266,6 @@ def _finish(
     folder: Path,
     record: dict[str, Any],
     run: _Run,
-    candidates: Candidates,
     tables: list[pa.Table],
     facts: dict[str, ModelFacts],
     scale: Scale,

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transform import PreprocessCfg
 from safetensors import SafetensorError
 from torch.nn import functional
@@ -230,7 +231,7 @@ def _weight_files(name: str) -> list[Path]:
         if pretrained is not None and "@" in name:
             return [Path(pretrained)]
         if pretrained is None:
-            return [Path(open_clip.download_pretrained_from_hf(model_name.removeprefix("hf-hub:")))]
+            return [Path(download_pretrained_from_hf(model_name.removeprefix("hf-hub:")))]
         return [Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(model_name, pretrained)))]
     except LOAD_ERRORS as error:
         raise cannot_load(name, error) from error
