@@ -95,7 +95,8 @@ class Pages:
             self._show_progress()
 
     def _show_progress(self, is_done: bool = False) -> None:
-        stages = {name: count for name, count in progress.current().stages.items() if count.started >= self._started}
+        known = dict(progress.current().stages)  # a copy: other threads begin stages meanwhile
+        stages = {name: count for name, count in known.items() if count.started >= self._started}
         now = (100.0 if is_done else percent_done(stages)), progress_text(stages)
         if self._progress_id is not None and now != self._shown:
             self._shown = now
