@@ -74,6 +74,23 @@ def test_texts_are_asked_for_once_and_unknown_ones_reported(small: Any, tmp_path
     assert again.predictions.drop_columns(["margin"]).equals(found.predictions.drop_columns(["margin"]))
 
 
+def test_one_of_twenty_is_asked_class_by_class(small: Any, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join([*small.load().class_names.values(), *(f"thing {n}" for n in range(40))]))
+    asked: list[tuple[str, ...]] = []
+
+    def first(images: list[Image.Image], labels: list[str]) -> list[str]:
+        asked.append(tuple(labels))
+        return [labels[0]] * len(images)
+
+    settings: dict[str, Any] = {"label_space": f"top20:{labels}", "selector": "demo:weak", "output": tmp_path}
+    found = counterset.evaluate(small.load(), predict=first, name="first", **settings)
+    assert {len(candidates) for candidates in asked} == {20}
+    assert {tuple(sorted(candidates)) for candidates in found.record["candidates"].values()} == set(asked)
+    for class_id, candidates in found.record["candidates"].items():
+        assert small.load().class_names[class_id] in candidates
+
+
 def test_scores_are_ranked(small: Any, tmp_path: Path) -> None:
     def scores(images: list[Image.Image], labels: list[str]) -> np.ndarray:
         return np.tile([float(label == "lion") + 0.1 * (label == "ice bear") for label in labels], (len(images), 1))

@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from scipy.stats import spearmanr
 
 from counterset.cli import main
 from counterset.manifests import manifest_path
@@ -53,6 +54,18 @@ def test_sizes_are_those_of_the_models(name: str) -> None:
             built = timm.create_model(short) if kind == "timm" else torchvision.models.get_model(short)
     assert sum(parameter.numel() for parameter in built.parameters()) == model.parameters
     assert model.size_bytes == 4 * model.parameters
+
+
+def test_torchvisions_first_weights_are_as_accurate_as_the_published_models() -> None:
+    with manifest_path("published/models_1v1000.csv").open(encoding="utf-8", newline="") as file:
+        published = {(row["family"], row["backbone"]): float(row["common_accuracy"]) for row in csv.DictReader(file)}
+    models = [model for model in MODELS if model.family == "ImageNet"]
+    weights = [
+        torchvision.models.get_model_weights(model.name.partition(":")[2].partition(".")[0])["IMAGENET1K_V1"]
+        for model in models
+    ]
+    stated = [one.meta["_metrics"]["ImageNet-1K"]["acc@1"] for one in weights]
+    assert spearmanr(stated, [published["ImageNet", model.backbone] for model in models]).statistic > 0.99
 
 
 def test_lineage_is_known_of_every_model() -> None:

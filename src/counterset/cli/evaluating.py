@@ -38,10 +38,16 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     evaluate.add_argument("release", help="folder, name, or URL of a release")
-    evaluate.add_argument("--model", action="append", required=True, help="a model; repeat for more (see below)")
+    evaluate.add_argument(
+        "--model", action="append", required=True, metavar="NAME", help="a model; repeat for more (see below)"
+    )
     evaluate.add_argument("--label-space", default="", help="candidate labels (default: as the release was built)")
     evaluate.add_argument("--templates", default="paper", help="paper, openai80, or a file of templates with {label}")
-    evaluate.add_argument("--half", default="", choices=["", "confirm", "discover", "all"], help="photos of figures")
+    evaluate.add_argument(
+        "--half",
+        choices=["confirm", "discover", "all"],
+        help="whose photos count (default: confirm, if there is one)",
+    )
     evaluate.add_argument("--verdict", action="append", help="take classes with this verdict (default: the release's)")
     evaluate.add_argument("--scale", default="logit", choices=["linear", "logit", "probit"], help="axes of the lines")
     evaluate.add_argument("--selector", default="", help="whose nearest labels top20 takes (default: the release's)")
@@ -110,7 +116,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             args.model,
             label_space=args.label_space,
             templates=args.templates,
-            half=args.half,
+            half=args.half or "",
             scale=args.scale,
             output=args.output,
             selector=args.selector,
