@@ -89,6 +89,9 @@ def test_scratch_is_kept_with_the_workspace(bucket: str, tmp_path: Path, monkeyp
     keep(local, there)
     fetch(there, tmp_path / "elsewhere")
     assert (tmp_path / "elsewhere" / "pages" / "1").read_bytes() == b"one"
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectPath, "write_bytes", lambda path, content: pytest.fail("nothing has changed"))
+        keep(local, there)
     time.sleep(1.1)  # S3 counts whole seconds
     write_bytes(b"two", tmp_path / "elsewhere" / "pages" / "1")
     keep(tmp_path / "elsewhere", there)

@@ -108,13 +108,17 @@ class ObjectPath:
             if not missing_ok:
                 raise
 
-    def walk(self) -> Iterator[ObjectPath]:
-        """All objects below this prefix, sorted."""
+    def scan(self) -> Iterator[tuple[ObjectPath, ObjectStat]]:
+        """All objects below this prefix with size and time, sorted, from one listing."""
         from pyarrow import fs  # half of this module's users read local files only
 
         infos = self.filesystem.get_file_info(fs.FileSelector(self.key, recursive=True, allow_not_found=True))
-        found = (ObjectPath(info.path, self.query) for info in infos if info.is_file)
-        yield from sorted(found)
+        for info in sorted((info for info in infos if info.is_file), key=lambda info: info.path):
+            yield ObjectPath(info.path, self.query), ObjectStat(info.size, info.mtime_ns / 1e9)
+
+    def walk(self) -> Iterator[ObjectPath]:
+        """All objects below this prefix, sorted."""
+        yield from (path for path, _ in self.scan())
 
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
         """The objects below this prefix whose relative key has as many parts as the pattern, and matches them."""
@@ -175,24 +179,31 @@ def scratch_of(remote: ObjectPath) -> Path:
 
 def fetch(remote: ObjectPath, local: Path) -> None:
     """Bring a local folder up to a remote one: newer or missing files are copied, others stay."""
-    for source in remote.walk():
-        target, stat = local / source.relative_to(remote), source.stat()
-        if target.is_file() and target.stat().st_mtime >= stat.st_mtime:
+    for source, stat in remote.scan():
+        target, written = local / source.relative_to(remote), _seconds(stat)
+        if target.is_file() and target.stat().st_mtime >= written:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.with_name(f".{target.name}.{os.getpid()}.part")
         aside.write_bytes(source.read_bytes())
-        os.utime(aside, (stat.st_mtime, stat.st_mtime))
+        os.utime(aside, (written, written))
         aside.replace(target)
 
 
 def keep(local: Path, remote: ObjectPath) -> None:
-    """Copy the files of a local folder that changed since `fetch` or `keep` to the remote one."""
-    known = {found.relative_to(remote): found.stat().st_mtime for found in remote.walk()}
+    """Copy the files of a local folder that changed since `fetch` or `keep` to the remote one.
+
+    A file that is the same on both sides has the object's time, in whole seconds.
+    """
+    known = {found.relative_to(remote): _seconds(stat) for found, stat in remote.scan()}
     for source in sorted(path for path in local.rglob("*") if path.is_file()):
         name = source.relative_to(local).as_posix()
         if known.get(name) != source.stat().st_mtime:
             target = remote / name
             target.write_bytes(source.read_bytes())
-            written = target.stat().st_mtime
+            written = _seconds(target.stat())
             os.utime(source, (written, written))
+
+
+def _seconds(stat: ObjectStat) -> float:
+    return float(int(stat.st_mtime))
