@@ -7,8 +7,9 @@ ViT-B/32 of random weights, generated JPEGs of 500 pixels on disk, reading and d
 included. Each way runs in a process of its own, loads its model, embeds one batch, and then
 takes turns with the others (A B C, A B C, ...), a part of the photos each, so that a busy
 machine is busy for all. Beside each turn, that process measures the machine's matrix limit
-(2048 cubed) in the precision it computes in. Printed are medians over turns, and processor
-seconds a photo, which a busy machine changes less than rates.
+(2048 cubed) in the precision it computes in. Printed are medians over turns. Rates are of
+the clock; the share of the limit is by processor time on both sides, which a busy machine
+changes less (with OMP_NUM_THREADS=1 least).
 
 The plain loop is what a careful user writes: a DataLoader with two workers, open_clip's
 preprocessing, batches of 64, inference mode. clip-retrieval runs its own reader and mapper,
@@ -77,7 +78,7 @@ def make_model(folder: Path) -> None:
 
 
 def limit(kind: str) -> float:
-    """GFLOP/s of a 2048-cubed product, the best of several."""
+    """GFLOP a processor second of a 2048-cubed product, the best of several."""
     import torch
 
     if kind == "int8":
@@ -86,12 +87,12 @@ def limit(kind: str) -> float:
     else:
         left = right = torch.randn(2048, 2048).to(getattr(torch, kind))
         multiply = torch.matmul
-    times = []
+    seconds = []
     for _ in range(8):
-        started = time.perf_counter()
+        started = time.process_time()
         multiply(left, right)
-        times.append(time.perf_counter() - started)
-    return 2 * 2048**3 / min(times) / 1e9
+        seconds.append(time.process_time() - started)
+    return 2 * 2048**3 / min(seconds) / 1e9
 
 
 Embed = Callable[[Path], Any]
@@ -224,7 +225,7 @@ def measure(work: Path, pythons: dict[str, str], rounds: int) -> Iterator[str]:
         for process in running.values():
             process.kill()
             process.wait()
-    yield "| way | computes in | photos/s | ratio | CPU ms | ratio | share of limit (GFLOP/s) | peak MB | cosine |"
+    yield "| way | computes in | photos/s | ratio | CPU ms | ratio | share of limit (GFLOP a CPU s) | peak MB | cosine |"
     yield "|---|---|---|---|---|---|---|---|---|"
     base = turns["plain"]
     for name, own in turns.items():
@@ -237,7 +238,7 @@ def measure(work: Path, pythons: dict[str, str], rounds: int) -> Iterator[str]:
             1e3 * other["cpu"] / other["photos"] / mine for mine, other in zip(cpu, base, strict=True)
         )
         best = max(turn["limit"] for turn in own)
-        share = statistics.median(rates) * GFLOP_A_PHOTO / best
+        share = GFLOP_A_PHOTO / (statistics.median(cpu) / 1e3) / best
         least = min(
             float(np.sum(np.load(work / f"{name}-{turn}.npy") * np.load(work / f"plain-{turn}.npy"), axis=1).min())
             for turn in range(rounds)
