@@ -27,8 +27,9 @@ from counterset.similarity.report import render_audit
 from counterset.tables import TableRef, sha256_of, write_bytes, write_table
 from counterset_flows import progress, similarity_steps
 from counterset_flows.pruning_steps import shards_table
+from counterset_flows.runners import Pool
 from counterset_flows.similarity_steps import Queries, locked, only, read_queries
-from counterset_flows.similarity_tasks import RUNNER, Source, find_nearest, gather_queries
+from counterset_flows.similarity_tasks import Source, find_nearest, gather_queries, workers
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ class AuditOptions:
     seed: int = 0
 
 
-@flow(name="counterset-audit", task_runner=RUNNER, validate_parameters=False)
-def audit(source: Source, base: EmbeddingSet, output: Path, name: str, options: AuditOptions) -> Folder:
+@flow(name="counterset-audit", validate_parameters=False)
+def audit(
+    source: Source, base: EmbeddingSet, output: Path, name: str, options: AuditOptions, runner: str = "threads"
+) -> Folder:
     """Audit one release against a base.
 
     Args:
@@ -58,16 +61,17 @@ def audit(source: Source, base: EmbeddingSet, output: Path, name: str, options: 
         output: results lie in `<output>/<name>/<version>`, unfinished work in `<output>/.work`.
         name: of the audit.
         options: how.
+        runner: threads, processes or ray.
 
     Raises:
         UserError: something that the user can mend, in one sentence.
     """
     assert source.release is not None
     work = output / ".work"
-    with locked(work):
-        asked = gather_queries(work, [source], base, None)
+    with locked(work), workers(runner) as pool:
+        asked = gather_queries(pool, work, [source], base, None)
         queries = read_queries(asked.path, base.embedding_dim)
-        nearest_ids, similarity, search = _nearest(work, base, asked, queries, options)
+        nearest_ids, similarity, search = _nearest(pool, work, base, asked, queries, options)
         found = audit_release(
             source.release,
             queries.ids,
@@ -82,10 +86,10 @@ def audit(source: Source, base: EmbeddingSet, output: Path, name: str, options: 
 
 
 def _nearest(
-    work: Path, base: EmbeddingSet, asked: TableRef, queries: Queries, options: AuditOptions
+    pool: Pool, work: Path, base: EmbeddingSet, asked: TableRef, queries: Queries, options: AuditOptions
 ) -> tuple[list[str], Any, dict[str, Any]]:
     if options.index == "exact":
-        return (*find_nearest(work, base, "base", asked), {"kind": "exact"})
+        return (*find_nearest(pool, work, base, "base", asked), {"kind": "exact"})
     progress.current().begin("index", 1)
     found = search_ivfpq(base, queries.vectors, seed=options.seed)
     ids: list[str] = [""] * len(queries.ids)

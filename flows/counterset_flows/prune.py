@@ -21,9 +21,9 @@ from counterset.tables import TableRef
 from counterset_flows import cluster_steps
 from counterset_flows import similarity_steps as steps
 from counterset_flows.pruning_steps import Pruned, limits_table, publish_pruning
-from counterset_flows.runners import retrying
+from counterset_flows.runners import Pool, retrying
 from counterset_flows.similarity_steps import locked, only, part, read_queries
-from counterset_flows.similarity_tasks import RUNNER, Job, Source, find_nearest, gather_queries, run_jobs
+from counterset_flows.similarity_tasks import Job, Source, find_nearest, gather_queries, run_jobs, workers
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def duplicates(work: Path, base: EmbeddingSet, centroids_path: Path, limit: floa
     cluster_steps.duplicates_in_clusters(work, base, centroids_path, limit, first, last)
 
 
-@flow(name="counterset-prune", task_runner=RUNNER, validate_parameters=False)
+@flow(name="counterset-prune", validate_parameters=False)
 def prune(
     base: EmbeddingSet,
     sources: Sequence[Source],
@@ -82,6 +82,7 @@ def prune(
     name: str,
     options: PruneOptions,
     id_column: str | None = None,
+    runner: str = "threads",
 ) -> Folder:
     """Prune one base set.
 
@@ -93,6 +94,7 @@ def prune(
         name: of the pruning.
         options: what else is removed.
         id_column: the column of ids of embeddings that are queries.
+        runner: threads, processes or ray.
 
     Raises:
         UserError: something that the user can mend, in one sentence.
@@ -100,19 +102,19 @@ def prune(
     work = output / ".work"
     if reference is not None:
         check_same(base, reference)
-    with locked(work):
-        asked = gather_queries(work, sources, base, id_column)
+    with locked(work), workers(runner) as pool:
+        asked = gather_queries(pool, work, sources, base, id_column)
         queries = read_queries(asked.path, base.embedding_dim)
-        found = find_nearest(work, reference, "reference", asked) if reference is not None else None
+        found = find_nearest(pool, work, reference, "reference", asked) if reference is not None else None
         limits = limits_table(work, queries, asked, found)
         folder = None
         if options.max_similarity is not None:
-            folder = _find_duplicates(work, base, options.max_similarity, options)
+            folder = _find_duplicates(pool, work, base, options.max_similarity, options)
         if reference is not None:
             key = steps.near_key(asked, limits)
-            _run(work, base, "near", key, near, {"asked": asked, "limits": limits})
+            _run(pool, work, base, "near", key, near, {"asked": asked, "limits": limits})
         if options.keep is not None:
-            _run(work, base, "far", steps.far_key(asked), far, {"asked": asked})
+            _run(pool, work, base, "far", steps.far_key(asked), far, {"asked": asked})
         for shard in base.shards:
             steps.describe_shard(work, only(base, shard), "base")
         pruned = Pruned(work, base, asked, limits, reference, options.keep, folder, options.max_similarity)
@@ -130,7 +132,7 @@ def prune(
         return publish_pruning(pruned, output / name, metadata)
 
 
-def _run(work: Path, base: EmbeddingSet, stage: str, key: str, doing: Any, more: dict[str, Any]) -> None:
+def _run(pool: Pool, work: Path, base: EmbeddingSet, stage: str, key: str, doing: Any, more: dict[str, Any]) -> None:
     jobs = [
         Job(
             {"work": work, "base": only(base, shard), "shard": shard.name} | more,
@@ -139,13 +141,14 @@ def _run(work: Path, base: EmbeddingSet, stage: str, key: str, doing: Any, more:
         )
         for shard in base.shards
     ]
-    run_jobs(stage, doing, jobs)
+    run_jobs(pool, stage, doing, jobs)
 
 
-def _find_duplicates(work: Path, base: EmbeddingSet, limit: float, options: PruneOptions) -> Path:
+def _find_duplicates(pool: Pool, work: Path, base: EmbeddingSet, limit: float, options: PruneOptions) -> Path:
     num_clusters = options.clusters or default_clusters(base.num_rows)
     path = cluster_steps.centroids_path(work, base, num_clusters, options.seed)
     run_jobs(
+        pool,
         "centroids",
         centroids,
         [Job({"work": work, "base": base, "num_clusters": num_clusters, "seed": options.seed}, path, 1)],
@@ -160,7 +163,7 @@ def _find_duplicates(work: Path, base: EmbeddingSet, limit: float, options: Prun
             )
             for shard in base.shards
         ]
-        run_jobs("assign", assign, jobs)
+        run_jobs(pool, "assign", assign, jobs)
         counts = cluster_steps.cluster_counts(work, base, path)
         sizes = counts.sum(axis=0)
         jobs = [
@@ -171,6 +174,6 @@ def _find_duplicates(work: Path, base: EmbeddingSet, limit: float, options: Prun
             )
             for first, last in cluster_steps.cluster_tasks(counts)
         ]
-        run_jobs("duplicates", duplicates, jobs)
+        run_jobs(pool, "duplicates", duplicates, jobs)
         cluster_steps.finish_duplicates(work, path, limit)
     return found

@@ -1,8 +1,7 @@
 """The tasks that audits and prunings share: what is missing of a stage, shard by shard.
 
-A task is given a shard's place and references, never vectors, so any of Prefect's task runners
-will do: `audit.with_options(task_runner=...)`. By default one task runs at a time, for the search
-itself uses all processors.
+A task is given a shard's place and references, never vectors, so that it may run in another
+process or on another machine. The runner changes no byte of what is found.
 """
 
 from __future__ import annotations
@@ -10,25 +9,21 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.context import FlowRunContext
-from prefect.task_runners import ThreadPoolTaskRunner
 
+from counterset.config import Config
 from counterset.errors import EmbeddingsError
 from counterset.load import Release, load
 from counterset.similarity.embedding_sets import EmbeddingSet, check_same, open_embeddings
 from counterset.tables import TableRef
-from counterset_flows import progress, similarity_steps
-from counterset_flows.runners import retrying
+from counterset_flows import progress, runners, similarity_steps
+from counterset_flows.runners import Pool, retrying
 from counterset_flows.similarity_steps import PHOTOS_PER_CHUNK, embed_chunk, only, part, release_key, write_queries
-
-RUNNER: Any = ThreadPoolTaskRunner(max_workers=1)
-MAX_SUBMITTED = 256
-"""Tasks given to another task runner at a time."""
 
 
 @dataclass(frozen=True)
@@ -56,32 +51,28 @@ class Job:
     size: int
 
 
-def run_jobs(stage: str, doing: Any, jobs: Sequence[Job]) -> None:
-    """Run what is not done yet; the first error ends the stage."""
+def run_jobs(pool: Pool, stage: str, doing: Any, jobs: Sequence[Job]) -> None:
+    """Run what is not done yet; the first error ends the stage, and what would follow is never begun."""
     missing = [job for job in jobs if not job.done.is_file()]
     total = sum(job.size for job in jobs)
     progress.current().begin(stage, total, reused=total - sum(job.size for job in missing))
     waiting = iter(missing)
-    ahead = [(job, _submit(doing, job)) for job in itertools.islice(waiting, _at_once())]
+    at_once = pool.limits["embed"]  # a search uses as many processors as an embedding
+    ahead = [(job, pool.submit(doing, "embed", **job.parameters)) for job in itertools.islice(waiting, at_once)]
     while ahead:
         job, future = ahead.pop(0)
-        future.wait()
-        found = future.result(raise_on_failure=False)
+        found = pool.outcome(future)
         if isinstance(found, BaseException):
             raise found
         progress.current().advance(stage, job.size)
-        ahead += [(following, _submit(doing, following)) for following in itertools.islice(waiting, 1)]
+        ahead += [
+            (next_job, pool.submit(doing, "embed", **next_job.parameters)) for next_job in itertools.islice(waiting, 1)
+        ]
 
 
-def _submit(doing: Any, job: Job) -> Any:
-    return doing.submit(**job.parameters, return_state=False)
-
-
-def _at_once() -> int:
-    """Tasks that are submitted before the first is finished: what follows an error is never begun."""
-    context = FlowRunContext.get()
-    is_here = context is None or isinstance(context.task_runner, ThreadPoolTaskRunner)
-    return 1 if is_here else MAX_SUBMITTED
+def workers(runner: str) -> AbstractContextManager[Pool]:
+    """The task runner of that name, started; ended with the block."""
+    return runners.pool(Config.model_construct(runner=runner))
 
 
 @functools.lru_cache(maxsize=4)
@@ -101,7 +92,7 @@ def nearest(work: Path, base: EmbeddingSet, role: str, asked: TableRef, shard: s
     similarity_steps.nearest_in_shard(work, base, role, asked)
 
 
-def find_nearest(work: Path, base: EmbeddingSet, role: str, asked: TableRef) -> tuple[list[str], Any]:
+def find_nearest(pool: Pool, work: Path, base: EmbeddingSet, role: str, asked: TableRef) -> tuple[list[str], Any]:
     """(Q,) ids and similarities of each query's nearest vector."""
     key = similarity_steps.nearest_key(asked)
     jobs = [
@@ -112,13 +103,15 @@ def find_nearest(work: Path, base: EmbeddingSet, role: str, asked: TableRef) -> 
         )
         for shard in base.shards
     ]
-    run_jobs(role, nearest, jobs)
+    run_jobs(pool, role, nearest, jobs)
     for shard in base.shards:  # a shard whose work was done under another role
         similarity_steps.describe_shard(work, only(base, shard), role)
     return similarity_steps.merge_nearest(work, base, asked)
 
 
-def gather_queries(work: Path, sources: Sequence[Source], base: EmbeddingSet, id_column: str | None) -> TableRef:
+def gather_queries(
+    pool: Pool, work: Path, sources: Sequence[Source], base: EmbeddingSet, id_column: str | None
+) -> TableRef:
     """The queries of all sources under the base's model, in one file.
 
     Raises:
@@ -136,7 +129,7 @@ def gather_queries(work: Path, sources: Sequence[Source], base: EmbeddingSet, id
                 normalise=base.is_normalised_here,
             )
         else:
-            found = _embed_release(work, source, base.model)
+            found = _embed_release(pool, work, source, base.model)
         check_same(base, found)
         sets.append((source.name, found))
         wanted.append(set(source.release.all_photos["photo_id"].to_pylist()) if source.release is not None else None)
@@ -146,7 +139,7 @@ def gather_queries(work: Path, sources: Sequence[Source], base: EmbeddingSet, id
     return write_queries(work, sets, wanted)
 
 
-def _embed_release(work: Path, source: Source, model: str) -> EmbeddingSet:
+def _embed_release(pool: Pool, work: Path, source: Source, model: str) -> EmbeddingSet:
     release = source.release
     assert release is not None
     key = release_key(release, model)
@@ -159,6 +152,6 @@ def _embed_release(work: Path, source: Source, model: str) -> EmbeddingSet:
         )
         for chunk in range(count)
     ]
-    run_jobs("embed", embed, jobs)
+    run_jobs(pool, "embed", embed, jobs)
     # A model in half precision gives lengths a little off 1.
     return open_embeddings(part(work, "release_embeddings", key, "x").parent, model, normalise=True)

@@ -88,6 +88,9 @@ def _shared(parser: Any, output: str) -> None:
     parser.add_argument("--id-column", help="the column of ids in --against, --base or --reference")
     parser.add_argument("--normalise", action="store_true", help="accept vectors of any length and scale them to 1")
     parser.add_argument("--mirror", action="append", default=[], help="where a release's photos are asked for first")
+    parser.add_argument(
+        "--runner", choices=["threads", "processes", "ray"], default="threads", help="where shards are worked on"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path(output), help=f"folder of results (default: {output})")
     parser.add_argument("--name", help="of the result's folder of versions; the default says what was compared")
@@ -114,6 +117,7 @@ def _audit(args: argparse.Namespace) -> int:
             args.output.resolve(),
             args.name or _file_name(f"{release.name}-{release.version}-vs-{base.path.resolve().stem}"),
             AuditOptions(args.threshold, args.bands, args.index, args.seed),
+            args.runner,
         )
     )
     _print_audit(folder.path)
@@ -150,6 +154,7 @@ def _prune(args: argparse.Namespace) -> int:
             args.name or _file_name(base.path.resolve().stem),
             PruneOptions(args.keep, args.max_similarity, args.clusters, args.seed),
             args.id_column,
+            args.runner,
         )
     )
     _print_pruning(folder.path)
