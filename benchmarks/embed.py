@@ -225,7 +225,7 @@ def measure(work: Path, pythons: dict[str, str], rounds: int) -> Iterator[str]:
         for process in running.values():
             process.kill()
             process.wait()
-    yield "| way | computes in | photos/s | ratio | CPU ms | ratio | share of limit (GFLOP a CPU s) | peak MB | cosine |"
+    yield "| way | computes in | photos/s | ratio | CPU ms | ratio | share of limit (GFLOP/CPU s) | peak MB | cosine |"
     yield "|---|---|---|---|---|---|---|---|---|"
     base = turns["plain"]
     for name, own in turns.items():
