@@ -21,6 +21,7 @@ import counterset
 from counterset.classes import ClassSpec
 from counterset.cli import main
 from counterset.evaluation.layout import METRICS, METRICS_FILE
+from counterset.load import load
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, load_encoder
 from counterset.models.prompts import classifier, label_space
 from counterset.tables import read_table, sha256_of
@@ -67,6 +68,9 @@ def test_photos_are_embedded_once_whatever_is_asked_later(small: Any, tmp_path: 
         found = counterset.evaluate(release, ["demo:weak"], output=tmp_path, **(SETTINGS | asked))
         assert set(found.num_computed.values()) == {0}
     assert sorted(found.metrics["model"].to_pylist()) == ["demo:plain", "demo:weak"], "earlier models stay"
+    without = load(small.path, cache=tmp_path / "empty")
+    again = counterset.evaluate(without, ["demo:plain"], output=tmp_path, **SETTINGS)
+    assert again.predictions.num_rows == 2 * total, "no photo is asked for again"
     assert len(list((tmp_path / "small-1.0.0").iterdir())) == 4
 
 

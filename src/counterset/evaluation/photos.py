@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ class PairPhotos:
         """Changes when a photo, its class or its side does."""
         return digest(self.photo_id.tolist(), self.class_id.tolist(), self.side.tolist())
 
+    @functools.cached_property
+    def by_sha256(self) -> Mapping[str, str]:
+        """sha256 -> a photo with these bytes."""
+        return dict(zip(self.sha256.tolist(), self.photo_id.tolist(), strict=True))
+
     def only(self, kept: npt.NDArray[np.bool_]) -> PairPhotos:
         """Those with a true value in `kept` (N,)."""
         return PairPhotos(
@@ -78,15 +84,20 @@ def pair_photos(release: Release) -> PairPhotos:
     return PairPhotos(side=side[order], **{name: values[order] for name, values in texts.items()})
 
 
-def fetch(release: Release, photos: PairPhotos) -> dict[str, str]:
-    """Bring the photos within reach; photo_id -> why, of those that cannot be had.
+def fetch(release: Release, photos: PairPhotos, *, are_many: bool) -> dict[str, str]:
+    """Bring photos within reach; photo_id -> why, of those that cannot be had.
+
+    Args:
+        release: whose photos.
+        photos: those that no earlier run made use of.
+        are_many: without them little would be left to evaluate.
 
     Raises:
-        ReleaseError: not one of the first few can be had.
+        ReleaseError: `are_many`, and not one of the first few can be had.
     """
     photo_ids = photos.photo_id.tolist()
     failures = release.photos.fetch(photo_ids[:PROBED], FETCH_THREADS)
-    if len(failures) == len(photo_ids[:PROBED]):
+    if are_many and failures and len(failures) == len(photo_ids[:PROBED]):
         reason = " ".join(next(iter(failures.values())).split("; give a mirror")[0].split())
         raise ReleaseError(
             f"{release.name} {release.version} holds no photos and they cannot be fetched: {reason}; "
@@ -110,5 +121,4 @@ def in_half(photos: PairPhotos, half: str) -> npt.NDArray[np.bool_]:
 
 def bytes_of(release: Release, photos: PairPhotos, digests: Sequence[str]) -> list[bytes]:
     """The bytes of photos by sha256, in order."""
-    place: Mapping[str, str] = dict(zip(photos.sha256.tolist(), photos.photo_id.tolist(), strict=True))
-    return [release.photo(place[sha256]) for sha256 in digests]
+    return [release.photo(photos.by_sha256[sha256]) for sha256 in digests]

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 PAPER_SELECTOR = "ViT-B-32/laion400m_e31"
 """Chose the published pairs; the 1 vs. 20 labels are its, where a release names no selector."""
 Say = Callable[[str, int, int], None]
+FEW = 0.1
+"""Share of a release's photos that may be out of reach before an evaluation is refused."""
 SHARD_SIZE = 512
 BATCH_SIZE = 64
 
@@ -123,13 +125,15 @@ def evaluate(
     opened = {model.name: model for model in (open_model(asked_for) for asked_for in models)}
     # Labels before photos: a label that a model does not know is found before anything is fetched.
     rows = {model.name: run.rows(model) for model in opened.values()}
+    names = ((selector,) if selector else _selectors(release)) if is_top else ()
+    selectors = [opened.get(one) or open_model(one) for one in names]
     photos = pair_photos(release)
-    missing = fetch(release, photos)
+    is_new = run.is_new(photos, [*opened.values(), *selectors], has_callable=predict is not None)
+    missing = fetch(release, photos.only(is_new), are_many=bool(is_new.mean() > FEW))
     run.photos = photos = photos.only(~_is_in(photos, missing))
     half = _half(half, photos)
     label = space_name(asked)
     if is_top:
-        selectors = [opened.get(one) or open_model(one) for one in ((selector,) if selector else _selectors(release))]
         pairs = [(run.vectors(one), run.rows(one)) for one in selectors]
         candidates = nearest_labels(space, label, photos.class_id, pairs)
     else:
@@ -189,9 +193,18 @@ class _Run:
         """The progress of one model."""
         return functools.partial(self.progress, model) if self.progress else no_progress
 
+    def is_new(self, photos: PairPhotos, models: Sequence[Model], *, has_callable: bool) -> npt.NDArray[np.bool_]:
+        """(N,) the photos whose bytes are needed: some model has not seen them yet."""
+        digests = photos.sha256.tolist()
+        new = set(digests) if has_callable else set().union(*(self._store(model).missing(digests) for model in models))
+        return np.array([sha256 in new for sha256 in digests], np.bool_)
+
+    def _store(self, model: Model) -> VectorStore:
+        return VectorStore(self.output / "vectors" / model.folder / "photos", self.shard_size)
+
     def vectors(self, model: Model) -> Floats32:
         """(N, D) of all photos, computing only what no earlier run did."""
-        store = VectorStore(self.output / "vectors" / model.folder / "photos", self.shard_size)
+        store = self._store(model)
         digests = self.photos.sha256.tolist()
         computed = store.fill(
             digests,

@@ -52,7 +52,7 @@ class VectorStore:
             progress: told after every shard.
         """
         wanted = set(keys)
-        missing = sorted(wanted - self._kept())
+        missing = sorted(self.missing(wanted))
         progress(len(wanted) - len(missing), len(wanted))
         for start in range(0, len(missing), self.shard_size):
             chunk = missing[start : start + self.shard_size]
@@ -92,5 +92,8 @@ class VectorStore:
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))
 
-    def _kept(self) -> set[str]:
-        return {key for path in self._paths() for key in pq.read_table(path, columns=["key"])["key"].to_pylist()}
+    def missing(self, keys: Iterable[str]) -> set[str]:
+        """Those of `keys` that `fill` would compute."""
+        return set(keys) - {
+            key for path in self._paths() for key in pq.read_table(path, columns=["key"])["key"].to_pylist()
+        }

@@ -41,6 +41,8 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Options of glibc's mallopt(3)."""
 LOAD_ERRORS = (OSError, RuntimeError, ValueError, KeyError, AssertionError, UnpicklingError, SafetensorError)
 """What open_clip and the hub raise for files that are missing, foreign, of another shape, or out of reach."""
+UNREACHABLE = ("Hub and we cannot find", "offline mode is enabled", "urlopen error")
+"""Parts of what they say where there is no network."""
 
 
 class OpenClipEncoder:
@@ -240,7 +242,7 @@ def _weight_files(name: str) -> list[Path]:
 def cannot_load(name: str, error: BaseException) -> ModelError:
     """One sentence about why a model could not be loaded."""
     reason = " ".join(str(error).split())[:300] or type(error).__name__
-    if "Hub and we cannot find" in str(error) or "offline mode is enabled" in str(error):
+    if any(sign in str(error) for sign in UNREACHABLE):
         reason = "its weights are not on this machine and the hub cannot be reached"
     return ModelError(f"the model {name!r} cannot be loaded: {reason}; check its name, its files or the network")
 
