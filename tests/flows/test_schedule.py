@@ -205,34 +205,62 @@ def test_the_pages_are_in_the_ui(service: Service, finished: dict[str, Any]) -> 
         assert word in text, f"the page does not show {word}"
 
 
-def test_a_killed_run_is_a_crash_and_told(service: Service, finished: dict[str, Any], module_receiver: Any) -> None:
-    """Killed as the kernel would for want of memory; the worker goes on, and so does the schedule."""
-    service.prefect("deployment", "run", "counterset-demo/demo", "--param", "photos_per_class=200")
+@pytest.fixture(scope="module")
+def paused(service: Service, finished: dict[str, Any]) -> None:
+    """The schedule stands still, and its last run is over."""
+    [demo] = service.ask("deployments", deployments={"name": {"any_": ["demo"]}})
+    for schedule in demo["schedules"]:
+        address = f"{service.url}/api/deployments/{demo['id']}/schedules/{schedule['id']}"
+        requests.patch(address, json={"active": False}, timeout=20).raise_for_status()
+    unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}
+    wait_for(lambda: not service.ask("flow_runs", flow_runs=unfinished), 120, "the end of the last run")
 
-    def flow_process() -> psutil.Process | None:
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                environment = process.environ()
-                is_engine = "prefect.engine" in " ".join(process.cmdline())
-                if is_engine and environment.get(MARK) == str(service.folder):
-                    return process
-        return None
 
-    process = wait_for(flow_process, 60, "a running flow")
-    time.sleep(3)
-    process.kill()
-    wait_for(
-        lambda: service.ask("flow_runs", flow_runs={"state": {"type": {"any_": ["CRASHED"]}}}), 60, "the state Crashed"
-    )
+def in_state(service: Service, kind: str) -> Any:
+    return service.ask("flow_runs", flow_runs={"state": {"type": {"any_": [kind]}}, "name": {"like_": "asked"}})
+
+
+def test_a_second_run_is_cancelled_and_a_killed_one_is_told(
+    service: Service, paused: None, module_receiver: Any
+) -> None:
+    """Killed as the kernel would for want of memory: the worker lives on and says so."""
+    for name in ("asked-first", "asked-second"):
+        arguments = ("--param", "photos_per_class=200", "--flow-run-name", name)
+        service.prefect("deployment", "run", "counterset-demo/demo", *arguments)
+        if name == "asked-first":
+            wait_for(lambda: in_state(service, "RUNNING"), 60, "a running flow")
+    wait_for(lambda: in_state(service, "CANCELLED"), 60, "the state Cancelled")
+    assert [run["name"] for run in in_state(service, "RUNNING")] == ["asked-first"]
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            is_engine = "prefect.engine" in " ".join(process.cmdline())
+            if is_engine and process.environ().get(MARK) == str(service.folder):
+                process.kill()
+    assert wait_for(lambda: in_state(service, "CRASHED"), 60, "the state Crashed")[0]["name"] == "asked-first"
     told = wait_for(lambda: module_receiver.told, 60, "the message")
     assert [one["status"] for one in told] == ["crashed"]
     assert told[0]["url"].startswith(service.url)
 
 
-def test_a_config_that_cannot_be_read_is_told(service: Service, finished: dict[str, Any], module_receiver: Any) -> None:
+def test_a_config_that_cannot_be_read_is_told(service: Service, paused: None, module_receiver: Any) -> None:
     module_receiver.told.clear()
     service.prefect("deployment", "run", "counterset-rebuild/build", "--param", "config_path=missing.toml")
     [told] = wait_for(lambda: module_receiver.told, 90, "the message")
     assert told["status"] == "failed"
     assert told["build"] == "missing.toml"
     assert "give the path of a TOML file" in told["reason"]
+
+
+def test_a_run_out_of_time_is_told(service: Service, paused: None, module_receiver: Any) -> None:
+    module_receiver.told.clear()
+    code = "from counterset_flows.rebuild import demo; demo.with_options(timeout_seconds=5)('late', 200)"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=service.folder,
+        env=service.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "FlowRunTimeoutError" in run.stderr, run.stderr
+    assert [told["status"] for told in module_receiver.told] == ["timed out"]
