@@ -50,6 +50,16 @@ def test_every_layout_gives_ids_and_unit_vectors(layout: str, tmp_path: Path) ->
     assert sum(map(len, tiles)) == 250 and max(map(len, tiles)) == 7
 
 
+def test_an_empty_shard_among_others_is_no_matter(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", IDS, VECTORS)
+    columns = {"photo_id": pa.array([], pa.string()), "embedding": pa.array([], pa.list_(pa.float32()))}
+    pq.write_table(pa.table(columns | {"model": pa.array([], pa.string())}), tmp_path / "b.parquet")
+    found = open_embeddings(tmp_path)
+    assert [shard.num_rows for shard in found.shards] == [250, 0]
+    assert len(found.ids(found.shards[1])) == 0 and list(found.tiles(found.shards[1])) == []
+    assert read_all(found)[0] == IDS
+
+
 def test_normalise_accepts_any_length(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", IDS, VECTORS * np.arange(1, 251)[:, None].astype(np.float32))
     _, vectors = read_all(open_embeddings(tmp_path, normalise=True))
@@ -107,6 +117,10 @@ def damaged(folder: Path) -> None:
     (folder / "a.parquet").write_bytes(b"PAR1 and no more")
 
 
+def empty(folder: Path) -> None:
+    write_npy(folder / "a.npy", [], VECTORS[:0])
+
+
 def null_vector(folder: Path) -> None:
     values = [VECTORS[0].tolist(), None]
     pq.write_table(
@@ -130,6 +144,7 @@ def null_vector(folder: Path) -> None:
         (pickled, "toy", "cannot be read .*; write plain float arrays"),
         (twice, None, "has the id 'same' twice; keep one row of it"),
         (damaged, None, "cannot be read .*; write it again"),
+        (empty, "toy", "holds no vectors; give the embeddings of at least one image"),
         (null_vector, None, "has rows without a vector; remove them"),
         (lambda folder: None, None, "holds no .npy or .parquet files; give the embeddings' folder"),
     ],

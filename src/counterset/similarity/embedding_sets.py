@@ -196,9 +196,12 @@ def open_embeddings(
         num_rows, dim = _shape(vectors, column)
         files = [[file.stat().st_size, file.stat().st_mtime_ns] for file in dict.fromkeys((vectors, id_file))]
         shards.append(Shard(name, vectors, id_file, num_rows, digest(name, files, ids[0], column)))
-        dims.setdefault(dim, vectors)
+        if num_rows:
+            dims.setdefault(dim, vectors)
         for tag in _tags(vectors) if column else ():
             tags.setdefault(tag, vectors)
+    if not dims:
+        raise EmbeddingsError(f"{path} holds no vectors; give the embeddings of at least one image")
     if len(dims) > 1:
         (first, one), (second, other) = list(dims.items())[:2]
         raise EmbeddingsError(f"{one} has {first} dimensions and {other} has {second}; give shards of one model")
