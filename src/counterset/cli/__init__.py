@@ -23,6 +23,10 @@ a build of your own:
 your models:
   counterset evaluate releases/mine/1.0.0 --model ViT-B-32/laion400m_e31 --model timm:resnet50
 
+against a training set (embeddings in Parquet, .npy or clip-retrieval's layout):
+  counterset audit RELEASE --against EMBEDDINGS                  near duplicates; drops at equal distance
+  counterset prune --base EMBEDDINGS --queries RELEASE --reference EMBEDDINGS
+
 in Python:
   import counterset
   release = counterset.load("releases/mine/1.0.0")
