@@ -101,7 +101,7 @@ def test_the_first_row_needs_no_pandas(home: Path) -> None:
 
 
 def test_names_stay() -> None:
-    assert counterset.__all__ == ["Release", "__version__", "load"]
+    assert counterset.__all__ == ["Release", "__version__", "evaluate", "load"]
     assert callable(counterset.load)
     assert SCHEMA_VERSION == schemas.SCHEMA_VERSION
 
