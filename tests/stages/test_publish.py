@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from counterset.classes import ClassSpec
-from counterset.errors import ReleaseError
+from counterset.errors import ConfigError, ReleaseError
 from counterset.load import load
 from counterset.release.inputs import ModelRecord, ReleaseInputs
 from counterset.release.layout import TABLES
@@ -264,8 +264,8 @@ def test_an_unwritable_place_is_one_sentence(small: ReleaseInputs, tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(ReleaseError, match="set `releases` to another folder"):
         published(small, tmp_path / "file")
-    elsewhere = build_config().model_copy(update={"releases": "s3://bucket/releases"})
-    with pytest.raises(ReleaseError, match="set `releases` to a folder"):
+    elsewhere = build_config().model_copy(update={"releases": "gs://bucket/releases"})
+    with pytest.raises(ConfigError, match="give a folder, or s3://bucket/prefix"):
         publish(replace(small, config=elsewhere))
 
 
