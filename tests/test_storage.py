@@ -81,6 +81,8 @@ def test_a_table_is_the_same_file_there(bucket: str, tmp_path: Path) -> None:
 def test_a_bucket_that_is_not_there_is_one_sentence(bucket: str) -> None:
     with pytest.raises(WorkspaceError, match="no-such-bucket"):
         Workspace("s3://no-such-bucket/x").prepare()
+    Workspace(f"{bucket}/empty").prepare()
+    assert not list(at(f"{bucket}/empty").walk())
 
 
 def test_scratch_is_kept_with_the_workspace(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

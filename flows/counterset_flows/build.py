@@ -19,6 +19,7 @@ from counterset.config import Config
 from counterset.schemas import PAIRS
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table
+from counterset.workspace import check_writable
 from counterset_flows import progress, shard_steps, table_steps
 from counterset_flows.artifacts import Pages
 from counterset_flows.context import Build
@@ -138,6 +139,7 @@ def build(config: Config, refresh: bool = False) -> BuildResult:
     """
     current = Build(config)
     current.workspace.prepare()
+    check_writable(place(config.releases), "releases")  # now, not after the work
     with current.workspace.locked():
         if refresh:
             current.refresh()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,30 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def check_writable(root: Place, setting: str) -> None:
+    """See that a folder or bucket can be written, creating the folder.
+
+    Args:
+        root: where.
+        setting: the config's key, for the error.
+
+    Raises:
+        WorkspaceError: it cannot.
+    """
+    probe = root / f".writable-{uuid.uuid4().hex[:8]}"  # another build may look at the same moment
+    try:
+        if isinstance(root, Path):
+            root.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())[:200]
+        raise WorkspaceError(
+            f"the {setting} at {root} cannot be written ({reason}); "
+            f"set '{setting}' in the config to a folder or bucket you may write to"
+        ) from error
+
+
 class Workspace:
     """One folder of finished stage files.
 
@@ -57,17 +82,7 @@ class Workspace:
         Raises:
             WorkspaceError: it cannot.
         """
-        probe = self.root / ".writable"
-        try:
-            self.local.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
-            reason = error.strerror or " ".join(str(error).split())[:200]
-            raise WorkspaceError(
-                f"the workspace {self.root} cannot be written ({reason}); "
-                "set 'workspace' in the config to a folder or bucket you may write to"
-            ) from error
+        check_writable(self.root, "workspace")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
