@@ -1,0 +1,28 @@
+"""Make the packaged demo release anew: the generated world at 300 photos a class, without the photos.
+
+python data_manifests/releases/generate.py
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from counterset_flows.build import build
+from counterset_flows.orphans import leave_none
+
+from counterset.demo.run import demo_config, demo_server
+
+PHOTOS_PER_CLASS = 300
+HOME = Path(__file__).resolve().parent
+
+if __name__ == "__main__":
+    leave_none()
+    with tempfile.TemporaryDirectory() as folder, demo_server(PHOTOS_PER_CLASS) as server:
+        config = demo_config(Path(folder), server.url, PHOTOS_PER_CLASS)
+        publish = config.publish.model_copy(update={"with_images": False})
+        result = build(config.model_copy(update={"publish": publish}))
+        target = HOME / "counterset-demo" / result.release.name
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(result.release, target)
