@@ -92,6 +92,8 @@ class Pool:
             return future.result(raise_on_failure=False)
         except BrokenExecutor as error:
             return ShardError(f"a worker process ended abruptly ({error})")
+        except Exception as error:  # a task that could not even be sent has failed, or the build would wait for ever
+            return error
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,9 +28,17 @@ _stopping = threading.Event()
 @task(name="download", task_run_name="download {shard}", tags=["media"], **retrying)
 def download(build: Build, shard: str) -> tuple[TableRef, int]:
     """One shard's images, and the bytes they cost."""
+    return shard_steps.download_shard(build, shard, _live_report())
+
+
+def _live_report() -> Callable[[int], None] | None:
+    """What a download tells while it runs; None in another process, whose parent counts whole shards.
+
+    Not part of the task itself, for that is sent to other processes and a lock cannot be.
+    """
     meter = progress.current()
-    if "download" not in meter.stages:  # another process; its parent counts whole shards
-        return shard_steps.download_shard(build, shard)
+    if "download" not in meter.stages:
+        return None
     start = meter.stages["download"].done
 
     def report(done: int) -> None:
@@ -37,7 +46,7 @@ def download(build: Build, shard: str) -> tuple[TableRef, int]:
             raise BuildStopped("the build stops, and so does this download; run again to go on")
         meter.at("download", start + done)
 
-    return shard_steps.download_shard(build, shard, report)
+    return report
 
 
 @task(name="inspect", task_run_name="inspect {shard}", **retrying)

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import psutil
 import pytest
+from counterset_flows import shards
 
 from counterset.demo.server_process import ServerProcess
 
@@ -114,6 +116,11 @@ def wait_until_gone(mark: str, seconds: float = 30) -> list[str]:
     while (left := names(marked(mark))) and time.monotonic() < end:
         time.sleep(0.2)
     return left
+
+
+def test_tasks_can_be_sent_to_other_processes() -> None:
+    for task in (shards.download, shards.inspect, shards.embed):
+        assert cloudpickle.loads(cloudpickle.dumps(task)).name == task.name
 
 
 def test_processes_give_the_same_bytes(sandbox: Any, work: Path, server: ServerProcess, expected: str) -> None:
