@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
 import sys
 import uuid
@@ -17,6 +18,9 @@ import uuid
 import psutil
 
 MARK = "COUNTERSET_RUN"
+
+LOOK_EVERY_S = 2.0
+"""Between two looks at what the process has started."""
 
 
 def leave_none() -> None:
@@ -26,7 +30,7 @@ def leave_none() -> None:
     mark = uuid.uuid4().hex
     read_end, write_end = os.pipe()  # not inheritable, but for the read end below
     subprocess.Popen(
-        [sys.executable, "-m", "counterset_flows.orphans", str(read_end), mark],
+        [sys.executable, "-m", "counterset_flows.orphans", str(read_end), mark, str(os.getpid())],
         pass_fds=(read_end,),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -38,18 +42,22 @@ def leave_none() -> None:
     os.environ[MARK] = mark  # set after the watcher started, so it does not carry it
 
 
-def _watch(read_end: int, mark: str) -> None:
-    while os.read(read_end, 1):
-        pass  # nobody writes: read returns only when the last write end is closed
+def _watch(read_end: int, mark: str, parent: int) -> None:
     found: set[psutil.Process] = set()
+    # Nobody writes: there is something to read only when the last write end is closed.
+    while not select.select([read_end], [], [], LOOK_EVERY_S)[0]:
+        with contextlib.suppress(psutil.Error):
+            # Ray's agents overwrite their environment, so they are known by their descent while that can be seen.
+            found = set(psutil.Process(parent).children(recursive=True))
+    found.discard(psutil.Process())
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.environ().get(MARK) == mark:
-                found |= {process, *process.children(recursive=True)}  # Ray's agents overwrite their environment
+                found |= {process, *process.children(recursive=True)}
     for process in found:
         with contextlib.suppress(psutil.Error):
             process.kill()
 
 
 if __name__ == "__main__":
-    _watch(int(sys.argv[1]), sys.argv[2])
+    _watch(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
