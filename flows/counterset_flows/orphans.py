@@ -48,7 +48,7 @@ def _watch(read_end: int, mark: str, parent: int) -> None:
     while not select.select([read_end], [], [], LOOK_EVERY_S)[0]:
         with contextlib.suppress(psutil.Error):
             # Ray's agents overwrite their environment, so they are known by their descent while that can be seen.
-            found = set(psutil.Process(parent).children(recursive=True))
+            found = set(psutil.Process(parent).children(recursive=True)) or found
     found.discard(psutil.Process())
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
