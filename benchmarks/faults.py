@@ -375,7 +375,11 @@ class Faults:
                     what = f"refused: {ended.said.replace(str(case.folder), '.')[:160]}"
                     path.unlink()
                     ended = case.run()
-                self.judge(f"{stage} file {how}", case, ended, what)
+                if stage == "shards" and ended.code == 0:  # its photos get a new shard; the release is the same
+                    is_same = case.result()["SHA256SUMS"] == (self.expected or {})["SHA256SUMS"]
+                    self.say(f"{stage} file {how}", is_same, f"{what}; equal releases: {is_same}")
+                else:
+                    self.judge(f"{stage} file {how}", case, ended, what)
 
     def clock(self) -> None:
         """The clock jumps forward and back between a kill and the rerun."""

@@ -6,6 +6,7 @@ the stages themselves are pure and know nothing of files.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -76,8 +77,7 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
     attempts: Counter[str] = Counter()
     last: dict[str, str] = {}
     relevant = []
-    names = build.workspace.names("shards", build.pool_key)
-    for name in names:
+    for name in build.workspace.names("shards", build.pool_key):
         path = build.workspace.file("shards", build.pool_key, name)
         ids = set(read_table(path, CANDIDATES, ["photo_id"])["photo_id"].to_pylist()) & wanted
         attempts.update(ids)
@@ -85,13 +85,16 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
         if ids:
             relevant.append(name)
 
+    # A number is never used again, for what was downloaded under it may be there though its list was deleted.
+    used = {name for stage in ("shards", "images") for name in build.workspace.names(stage, build.pool_key)}
+    numbers = itertools.count(1 + max((int(name[:6]) for name in used), default=-1))
+
     def add(todo: list[str], suffix: str = "") -> None:
         size = build.config.download.shard_size
         for start in range(0, len(todo), size):
-            name = f"{len(names):06d}{suffix}"
+            name = f"{next(numbers):06d}{suffix}"
             part = table.filter(pc.is_in(table["photo_id"], pa.array(sorted(todo[start : start + size]))))
             write_table(part, CANDIDATES, build.workspace.file("shards", build.pool_key, name))
-            names.append(name)
             relevant.append(name)
 
     add(sorted(wanted - attempts.keys(), key=digest))  # a hash order mixes the classes
