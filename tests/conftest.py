@@ -10,6 +10,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+import filelock
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -107,12 +108,26 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
 
 
 @pytest.fixture(scope="session")
-def demo_build(tmp_path_factory: pytest.TempPathFactory) -> DemoBuild:
-    """One small demo build for all tests that look at one: real server, flow, download and models."""
-    sandbox = Sandbox(tmp_path_factory.mktemp("demo"))
+def demo_build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> DemoBuild:
+    """One small demo build for all tests that look at one, and for all workers: real server, flow, download, models."""
+    home = tmp_path_factory.getbasetemp()
+    sandbox = Sandbox((home if worker_id == "master" else home.parent) / "demo_build")
     arguments = ("demo", "--folder", "demo", "--photos-per-class", str(DEMO_PHOTOS_PER_CLASS))
-    run = sandbox.counterset(*arguments)
-    assert run.returncode == 0, run.stdout + run.stderr
+    printed = sandbox.folder / "printed.txt"
+    with filelock.FileLock(f"{sandbox.folder}.lock"):
+        if not printed.exists():
+            sandbox.folder.mkdir()
+            run = sandbox.counterset(*arguments)
+            assert run.returncode == 0, run.stdout + run.stderr
+            printed.write_text(run.stdout)
     [release] = (sandbox.folder / "demo" / "releases" / "counterset-demo").glob("[0-9]*")
     assert json.loads((release / "release.json").read_text())["name"] == "counterset-demo"
-    return DemoBuild(sandbox, arguments, run.stdout, release)
+    return DemoBuild(sandbox, arguments, printed.read_text(), release)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A worker takes whole files, so that what a module shares is made once; files that build again in the
+    demo's workspace, which holds one build at a time, go to one worker."""
+    for item in items:
+        is_in_demo = item.path.name in ("test_demo_build.py", "test_artifacts.py")
+        item.add_marker(pytest.mark.xdist_group("demo" if is_in_demo else item.nodeid.partition("::")[0]))
