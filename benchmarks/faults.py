@@ -229,7 +229,9 @@ class Faults:
     def case(self) -> Case:
         """A fresh folder."""
         self.number += 1
-        return Case(self.folder / f"case{self.number:03d}", self.gate.url)
+        folder = self.folder / f"case{self.number:03d}"
+        shutil.rmtree(folder, ignore_errors=True)
+        return Case(folder, self.gate.url)
 
     def say(self, name: str, is_good: bool, what: str) -> None:
         """One row of the table."""
@@ -273,10 +275,8 @@ class Faults:
             stop(case, build)
             build.wait(timeout=TIMEOUT_S)
             left = case.left_behind()
-            files = len(case.result()) - 1
-            what = (
-                f"after {moment:.1f} s{'' if was_running else ' (it had ended)'}, {files} files finished, {left} left"
-            )
+            ended = "" if was_running else " (it had ended)"
+            what = f"after {moment:.1f} s{ended}, {left} left behind"
             self.judge(f"{name} {attempt + 1}", case, case.run(), what)
 
     def kill(self) -> None:

@@ -67,7 +67,7 @@ class ObjectPath:
     @property
     def filesystem(self) -> Any:
         """The pyarrow filesystem of this bucket."""
-        return _filesystem(self.key.partition("/")[0], self.query)
+        return _filesystem(self.key.partition("/")[0], self.query, os.environ.get("AWS_ENDPOINT_URL", ""))
 
     def is_file(self) -> bool:
         return bool(self.filesystem.get_file_info(self.key).is_file)
@@ -154,7 +154,8 @@ def place(address: str | Path | ObjectPath) -> Place:
 
 
 @functools.lru_cache(maxsize=64)
-def _filesystem(bucket: str, query: str) -> Any:
+def _filesystem(bucket: str, query: str, endpoint: str) -> Any:
+    """Of one bucket; pyarrow reads the endpoint from the environment, so another one is another filesystem."""
     import pyarrow as pa
     from pyarrow import fs
 
