@@ -72,6 +72,7 @@ class Sandbox:
             "CONNECTION_LOG": str(self.folder / "connections.txt"),
             "PREFECT_HOME": str(self.folder / "prefect"),
             "COLUMNS": "200",
+            "OMP_NUM_THREADS": "1",  # features round differently with another number
         }
 
     def counterset(self, *arguments: str, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:

@@ -105,7 +105,7 @@ def names(processes: list[psutil.Process]) -> list[str]:
 def start(sandbox: Any, config: Path, mark: str, home: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "counterset.cli", "build", str(config)],
-        env=sandbox.environment | {MARK: mark, "OMP_NUM_THREADS": "1", "HOME": str(home)},
+        env=sandbox.environment | {MARK: mark, "HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
