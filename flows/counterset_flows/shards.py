@@ -79,9 +79,8 @@ def run_shards(build: Build, shards: list[str]) -> list[str]:
         with pool(build.config) as started:
             try:
                 _Run(build, sizes, jobs, started).run()
-            except BaseException:
+            finally:  # whatever ends the run, what still works in a thread may stop
                 _stopping.set()
-                raise
     left = failures.unfinished(build, shards)
     return [shard for shard in shards if shard not in left]
 

@@ -47,7 +47,7 @@ class PackedAttention(nn.Module):
     ) -> tuple[torch.Tensor, None]:
         """(B, T, D), three times the same -> (B, T, D) and no weights."""
         if k is not q or v is not q or attn_mask is not None:
-            raise NotImplementedError("packed attention is self-attention without a mask")
+            raise ValueError("packed attention is self-attention without a mask")
         batch, tokens, width = q.shape
         # (B, T, 3 D) -> 3 x (B, heads, T, D / heads)
         parts = self._in(q).view(batch, tokens, 3, self._num_heads, width // self._num_heads).permute(2, 0, 3, 1, 4)
