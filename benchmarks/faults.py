@@ -142,7 +142,7 @@ class Case:
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
-        self.mark = folder.name
+        self.mark = str(folder.resolve())
         self.log = folder / f"stderr-{time.monotonic_ns()}.txt"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "my.toml").write_text(CONFIG.format(url=url))
