@@ -110,8 +110,7 @@ def publish(
     predicted: list[TableRef],
 ) -> tuple[str, bool]:
     """The release folder, and whether it is new."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return publish_release(build, crawls, shards, photos, tables, predicted, today=today)
+    return publish_release(build, crawls, shards, photos, tables, predicted, today=_today())
 
 
 def _crawl_all(build: Build) -> list[TableRef]:
@@ -147,6 +146,10 @@ def build(config: Config, refresh: bool = False) -> BuildResult:
             return _build(current, pages, record)
 
 
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
 def _finished(current: Build, stage: str, key: str) -> TableRef | None:
     return current.ref(stage, key, "all") if current.is_done(stage, key, "all") else None
 
@@ -155,6 +158,7 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     logger = get_run_logger()
     current.check_models()
     crawls = _crawl_all(current)
+    table_steps.snapshot_date(current, _today())  # now, for a killed build may go on another day
     recheck(current, crawls)
     shards = plan(current, crawls)
     logger.info("%d candidates in %d shards", sum(ref.num_rows for ref in crawls), len(shards))
