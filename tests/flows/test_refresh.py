@@ -12,31 +12,14 @@ from counterset.demo.catalog import Catalog, Observation
 from counterset.demo.server import serve
 from counterset.demo.world import demo_catalog
 
-CONFIG = """
+from .small_build import SMALL_BUILD
+
+CONFIG = (
+    """
 name = "refreshed"
-[classes]
-list = "demo"
-only = ["ice_bear", "lion"]
-[source]
-api_url = "{url}/v1"
-photo_url = "{url}"
-contact = "tests@localhost"
-photos_per_class = 1000
-requests_per_minute = 6000
-requests_per_day = 100000
-[models]
-annotator = "demo:annotator"
-selectors = ["demo:selector"]
-[annotate]
-vocabulary = "demo"
-[evaluate]
-label_space = "classes"
-[select]
-min_photos = 2
-min_observers = 2
-[publish]
-thumbnails_per_group = 2
 """
+    + SMALL_BUILD
+)
 
 
 def changed(catalog: Catalog, known: set[int], gone: str, closed: str) -> Catalog:

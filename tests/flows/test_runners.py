@@ -19,38 +19,19 @@ from counterset_flows import shards
 
 from counterset.demo.server_process import ServerProcess
 
+from .small_build import SMALL_BUILD
+
 MARK = "COUNTERSET_TEST_RUNNER"
 
-CONFIG = """
+CONFIG = (
+    """
 name = "a-build"
 workspace = "{name}/workspace"
 releases = "{name}/releases"
 runner = "{runner}"
-[classes]
-list = "demo"
-only = ["ice_bear", "lion"]
-[source]
-api_url = "{url}/v1"
-photo_url = "{url}"
-contact = "tests@localhost"
-photos_per_class = 1000
-requests_per_minute = 6000
-requests_per_day = 100000
-[download]
-shard_size = 60
-[models]
-annotator = "demo:annotator"
-selectors = ["demo:selector"]
-[annotate]
-vocabulary = "demo"
-[evaluate]
-label_space = "classes"
-[select]
-min_photos = 2
-min_observers = 2
-[publish]
-thumbnails_per_group = 2
 """
+    + SMALL_BUILD
+)
 
 
 @pytest.fixture(scope="module")

@@ -18,37 +18,18 @@ from counterset.demo.server_process import ServerProcess
 from counterset.storage import ObjectPath, place
 
 from ..s3_server import BUCKET, s3_server
+from .small_build import SMALL_BUILD
 
-CONFIG = """
+CONFIG = (
+    """
 name = "a-build"
 workspace = "{place}/workspace"
 releases = "{place}/releases"
-[classes]
-list = "demo"
-only = ["ice_bear", "lion"]
-[source]
-api_url = "{url}/v1"
-photo_url = "{url}"
-contact = "tests@localhost"
-photos_per_class = 1000
-requests_per_minute = 6000
-requests_per_day = 100000
-[download]
-shard_size = 60
-[models]
-annotator = "demo:annotator"
-selectors = ["demo:selector"]
-[annotate]
-vocabulary = "demo"
-[evaluate]
-label_space = "classes"
-[select]
-min_photos = 2
-min_observers = 2
-[publish]
-thumbnails_per_group = 2
-with_images = true
 """
+    + SMALL_BUILD
+    + """with_images = true
+"""
+)
 
 
 @pytest.fixture(scope="module")
