@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from counterset.config import load_config
 from counterset.demo.server import serve
@@ -84,6 +85,7 @@ def bare(config_path: Path) -> dict[str, float]:
 
     build = Build(load_config(config_path))
     build.workspace.prepare()
+    torch.set_num_threads(os.cpu_count() or 1)  # one model at a time, so it may have them all
     timed("models", build.check_models)
     timed("crawl", build.source.check, build.specs)
     crawls = [timed("crawl", shard_steps.crawl_class, build, spec) for spec in build.specs]
@@ -95,14 +97,13 @@ def bare(config_path: Path) -> dict[str, float]:
         for model in build.model_names:
             timed("embed", shard_steps.embed_shard, build, shard, model)
     photos = [build.ref("photos", build.photos_key, shard) for shard in shards]
-    chosen = timed("members", table_steps.choose_members, build, crawls, photos)
     embedded = {
         model: [build.ref("embeddings", build.embed_key(model), shard) for shard in shards]
         for model in build.model_names
     }
-    annotated = timed(
-        "annotate", table_steps.annotate_and_group, build, chosen, embedded[build.config.models.annotator]
-    )
+    looked_at = embedded[build.config.models.annotator]
+    chosen = timed("members", table_steps.choose_members, build, crawls, photos, looked_at)
+    annotated = timed("annotate", table_steps.annotate_and_group, build, chosen, looked_at)
     made = {
         item: timed("evaluate", table_steps.evaluate_model, build, chosen, embedded[item[0]], *item)
         for item in build.evaluations
@@ -126,7 +127,9 @@ def flow(config: Path, *arguments: str) -> float:
     begun = time.perf_counter()
     environment = os.environ | {"PREFECT_HOME": str(config.parent / "prefect")}
     command = [sys.executable, "-m", "counterset.cli", "build", str(config), *arguments]
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    if run.returncode:
+        sys.exit(f"the build ended with {run.returncode}:\n{run.stderr[-4000:]}")
     return time.perf_counter() - begun
 
 

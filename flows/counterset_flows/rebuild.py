@@ -10,7 +10,7 @@ from prefect import flow
 from counterset.config import load_config
 from counterset.demo.run import demo_config, demo_server
 from counterset.load import load
-from counterset.similarity.embedding_sets import open_embeddings
+from counterset.similarity.embedding_sets import check_same, open_embeddings
 from counterset_flows.audit import AuditOptions, audit
 from counterset_flows.build import build
 from counterset_flows.notify import tell
@@ -39,12 +39,15 @@ def rebuild(config_path: str, refresh: bool = True) -> str:
 
 
 @flow(name="counterset-audit-release", **deployed)
-def audit_release(release: str, against: str, model: str | None = None, output: str = "audits") -> str:
+def audit_release(
+    release: str, against: str, queries: str | None = None, model: str | None = None, output: str = "audits"
+) -> str:
     """Audit the newest release of a folder against a training set; the result's folder.
 
     Args:
         release: a release, or the folder of its versions.
         against: the training set's embeddings, as for `counterset audit`.
+        queries: embeddings of the release's photos under the same model; None = computed from the photos.
         model: the model's tag, where the embeddings do not say it.
         output: folder of results; relative paths are below the folder where `prefect deploy` was called.
 
@@ -54,7 +57,10 @@ def audit_release(release: str, against: str, model: str | None = None, output: 
     leave_none()
     found, base = load(release), open_embeddings(against, model)
     name = f"{found.name}-{found.version}-vs-{base.path.resolve().stem}"
-    return str(audit(Source(found, None), base, Path(output).resolve(), name, AuditOptions()).path)
+    if queries:
+        check_same(base, open_embeddings(queries, fallback_model=base.model))
+    source = Source(found, Path(queries) if queries else None)
+    return str(audit(source, base, Path(output).resolve(), name, AuditOptions()).path)
 
 
 @flow(name="counterset-demo", **deployed)

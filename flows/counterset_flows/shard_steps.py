@@ -68,16 +68,18 @@ def candidates_of(build: Build, crawls: Iterable[TableRef]) -> pa.Table:
 def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
     """Cut the candidates that are in no shard yet into shards; give the names of those that matter.
 
-    Shards are only ever added, in one order, so a killed plan goes on where it stopped. A refresh
-    puts photos whose download failed, and may not fail again, into new shards: a photo was
-    asked for as often as there are shards that hold it.
+    Shards are only ever added, in one order, so a killed plan goes on where it stopped. A name is a
+    number and a digest of the photos: what was downloaded under it is theirs, also when a lost list
+    is planned anew. A refresh puts photos whose download failed, and may not fail again, into new
+    shards: a photo was asked for as often as there are shards that hold it.
     """
     table = candidates_of(build, crawls)
     wanted = set(table["photo_id"].to_pylist())
     attempts: Counter[str] = Counter()
     last: dict[str, str] = {}
     relevant = []
-    for name in build.workspace.names("shards", build.pool_key):
+    names = build.workspace.names("shards", build.pool_key)
+    for name in names:
         path = build.workspace.file("shards", build.pool_key, name)
         ids = set(read_table(path, CANDIDATES, ["photo_id"])["photo_id"].to_pylist()) & wanted
         attempts.update(ids)
@@ -85,15 +87,15 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
         if ids:
             relevant.append(name)
 
-    # A number is never used again, for what was downloaded under it may be there though its list was deleted.
-    used = {name for stage in ("shards", "images") for name in build.workspace.names(stage, build.pool_key)}
-    numbers = itertools.count(1 + max((int(name[:6]) for name in used), default=-1))
+    used = {int(name[:6]) for name in names}
+    free = (number for number in itertools.count() if number not in used)
 
     def add(todo: list[str], suffix: str = "") -> None:
         size = build.config.download.shard_size
         for start in range(0, len(todo), size):
-            name = f"{next(numbers):06d}{suffix}"
-            part = table.filter(pc.is_in(table["photo_id"], pa.array(sorted(todo[start : start + size]))))
+            photo_ids = sorted(todo[start : start + size])
+            name = f"{next(free):06d}-{digest(photo_ids)[:8]}{suffix}"
+            part = table.filter(pc.is_in(table["photo_id"], pa.array(photo_ids)))
             write_table(part, CANDIDATES, build.workspace.file("shards", build.pool_key, name))
             relevant.append(name)
 
@@ -103,7 +105,7 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
         failed = [photo_id for photo_id in _failed(build, last) if attempts[photo_id] < MAX_ATTEMPTS]
         add(sorted(failed, key=digest), RETRY)
         write_bytes(f"{len(failed)}\n".encode(), planned)
-    return relevant
+    return sorted(relevant)
 
 
 def _failed(build: Build, last: dict[str, str]) -> set[str]:

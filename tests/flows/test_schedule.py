@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import requests
 import yaml
@@ -249,6 +250,20 @@ def test_a_config_that_cannot_be_read_is_told(service: Service, paused: None, mo
     assert told["status"] == "failed"
     assert told["build"] == "missing.toml"
     assert "give the path of a TOML file" in told["reason"]
+
+
+def test_the_audit_runs(service: Service, paused: None) -> None:
+    """Against the release's own features: every photo's most similar image is itself."""
+    folder = service.folder / "demo"
+    [release] = (folder / "releases" / "counterset-demo").glob("1.0.0")
+    [features, *_] = sorted((folder / "workspace" / "embeddings").iterdir())
+    parameters = {"release": release.parent, "against": features, "queries": features, "output": "audits"}
+    asked = [word for name, value in parameters.items() for word in ("--param", f"{name}={value}")]
+    service.prefect("deployment", "run", "counterset-audit-release/audit", *asked)
+    [run] = wait_for(lambda: service.ended("audit"), 120, "the audit")
+    assert run["state_type"] == "COMPLETED", service.log.read_text()[-4000:]
+    [nearest] = (service.folder / "audits").glob("*/1.0.0/nearest.parquet")
+    assert min(pq.read_table(nearest)["similarity"].to_pylist()) > 0.999
 
 
 def test_a_run_out_of_time_is_told(service: Service, paused: None, module_receiver: Any) -> None:

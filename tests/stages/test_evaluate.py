@@ -54,6 +54,14 @@ def test_predictions_equal_a_naive_loop() -> None:
         assert row["margin"] == pytest.approx(logits[truth] - best_other, abs=1e-5)
 
 
+def test_a_shard_without_photos_has_no_predictions() -> None:
+    """All photos of a small shard may fail: those of a rebuild that are asked for again, for one."""
+    table = embedding_table(np.zeros((0, 16), np.float32))
+    classifier = unit(np.eye(16)[:3])
+    found = predict(table, {}, classifier, labels=list("abc"), index_of={}, model="m", label_space="l")
+    assert found.num_rows == 0
+
+
 def test_a_tie_is_not_right_by_luck() -> None:
     classifier = unit(np.array([[1.0, 0.0], [1.0, 0.0]]))
     [row] = predict(

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -236,7 +237,7 @@ def _run_img2dataset(
         "user_agent_token": user_agent,
     }
     log = folder / "img2dataset.log"
-    environment = os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled", "DO_NOT_TRACK": "1"}
+    environment = os.environ | {"DO_NOT_TRACK": "1"}
     with log.open("wb") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "counterset.stages.download", json.dumps(options), str(os.getpid())],
@@ -312,11 +313,14 @@ def _end_with_parent(parent: int) -> None:
 def _start_quickly() -> None:
     """Spare img2dataset most of its start, which is paid for every shard.
 
-    It starts two processes that each import everything again, so they are forked instead. torch
-    and ray are imported only for formats and distributors that are not used here, and guarded.
+    It starts two processes that each import everything again, so they are forked instead. What it imports
+    for formats, distributors, logs and resizing that are not used here takes two thirds of the start: torch
+    and ray are guarded and may be missing, the others may be empty.
     """
     for name in ("torch", "ray"):
         sys.modules[name] = None  # type: ignore[assignment]
+    for name in ("wandb", "albumentations"):
+        sys.modules[name] = types.ModuleType(name)
     fork = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
     multiprocessing.context.SpawnProcess = multiprocessing.context.ForkProcess  # type: ignore[misc, assignment]

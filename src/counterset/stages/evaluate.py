@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from counterset.schemas import PREDICTIONS
+from counterset.stages.embed import feature_matrix
 from counterset.tables import table_of
 
 
@@ -36,9 +37,7 @@ def predict(
     photo_ids = embeddings["photo_id"].to_pylist()
     rows = [row for row, photo_id in enumerate(photo_ids) if photo_id in class_of]
     kept = [photo_ids[row] for row in rows]
-    column = embeddings["embedding"].combine_chunks()
-    features = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32)
-    features = features.reshape(len(photo_ids), -1)[rows]
+    features = feature_matrix(embeddings)[rows]
     truths = np.array([index_of[class_of[photo_id]] for photo_id in kept], np.int64)
     # (N, D) @ (D, C) -> (N, C)
     logits = features @ classifier.T
