@@ -62,10 +62,19 @@ class Service:
     environment: dict[str, str]
     log: Path
 
-    def ask(self, path: str, **body: Any) -> Any:
-        answer = requests.post(f"{self.url}/api/{path}/filter", json=body, timeout=20)
+    def call(self, method: str, path: str, body: dict[str, Any]) -> requests.Response:
+        """As Prefect's own client does, ask again when SQLite is held by another: the answer is then a 503."""
+
+        def answered() -> list[requests.Response]:
+            answer = requests.request(method, f"{self.url}/api/{path}", json=body, timeout=30)
+            return [] if answer.status_code == 503 else [answer]
+
+        [answer] = wait_for(answered, 60, f"an answer to {path}")
         answer.raise_for_status()
-        return answer.json()
+        return answer
+
+    def ask(self, path: str, **body: Any) -> Any:
+        return self.call("POST", f"{path}/filter", body).json()
 
     def ended(self, deployment: str) -> list[dict[str, Any]]:
         """The finished runs of a deployment, the first one first."""
@@ -211,8 +220,7 @@ def paused(service: Service, finished: dict[str, Any]) -> None:
     """The schedule stands still, and its last run is over."""
     [demo] = service.ask("deployments", deployments={"name": {"any_": ["demo"]}})
     for schedule in demo["schedules"]:
-        address = f"{service.url}/api/deployments/{demo['id']}/schedules/{schedule['id']}"
-        requests.patch(address, json={"active": False}, timeout=20).raise_for_status()
+        service.call("PATCH", f"deployments/{demo['id']}/schedules/{schedule['id']}", {"active": False})
     unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}
     wait_for(lambda: not service.ask("flow_runs", flow_runs=unfinished), 120, "the end of the last run")
 
