@@ -294,22 +294,23 @@ class Faults:
             self.interrupted(name, max(self.kills // 10, 1), partial(_send, number))
 
     def disk_full(self) -> None:
-        """A workspace on a disk that is too small, then large enough."""
-        case = self.case()
-        disk = case.folder / "work"
-        disk.mkdir()
-        size = sum(path.stat().st_size for path in (self.folder / "case001" / "work").rglob("*") if path.is_file())
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size // 3}", "tmpfs", str(disk)]).returncode:
-            self.say("disk full", None, "no right to mount a small disk here")
-            return
-        try:
-            ended = case.run()
-            self.say("disk full: refused", ended.is_refusal, f"exit {ended.code}, {ended.said}")
-            subprocess.run(["mount", "-o", "remount,size=1g", str(disk)], check=True)
-            ended = case.run()
-            self.judge("disk full, then room", case, ended, f"{size // 3:,} of {size:,} bytes at first")
-        finally:
-            subprocess.run(["umount", str(disk)], check=False)
+        """A workspace, then a folder of releases, on a disk that is too small, then large enough."""
+        for name in ("work", "releases"):
+            case = self.case()
+            disk = case.folder / name
+            disk.mkdir()
+            size = sum(path.stat().st_size for path in (self.folder / "case001" / name).rglob("*") if path.is_file())
+            if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size // 3}", "tmpfs", str(disk)]).returncode:
+                self.say(f"disk of {name} full", None, "no right to mount a small disk here")
+                return
+            try:
+                ended = case.run()
+                self.say(f"disk of {name} full: refused", ended.is_refusal, f"exit {ended.code}, {ended.said}")
+                subprocess.run(["mount", "-o", "remount,size=1g", str(disk)], check=True)
+                what = f"{size // 3:,} of {size:,} bytes at first"
+                self.judge(f"disk of {name} full, then room", case, case.run(), what)
+            finally:
+                subprocess.run(["umount", str(disk)], check=False)
 
     def read_only(self) -> None:
         """A workspace that cannot be written."""
