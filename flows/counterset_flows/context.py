@@ -130,9 +130,11 @@ class Build:
         return int(self._snapshot_path.read_text()) if self._snapshot_path.is_file() else 1
 
     def refresh(self) -> None:
-        """Begin a new look at the source; an unfinished one goes on instead."""
-        done = all(self.is_done("crawl", self.crawl_key, self.crawl_name(spec)) for spec in self.specs)
-        if done and (self.snapshot == 1 or self.is_done("withdrawn", self.crawl_key, self.snapshot_name)):
+        """Begin a new look at the source; an unfinished one goes on instead.
+
+        A look ends with the question what was withdrawn, so a class that was added since does not reopen it.
+        """
+        if self.is_done("withdrawn", self.crawl_key, self.snapshot_name):
             write_bytes(str(self.snapshot + 1).encode(), self._snapshot_path)
 
     @property

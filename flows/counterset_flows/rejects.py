@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,10 +18,11 @@ REJECT_STAGE = {"download": "download", "inspect": "curate", "embed": "embed"}
 
 
 def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: pa.Table) -> pa.Table:
-    """The rejects of every stage (rejects schema).
+    """The rejects of every stage (rejects schema), once a photo and stage.
 
     A photo that was asked for in several shards, because its download failed before,
-    has the rejects of the last one only.
+    has the rejects of the last one only. One that a class turned away and another took
+    is no reject; one that several turned away is the first one's.
 
     Args:
         build: the build.
@@ -28,24 +31,30 @@ def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: pa.T
         wanted: its candidates.
     """
     workspace = build.workspace
+    crawled = [workspace.file("crawl_rejects", build.crawl_key, build.crawl_name(spec)) for spec in build.specs]
+    taken = wanted["photo_id"].combine_chunks()
+    tables = [_without(read_table(path, REJECTS), taken) for path in crawled]
     files = [
-        *(workspace.file("crawl_rejects", build.crawl_key, build.crawl_name(spec)) for spec in build.specs),
         workspace.file("withdrawn", build.crawl_key, build.snapshot_name),
         workspace.file("members_rejects", place(members.path).parent.name, "all"),
     ]
-    tables = [read_table(path, REJECTS) for path in files]
-    left = set(wanted["photo_id"].to_pylist())
+    tables += [read_table(path, REJECTS) for path in files]
+    class_of = dict(zip(wanted["photo_id"].to_pylist(), wanted["class_id"].to_pylist(), strict=True))
+    left = set(class_of)
     unfinished = failures.unfinished(build, shards)
     for shard in sorted(shards, reverse=True):  # the last shard of a photo is the one that counts
-        offered = read_table(workspace.file("shards", build.pool_key, shard), CANDIDATES, ["photo_id", "class_id"])
+        offered = read_table(workspace.file("shards", build.pool_key, shard), CANDIDATES, ["photo_id"])
         ids = left & set(offered["photo_id"].to_pylist())
         left -= ids
-        own = _shard_rejects(build, shard, ids)
+        own = [_of_class(table, class_of) for table in _shard_rejects(build, shard, ids)]
         tables += own
         if shard in unfinished:
             ids -= {photo_id for table in own for photo_id in table["photo_id"].to_pylist()}
-            tables.append(_set_aside(build, shard, unfinished[shard], _among(offered, ids)))
+            tables.append(_of_class(_set_aside(build, shard, unfinished[shard], sorted(ids)), class_of))
     table = pa.concat_tables(tables)
+    rows = table.append_column("row", pa.array(range(table.num_rows), pa.int64()))
+    first = rows.group_by(["photo_id", "stage"]).aggregate([("row", "min")])["row_min"]
+    table = table.take(pa.array(sorted(first.to_pylist()), pa.int64()))
     return table_of(REJECTS, {name: table[name].combine_chunks() for name in table.column_names})
 
 
@@ -58,7 +67,7 @@ def _shard_rejects(build: Build, shard: str, ids: set[str]) -> list[pa.Table]:
     ]
 
 
-def _set_aside(build: Build, shard: str, missing: list[tuple[str, str]], offered: pa.Table) -> pa.Table:
+def _set_aside(build: Build, shard: str, missing: list[tuple[str, str]], photo_ids: list[str]) -> pa.Table:
     records = [failures.find(build, stage, shard, model) for stage, model in missing]
     found = [record for record in records if record]
     constant = {
@@ -66,8 +75,19 @@ def _set_aside(build: Build, shard: str, missing: list[tuple[str, str]], offered
         "reason": RejectReason.SHARD_FAILED.value,
         "detail": found[0].reason if found else f"shard {shard} was set aside",
     }
-    columns = {name: offered[name].combine_chunks() for name in ("photo_id", "class_id")}
-    return table_of(REJECTS, columns | {name: [value] * offered.num_rows for name, value in constant.items()})
+    columns = {"photo_id": photo_ids, "class_id": [""] * len(photo_ids)}
+    return table_of(REJECTS, columns | {name: [value] * len(photo_ids) for name, value in constant.items()})
+
+
+def _of_class(table: pa.Table, class_of: Mapping[str, str]) -> pa.Table:
+    """The rows under the classes that hold the photos now: a photo may have moved since it was downloaded."""
+    classes = pa.array([class_of[photo_id] for photo_id in table["photo_id"].to_pylist()], pa.string())
+    index = table.schema.get_field_index("class_id")
+    return table.set_column(index, table.schema.field(index), classes)
+
+
+def _without(table: pa.Table, ids: pa.Array) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table["photo_id"], ids)))
 
 
 def _among(table: pa.Table, ids: set[str]) -> pa.Table:

@@ -15,12 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.classes import ClassSpec
+from counterset.errors import SourceError
 from counterset.models.open_clip_encoder import load_encoder
 from counterset.schemas import (
     CANDIDATES,
     IMAGES,
     PHOTOS,
     REJECTS,
+    RejectReason,
     embeddings,
 )
 from counterset.sources import Rechecks
@@ -71,17 +73,34 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
     Shards are only ever added, in one order, so a killed plan goes on where it stopped. A name is a
     number and a digest of the photos: what was downloaded under it is theirs, also when a lost list
     is planned anew. A refresh puts photos whose download failed, and may not fail again, into new
-    shards: a photo was asked for as often as there are shards that hold it.
+    shards: a photo was asked for as often as there are shards that hold it. Photos that moved
+    before their shard was downloaded are looked for where they are now.
+
+    Raises:
+        SourceError: there is no photo at all.
     """
     table = candidates_of(build, crawls)
-    wanted = set(table["photo_id"].to_pylist())
+    if not table.num_rows:
+        raise SourceError(
+            f"no photo of the {len(build.specs)} classes is left; look at the source, its filters and the class list"
+        )
+    url_of = dict(zip(table["photo_id"].to_pylist(), table["url"].to_pylist(), strict=True))
+    wanted = set(url_of)
     attempts: Counter[str] = Counter()
     last: dict[str, str] = {}
+    moved: set[str] = set()
     relevant = []
     names = build.workspace.names("shards", build.pool_key)
     for name in names:
         path = build.workspace.file("shards", build.pool_key, name)
-        ids = set(read_table(path, CANDIDATES, ["photo_id"])["photo_id"].to_pylist()) & wanted
+        listed = read_table(path, CANDIDATES, ["photo_id", "url"])
+        urls = dict(zip(listed["photo_id"].to_pylist(), listed["url"].to_pylist(), strict=True))
+        ids = urls.keys() & wanted
+        elsewhere = {photo_id for photo_id in ids if urls[photo_id] != url_of[photo_id]}
+        moved = (moved - ids) | elsewhere
+        if elsewhere and not build.is_done("images", build.pool_key, name):
+            now = table.filter(pc.is_in(table["photo_id"], pa.array(sorted(ids))))
+            write_table(pa.concat_tables([now, _without(read_table(path, CANDIDATES), ids)]), CANDIDATES, path)
         attempts.update(ids)
         last |= dict.fromkeys(ids, name)
         if ids:
@@ -102,14 +121,18 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
     add(sorted(wanted - attempts.keys(), key=digest))  # a hash order mixes the classes
     planned = build.workspace.folder("retries", build.pool_key) / f"{build.crawl_key}-{build.snapshot_name}.txt"
     if build.snapshot > 1 and not planned.is_file():
-        failed = [photo_id for photo_id in _failed(build, last) if attempts[photo_id] < MAX_ATTEMPTS]
+        failed = [photo_id for photo_id in _failed(build, last, moved) if attempts[photo_id] < MAX_ATTEMPTS]
         add(sorted(failed, key=digest), RETRY)
         write_bytes(f"{len(failed)}\n".encode(), planned)
     return sorted(relevant)
 
 
-def _failed(build: Build, last: dict[str, str]) -> set[str]:
-    """The photos that failed in their last shard for a reason that may heal.
+def _without(table: pa.Table, photo_ids: Iterable[str]) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table["photo_id"], pa.array(sorted(photo_ids), pa.string()))))
+
+
+def _failed(build: Build, last: dict[str, str], moved: set[str]) -> set[str]:
+    """The photos that failed in their last shard for a reason that may heal, or were gone and have moved since.
 
     A shard that is not finished is asked for anyway.
     """
@@ -119,7 +142,12 @@ def _failed(build: Build, last: dict[str, str]) -> set[str]:
         for shard in set(build.workspace.names(files, key)) & set(last.values()):
             table = read_table(build.workspace.file(rejects, key, shard), REJECTS, ["photo_id", "reason"])
             rows = zip(table["photo_id"].to_pylist(), table["reason"].to_pylist(), strict=True)
-            failed |= {photo_id for photo_id, reason in rows if reason in MAY_HEAL and last.get(photo_id) == shard}
+            failed |= {
+                photo_id
+                for photo_id, reason in rows
+                if last.get(photo_id) == shard
+                and (reason in MAY_HEAL or (reason == RejectReason.GONE and photo_id in moved))
+            }
     return failed
 
 

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from counterset_flows import shard_steps
+from counterset_flows import shard_steps, table_steps
 from counterset_flows.context import Build
+from counterset_flows.rejects import all_rejects
 from PIL import Image
 
 from counterset.config import parse_config
-from counterset.tables import TableRef
+from counterset.errors import SourceError
+from counterset.schemas import CANDIDATES, REJECTS
+from counterset.tables import TableRef, read_table, table_of, write_table
 
+CLASSES = ("ice_bear", "lion")
 Planned = tuple[Build, list[TableRef], list[str]]
 
 
 @pytest.fixture
 def planned(tmp_path: Path) -> Planned:
     """A build with four shards that are downloaded: it, its crawls, and the shards' names."""
-    for class_id in ("ice_bear", "lion"):
+    for class_id in CLASSES:
         folder = tmp_path / "photos" / class_id
         folder.mkdir(parents=True)
         for number in range(10):
             Image.new("RGB", (120, 120), (number * 20, 0, len(class_id))).save(folder / f"{number}.png")
-    settings = {
-        "name": "planned",
-        "classes": {"list": "demo", "only": ["ice_bear", "lion"]},
-        "source": {"kind": "folder", "path": "photos"},
-        "download": {"shard_size": 6},
-        "models": {"annotator": "demo:annotator", "selectors": ["demo:selector"]},
-        "evaluate": {"label_space": "classes"},
-    }
-    build = Build(parse_config(settings, base=tmp_path, origin="a test"))
-    crawls = [shard_steps.crawl_class(build, spec) for spec in build.specs]
-    shard_steps.recheck(build, crawls)
-    names = shard_steps.plan_shards(build, crawls)
+    build = build_of(tmp_path)
+    crawls, names = plan(build)
     for name in names:
         shard_steps.download_shard(build, name)
     return build, crawls, names
+
+
+def build_of(folder: Path, only: Sequence[str] = CLASSES, path: str = "photos") -> Build:
+    settings = {
+        "name": "planned",
+        "classes": {"list": "demo", "only": list(only)},
+        "source": {"kind": "folder", "path": path},
+        "download": {"shard_size": 6},
+        "models": {"annotator": "demo:annotator", "selectors": ["demo:selector"]},
+        "evaluate": {"label_space": "imagenet1k"},
+    }
+    return Build(parse_config(settings, base=folder, origin="a test"))
+
+
+def plan(build: Build) -> tuple[list[TableRef], list[str]]:
+    crawls = [shard_steps.crawl_class(build, spec) for spec in build.specs]
+    shard_steps.recheck(build, crawls)
+    return crawls, shard_steps.plan_shards(build, crawls)
 
 
 def list_of(build: Build, name: str) -> Path:
@@ -72,3 +85,66 @@ def test_other_photos_under_a_lost_number_get_another_name(planned: Planned) -> 
     assert set(again) & set(names) == set(names[2:])
     assert not {name for name in again if build.is_done("images", build.pool_key, name)} - set(names[2:])
     assert sum(shard_steps.shard_size(build, name) for name in again) == 20
+
+
+def test_photos_that_moved_before_their_download_are_found(planned: Planned, tmp_path: Path) -> None:
+    build, _, names = planned
+    Path(build.workspace.file("images", build.pool_key, names[1])).unlink()
+    (tmp_path / "photos").rename(tmp_path / "pictures")
+    moved = build_of(tmp_path, path="pictures")
+    _, again = plan(moved)
+    assert again == names
+    assert shard_steps.download_shard(moved, names[1])[0].num_rows == 6
+
+
+def test_photos_that_were_gone_are_asked_for_where_they_are_now(planned: Planned, tmp_path: Path) -> None:
+    build, _, names = planned
+    Path(build.workspace.file("images", build.pool_key, names[1])).unlink()
+    (tmp_path / "photos").rename(tmp_path / "pictures")
+    assert shard_steps.download_shard(build, names[1])[0].num_rows == 0  # all six are gone
+    moved = build_of(tmp_path, path="pictures")
+    plan(moved)
+    moved.refresh()
+    _, again = plan(moved)
+    [retry] = set(again) - set(names)
+    assert shard_steps.download_shard(moved, retry)[0].num_rows == 6
+
+
+def test_a_class_added_later_does_not_reopen_the_last_look(planned: Planned, tmp_path: Path) -> None:
+    build, _, _ = planned
+    more = build_of(tmp_path, [*CLASSES, "red_fox"])
+    more.refresh()
+    assert (build.snapshot, more.snapshot) == (2, 2)
+    more.refresh()
+    assert more.snapshot == 2  # this look has not ended
+
+
+def test_no_photo_at_all_is_said(tmp_path: Path) -> None:
+    for class_id in CLASSES:
+        (tmp_path / "photos" / class_id).mkdir(parents=True)
+    with pytest.raises(SourceError, match="no photo of the 2 classes is left"):
+        plan(build_of(tmp_path))
+
+
+def test_a_photo_is_rejected_once_and_under_the_class_that_has_it_now(planned: Planned) -> None:
+    build, crawls, names = planned
+    photos = [shard_steps.inspect_shard(build, name) for name in names]
+    members = table_steps.choose_members(build, crawls, photos, [])
+    wanted = shard_steps.candidates_of(build, crawls)
+    taken = wanted["photo_id"][0].as_py()
+    turned_away = {"stage": "crawl", "reason": "not_sampled", "detail": ""}
+    for spec in build.specs:
+        rows = [{"photo_id": photo_id, "class_id": spec.class_id} | turned_away for photo_id in (taken, "folder-0")]
+        path = build.workspace.file("crawl_rejects", build.crawl_key, build.crawl_name(spec))
+        write_table(table_of(REJECTS, rows), REJECTS, path)
+    row = {"photo_id": taken, "class_id": "another", "stage": "download", "reason": "gone", "detail": ""}
+    owner = next(
+        name for name in names if taken in read_table(list_of(build, name), CANDIDATES)["photo_id"].to_pylist()
+    )
+    path = build.workspace.file("download_rejects", build.pool_key, owner)
+    write_table(table_of(REJECTS, [row]), REJECTS, path)
+    found = all_rejects(build, members, names, wanted).to_pylist()
+    assert [row["class_id"] for row in found if row["photo_id"] == "folder-0"] == ["ice_bear"]
+    assert "not_sampled" not in [row["reason"] for row in found if row["photo_id"] == taken]
+    [own] = [row for row in found if row["photo_id"] == taken and row["reason"] == "gone"]
+    assert own["class_id"] == wanted["class_id"][0].as_py()

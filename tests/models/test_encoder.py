@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import struct
 
 import numpy as np
 import open_clip
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from counterset.classes import load_classes
 from counterset.demo.photo import draw_photo
@@ -50,6 +52,25 @@ def test_label_spaces_and_classifiers() -> None:
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     with pytest.raises(ConfigError, match="has no label"):
         label_space("imagenet1k", load_classes("popular_animals"))
+    with pytest.raises(ConfigError, match="every prediction would be right"):
+        label_space("classes", specs[:1])
+    # Two classes of one name share its label, for as two labels they would tie, and ties are wrong.
+    twins = label_space("classes", [specs[0], dataclasses.replace(specs[0], class_id="twin"), specs[1]])
+    assert twins.labels == (specs[0].name, specs[1].name)
+    assert list(twins.index_of.values()) == [0, 0, 1]
+
+
+def test_a_photo_whose_exif_cannot_be_written_again_is_embedded() -> None:
+    """Pillow turns a photo upright and writes its EXIF anew, which fails for fields of a wrong type."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated
+    exif[0x0128] = 2
+    content = io.BytesIO()
+    Image.new("RGB", (64, 48), (9, 90, 200)).save(content, "JPEG", exif=exif)
+    spoilt = content.getvalue().replace(b"\x01\x28\x00\x03", b"\x01\x28\x00\x02")  # a short becomes a text
+    with pytest.raises(struct.error):
+        ImageOps.exif_transpose(Image.open(io.BytesIO(spoilt)))
+    assert load_encoder("demo:weak").encode_images([spoilt], batch_size=1).shape[0] == 1
 
 
 def test_damaged_weights_are_one_sentence(tmp_path: object) -> None:

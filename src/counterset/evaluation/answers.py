@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageOps
+from PIL import Image
 
 from counterset.errors import ModelError
 from counterset.evaluation.candidates import Candidates
@@ -19,6 +18,7 @@ from counterset.evaluation.layout import ANSWERS
 from counterset.evaluation.photos import PairPhotos, bytes_of
 from counterset.evaluation.vectors import Progress
 from counterset.load import Release
+from counterset.models.decoding import rgb
 from counterset.schemas import PREDICTIONS
 from counterset.tables import conform, read_table, table_of, write_table
 from counterset.workspace import digest
@@ -89,7 +89,7 @@ def ask(
             images = bytes_of(release, own, chunk)
             answers: list[_Answer] = []
             for first in range(0, len(images), batch_size):
-                batch = [_opened(image) for image in images[first : first + batch_size]]
+                batch = [rgb(image) for image in images[first : first + batch_size]]
                 answers += _answers(predict(batch, list(labels)), len(batch), len(labels), name)
             texts, scores = [answer.text for answer in answers], [answer.scores for answer in answers]
             table = table_of(ANSWERS, {"key": chunk, "answer": texts, "scores": scores})
@@ -189,7 +189,3 @@ def _kept(folder: Path) -> dict[str, _Answer]:
         columns = (read_table(path, ANSWERS)[name].to_pylist() for name in ("key", "answer", "scores"))
         kept |= {key: _Answer(text, scores) for key, text, scores in zip(*columns, strict=True)}
     return kept
-
-
-def _opened(content: bytes) -> Image.Image:
-    return ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")

@@ -8,6 +8,7 @@ quarter or an eighth of their size, which for these is most of the work.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,7 +30,11 @@ def rgb(content: bytes) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image).convert("RGB")
+    try:
+        turned = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, TypeError, ValueError, KeyError, struct.error):
+        turned = image  # EXIF that Pillow cannot read, or not write again; broken pixels fail in the next line
+    return turned.convert("RGB")
 
 
 class PixelDecoder:

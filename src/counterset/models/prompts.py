@@ -40,7 +40,7 @@ def label_space(name: str, specs: Sequence[ClassSpec]) -> LabelSpace:
     """The label space of a config: `imagenet1k`, `classes`, or a text file of names, one a line.
 
     Raises:
-        ConfigError: a class has no label in it.
+        ConfigError: a class has no label in it, or it has fewer than two.
     """
     if name == "imagenet1k":
         labels = tuple(IMAGENET_CLASSNAMES)
@@ -48,9 +48,11 @@ def label_space(name: str, specs: Sequence[ClassSpec]) -> LabelSpace:
         indices: tuple[int | None, ...] = tuple(range(len(labels)))
         remedy = "fill in imagenet_index in the class list, or choose the label space 'classes'"
     elif name == "classes":
-        labels = tuple(spec.name for spec in specs)
-        positions = {spec.class_id: index for index, spec in enumerate(specs)}
-        indices = tuple(spec.imagenet_index for spec in specs)
+        index_by_name = {spec.name: spec.imagenet_index for spec in reversed(specs)}
+        # As below, each name once; two classes of one name then share its label.
+        labels = tuple(dict.fromkeys(spec.name for spec in specs))
+        positions = {spec.class_id: labels.index(spec.name) for spec in specs}
+        indices = tuple(index_by_name[label] for label in labels)
         remedy = ""
     else:
         try:
@@ -68,6 +70,11 @@ def label_space(name: str, specs: Sequence[ClassSpec]) -> LabelSpace:
         names = {label: index for index, label in enumerate(IMAGENET_CLASSNAMES)}
         indices = tuple(known.get(label, names.get(label)) for label in labels)
         remedy = f"add its name to {name}"
+    if len(labels) < 2:
+        raise ConfigError(
+            f"the label space {name!r} has {len(labels)} label, so every prediction would be right; "
+            "choose imagenet1k, or a text file with more names"
+        )
     index_of = {}
     for spec in specs:
         position = positions[spec.class_id]

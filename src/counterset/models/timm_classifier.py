@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import threading
 from collections.abc import Sequence
@@ -22,11 +21,11 @@ import numpy.typing as npt
 import timm
 import torch
 import torchvision
-from PIL import Image, ImageOps
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 
 from counterset.errors import ModelError
+from counterset.models.decoding import rgb
 from counterset.models.lineage import pretraining_data
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS, cannot_load
 from counterset.models.prompts import LabelSpace
@@ -123,7 +122,7 @@ class TimmClassifier:
         return columns
 
     def _decode(self, images: Sequence[bytes]) -> torch.Tensor:
-        return torch.stack([self._transform(_rgb(image)) for image in images])
+        return torch.stack([self._transform(rgb(image)) for image in images])
 
 
 @functools.lru_cache(maxsize=2)
@@ -191,7 +190,3 @@ def _digest(model: Any) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _rgb(content: bytes) -> Image.Image:
-    return ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")

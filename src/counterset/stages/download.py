@@ -94,7 +94,7 @@ def download_photos(
     """
     urls = dict(zip(candidates["photo_id"].to_pylist(), candidates["url"].to_pylist(), strict=True))
     class_ids = dict(zip(candidates["photo_id"].to_pylist(), candidates["class_id"].to_pylist(), strict=True))
-    remote = {photo_id: _at_host(url, photo_host) for photo_id, url in urls.items() if url.startswith("http")}
+    remote = {photo_id: _at_host(url, photo_host) for photo_id, url in urls.items() if _is_remote(url)}
     images: dict[str, bytes] = {}
     failures: dict[str, tuple[RejectReason, str]] = {}
     for photo_id, url in urls.items():
@@ -180,6 +180,10 @@ def _check_hosts(
             f"{some} of {len(remote)} photos could be downloaded ({failures[hosts_fault[0]][1]}); "
             "check the network and run again"
         )
+
+
+def _is_remote(url: str) -> bool:
+    return urlsplit(url).scheme in ("http", "https")  # in lower case, whatever the URL's
 
 
 def _at_host(url: str, photo_host: str) -> str:
