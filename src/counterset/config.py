@@ -100,11 +100,11 @@ class ModelsConfig(_Section):
     natively; torch-float32 = never; openvino = large models in int8 on the processor (`counterset[openvino]`).
     Both fast ways are checked against float32 at each load, and given up for a model that fails."""
 
-    @field_validator("selectors", "evaluators")
+    @field_validator("selectors")
     @classmethod
     def _are_named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) < len(names):
-            raise ValueError("a model is named twice; name each once")
+            raise ValueError("a selector is named twice; name each once")
         return names
 
 
