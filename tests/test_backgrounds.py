@@ -55,3 +55,13 @@ def test_a_wrong_vocabulary_is_explained(tmp_path: Path, text: str, message: str
 def test_a_missing_vocabulary_is_named() -> None:
     with pytest.raises(ConfigError, match=r"annotate\.vocabulary"):
         load_vocabulary("none-such")
+
+
+def test_a_vocabulary_in_another_encoding_is_one_sentence(tmp_path: Path) -> None:
+    text = "background,phrases\nice,on ice\nmud,im Dreck drau\xdfen\n"
+    path = tmp_path / "mine.csv"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigError, match=r"cannot read the vocabulary .*; save it as CSV in UTF-8"):
+        load_vocabulary(str(path))
+    path.write_text(text, encoding="utf-8-sig")
+    assert [background.name for background in load_vocabulary(str(path))] == ["ice", "mud"]

@@ -70,3 +70,17 @@ def test_lists_that_are_missing_empty_or_repeat_a_class(tmp_path: Path) -> None:
         load_classes(path, only=("c",))
     with pytest.raises(ConfigError, match="repeats a class_id"):
         load_classes(write(tmp_path, "a,a,1,,5,A,species", "a,b,2,,6,B,species"))
+
+
+@pytest.mark.parametrize("content", [HEAD.encode() + b"l\xf6we,l\xf6we,,,,,\n", HEAD.encode() + b"a," + b"b" * 140_000])
+def test_a_list_that_is_no_csv_in_utf_8_is_one_sentence(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"cannot read the class list .*; save it as CSV in UTF-8"):
+        load_classes(str(path))
+
+
+def test_a_byte_order_mark_and_a_repeated_choice_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(HEAD + "a,a,1,,5,A,species\nb,b,2,,6,B,species\n", encoding="utf-8-sig")
+    assert [spec.class_id for spec in load_classes(str(path), only=("b", "a", "b"))] == ["b", "a"]

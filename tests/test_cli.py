@@ -73,6 +73,14 @@ def test_an_unwritable_workspace(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "cannot be written" in one_sentence(capsys)
 
 
+@pytest.mark.parametrize("photos", ["0", "-3"])
+def test_a_demo_without_photos(photos: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--folder", str(tmp_path / "demo"), "--photos-per-class", photos]) == 2
+    assert f"'source.photos_per_class': input should be greater than or equal to 1 (got {photos})" in one_sentence(
+        capfd
+    )
+
+
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["--help"])

@@ -39,6 +39,11 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (GOOD.replace('name = "mine"', ""), "key 'name' is missing"),
         (GOOD + "[source]\nphotos_per_class = 0", "'source.photos_per_class'"),
         (GOOD.replace("demo:annotator", "demo:selector"), "is also a selector"),
+        (GOOD.replace('["demo:selector"]', '["demo:a", "demo:a"]'), "'models.selectors': a selector is named twice"),
+        (GOOD + "[select]\nmax_q_value = 0", "'select.max_q_value'"),
+        (GOOD + "[select]\nmax_q_value = 0.9", "'select.max_q_value'"),
+        ('workspace = "~nosuchuser/x"' + GOOD, "cannot use the path '~nosuchuser/x'"),
+        ('workspace = "a\\u0000b"' + GOOD, r"cannot use the path 'a\x00b'"),
         ("name = [", "is not valid TOML"),
     ],
 )

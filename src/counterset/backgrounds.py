@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterset.errors import ConfigError
-from counterset.manifests import manifest_path
+from counterset.manifests import manifest_path, read_csv
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,10 @@ def load_vocabulary(source: str) -> tuple[Background, ...]:
     """Read a vocabulary (packaged name or CSV path), in the file's order.
 
     Raises:
-        ConfigError: no such vocabulary, fewer than two names, or one without phrases.
+        ConfigError: no such vocabulary, not CSV in UTF-8, fewer than two names, or one without phrases.
     """
     path = Path(source) if source.endswith(".csv") else manifest_path(f"backgrounds/{source}.csv")
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the vocabulary {path}: {error.strerror}; set annotate.vocabulary to a CSV or a packaged name"
-        ) from error
+    rows = read_csv(path, "the vocabulary", "set annotate.vocabulary to a CSV or a packaged name")
     vocabulary = tuple(
         Background((row.get("background") or "").strip(), _parts(row.get("phrases")), _parts(row.get("excludes")))
         for row in rows

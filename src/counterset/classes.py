@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from counterset.errors import ConfigError
-from counterset.manifests import manifest_path
+from counterset.manifests import manifest_path, read_csv
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,15 @@ class ListedTaxon(NamedTuple):
 
 
 def load_classes(source: str, only: tuple[str, ...] = ()) -> tuple[ClassSpec, ...]:
-    """Read a class list (packaged name or CSV path), in the file's order.
+    """Read a class list (packaged name or CSV path), in the file's order, or those of `only`, each once.
 
     Raises:
-        ConfigError: no such list, a missing column, a bad value, a repeated class,
+        ConfigError: no such list, not CSV in UTF-8, a missing column, a bad value, a repeated class,
             or a name in `only` that the list does not have.
     """
     path = Path(source) if source.endswith(".csv") else manifest_path(f"classes/{source}.csv")
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            specs = tuple(_spec(row, f"{path}, line {line}") for line, row in enumerate(csv.DictReader(file), 2))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the class list {path}: {error.strerror}; set classes.list to a CSV file or a packaged list"
-        ) from error
+    rows = read_csv(path, "the class list", "set classes.list to a CSV file or a packaged list")
+    specs = tuple(_spec(row, f"{path}, line {line}") for line, row in enumerate(rows, 2))
     if not specs:
         raise ConfigError(f"the class list {path} is empty; give at least one class")
     by_id = {spec.class_id: spec for spec in specs}
@@ -92,7 +87,7 @@ def load_classes(source: str, only: tuple[str, ...] = ()) -> tuple[ClassSpec, ..
             raise ConfigError(
                 f"classes.only names {name!r}, which {path} does not have; use one of its class_id values"
             )
-    return tuple(by_id[name] for name in only) if only else specs
+    return tuple(by_id[name] for name in dict.fromkeys(only)) if only else specs
 
 
 def class_list_csv(specs: Iterable[ClassSpec]) -> str:

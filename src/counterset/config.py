@@ -100,6 +100,13 @@ class ModelsConfig(_Section):
     natively; torch-float32 = never; openvino = large models in int8 on the processor (`counterset[openvino]`).
     Both fast ways are checked against float32 at each load, and given up for a model that fails."""
 
+    @field_validator("selectors")
+    @classmethod
+    def _are_named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("a selector is named twice; name each once")
+        return names
+
 
 class AnnotateConfig(_Section):
     """How backgrounds are named."""
@@ -147,7 +154,8 @@ class SelectConfig(_Section):
     """A group needs so many photos on each half."""
     min_observers: int = Field(default=10, ge=2)
     """A group needs so many observers on each half."""
-    max_q_value: Fraction = 0.05
+    max_q_value: float = Field(default=0.05, ge=1e-6, le=0.5)
+    """Share of the confirmed classes that may be so by chance. Well below the power of 0.8 that plans are made for."""
     min_drop: Fraction = 0.05
     """Paper mode keeps classes whose accuracies differ by more than this."""
     num_permutations: int = Field(default=20_000, ge=100)
@@ -259,7 +267,12 @@ def parse_config(raw: dict[str, object], base: Path, origin: str = "config") -> 
 
 def _resolve(config: Config, base: Path) -> Config:
     def against(value: str) -> str:
-        return value if not value or "://" in value else str((base / Path(value).expanduser()).resolve())
+        if not value or "://" in value:
+            return value
+        try:
+            return str((base / Path(value).expanduser()).resolve())
+        except (OSError, RuntimeError, ValueError) as error:  # no such user's home, links in a loop, a null character
+            raise ConfigError(f"cannot use the path {value!r}: {error}; write another path in the config") from error
 
     def model(value: str) -> str:
         prefix = "local-dir:"

@@ -221,3 +221,10 @@ def test_wrong_words(evaluate: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "has no half 'confirm'" in one_sentence(capsys)
     assert evaluate("--model", "demo:weak", "--label-space", "classes", "--verdict", "confirmed") == 2
     assert "has no pairs that are confirmed" in one_sentence(capsys)
+
+
+@pytest.mark.parametrize("option", ["--batch-size", "--shard-size"])
+@pytest.mark.parametrize("size", ["0", "-1"])
+def test_sizes_below_one(evaluate: Any, option: str, size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate("--model", "demo:weak", option, size) == 2
+    assert "must be at least 1" in one_sentence(capsys)

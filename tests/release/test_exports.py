@@ -236,3 +236,12 @@ def test_captions_pair_the_same_photos_with_each_kind(release: Release, tmp_path
     }
     for photo_id, caption in zip(photos, tables["object_background"]["caption"].to_pylist(), strict=True):
         assert backgrounds[photo_id] in caption
+
+
+def test_captions_of_a_release_without_photos_keep_their_types(release: Release, tmp_path: Path) -> None:
+    full = pq.read_schema(export_captions(release, tmp_path / "full").path / "title.parquet")
+    for split in ("common", "counter"):
+        release.__dict__[split] = getattr(release, split).slice(0, 0)
+    exported = export_captions(release, tmp_path / "out")
+    assert exported.num_photos == 0
+    assert all(pq.read_schema(exported.path / f"{kind}.parquet").equals(full) for kind in CAPTION_KINDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections import Counter
 from datetime import date
@@ -108,6 +109,26 @@ def test_other_columns_are_carried_as_text(tmp_path: Path) -> None:
     assert found["license"] is None  # the list has no licence column, so nothing is known and nothing refused
 
 
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [(7, ["7"]), (True, ["True"]), ({"a": 1}, ["{'a': 1}"]), (["snow", None, 3], ["snow", "3"]), (None, [])],
+)
+def test_tags_of_any_type_are_text(tags: object, expected: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "list.parquet"
+    pq.write_table(
+        pa.table(
+            {
+                "url": ["https://photos.example/1.jpg"],
+                "class": ["red fox"],
+                "tags": pa.array([[text and str(text) for text in tags] if isinstance(tags, list) else tags]),
+            }
+        ),
+        path,
+    )
+    (found,) = UrlListSource(url_config(path)).crawl(RED_FOX).candidates.to_pylist()
+    assert found["tags"] == expected
+
+
 def test_observers_cap_and_sample_as_for_every_source(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
         {
@@ -201,6 +222,23 @@ def test_a_folder_gives_its_files(tmp_path: Path) -> None:
     before = set(fox.candidates["photo_id"].to_pylist())
     (root / "Red Fox" / "0.JPG").rename(root / "Red Fox" / "renamed.jpg")
     assert set(source.crawl(RED_FOX).candidates["photo_id"].to_pylist()) == before
+
+
+def test_odd_names_and_links_in_a_folder(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    (root / "hare").mkdir(parents=True)
+    (root / "hare" / "a.png").symlink_to("a.png")
+    name = os.fsdecode(b"l\xf6we.png")
+    (root / "hare" / name).write_bytes(b"lion")
+    (root / "hare" / os.fsdecode(b"\xf6.png")).symlink_to(tmp_path / os.fsdecode(b"secret-\xf6"))
+    found = FolderSource(SourceConfig(kind="folder", path=str(root))).crawl(HARE_CLASS)
+    (row,) = found.candidates.to_pylist()
+    assert (row["title"], row["url"]) == ("l\ufffdwe", (root / "hare" / name).as_uri())
+    rejects = {row["photo_id"]: (row["reason"], row["detail"]) for row in found.rejects.to_pylist()}
+    assert rejects == {
+        "folder-hare/a.png": ("url_refused", "is a link that leads to itself"),
+        "folder-hare/\ufffd.png": ("url_refused", f"leads out of the folder, to {tmp_path}/secret-\ufffd"),
+    }
 
 
 def test_a_class_without_its_folder_is_an_error(tmp_path: Path) -> None:

@@ -87,3 +87,10 @@ def test_wrong_labels_are_explained(tmp_path: Path, text: str) -> None:
         read_labels(path)
     with pytest.raises(ConfigError, match="cannot read"):
         read_labels(tmp_path / "none.csv")
+
+
+def test_labels_with_an_endless_field_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("photo_id,background\np1," + "x" * 140_000 + "\n")
+    with pytest.raises(ConfigError, match=r"cannot read the labels .*field larger than field limit"):
+        read_labels(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -48,6 +49,9 @@ def test_bytes_come_back_under_their_own_ids(tmp_path: Path) -> None:
     local = tmp_path / "own photo.jpg"
     local.write_bytes(b"bytes of a folder source")
     urls["own"] = local.as_uri()
+    latin = tmp_path / os.fsdecode(b"l\xf6we.jpg")
+    latin.write_bytes(b"bytes of a file whose name is not UTF-8")
+    urls["latin"] = latin.as_uri()
     with ServerProcess("--photos-per-class", "4", "--seed", "0") as server:
         result = download_photos(
             candidates(urls),
@@ -66,6 +70,7 @@ def test_bytes_come_back_under_their_own_ids(tmp_path: Path) -> None:
         expected = hashlib.sha256(catalog.original_bytes(photo_id)).hexdigest()
         assert hashlib.sha256(images[f"inaturalist-{photo_id}"]).hexdigest() == expected
     assert images["own"] == b"bytes of a folder source"
+    assert images["latin"] == b"bytes of a file whose name is not UTF-8"
     assert rejects["bad-scheme"]["reason"] == "url_refused"
     assert rejects["no-such"]["reason"] == "gone"
     assert all("counterset/test" in agent for agent in agents)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from counterset.config import SelectConfig
 from counterset.statistics.power import detectable_drop, deviations
 
 
@@ -29,3 +30,10 @@ def test_detectable_drop_shrinks_with_photos_and_never_passes_one() -> None:
     assert drops[0] == 1.0
     assert drops[1] > drops[2] > 0
     assert drops[1] == pytest.approx(drops[2] * np.sqrt(10))
+
+
+@pytest.mark.parametrize("max_q_value", [1e-6, 0.5])
+def test_every_q_value_that_a_config_may_ask_for_has_a_drop(max_q_value: float) -> None:
+    SelectConfig(max_q_value=max_q_value)
+    for num_classes in (1, 1000):
+        assert 0 < detectable_drop(1.7, 0.7, 500.0, 500.0, 1.0, 6, max_q_value / num_classes) < 1

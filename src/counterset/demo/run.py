@@ -18,7 +18,7 @@ TRUTH = Path(__file__).resolve().parent / "weights" / "truth.json"
 
 def demo_server(photos_per_class: int | None = None, seed: int = 0) -> ServerProcess:
     """The look-alike server of the demo's world, as a process of its own; use it in a `with` block."""
-    wanted = photos_per_class or _settings()["source"]["photos_per_class"]
+    wanted = _settings()["source"]["photos_per_class"] if photos_per_class is None else photos_per_class
     return ServerProcess("--photos-per-class", str(wanted), "--seed", str(seed))
 
 
@@ -30,7 +30,7 @@ def demo_config(folder: Path, url: str, photos_per_class: int | None = None, see
         settings["workspace"] += f"-{seed}"
         settings["name"] += f"-{seed}"
     settings["source"] |= {"api_url": f"{url}/v1", "photo_url": url}
-    if photos_per_class:
+    if photos_per_class is not None:
         settings["source"]["photos_per_class"] = photos_per_class
     return parse_config(settings, base=folder, origin="the demo's config")
 

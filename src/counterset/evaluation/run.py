@@ -109,8 +109,10 @@ def evaluate(
         progress: called with a model's name, its photos done and its photos wanted.
 
     Raises:
-        UserError: a model, label space, template or photo cannot be had.
+        UserError: a model, label space, template or photo cannot be had, or a size is below 1.
     """
+    if min(batch_size, shard_size) < 1:
+        raise UserError(f"batch size {batch_size} and shard size {shard_size} must be at least 1; give larger ones")
     release = release if isinstance(release, Release) else load(release)
     if not models and predict is None:
         raise UserError("nothing to evaluate: name at least one model, or give predict")

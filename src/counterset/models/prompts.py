@@ -56,8 +56,8 @@ def label_space(name: str, specs: Sequence[ClassSpec]) -> LabelSpace:
         remedy = ""
     else:
         try:
-            lines = Path(name).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            lines = Path(name).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a null character
             raise ConfigError(
                 f"cannot read the label space {name} ({error}); "
                 "use imagenet1k, classes, or a text file of names, one a line"

@@ -25,6 +25,10 @@ from counterset.release.layout import SPLITS
 
 PHOTOS_PER_TAR = 1_000
 CAPTION_KINDS = ("title", "description", "tags", "object", "object_background")
+CAPTION_COLUMNS = pa.schema(
+    [(name, pa.string()) for name in ("photo_id", "url", "sha256", "class_id")]
+    + [("label", pa.int64()), ("caption", pa.string())]
+)
 
 _SUFFIXES = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif"))
 
@@ -167,7 +171,7 @@ def export_captions(release: Photos, folder: str | Path) -> Exported:
         columns = {name: [row[name] for row in photos] for name in ("photo_id", "url", "sha256", "class_id")}
         columns["label"] = [release.labels[row["class_id"]] for row in photos]
         columns["caption"] = [texts[row["photo_id"]][kind] for row in photos]
-        pq.write_table(pa.table(columns), target / f"{kind}.parquet", compression="zstd")
+        pq.write_table(pa.table(columns, schema=CAPTION_COLUMNS), target / f"{kind}.parquet", compression="zstd")
     return Exported(target, len(photos), {})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from counterset.classes import ClassSpec
@@ -57,17 +58,21 @@ class FolderSource:
             inner = path.relative_to(self._root)
             if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in inner.parts):
                 continue
-            real = path.resolve()
+            given = f"{self.name}-{_text(inner)}"
+            try:
+                real = path.resolve()
+            except (OSError, RuntimeError):
+                rejects[given] = RejectReason.URL_REFUSED, "is a link that leads to itself"
+                continue
             if not real.is_relative_to(self._root) or not real.is_file():
-                photo_id = f"{self.name}-{inner.as_posix()}"
-                rejects[photo_id] = RejectReason.URL_REFUSED, f"leads out of the folder, to {real}"
+                rejects[given] = RejectReason.URL_REFUSED, f"leads out of the folder, to {_text(real)}"
                 continue
             try:
                 photo_id = f"{self.name}-{sha256_of(real)[:24]}"
             except OSError as error:
-                raise SourceError(f"cannot read {path}: {error.strerror}; mend or remove the file") from error
+                raise SourceError(f"cannot read {_text(path)}: {error.strerror}; mend or remove the file") from error
             # The same bytes under two names are one photo.
-            rows.setdefault(photo_id, candidate(spec, photo_id, real.as_uri(), self.name, title=path.stem))
+            rows.setdefault(photo_id, candidate(spec, photo_id, real.as_uri(), self.name, title=_text(path.stem)))
         return chosen(spec, list(rows.values()), rejects, self._config, self._seed)
 
     def _folder(self, spec: ClassSpec) -> Path:
@@ -80,3 +85,8 @@ class FolderSource:
             names = "no folder" if not found else f"several folders ({', '.join(path.name for path in found)})"
             raise SourceError(f"class {spec.class_id!r} has {names} in {self._root}; name one of them {spec.class_id}")
         return found[0]
+
+
+def _text(path: str | Path) -> str:
+    """A path as text; bytes of a file name that are not UTF-8 become replacement characters."""
+    return os.fsencode(path).decode("utf-8", "replace")

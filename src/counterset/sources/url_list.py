@@ -127,7 +127,6 @@ class UrlListSource:
         ]
         own = _text(self._take(row, "description"))
         description = "\n".join([*([own] if own else []), *rest])[:MAX_TEXT_CHARS]
-        tags = self._take(row, "tags")
         return candidate(
             spec,
             photo_id,
@@ -141,9 +140,7 @@ class UrlListSource:
             taxon_name=_text(self._take(row, "taxon_name")),
             title=_text(self._take(row, "title")),
             description=description or None,
-            tags=[
-                text for text in map(_text, tags if isinstance(tags, list) else re.split(r"[,;|]", tags or "")) if text
-            ],
+            tags=_tags(self._take(row, "tags")),
         )
 
     def _take(self, row: Mapping[str, Any], field: str) -> Any:
@@ -192,6 +189,14 @@ def _text(value: object) -> str | None:
         return None
     text = str(value).encode("utf-8", "replace").decode().replace("\0", "").strip()[:MAX_TEXT_CHARS]
     return text or None
+
+
+def _tags(value: object) -> list[str]:
+    """A list's parts, a text's parts between commas, semicolons or bars; anything else is one tag."""
+    parts = (
+        re.split(r"[,;|]", value) if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    )
+    return [text for text in map(_text, parts) if text]
 
 
 def _day(value: object) -> date | None:

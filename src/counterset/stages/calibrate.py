@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from counterset.errors import ConfigError
+from counterset.manifests import read_csv
 from counterset.statistics.breaking import found_share
 from counterset.statistics.calibration import Threshold, thresholds
 
@@ -47,13 +47,9 @@ def read_labels(path: Path) -> dict[str, frozenset[str]]:
     Several right names are separated by |. Photos without a name, or with X or ?, are left out.
 
     Raises:
-        ConfigError: no such file, or a column is missing.
+        ConfigError: no such file, not CSV in UTF-8, or a column is missing.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the labels {path}: {error}; give a CSV file") from error
+    rows = read_csv(path, "the labels", "give a CSV file")
     if not rows or not {"photo_id", "background"} <= rows[0].keys():
         raise ConfigError(f"the labels {path} need the columns photo_id and background, and at least one row")
     named = {

@@ -21,7 +21,7 @@ import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -201,7 +201,7 @@ def _read_local(
         failures[photo_id] = (RejectReason.URL_REFUSED, f"scheme {parts.scheme!r}")
         return
     try:
-        images[photo_id] = Path(unquote(parts.path)).read_bytes()
+        images[photo_id] = Path(os.fsdecode(unquote_to_bytes(parts.path))).read_bytes()
     except OSError as error:
         failures[photo_id] = (RejectReason.GONE, str(error.strerror))
 
