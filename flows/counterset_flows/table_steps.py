@@ -28,9 +28,9 @@ from counterset.schemas import (
     text_features,
 )
 from counterset.sources.open_data import OpenDataSource
-from counterset.stages import annotate, curate, embed, evaluate, group, select
+from counterset.stages import annotate, curate, evaluate, group, select
 from counterset.storage import place
-from counterset.tables import TableRef, read_table, table_of, write_bytes, write_table
+from counterset.tables import TableRef, feature_matrix, read_table, table_of, write_bytes, write_table
 from counterset.workspace import digest
 from counterset_flows.context import Build, read_all
 from counterset_flows.shard_steps import candidates_of
@@ -76,7 +76,7 @@ def _features_by_id(build: Build, embedded: list[TableRef]) -> dict[str, np.ndar
     return {
         photo_id: vector
         for table in tables
-        for photo_id, vector in zip(table["photo_id"].to_pylist(), embed.feature_matrix(table), strict=True)
+        for photo_id, vector in zip(table["photo_id"].to_pylist(), feature_matrix(table), strict=True)
     }
 
 
@@ -108,7 +108,7 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
         photo_ids: dict[str, list[str]] = {spec.class_id: [] for spec in build.specs}
         for ref in embedded:
             table = read_table(ref.path, embeddings(encoder.embedding_dim))
-            for photo_id, vector in zip(table["photo_id"].to_pylist(), embed.feature_matrix(table), strict=True):
+            for photo_id, vector in zip(table["photo_id"].to_pylist(), feature_matrix(table), strict=True):
                 class_id = class_of.get(photo_id)
                 if class_id is not None:
                     # (B + E, D) @ (D,) -> (B + E,): only the scores are kept, so memory does not grow with D
@@ -208,7 +208,7 @@ def _classifier(build: Build, model: str, templates: str) -> np.ndarray:
         write_table(
             table_of(schema, {"position": range(len(labels)), "label": labels, "embedding": column}), schema, path
         )
-    return embed.feature_matrix(read_table(path, schema))
+    return feature_matrix(read_table(path, schema))
 
 
 def select_pairs(

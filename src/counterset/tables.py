@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -179,3 +181,10 @@ def sha256_of(path: str | Path | ObjectPath) -> str:
         return digest.hexdigest()
     with where.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def feature_matrix(table: pa.Table) -> npt.NDArray[np.float32]:
+    """The (N, D) features of an embeddings table, in row order."""
+    column = table["embedding"].combine_chunks()
+    dim = column.type.list_size
+    return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, dim)

@@ -120,11 +120,13 @@ def run(small: Any, folder: Path, *more: str) -> subprocess.Popen[bytes]:
 def test_a_killed_evaluation_resumes_to_the_same_bytes(small: Any, tmp_path: Path) -> None:
     """Killed hard at a moment drawn anew each run; the rerun's own count says what it did again."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
     killed.mkdir()
-    settings = SETTINGS | {"shard_size": 4, "batch_size": 4}
-    total = counterset.evaluate(
-        small.load(), ["demo:weak"], output=whole / "evaluations", **settings
-    ).predictions.num_rows
+    undisturbed = run(small, whole)
+    undisturbed.communicate()
+    assert undisturbed.returncode == 0
+    [predictions] = whole.rglob("predictions.parquet")
+    total = len(pq.read_table(predictions))
     process = run(small, killed)
     wanted = random.randint(1, 20)  # shards of 28
     end = time.monotonic() + 120

@@ -46,10 +46,3 @@ def embed_photos(images: pa.Table, photos: pa.Table, encoder: ImageEncoder, *, b
         embeddings(encoder.embedding_dim),
         {"photo_id": ids, "model": [encoder.name] * len(ids), "embedding": column},
     )
-
-
-def feature_matrix(table: pa.Table) -> npt.NDArray[np.float32]:
-    """The (N, D) features of an embeddings table, in row order."""
-    column = table["embedding"].combine_chunks()
-    dim = column.type.list_size
-    return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, dim)

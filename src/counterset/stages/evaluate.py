@@ -9,8 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from counterset.schemas import PREDICTIONS
-from counterset.stages.embed import feature_matrix
-from counterset.tables import table_of
+from counterset.tables import feature_matrix, table_of
 
 
 def predict(
