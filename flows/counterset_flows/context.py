@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.backgrounds import Background, load_vocabulary
 from counterset.classes import ClassSpec, load_classes
@@ -162,3 +163,8 @@ class Build:
 def read_all(refs: Iterable[TableRef], schema: TableSchema) -> pa.Table:
     """The rows of several files of one table."""
     return pa.concat_tables([schema.arrow().empty_table(), *(read_table(ref.path, schema) for ref in refs)])
+
+
+def without(table: pa.Table, photo_ids: pa.Array) -> pa.Table:
+    """The rows of all other photos."""
+    return table.filter(pc.invert(pc.is_in(table["photo_id"], photo_ids)))

@@ -11,7 +11,7 @@ from counterset.schemas import CANDIDATES, REJECTS, RejectReason
 from counterset.storage import place
 from counterset.tables import TableRef, read_table, table_of
 from counterset_flows import failures
-from counterset_flows.context import Build
+from counterset_flows.context import Build, without
 
 REJECT_STAGE = {"download": "download", "inspect": "curate", "embed": "embed"}
 """The stage that the rejects of a set-aside shard name, by the stage that failed."""
@@ -33,7 +33,7 @@ def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: pa.T
     workspace = build.workspace
     crawled = [workspace.file("crawl_rejects", build.crawl_key, build.crawl_name(spec)) for spec in build.specs]
     taken = wanted["photo_id"].combine_chunks()
-    tables = [_without(read_table(path, REJECTS), taken) for path in crawled]
+    tables = [without(read_table(path, REJECTS), taken) for path in crawled]
     files = [
         workspace.file("withdrawn", build.crawl_key, build.snapshot_name),
         workspace.file("members_rejects", place(members.path).parent.name, "all"),
@@ -84,10 +84,6 @@ def _of_class(table: pa.Table, class_of: Mapping[str, str]) -> pa.Table:
     classes = pa.array([class_of[photo_id] for photo_id in table["photo_id"].to_pylist()], pa.string())
     index = table.schema.get_field_index("class_id")
     return table.set_column(index, table.schema.field(index), classes)
-
-
-def _without(table: pa.Table, ids: pa.Array) -> pa.Table:
-    return table.filter(pc.invert(pc.is_in(table["photo_id"], ids)))
 
 
 def _among(table: pa.Table, ids: set[str]) -> pa.Table:

@@ -30,7 +30,7 @@ from counterset.stages import curate, embed
 from counterset.stages.download import MAX_ATTEMPTS, MAY_HEAL, download_photos
 from counterset.tables import TableRef, read_metadata, read_table, write_bytes, write_table
 from counterset.workspace import digest
-from counterset_flows.context import USER_AGENT, Build, read_all
+from counterset_flows.context import USER_AGENT, Build, read_all, without
 
 RETRY = "-retry"
 """Ends the name of a shard whose photos failed in an earlier one."""
@@ -62,7 +62,7 @@ def candidates_of(build: Build, crawls: Iterable[TableRef]) -> pa.Table:
     """All candidates that were not withdrawn, each photo id once (the first class in the list keeps it)."""
     table = read_all(crawls, CANDIDATES)
     withdrawn = read_table(build.workspace.file("withdrawn", build.crawl_key, build.snapshot_name), REJECTS)
-    table = table.filter(pc.invert(pc.is_in(table["photo_id"], withdrawn["photo_id"].combine_chunks())))
+    table = without(table, withdrawn["photo_id"].combine_chunks())
     _, first = np.unique(np.array(table["photo_id"].to_pylist(), object).astype(str), return_index=True)
     return table.take(pa.array(np.sort(first)))
 
@@ -99,8 +99,9 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
         elsewhere = {photo_id for photo_id in ids if urls[photo_id] != url_of[photo_id]}
         moved = (moved - ids) | elsewhere
         if elsewhere and not build.is_done("images", build.pool_key, name):
-            now = table.filter(pc.is_in(table["photo_id"], pa.array(sorted(ids))))
-            write_table(pa.concat_tables([now, _without(read_table(path, CANDIDATES), ids)]), CANDIDATES, path)
+            photo_ids = pa.array(sorted(ids))
+            now = table.filter(pc.is_in(table["photo_id"], photo_ids))
+            write_table(pa.concat_tables([now, without(read_table(path, CANDIDATES), photo_ids)]), CANDIDATES, path)
         attempts.update(ids)
         last |= dict.fromkeys(ids, name)
         if ids:
@@ -125,10 +126,6 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
         add(sorted(failed, key=digest), RETRY)
         write_bytes(f"{len(failed)}\n".encode(), planned)
     return sorted(relevant)
-
-
-def _without(table: pa.Table, photo_ids: Iterable[str]) -> pa.Table:
-    return table.filter(pc.invert(pc.is_in(table["photo_id"], pa.array(sorted(photo_ids), pa.string()))))
 
 
 def _failed(build: Build, last: dict[str, str], moved: set[str]) -> set[str]:
