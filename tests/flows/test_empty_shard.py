@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ..conftest import Sandbox
+from .small_build import SMALL_SETTINGS
 
-CONFIG = """
+CONFIG = (
+    """
 name = "empty"
 workspace = "workspace"
 releases = "releases"
@@ -22,14 +24,9 @@ kind = "folder"
 path = "photos"
 [download]
 shard_size = 1
-[models]
-annotator = "demo:annotator"
-selectors = ["demo:selector"]
-[annotate]
-vocabulary = "demo"
-[evaluate]
-label_space = "classes"
 """
+    + SMALL_SETTINGS
+)
 
 
 def test_a_build_goes_on_over_an_empty_shard(tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ import pytest
 import counterset
 from counterset.demo.world import demo_catalog
 
-CONFIG = """
+from .small_build import SMALL_SETTINGS
+
+CONFIG = (
+    """
 name = "a-build"
 max_failed_share = {share}
 [classes]
@@ -25,19 +28,9 @@ path = "photos"
 photos_per_class = 1000
 [download]
 shard_size = 15
-[models]
-annotator = "demo:annotator"
-selectors = ["demo:selector"]
-[annotate]
-vocabulary = "demo"
-[evaluate]
-label_space = "classes"
-[select]
-min_photos = 2
-min_observers = 2
-[publish]
-thumbnails_per_group = 2
 """
+    + SMALL_SETTINGS
+)
 
 FAULTY = """
 import sys

@@ -16,7 +16,10 @@ from counterset.demo.catalog import Catalog
 from counterset.demo.server import LookAlikeServer, serve
 from counterset.demo.world import demo_catalog
 
-CONFIG = """
+from .small_build import SMALL_SETTINGS
+
+CONFIG = (
+    """
 name = "a-build"
 workspace = "{kind}"
 releases = "{kind}/releases"
@@ -29,19 +32,9 @@ kind = "{kind}"
 photos_per_class = 1000
 requests_per_minute = 6000
 requests_per_day = 100000
-[models]
-annotator = "demo:annotator"
-selectors = ["demo:selector"]
-[annotate]
-vocabulary = "demo"
-[evaluate]
-label_space = "classes"
-[select]
-min_photos = 2
-min_observers = 2
-[publish]
-thumbnails_per_group = 2
 """
+    + SMALL_SETTINGS
+)
 
 
 def bulk_world() -> Any:

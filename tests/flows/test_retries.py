@@ -16,7 +16,10 @@ import pytest
 import counterset
 from counterset.demo.world import demo_catalog
 
-CONFIG = """
+from .small_build import SMALL_SETTINGS
+
+CONFIG = (
+    """
 name = "a-build"
 [classes]
 list = "demo"
@@ -28,19 +31,9 @@ allowed_hosts = ["127.0.0.1"]
 photos_per_class = 1000
 [download]
 retries = 0
-[models]
-annotator = "demo:annotator"
-selectors = ["demo:selector"]
-[annotate]
-vocabulary = "demo"
-[evaluate]
-label_space = "classes"
-[select]
-min_photos = 2
-min_observers = 2
-[publish]
-thumbnails_per_group = 2
 """
+    + SMALL_SETTINGS
+)
 
 
 class Host(ThreadingHTTPServer):
