@@ -31,7 +31,7 @@ def test_the_cure_is_in_the_installed_package() -> None:
 def test_prefect_is_prepared_before_it_is_imported() -> None:
     code = (
         "import os, sys, counterset_flows; assert 'prefect' not in sys.modules; "
-        "print(os.environ['PREFECT_SERVER_ANALYTICS_ENABLED'], os.environ['NO_ALBUMENTATIONS_UPDATE'])"
+        "print(os.environ['PREFECT_SERVER_ANALYTICS_ENABLED'], os.environ['HF_HUB_DISABLE_TELEMETRY'])"
     )
     assert run(code) == "false 1"
 

@@ -1,7 +1,6 @@
 """Prefect flows of counterset. The only place where Prefect is imported.
 
-The environment is prepared here, before Prefect is imported anywhere: nothing phones
-home, and albumentations (which img2dataset imports) asks for no update.
+The environment is prepared here, before Prefect is imported anywhere: nothing phones home.
 """
 
 import os
@@ -9,7 +8,6 @@ import os
 for _name, _value in {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "NO_ALBUMENTATIONS_UPDATE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     # The first start makes a database; a loaded machine needs more than the usual 20 seconds.

@@ -23,7 +23,7 @@ PAGES = ("README.md", "docs/operations.md")
 PREFECT: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 DEPLOYMENTS = {deployment["name"]: deployment for deployment in PREFECT["deployments"]}
-OTHERS = {"DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "NO_ALBUMENTATIONS_UPDATE", "XDG_CACHE_HOME"}
+OTHERS = {"DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "XDG_CACHE_HOME"}
 """Variables of other programs: the tracking standard, huggingface_hub, albumentations, the desktop standard."""
 
 

@@ -42,7 +42,7 @@ HOST_FAILURES = (RejectReason.TIMEOUT, RejectReason.SERVER_ERROR)
 """Reasons that speak of the host rather than of the photo."""
 
 MAY_HEAL = (RejectReason.TIMEOUT, RejectReason.SERVER_ERROR, RejectReason.REFUSED, RejectReason.UNDECODABLE)
-"""Reasons that a later build asks again for, up to MAX_ATTEMPTS builds in all; what is gone stays gone."""
+"""Reasons that a later build asks again for, up to MAX_ATTEMPTS builds in all; what is gone stays gone at that URL."""
 
 MAX_ATTEMPTS = 3
 
