@@ -22,7 +22,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 test: lint  ## what CI runs
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 faults: $(INSTALLED)  ## break builds in every way and compare with an undisturbed one; about half an hour
 	$(BIN)/python benchmarks/faults.py

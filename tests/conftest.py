@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,9 +127,8 @@ def demo_build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Demo
     return DemoBuild(sandbox, arguments, printed.read_text(), release)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A worker takes whole files, so that what a module shares is made once; files that build again in the
-    demo's workspace, which holds one build at a time, go to one worker."""
-    for item in items:
-        is_in_demo = item.path.name in ("test_demo_build.py", "test_artifacts.py")
-        item.add_marker(pytest.mark.xdist_group("demo" if is_in_demo else item.nodeid.partition("::")[0]))
+@pytest.fixture
+def demo_workspace(demo_build: DemoBuild) -> Iterator[Path]:
+    """The demo's workspace, for one test alone: it holds one build at a time, and workers share it."""
+    with filelock.FileLock(f"{demo_build.sandbox.folder}.lock"):
+        yield demo_build.sandbox.folder / "demo" / "workspace"

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pytest
 
 import counterset
 from counterset.demo.world import demo_catalog
@@ -61,6 +62,7 @@ def test_the_guard_does_notice(sandbox: Any) -> None:
     assert "192.0.2.1" in sandbox.connections()
 
 
+@pytest.mark.usefixtures("demo_workspace")
 def test_a_second_build_does_no_work(demo_build: Any) -> None:
     before = sums(demo_build.release)
     run = demo_build.sandbox.counterset(*demo_build.arguments)

@@ -67,11 +67,10 @@ def test_a_build_shows_its_pages(demo_build: Any) -> None:
     assert "First release" in found["counterset-demo-changes"][0][1]
 
 
-def test_a_gate_tells_and_shows_why(demo_build: Any, receiver: Any, tmp_path: Path) -> None:
+def test_a_gate_tells_and_shows_why(demo_build: Any, demo_workspace: Path, receiver: Any, tmp_path: Path) -> None:
     """The same workspace under a gate that no release passes: the deployed flow, its hook, its pages."""
     text = (Path(__file__).parents[2] / "configs" / "demo.toml").read_text()
-    folder = demo_build.sandbox.folder / "demo"
-    text = text.replace('"workspace"', f'"{folder / "workspace"}"').replace("2500", demo_build.arguments[-1])
+    text = text.replace('"workspace"', f'"{demo_workspace}"').replace("2500", demo_build.arguments[-1])
     text = text.replace("with_images = true", "with_images = false")  # less to write before the gate
     text += f'min_confirmed = 9\n[notify]\nwebhook = "{receiver.url}"\n'
     (tmp_path / "gated.toml").write_text(text)

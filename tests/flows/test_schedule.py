@@ -133,15 +133,14 @@ def service(tmp_path_factory: pytest.TempPathFactory, module_receiver: Any) -> I
             yield Service(url, folder, environment | {"PREFECT_API_URL": f"{url}/api"}, log)
         finally:
             os.killpg(shell.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                shell.wait(30)
             try:
-                wait_for(lambda: not alive(mark), 60, "the end of all that was started")
+                wait_for(lambda: not alive(mark), 90, "the end of all that was started")
             finally:
                 for process in psutil.process_iter():
                     with contextlib.suppress(psutil.Error):
                         if process.environ().get(MARK) == mark:
                             process.kill()
+                shell.wait()
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "the port is still held"
 
