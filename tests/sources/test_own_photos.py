@@ -241,6 +241,15 @@ def test_odd_names_and_links_in_a_folder(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("twin", [ClassSpec("red-fox", "other fox"), ClassSpec("kitsune", "Red fox")])
+def test_photos_of_two_classes_are_refused(tmp_path: Path, twin: ClassSpec) -> None:
+    """What stands for two classes would be given to both, and turned away from the second."""
+    listed = UrlListSource(url_config(write(tmp_path / "list.csv", [dict(row) for row in ROWS])))
+    for source in (listed, FolderSource(SourceConfig(kind="folder", path=str(folder_of(tmp_path))))):
+        with pytest.raises(SourceError, match=f"'red fox' in .* the classes 'red_fox' and '{twin.class_id}'"):
+            source.check((RED_FOX, twin, HARE_CLASS))
+
+
 def test_a_class_without_its_folder_is_an_error(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     source = FolderSource(SourceConfig(kind="folder", path=str(root)))

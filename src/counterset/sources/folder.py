@@ -10,7 +10,7 @@ from counterset.config import SourceConfig
 from counterset.errors import ConfigError, SourceError
 from counterset.schemas import RejectReason
 from counterset.sources import Crawl
-from counterset.sources.own_photos import candidate, chosen, label_of, labels_of
+from counterset.sources.own_photos import candidate, check_distinct, chosen, label_of, labels_of
 from counterset.tables import sha256_of
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
@@ -41,10 +41,10 @@ class FolderSource:
         """Find every class's folder.
 
         Raises:
-            SourceError: a class has none, or several.
+            SourceError: a class has none, or several, or one is of two classes.
         """
-        for spec in specs:
-            self._folder(spec)
+        labels = {label_of(self._folder(spec).name) for spec in specs}
+        check_distinct(specs, labels, str(self._root))
 
     def crawl(self, spec: ClassSpec) -> Crawl:
         """The photos of one class.

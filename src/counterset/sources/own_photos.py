@@ -8,6 +8,7 @@ from datetime import date
 
 from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
+from counterset.errors import SourceError
 from counterset.schemas import RejectReason
 from counterset.sources import Crawl
 from counterset.sources.selection import Item, choose, crawl_of
@@ -24,6 +25,21 @@ def label_of(text: str) -> str:
 def labels_of(spec: ClassSpec) -> set[str]:
     """The names that stand for a class: its id and its name."""
     return {label_of(spec.class_id), label_of(spec.name)}
+
+
+def check_distinct(specs: Sequence[ClassSpec], labels: set[str], where: str) -> None:
+    """See that no label of the photos' owner stands for two classes.
+
+    Raises:
+        SourceError: one does.
+    """
+    for label in sorted(labels):
+        named = [spec.class_id for spec in specs if label in labels_of(spec)]
+        if len(named) > 1:
+            raise SourceError(
+                f"{label!r} in {where} stands for the classes {' and '.join(map(repr, named))}; "
+                "give each class an id and a name that no other has, or label its photos with its class_id"
+            )
 
 
 def license_code(text: str | None) -> str | None:

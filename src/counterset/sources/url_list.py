@@ -18,7 +18,7 @@ from counterset.errors import ConfigError, SourceError
 from counterset.schemas import RejectReason
 from counterset.sources import Crawl
 from counterset.sources.hosts import HostRules
-from counterset.sources.own_photos import candidate, chosen, labels_of, license_code
+from counterset.sources.own_photos import candidate, check_distinct, chosen, labels_of, license_code
 
 READERS = {
     ".parquet": "read_parquet(?)",
@@ -77,7 +77,7 @@ class UrlListSource:
         """Read the list's columns and find every class in it.
 
         Raises:
-            SourceError: the file cannot be read, lacks a column, or has no row of a class.
+            SourceError: the file cannot be read, lacks a column, has no row of a class, or rows of two.
         """
         self._columns  # noqa: B018
         found = {row[0] for row in self._rows(f"SELECT DISTINCT {self._label} FROM {self._reader}")}
@@ -87,6 +87,7 @@ class UrlListSource:
                     f"class {spec.class_id!r} has no row in {self._config.path}; its column "
                     f"{self._columns['class']!r} must say {spec.class_id!r} or {spec.name!r}"
                 )
+        check_distinct(specs, found - {None}, self._config.path)
 
     def crawl(self, spec: ClassSpec) -> Crawl:
         """The photos of one class.
