@@ -19,12 +19,11 @@ from typing import Any
 
 import torch
 from prefect.cache_policies import NO_CACHE
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from counterset.config import Config
 from counterset.errors import ConfigError, ShardError, UserError, WorkspaceError
+from counterset_flows import server
 
 WORKER_RETRIES = 3
 """Times that Ray starts a task again whose worker process or machine was lost."""
@@ -106,7 +105,7 @@ def pool(config: Config) -> Iterator[Pool]:
     threads = torch.get_num_threads()
     num_cpus = len(os.sched_getaffinity(0))
     with contextlib.ExitStack() as stack:
-        is_temporary = config.runner != "threads" and stack.enter_context(_shared_server())
+        is_temporary = config.runner != "threads" and stack.enter_context(server.shared())
         if config.runner == "ray":
             runner: Any = stack.enter_context(_ray())
             num_machines, num_cpus, smallest = _ray_cpus()
@@ -122,25 +121,6 @@ def pool(config: Config) -> Iterator[Pool]:
             kind: Any = ProcessPoolTaskRunner if config.runner == "processes" else ThreadPoolTaskRunner
             runner = stack.enter_context(kind(max_workers=sum(limits.values())))
         yield Pool(runner, limits, threads, is_ray=config.runner == "ray")
-
-
-@contextlib.contextmanager
-def _shared_server() -> Iterator[bool]:
-    """Let other processes report to this one's temporary Prefect server, instead of each starting its own.
-
-    Yields whether there is one; a server named by PREFECT_API_URL needs nothing.
-    """
-    if PREFECT_API_URL.value():
-        yield False
-        return
-    server = SubprocessASGIServer()
-    server.start()  # this flow's own: it runs already
-    with temporary_settings({PREFECT_API_URL: server.api_url}):
-        os.environ["PREFECT_API_URL"] = server.api_url
-        try:
-            yield True
-        finally:
-            del os.environ["PREFECT_API_URL"]
 
 
 @contextlib.contextmanager

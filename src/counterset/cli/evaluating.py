@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from counterset.cli.printing import interval, percent, print_table
+from counterset.cli.running import import_models
 
 MODEL_HELP = """\
 models:
@@ -92,6 +93,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         TimeRemainingColumn,
     )
 
+    import_models()
     from counterset.evaluation.run import evaluate
     from counterset.load import load
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from counterset.cli.printing import interval, pair_rows, percent, print_table
+from counterset.cli.running import import_models, run_flow
 from counterset.errors import UserError
 
 UNKNOWN_FREQUENCIES = (0.4, 0.25, 0.15, 0.1, 0.1)
@@ -87,6 +90,7 @@ def _validate(args: argparse.Namespace) -> int:
     from counterset.config import load_config
 
     config = load_config(args.config)
+    import_models()
     from counterset_flows.context import Build
 
     build = Build(config)
@@ -156,38 +160,12 @@ def _classes_init(args: argparse.Namespace) -> int:
 
 
 def _run_build(config: Any, args: argparse.Namespace, refresh: bool = False) -> Any:
-    import os
+    def prepare() -> Callable[[], Any]:
+        from counterset_flows.build import build
 
-    # Prefect's own console lines would tear the bars; its record of the run is kept all the same.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from counterset_flows import progress
-    from counterset_flows.build import build
-    from counterset_flows.orphans import leave_none
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+        return functools.partial(build, config, refresh=refresh)
 
-    leave_none()
-    if args.log_json:  # bars would tear the lines
-        return build(config, refresh=refresh)
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
-        progress.use(progress.BarProgress(bars))
-        return build(config, refresh=refresh)
+    return run_flow(prepare, args.log_json)
 
 
 def _summary(result: Any) -> None:

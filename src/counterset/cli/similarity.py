@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from counterset.cli.printing import print_table
+from counterset.cli.running import run_flow
 from counterset.errors import UserError
 
 EMBEDDINGS_HELP = """\
@@ -107,11 +109,13 @@ def _audit(args: argparse.Namespace) -> int:
     base = open_embeddings(args.against, args.model, id_column=args.id_column, normalise=args.normalise)
     if args.queries is not None:
         _check_queries(base, args.queries, None)
-    from counterset_flows.audit import AuditOptions, audit
-    from counterset_flows.similarity_tasks import Source
 
-    folder = _with_bars(
-        lambda: audit(
+    def prepare() -> Callable[[], Any]:
+        from counterset_flows.audit import AuditOptions, audit
+        from counterset_flows.similarity_tasks import Source
+
+        return functools.partial(
+            audit,
             Source(release, args.queries, tuple(args.mirror)),
             base,
             args.output.resolve(),
@@ -119,7 +123,8 @@ def _audit(args: argparse.Namespace) -> int:
             AuditOptions(args.threshold, args.bands, args.index, args.seed),
             args.runner,
         )
-    )
+
+    folder = run_flow(prepare, args.log_json)
     _print_audit(folder.path)
     _closing(folder)
     print(f"page     {folder.path / 'audit.html'}")
@@ -142,13 +147,14 @@ def _prune(args: argparse.Namespace) -> int:
     if args.reference is not None:
         reference = open_embeddings(args.reference, args.model, fallback_model=base.model, **options)
         check_same(base, reference)
-    sources = [_source(text, base, args.id_column, tuple(args.mirror)) for text in args.queries]
-    from counterset_flows.prune import PruneOptions, prune
 
-    folder = _with_bars(
-        lambda: prune(
+    def prepare() -> Callable[[], Any]:
+        from counterset_flows.prune import PruneOptions, prune
+
+        return functools.partial(
+            prune,
             base,
-            sources,
+            [_source(text, base, args.id_column, tuple(args.mirror)) for text in args.queries],
             reference,
             args.output.resolve(),
             args.name or _file_name(base.path.resolve().stem),
@@ -156,7 +162,8 @@ def _prune(args: argparse.Namespace) -> int:
             args.id_column,
             args.runner,
         )
-    )
+
+    folder = run_flow(prepare, args.log_json)
     _print_pruning(folder.path)
     _closing(folder)
     return 0
@@ -246,34 +253,3 @@ def _print_pruning(path: Path) -> None:
         f"kept {counts['kept']}; removed {counts['duplicate']} as duplicates, {counts['near']} as too near, "
         f"{counts['far']} as too far"
     )
-
-
-def _with_bars(run: Callable[[], Any]) -> Any:
-    import os
-
-    # Prefect's own console lines would tear the bars; its record of the run is kept all the same.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from counterset_flows import progress
-    from counterset_flows.orphans import leave_none
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    leave_none()
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        progress.use(progress.BarProgress(bars))
-        return run()

@@ -1,0 +1,66 @@
+"""How a command runs a flow: what is slow starts side by side, bars show progress, nothing stays behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def import_models() -> None:
+    """Import open_clip, and with it PyTorch and transformers, in less time than by the first use of them.
+
+    They make a million objects that stay for good. Each search for garbage among them, while they are imported, at
+    work and at the exit, takes a second or more, so they are left out of it.
+    """
+    gc.disable()
+    import open_clip  # noqa: F401
+
+    if "duckdb" not in sys.modules:  # it takes its own objects that are left out for leaks, and says so at the exit
+        gc.freeze()
+    gc.enable()
+
+
+def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -> Any:
+    """Run a flow; what it gives.
+
+    Args:
+        prepare: imports the flow, and gives it with its arguments, ready to be called.
+        log_json: print no bars, which would tear the lines of the log.
+    """
+    # Prefect's own console lines would tear the bars; its record of the run is kept all the same.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True, quiet=log_json)
+    with console.status("starting"):
+        from counterset_flows import progress, server
+        from counterset_flows.orphans import leave_none
+
+        leave_none()
+        with server.starting():
+            import_models()
+            run = prepare()
+    if log_json:
+        return run()
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        progress.use(progress.BarProgress(bars))
+        return run()
