@@ -147,14 +147,16 @@ def _prune(args: argparse.Namespace) -> int:
     if args.reference is not None:
         reference = open_embeddings(args.reference, args.model, fallback_model=base.model, **options)
         check_same(base, reference)
+    queries = [_queries(text, base, args.id_column, tuple(args.mirror)) for text in args.queries]
 
     def prepare() -> Callable[[], Any]:
         from counterset_flows.prune import PruneOptions, prune
+        from counterset_flows.similarity_tasks import Source
 
         return functools.partial(
             prune,
             base,
-            [_source(text, base, args.id_column, tuple(args.mirror)) for text in args.queries],
+            [Source(release, embeddings, tuple(args.mirror)) for release, embeddings in queries],
             reference,
             args.output.resolve(),
             args.name or _file_name(base.path.resolve().stem),
@@ -177,8 +179,8 @@ def _check_queries(base: Any, path: Path, id_column: str | None) -> None:
     check_same(base, open_embeddings(path, fallback_model=base.model, id_column=id_column, normalise=normalise))
 
 
-def _source(text: str, base: Any, id_column: str | None, mirrors: tuple[str, ...]) -> Any:
-    """A release by folder, name or address; embeddings by their files."""
+def _queries(text: str, base: Any, id_column: str | None, mirrors: tuple[str, ...]) -> tuple[Any, Path | None]:
+    """A release by folder, name or address, or else where embeddings are."""
     from counterset.load import load
     from counterset.release.checksums import SUMS
 
@@ -188,9 +190,7 @@ def _source(text: str, base: Any, id_column: str | None, mirrors: tuple[str, ...
     release = load(text, mirrors=mirrors) if is_release else None
     if release is None:
         _check_queries(base, path, id_column)
-    from counterset_flows.similarity_tasks import Source
-
-    return Source(release, path if release is None else None, mirrors)
+    return release, path if release is None else None
 
 
 def _check_fraction(name: str, value: float) -> None:
