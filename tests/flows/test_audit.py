@@ -145,6 +145,7 @@ def test_a_killed_pruning_resumes_to_the_same_bytes(world: Path, pruned: Path, s
         assert not list((tmp_path / "pruned").glob("base/[0-9]*")), "it was finished before it was killed"
     again = here.counterset(*ARGUMENTS, "--runner", "processes")  # a runner changes no byte either
     assert again.returncode == 0, again.stderr
+    assert "leaked" not in again.stderr  # as in tests/test_demo_build.py
     folder = tmp_path / "pruned" / "base" / "1.0.0"
     assert (folder / "SHA256SUMS").read_bytes() == (pruned / "SHA256SUMS").read_bytes()
     assert not list(work.glob("clusters/*/*")), "the sorted copy was left behind"
