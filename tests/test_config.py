@@ -37,6 +37,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
             "unknown key 'source.photos_per_clas'; did you mean 'photos_per_class'",
         ),
         (GOOD.replace('name = "mine"', ""), "key 'name' is missing"),
+        (GOOD.replace("[models]", "[model]"), "unknown key 'model'; did you mean 'models'? (and 1 more)"),
         (GOOD + "[source]\nphotos_per_class = 0", "'source.photos_per_class'"),
         (GOOD.replace("demo:annotator", "demo:selector"), "is also a selector"),
         (GOOD.replace('["demo:selector"]', '["demo:a", "demo:a"]'), "'models.selectors': a selector is named twice"),

@@ -306,8 +306,11 @@ def _resolve(config: Config, base: Path) -> Config:
 
 
 def _explain(error: ValidationError) -> str:
-    """One sentence about the first problem, with the key and the remedy."""
-    first = error.errors()[0]
+    """One sentence about one problem, with the key and the remedy.
+
+    An unknown key goes first: it may be one that is missing, misspelt.
+    """
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
     key = ".".join(location)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
