@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from counterset.cli.printing import interval, percent, print_table
-from counterset.cli.running import import_models
+from counterset.cli.running import import_models, progress_bars
 
 MODEL_HELP = """\
 models:
@@ -83,34 +83,17 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     # The hub's own lines about each retry would bury the one sentence that says what is wrong.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     import_models()
     from counterset.evaluation.run import evaluate
     from counterset.load import load
 
     release = load(args.release, verdicts=args.verdict, mirrors=args.mirror)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with progress_bars() as bars:
         tasks: dict[str, Any] = {}
 
         def say(model: str, done: int, total: int) -> None:
             if model not in tasks:
-                tasks[model] = bars.add_task(model, total=total)
+                tasks[model] = bars.add_task(model, total=total, note="")
             bars.update(tasks[model], completed=done, total=total)
 
         found = evaluate(

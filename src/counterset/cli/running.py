@@ -23,6 +23,32 @@ def import_models() -> None:
     gc.enable()
 
 
+def progress_bars() -> Any:
+    """A rich Progress on stderr, of what is done of how much, and the time it took and will take.
+
+    A task's field `note` says what else there is to say.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
 def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -> Any:
     """Run a flow; what it gives.
 
@@ -33,14 +59,6 @@ def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -
     # Prefect's own console lines would tear the bars; its record of the run is kept all the same.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     console = Console(stderr=True, quiet=log_json)
     with console.status("starting"):
@@ -53,14 +71,6 @@ def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -
             run = prepare()
     if log_json:
         return run()
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
+    with progress_bars() as bars:
         progress.use(progress.BarProgress(bars))
         return run()
