@@ -69,7 +69,7 @@ class Sandbox:
         guard.mkdir(parents=True, exist_ok=True)
         (guard / "sitecustomize.py").write_text(textwrap.dedent(NO_NETWORK))
         return os.environ | {
-            "PYTHONPATH": str(guard),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(guard), os.environ.get("PYTHONPATH")))),
             "CONNECTION_LOG": str(self.folder / "connections.txt"),
             "PREFECT_HOME": str(self.folder / "prefect"),
             "COLUMNS": "200",
