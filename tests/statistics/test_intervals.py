@@ -39,3 +39,43 @@ def test_errors_that_go_together_make_a_drop_surer() -> None:
     apart = drop_interval(0.7, 100, 0.5, 100)
     together = drop_interval(0.7, 100, 0.5, 100, correlation=0.5)
     assert together.high - together.low < 0.75 * (apart.high - apart.low)
+
+
+@pytest.mark.parametrize("accuracies", [(1 + 2e-16, -1e-16), (-1e-16, 1 + 2e-16), (1.0, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize("correlation", [0.0, -1.0])
+def test_no_end_leaves_the_range_of_accuracies_and_drops(accuracies: tuple[float, float], correlation: float) -> None:
+    """Weighted means pass 0 and 1 by a rounding error; their intervals do not."""
+    for accuracy in accuracies:
+        low, high = jeffreys(accuracy, 12)
+        assert 0 <= low < high <= 1
+    low, high = drop_interval(accuracies[0], 12, accuracies[1], 12, correlation)
+    assert -1 <= low < high <= 1
+
+
+def test_a_drop_and_the_same_gain_have_mirrored_intervals() -> None:
+    low, high = drop_interval(0.9, 80, 0.6, 30)
+    assert drop_interval(0.6, 30, 0.9, 80) == pytest.approx((-high, -low))
+
+
+def test_each_end_is_recovered_from_the_two_ends_that_reach_towards_it() -> None:
+    """Newcombe's method 10, written out: the lower end from common's lower and counter's upper, and the reverse."""
+    common, counter = jeffreys(0.9, 80), jeffreys(0.6, 30)
+    low, high = drop_interval(0.9, 80, 0.6, 30)
+    assert low == pytest.approx(0.3 - np.hypot(0.9 - common.low, counter.high - 0.6))
+    assert high == pytest.approx(0.3 + np.hypot(common.high - 0.9, 0.6 - counter.low))
+
+
+def test_wholly_shared_errors_leave_the_difference_of_the_two_arms() -> None:
+    common, counter = jeffreys(0.9, 80), jeffreys(0.6, 30)
+    low, high = drop_interval(0.9, 80, 0.6, 30, correlation=1.0)
+    assert low == pytest.approx(0.3 - abs((0.9 - common.low) - (counter.high - 0.6)))
+    assert high == pytest.approx(0.3 + abs((common.high - 0.9) - (0.6 - counter.low)))
+    alike = drop_interval(0.5, 30, 0.5, 30, correlation=1.0)
+    assert alike == pytest.approx((0, 0), abs=1e-9)
+
+
+def test_a_higher_confidence_is_a_wider_interval() -> None:
+    for confidence in (0.5, 0.8, 0.99):
+        low, high = proportion_confint(70, 100, alpha=1 - confidence, method="jeffreys")
+        assert jeffreys(0.7, 100, confidence) == pytest.approx((low, high), abs=1e-12)
+    assert drop_interval(0.7, 50, 0.5, 50, confidence=0.8).low > drop_interval(0.7, 50, 0.5, 50).low
