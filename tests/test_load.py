@@ -17,15 +17,16 @@ from typing import Any
 import pytest
 
 import counterset
-from counterset import schemas
 from counterset.errors import ReleaseError
-from counterset.load import SCHEMA_VERSION, load
+from counterset.load import load
 from counterset.release import locate
 from counterset.release.inputs import ReleaseInputs
 from counterset.release.photo_store import PhotoStore
+from counterset.schemas import SCHEMA_VERSION
 from counterset.stages.publish import publish
 
 from .release.build_inputs import build_config, build_inputs, drop_photos, with_tables
+from .release.forging import reseal, restate
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +72,6 @@ def server(home: Path) -> Iterator[str]:
         served.shutdown()
 
 
-def reseal(folder: Path, name: str) -> None:
-    """Make SHA256SUMS agree with a changed file, as a forger would."""
-    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    lines = (folder / "SHA256SUMS").read_text().splitlines()
-    kept = [f"{digest}  {name}" if line.endswith(f"  {name}") else line for line in lines]
-    (folder / "SHA256SUMS").write_text("\n".join(kept) + "\n")
-
-
 def test_import_is_light() -> None:
     code = (
         "import sys, time; t = time.perf_counter(); import counterset; took = time.perf_counter() - t;"
@@ -103,7 +96,6 @@ def test_the_first_row_needs_no_pandas(home: Path) -> None:
 def test_names_stay() -> None:
     assert counterset.__all__ == ["Release", "__version__", "evaluate", "load"]
     assert callable(counterset.load)
-    assert SCHEMA_VERSION == schemas.SCHEMA_VERSION
 
 
 def test_a_folder_a_version_and_the_newest(home: Path) -> None:
@@ -169,25 +161,22 @@ def test_a_missing_file_is_refused(copied: Path) -> None:
 
 
 def test_a_newer_schema_is_refused(copied: Path) -> None:
-    metadata = json.loads((copied / "release.json").read_text())
-    (copied / "release.json").write_text(json.dumps(metadata | {"schema_version": SCHEMA_VERSION + 1}))
-    reseal(copied, "release.json")
+    restate(copied, schema_version=SCHEMA_VERSION + 1)
     with pytest.raises(ReleaseError, match="newer than 1; upgrade counterset"):
         load(copied)
-    (copied / "release.json").write_text(json.dumps({"format": "something"}))
-    reseal(copied, "release.json")
+    restate(copied, format="something")
     with pytest.raises(ReleaseError, match="holds no release of counterset"):
         load(copied)
 
 
 def test_a_table_under_another_name_is_refused(copied: Path) -> None:
     (copied / "captions.parquet").write_bytes((copied / "rejects.parquet").read_bytes())
-    reseal(copied, "captions.parquet")
+    reseal(copied)
     release = load(copied)
     with pytest.raises(ReleaseError, match=r"captions\.parquet cannot be used .*holds the table 'rejects'"):
         _ = release.captions
     (copied / "pairs.parquet").write_bytes(b"PAR1 no parquet PAR1")
-    reseal(copied, "pairs.parquet")
+    reseal(copied, rows=False)
     with pytest.raises(ReleaseError, match=r"pairs\.parquet cannot be used"):
         _ = load(copied).pairs
 
@@ -212,6 +201,52 @@ def test_over_http(server: str, home: Path, tmp_path: Path) -> None:
         load("http://releases.example.org/x", cache=tmp_path)
     with pytest.raises(ReleaseError, match="not read from ftp://"):
         load("ftp://releases.example.org/x", cache=tmp_path)
+
+
+def test_a_remote_release_is_no_larger_than_it_says_nor_than_there_is_room(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written of one that says too much, and of a file no more than is said of it."""
+    asked: list[str] = []
+
+    def endless(url: str) -> Iterator[bytes]:
+        asked.append(url)
+        if url.endswith(("SHA256SUMS", "release.json")):
+            yield (copied / url.rpartition("/")[2]).read_bytes()
+            return
+        while True:
+            yield bytes(1 << 20)
+
+    monkeypatch.setattr(locate, "_http", endless)
+    cache = tmp_path / "cache"
+    with pytest.raises(ReleaseError, match=r"CHANGELOG\.md is larger than release\.json says"):
+        load("https://releases.example.org/1.0.0", cache=cache)
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+    metadata = json.loads((copied / "release.json").read_text())
+    stated = sum(entry["size_bytes"] for entry in metadata["files"].values())
+    with pytest.raises(ReleaseError, match=f"says that it has {stated:,} bytes, more than the 1,000"):
+        load("https://releases.example.org/1.0.0", cache=cache, max_bytes=1_000)
+    for size, message in ((10**15, "more than the 100,000,000,000"), (99_000_000_000, "there is room for")):
+        metadata["files"]["data/common-00000-of-00001.parquet"]["size_bytes"] = size
+        restate(copied, **metadata)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**11, 0, 10**10))  # type: ignore[attr-defined]
+        asked.clear()
+        with pytest.raises(ReleaseError, match=message):
+            load("https://releases.example.org/1.0.0", cache=cache)
+        assert len(asked) == 2
+        assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_an_altered_copy_is_fetched_again(home: Path, server: str, tmp_path: Path) -> None:
+    kept = load(f"{server}/1.0.0", cache=tmp_path).path
+    (kept / "pairs.parquet").write_bytes(b"altered")
+    assert load(f"{server}/1.0.0", cache=tmp_path).pairs.equals(load(home, "1.0.0").pairs)
+
+
+def test_names_that_no_folder_has(tmp_path: Path) -> None:
+    for text in ("a" * 300, "a\0b", "", ".", f"{tmp_path}/{'b/' * 3000}"):
+        with pytest.raises(ReleaseError, match="no release at"):
+            load(text)
 
 
 def test_an_altered_remote_is_refused_and_not_kept(home: Path, server: str, tmp_path: Path) -> None:

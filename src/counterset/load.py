@@ -7,14 +7,13 @@ Arrow comes with the first table.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterset.errors import ReleaseError
-from counterset.release.checksums import SUMS, parse_sums, verify_files
-from counterset.release.locate import find_release
+from counterset.release.checksums import verify_files
+from counterset.release.locate import MAX_RELEASE_BYTES, find_release
 from counterset.storage import cache_folder
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
     from counterset.release.photo_store import PhotoStore
     from counterset.release.torch_photos import PhotoDataset
-
-SCHEMA_VERSION = 1
-"""The newest release schema this version reads; a test holds it equal to schemas.SCHEMA_VERSION."""
 
 _SPLITS = ("common", "counter")
 _VERDICTS = ("confirmed", "unconfirmed", "too_small")
@@ -41,6 +37,7 @@ def load(
     cache: str | Path | None = None,
     mirrors: Sequence[str] = (),
     allowed_hosts: Sequence[str] = (),
+    max_bytes: int = MAX_RELEASE_BYTES,
 ) -> Release:
     """Open a release.
 
@@ -55,35 +52,33 @@ def load(
             ~/.cache/counterset.
         mirrors: places asked for photos before their own URLs, see `PhotoStore`.
         allowed_hosts: private hosts that photos may be fetched from.
+        max_bytes: a remote release that says it is larger is not fetched.
 
     Raises:
-        ReleaseError: nothing there, a file is missing or altered, or the release is of a
-            newer schema version.
+        ReleaseError: nothing there, a file is missing or altered, the release is of a newer
+            schema version, or states of itself what no release may or what is not so.
     """
-    folder = find_release(name_or_path, version, cache)
-    try:
-        metadata = json.loads((folder / "release.json").read_text(encoding="utf-8"))
-        digests = parse_sums((folder / SUMS).read_text(encoding="utf-8"), str(folder))
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"the release {folder} cannot be read ({error}); fetch the release again") from error
-    if not isinstance(metadata, dict) or metadata.get("format") != "counterset-release":
-        raise ReleaseError(f"{folder} holds no release of counterset; give the folder of one")
-    if not isinstance(metadata.get("schema_version"), int) or metadata["schema_version"] > SCHEMA_VERSION:
+    from counterset.release.bounded import check_footer
+    from counterset.release.stated import check_sizes, read_stated
+
+    folder = find_release(name_or_path, version, cache, max_bytes)
+    said = read_stated(folder)
+    if version is not None and said.metadata["version"] != version:
         raise ReleaseError(
-            f"{folder} has schema version {metadata.get('schema_version')}, newer than {SCHEMA_VERSION}; "
-            "upgrade counterset"
+            f"{folder} is version {said.metadata['version']}, not {version}; give the folder that holds its versions"
         )
-    if version is not None and metadata.get("version") != version:
-        raise ReleaseError(
-            f"{folder} is version {metadata.get('version')}, not {version}; give the folder that holds its versions"
-        )
+    check_sizes(folder, said.files)
     if verify:
-        verify_files(folder, digests)
-    chosen = tuple(verdicts) if verdicts is not None else tuple(metadata.get("default_verdicts", _VERDICTS[:1]))
+        verify_files(folder, said.digests)
+    for path, entry in said.files.items():
+        if path.endswith(".parquet"):
+            check_footer(folder / path, entry.num_rows)
+    chosen = tuple(verdicts) if verdicts is not None else tuple(said.metadata["default_verdicts"])
     unknown = [verdict for verdict in chosen if verdict not in _VERDICTS]
     if unknown:
         raise ReleaseError(f"unknown verdict {unknown[0]!r}; use {', '.join(_VERDICTS)}")
-    return Release(folder, metadata, tuple(digests), chosen, cache_folder(cache), tuple(mirrors), tuple(allowed_hosts))
+    files = tuple(said.digests)
+    return Release(folder, said.metadata, files, chosen, cache_folder(cache), tuple(mirrors), tuple(allowed_hosts))
 
 
 class Release:

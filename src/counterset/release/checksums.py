@@ -6,12 +6,16 @@ import hashlib
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from counterset.errors import ReleaseError
 
-SUMS = "SHA256SUMS"
+METADATA, SUMS = "release.json", "SHA256SUMS"
+MAX_LISTING_BYTES = 10_000_000
+"""Bytes of either at most: some 50,000 files."""
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,150}"
+_PATH = re.compile(rf"{_NAME}(?:/{_NAME}){{0,4}}")
 
 
 def render_sums(digests: Mapping[str, str]) -> str:
@@ -38,9 +42,8 @@ def parse_sums(text: str, where: str) -> dict[str, str]:
 
 
 def is_inside(path: str) -> bool:
-    """Whether a relative POSIX path stays in the folder it is joined to."""
-    parts = PurePosixPath(path).parts
-    return bool(parts) and parts[0] != "/" and ".." not in parts and not re.search(r"[\\:\0]", path)
+    """Whether a path is one that a release may hold: relative, in one spelling, of plain names, none hidden."""
+    return bool(_PATH.fullmatch(path))
 
 
 def verify_files(folder: Path, digests: Mapping[str, str]) -> None:

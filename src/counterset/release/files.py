@@ -10,17 +10,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterset.errors import ReleaseError, SchemaError
+from counterset.errors import ReleaseError
+from counterset.release.bounded import read_bounded
 from counterset.release.bundle import strip_metadata
+from counterset.release.checksums import METADATA as METADATA
 from counterset.release.layout import ROWS_PER_SHARD, SPLITS, TABLES, split_schema, version_key
 from counterset.release.licenses import may_share
 from counterset.schemas import TableSchema
-from counterset.tables import ROW_GROUP_SIZE, check_stamp, conform, sha256_of
+from counterset.tables import ROW_GROUP_SIZE, conform, sha256_of
 
 ROWS_PER_SHARD_WITH_IMAGES = 2_000
 ROW_GROUP_SIZE_WITH_IMAGES = 100
-
-METADATA = "release.json"
 
 
 def write_parquet(table: pa.Table, schema: TableSchema, path: Path, version: str, row_group_size: int) -> None:
@@ -78,24 +78,12 @@ def read_files(folder: Path, name: str, paths: list[str]) -> pa.Table:
     Raises:
         ReleaseError: a file is damaged, holds another table, or has a newer schema version.
     """
-    tables = []
-    schema = TABLES[name] if name in TABLES else split_schema(name)
-    for path in paths:
-        try:
-            # Not pq.read_table: it imports pandas through pyarrow.dataset, most of a first row's time.
-            with pq.ParquetFile(folder / path, page_checksum_verification=True) as file:
-                check_stamp(file.schema_arrow, schema, path)
-                table = file.read()
-        except (OSError, pa.ArrowException, SchemaError, ValueError) as error:
-            reason = str(error)[:200]
-            raise ReleaseError(f"{folder / path} cannot be used ({reason}); fetch the release again") from error
-        for column in schema.columns:
-            if column.name not in table.column_names:
-                if not column.nullable:
-                    raise ReleaseError(f"{folder / path} lacks the column {column.name!r}; fetch the release again")
-                # Written before the column was added.
-                table = table.append_column(column.name, pa.nulls(table.num_rows, column.type))
-        tables.append(table)
+    if name in SPLITS:
+        schema = split_schema(name, with_images=True)
+        bundled = {column.name for column in schema.columns} - {column.name for column in split_schema(name).columns}
+        tables = [read_bounded(folder / path, schema, optional=bundled) for path in paths]
+    else:
+        tables = [read_bounded(folder / path, TABLES[name]) for path in paths]
     if not tables:
         raise ReleaseError(f"the release {folder} has no table {name!r}; fetch the release again")
     return pa.concat_tables(tables)

@@ -1,14 +1,14 @@
 """Where a release lies: a packaged name, a folder, an https address or s3; remote ones are copied to the cache.
 
-A copy is made file by file beside its final name, each checked against SHA256SUMS, and
-becomes the release by a rename; its folder is named by the digest of SHA256SUMS, so a
-changed remote release never meets an older copy.
+What a remote release states of itself is checked before anything is written. A copy is made file by
+file beside its final name, each no longer than stated and checked against SHA256SUMS, and becomes the
+release by a rename; its folder is named by the digest of SHA256SUMS, so a changed remote release never
+meets an older copy.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,17 +18,20 @@ from urllib.parse import urlsplit
 
 from counterset.errors import ReleaseError
 from counterset.manifests import manifest_path
-from counterset.release.checksums import SUMS, parse_sums
+from counterset.release.checksums import MAX_LISTING_BYTES, METADATA, SUMS, verify_files
 from counterset.storage import cache_folder
 
-_METADATA = "release.json"
-_MAX_LISTING = 50_000_000
-"""Bytes of SHA256SUMS or release.json at most."""
+MAX_RELEASE_BYTES = 100_000_000_000
+"""Bytes of a remote release at most, unless told otherwise."""
+_FREE_BYTES = 1_000_000_000
+"""Bytes of the cache's disk that are left free."""
 _TIMEOUT_S = 60
 _CHUNK = 1 << 20
 
 
-def find_release(name_or_path: str | Path, version: str | None, cache: str | Path | None) -> Path:
+def find_release(
+    name_or_path: str | Path, version: str | None, cache: str | Path | None, max_bytes: int = MAX_RELEASE_BYTES
+) -> Path:
     """The local folder of a release.
 
     Raises:
@@ -37,11 +40,18 @@ def find_release(name_or_path: str | Path, version: str | None, cache: str | Pat
     text = str(name_or_path)
     if "://" in text:
         address = text.rstrip("/") + (f"/{version}" if version else "")
-        return _fetched(address, cache_folder(cache))
+        return _fetched(address, cache_folder(cache), max_bytes)
+    try:
+        return _local(text, version)
+    except OSError as error:  # a name too long, a folder that may not be read
+        raise ReleaseError(f"no release at {text[:200]}: {error.strerror}; give the folder of one") from error
+
+
+def _local(text: str, version: str | None) -> Path:
     packaged = manifest_path("releases") / text
     is_name = text not in ("", ".", "..") and "/" not in text and "\\" not in text
-    folder = packaged if is_name and packaged.is_dir() and not (Path(text) / _METADATA).is_file() else Path(text)
-    if (folder / _METADATA).is_file():
+    folder = packaged if is_name and packaged.is_dir() and not (Path(text) / METADATA).is_file() else Path(text)
+    if (folder / METADATA).is_file():
         return folder
     versions = _versions(folder)
     if version is not None:
@@ -58,17 +68,17 @@ def find_release(name_or_path: str | Path, version: str | None, cache: str | Pat
 
 
 def _versions(folder: Path) -> list[str]:
-    def key(name: str) -> tuple[int, ...] | None:
-        parts = name.split(".")
-        return tuple(map(int, parts)) if len(parts) == 3 and all(part.isdecimal() for part in parts) else None
+    from counterset.release.layout import version_key
 
     if not folder.is_dir():
         return []
-    names = [path.name for path in folder.iterdir() if key(path.name) and (path / _METADATA).is_file()]
-    return sorted(names, key=lambda name: key(name) or ())
+    names = [path.name for path in folder.iterdir() if version_key(path.name) and (path / METADATA).is_file()]
+    return sorted(names, key=lambda name: version_key(name) or (0, 0, 0))
 
 
-def _fetched(address: str, cache: Path) -> Path:
+def _fetched(address: str, cache: Path, max_bytes: int) -> Path:
+    from counterset.release.stated import Stated, stated
+
     scheme = urlsplit(address).scheme
     if scheme == "https" or (scheme == "http" and urlsplit(address).hostname in ("127.0.0.1", "localhost")):
         opener: Callable[[str], Iterator[bytes]] = _http
@@ -76,28 +86,29 @@ def _fetched(address: str, cache: Path) -> Path:
         opener = _s3
     else:
         raise ReleaseError(f"releases are not read from {scheme}://; use https:// or s3://, or a local folder")
-    sums = _read(opener(f"{address}/{SUMS}"), _MAX_LISTING, f"{address}/{SUMS}")
+    sums = _read(opener(f"{address}/{SUMS}"), f"{address}/{SUMS}")
     target = cache / "releases" / hashlib.sha256(sums).hexdigest()[:32]
+    metadata = _read(opener(f"{address}/{METADATA}"), f"{address}/{METADATA}")
+    said: Stated = stated(metadata, sums, address)
+    _check(hashlib.sha256(metadata).hexdigest(), said.digests[METADATA], f"{address}/{METADATA}")
     if target.is_dir():
-        return target
-    digests = parse_sums(sums.decode("utf-8", errors="replace"), address)
-    if _METADATA not in digests:
-        raise ReleaseError(f"{address} is not a release: {SUMS} does not list {_METADATA}; check the address")
+        try:
+            verify_files(target, said.digests)
+            return target
+        except ReleaseError:  # the copy was altered since
+            shutil.rmtree(target, ignore_errors=True)
     aside = target.with_name(f".{target.name}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
     try:
-        content = _read(opener(f"{address}/{_METADATA}"), _MAX_LISTING, f"{address}/{_METADATA}")
-        _check(hashlib.sha256(content).hexdigest(), digests[_METADATA], f"{address}/{_METADATA}")
-        (aside / _METADATA).write_bytes(content)
+        aside.mkdir(parents=True)
+        _check_room(sum(entry.size_bytes for entry in said.files.values()), aside, address, max_bytes)
+        (aside / METADATA).write_bytes(metadata)
         (aside / SUMS).write_bytes(sums)
-        sizes = _sizes(content)
-        for path in sorted(set(digests) - {_METADATA}):
-            limit = sizes.get(path, _MAX_LISTING)
+        for path, entry in sorted(said.files.items()):
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
             with (aside / path).open("wb") as file:
-                digest = _copy(opener(f"{address}/{path}"), file, limit, f"{address}/{path}")
-            _check(digest, digests[path], f"{address}/{path}")
+                digest = _copy(opener(f"{address}/{path}"), file, entry.size_bytes, f"{address}/{path}")
+            _check(digest, entry.sha256, f"{address}/{path}")
         try:
             aside.rename(target)
         except OSError:
@@ -111,13 +122,19 @@ def _fetched(address: str, cache: Path) -> Path:
     return target
 
 
-def _sizes(metadata: bytes) -> dict[str, int]:
-    """Bytes by file, as far as release.json states them."""
-    try:
-        files = json.loads(metadata).get("files", {})
-        return {str(path): int(entry["size_bytes"]) for path, entry in files.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ReleaseError(f"{_METADATA} of the remote release cannot be read ({error}); check the address") from error
+def _check_room(size_bytes: int, folder: Path, address: str, max_bytes: int) -> None:
+    """See that what a release states is not more than may be fetched, nor than there is room for."""
+    if size_bytes > max_bytes:
+        raise ReleaseError(
+            f"{address} says that it has {size_bytes:,} bytes, more than the {max_bytes:,} that are fetched; "
+            "give counterset.load a larger max_bytes, or fetch it by another program and give its folder"
+        )
+    free = shutil.disk_usage(folder).free - _FREE_BYTES
+    if size_bytes > free:
+        raise ReleaseError(
+            f"{address} says that it has {size_bytes:,} bytes and there is room for {max(free, 0):,}; "
+            "free space or give another cache"
+        )
 
 
 def _check(found: str, expected: str, where: str) -> None:
@@ -125,12 +142,12 @@ def _check(found: str, expected: str, where: str) -> None:
         raise ReleaseError(f"{where} does not match {SUMS}; the release is altered or changed while it was read")
 
 
-def _read(chunks: Iterator[bytes], limit: int, where: str) -> bytes:
+def _read(chunks: Iterator[bytes], where: str) -> bytes:
     parts, size = [], 0
     for chunk in chunks:
         size += len(chunk)
-        if size > limit:
-            raise ReleaseError(f"{where} is larger than {limit} bytes; it is no release of counterset")
+        if size > MAX_LISTING_BYTES:
+            raise ReleaseError(f"{where} is larger than {MAX_LISTING_BYTES} bytes; it is no release of counterset")
         parts.append(chunk)
     return b"".join(parts)
 

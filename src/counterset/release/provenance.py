@@ -18,10 +18,9 @@ from counterset.config import Config
 from counterset.errors import ReleaseError
 from counterset.release.diff import ReleaseDiff
 from counterset.release.inputs import ReleaseInputs
+from counterset.release.stated import FORMAT
 from counterset.release.summary import Estimate, Summary
 from counterset.schemas import SCHEMA_VERSION
-
-FORMAT = "counterset-release"
 
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
