@@ -138,7 +138,15 @@ class Release:
                 for path in self._files
                 if (path.startswith(f"data/{name}-") if name in _SPLITS else path == f"{name}.parquet")
             )
-            self._tables[name] = read_files(self.path, name, paths)
+            table = read_files(self.path, name, paths)
+            if name in _SPLITS:
+                unknown = set(table["class_id"].unique().to_pylist()) - self.class_names.keys()
+                if unknown:
+                    raise ReleaseError(
+                        f"{self.path} has photos of the class {min(unknown)!r}, which its release.json does not name; "
+                        "do not use this release"
+                    )
+            self._tables[name] = table
         return self._tables[name]
 
     @functools.cached_property

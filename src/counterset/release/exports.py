@@ -1,20 +1,25 @@
 """A loaded release in other programs' layouts, photos included.
 
 Every export holds the same photos (those of the release's chosen verdicts) and says which
-could not be had; tests read each one back and compare.
+could not be had; tests read each one back and compare. It is written into the hidden folder
+`UNFINISHED` of its own and moved up when it is whole; what a killed one left there is written again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import json
 import re
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import filelock
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -23,6 +28,7 @@ from counterset.errors import ReleaseError
 from counterset.release.files import write_tables
 from counterset.release.layout import SPLITS
 
+UNFINISHED = ".unfinished-export"
 PHOTOS_PER_TAR = 1_000
 CAPTION_KINDS = ("title", "description", "tags", "object", "object_background")
 CAPTION_COLUMNS = pa.schema(
@@ -73,14 +79,15 @@ class Exported:
 def export_imagefolder(release: Photos, folder: str | Path) -> Exported:
     """`<class_id>/common-<background>/<photo_id>.jpg` and `counter-`: CounterAnimal's published layout,
     which torchvision's ImageFolder reads."""
-    target, missing, count = _empty(folder), dict[str, str](), 0
-    for split in SPLITS:
-        for row, content, suffix in _rows_with_photos(release, split, missing):
-            place = target / _safe(row["class_id"]) / f"{split}-{_safe(row['background'])}"
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{_safe(row['photo_id'])}.{suffix}").write_bytes(content)
-            count += 1
-    return Exported(target, count, missing)
+    missing, count = dict[str, str](), 0
+    with _new(folder) as target:
+        for split in SPLITS:
+            for row, content, suffix in _rows_with_photos(release, split, missing):
+                place = target / _safe(row["class_id"]) / f"{split}-{_safe(row['background'])}"
+                place.mkdir(parents=True, exist_ok=True)
+                (place / f"{_safe(row['photo_id'])}.{suffix}").write_bytes(content)
+                count += 1
+    return Exported(Path(folder), count, missing)
 
 
 def export_webdataset(release: Photos, folder: str | Path) -> Exported:
@@ -90,29 +97,30 @@ def export_webdataset(release: Photos, folder: str | Path) -> Exported:
     `test/<n>.tar` of `<photo_id>.jpg`, `.cls` (the label) and `.json` (the row). Where every class has an
     ImageNet index, labels are these and all 1000 class names are kept.
     """
-    target, missing, count = _empty(folder), dict[str, str](), 0
+    missing, count = dict[str, str](), 0
     names = _label_names(release)
-    for split in SPLITS:
-        place = target / f"{release.name}-{split}"
-        (place / "test").mkdir(parents=True)
-        shards = 0
-        for shard in _chunks(_rows_with_photos(release, split, missing), PHOTOS_PER_TAR):
-            with tarfile.open(place / "test" / f"{shards}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-                for row, content, suffix in shard:
-                    # WebDataset takes everything after the first dot for the field's name.
-                    key = _safe(row["photo_id"])
-                    label = str(release.labels[row["class_id"]]).encode()
-                    _add(tar, f"{key}.{suffix}", content)
-                    _add(tar, f"{key}.cls", label)
-                    _add(tar, f"{key}.json", json.dumps(row, sort_keys=True, default=str).encode())
-                    count += 1
-            shards += 1
-        (place / "test" / "nshards.txt").write_text(f"{shards}\n", encoding="utf-8")
-        (place / "classnames.txt").write_text("".join(f"{_line(name)}\n" for name in names), encoding="utf-8")
-        (place / "zeroshot_classification_templates.txt").write_text(
-            "".join(f"{template}\n" for template in _templates(release)), encoding="utf-8"
-        )
-    return Exported(target, count, missing)
+    with _new(folder) as target:
+        for split in SPLITS:
+            place = target / f"{release.name}-{split}"
+            (place / "test").mkdir(parents=True)
+            shards = 0
+            for shard in _chunks(_rows_with_photos(release, split, missing), PHOTOS_PER_TAR):
+                with tarfile.open(place / "test" / f"{shards}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+                    for row, content, suffix in shard:
+                        # WebDataset takes everything after the first dot for the field's name.
+                        key = _safe(row["photo_id"])
+                        label = str(release.labels[row["class_id"]]).encode()
+                        _add(tar, f"{key}.{suffix}", content)
+                        _add(tar, f"{key}.cls", label)
+                        _add(tar, f"{key}.json", json.dumps(row, sort_keys=True, default=str).encode())
+                        count += 1
+                shards += 1
+            (place / "test" / "nshards.txt").write_text(f"{shards}\n", encoding="utf-8")
+            (place / "classnames.txt").write_text("".join(f"{_line(name)}\n" for name in names), encoding="utf-8")
+            (place / "zeroshot_classification_templates.txt").write_text(
+                "".join(f"{template}\n" for template in _templates(release)), encoding="utf-8"
+            )
+    return Exported(Path(folder), count, missing)
 
 
 def export_hub(release: Photos, folder: str | Path) -> Exported:
@@ -121,7 +129,7 @@ def export_hub(release: Photos, folder: str | Path) -> Exported:
     Photos are bundled without metadata, and only where their licence allows passing them
     on; the other rows keep their URL and an empty `image`.
     """
-    target, missing = _empty(folder), dict[str, str]()
+    missing = dict[str, str]()
 
     def photo_bytes(photo_id: str) -> bytes | None:
         try:
@@ -134,23 +142,28 @@ def export_hub(release: Photos, folder: str | Path) -> Exported:
         split: table.drop_columns(["image"]) if "image" in table.column_names else table
         for split, table in (("common", release.common), ("counter", release.counter))
     }
-    write_tables(tables, target, str(release.metadata["counterset_version"]), photo_bytes)
-    card = (release.path / "README.md").read_text(encoding="utf-8")
+    try:
+        card = (release.path / "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"the card of {release.path} cannot be read ({error}); fetch the release again") from error
     # The card's other configurations name files that this export does not hold.
     card = re.sub(r"- config_name: (?!default\b)\w+\n  data_files:\n  - split: train\n    path: \S+\n", "", card)
-    (target / "README.md").write_text(card, encoding="utf-8")
-    return Exported(target, sum(table.num_rows for table in tables.values()), missing)
+    with _new(folder) as target:
+        write_tables(tables, target, str(release.metadata["counterset_version"]), photo_bytes)
+        (target / "README.md").write_text(card, encoding="utf-8")
+    return Exported(Path(folder), sum(table.num_rows for table in tables.values()), missing)
 
 
 def export_csv(release: Photos, folder: str | Path) -> Exported:
     """`common.csv` and `counter.csv`: the rows, photos by URL."""
-    target, count = _empty(folder), 0
-    for split in SPLITS:
-        table = getattr(release, split)
-        table = table.drop_columns(["image"]) if "image" in table.column_names else table
-        pa.csv.write_csv(table, target / f"{split}.csv")
-        count += table.num_rows
-    return Exported(target, count, {})
+    count = 0
+    with _new(folder) as target:
+        for split in SPLITS:
+            table = getattr(release, split)
+            table = table.drop_columns(["image"]) if "image" in table.column_names else table
+            pa.csv.write_csv(table, target / f"{split}.csv")
+            count += table.num_rows
+    return Exported(Path(folder), count, {})
 
 
 def export_captions(release: Photos, folder: str | Path) -> Exported:
@@ -160,19 +173,19 @@ def export_captions(release: Photos, folder: str | Path) -> Exported:
     trained on two of the files differ in the captions alone. Columns photo_id, url,
     sha256, class_id, label, caption.
     """
-    target = _empty(folder)
     photos = pa.concat_tables([_plain_columns(release.common), _plain_columns(release.counter)]).to_pylist()
     texts = {row["photo_id"]: _captions(row) for row in release.captions.to_pylist()}
     photos = sorted(
         (row for row in photos if all(texts.get(row["photo_id"], {}).get(kind) for kind in CAPTION_KINDS)),
         key=lambda row: str(row["photo_id"]),
     )
-    for kind in CAPTION_KINDS:
-        columns = {name: [row[name] for row in photos] for name in ("photo_id", "url", "sha256", "class_id")}
-        columns["label"] = [release.labels[row["class_id"]] for row in photos]
-        columns["caption"] = [texts[row["photo_id"]][kind] for row in photos]
-        pq.write_table(pa.table(columns, schema=CAPTION_COLUMNS), target / f"{kind}.parquet", compression="zstd")
-    return Exported(target, len(photos), {})
+    with _new(folder) as target:
+        for kind in CAPTION_KINDS:
+            columns = {name: [row[name] for row in photos] for name in ("photo_id", "url", "sha256", "class_id")}
+            columns["label"] = [release.labels[row["class_id"]] for row in photos]
+            columns["caption"] = [texts[row["photo_id"]][kind] for row in photos]
+            pq.write_table(pa.table(columns, schema=CAPTION_COLUMNS), target / f"{kind}.parquet", compression="zstd")
+    return Exported(Path(folder), len(photos), {})
 
 
 def _captions(row: Mapping[str, Any]) -> dict[str, str | None]:
@@ -253,20 +266,44 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _safe(name: str) -> str:
-    """A file name that leaves no folder and holds no dot; other characters become their code point."""
-    return re.sub(r"[^A-Za-z0-9_\- ]", lambda match: f"%{ord(match[0]):02X}", name)[:150] or "%"
+    """A file name that leaves no folder and holds no dot; other characters become their code point.
+
+    Of long names the end is their digest, so that two of them stay two.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_\- ]", lambda match: f"%{ord(match[0]):02X}", name) or "%"
+    # With a suffix it is at most 100 characters, all that a plain archive holds.
+    return plain if len(plain) <= 90 else f"{plain[:64]}-{hashlib.sha256(name.encode()).hexdigest()[:24]}"
 
 
 def _line(name: str) -> str:
     return " ".join(name.split())
 
 
-def _empty(folder: str | Path) -> Path:
+@contextlib.contextmanager
+def _new(folder: str | Path) -> Iterator[Path]:
+    """Where an export is written; at the end of the block it becomes the content of `folder`.
+
+    Raises:
+        ReleaseError: `folder` holds anything but an unfinished export, another export is being
+            written there, or it cannot be written.
+    """
     target = Path(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ReleaseError(f"{target} exists and is not empty; export into a new folder")
+    aside = target / UNFINISHED
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        if target.exists() and (not target.is_dir() or {path.name for path in target.iterdir()} - {UNFINISHED}):
+            raise ReleaseError(f"{target} exists and is not empty; export into a new folder")
+        aside.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(aside / ".lock", timeout=0):
+            content = aside / "content"
+            shutil.rmtree(content, ignore_errors=True)
+            content.mkdir()
+            yield content
+            for path in sorted(content.iterdir()):
+                path.rename(target / path.name)
+        shutil.rmtree(aside)
+    except filelock.Timeout as error:
+        raise ReleaseError(f"another export is being written into {target}; wait until it ends") from error
     except OSError as error:
-        raise ReleaseError(f"cannot write {target}: {error.strerror}; choose another folder") from error
-    return target
+        raise ReleaseError(
+            f"cannot write {target}: {error.strerror or error}; free space or choose another folder"
+        ) from error
