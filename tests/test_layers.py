@@ -15,6 +15,7 @@ FOUNDATION = {
     "schemas",
     "config",
     "errors",
+    "fetching",
     "storage",
     "tables",
     "manifests",

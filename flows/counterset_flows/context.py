@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,6 @@ SOURCE_CONTENT = {
     "allowed_hosts",
 }
 """The source settings that decide which photos are offered (limits and mirrors do not)."""
-
-USER_AGENT = f"counterset/{importlib.metadata.version('counterset')}"
 
 
 def _state_of_files(config: Config) -> list[list[object]]:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from counterset.classes import ClassSpec
 from counterset.errors import SourceError
+from counterset.fetching.gate import user_agent
 from counterset.models.open_clip_encoder import load_encoder
 from counterset.schemas import (
     CANDIDATES,
@@ -26,11 +27,13 @@ from counterset.schemas import (
     embeddings,
 )
 from counterset.sources import Rechecks
+from counterset.sources.budget import MEDIA_BYTES
+from counterset.sources.hosts import photo_hosts
 from counterset.stages import curate, embed
 from counterset.stages.download import MAX_ATTEMPTS, MAY_HEAL, download_photos
 from counterset.tables import TableRef, read_metadata, read_table, write_bytes, write_table
 from counterset.workspace import digest
-from counterset_flows.context import USER_AGENT, Build, read_all, without
+from counterset_flows.context import Build, read_all, without
 
 RETRY = "-retry"
 """Ends the name of a shard whose photos failed in an earlier one."""
@@ -148,26 +151,27 @@ def _failed(build: Build, last: dict[str, str], moved: set[str]) -> set[str]:
     return failed
 
 
-def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] | None = None) -> tuple[TableRef, int]:
-    """A shard's images, downloaded unless they lie there already; and the bytes asked of the host now."""
+def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] | None = None) -> TableRef:
+    """A shard's images, downloaded within the budget of bytes unless they lie there already."""
     workspace, key = build.workspace, build.pool_key
-    num_bytes = 0
     if not build.is_done("images", key, shard):
         candidates = read_table(workspace.file("shards", key, shard), CANDIDATES)
-        contact = build.config.source.contact
+        source = build.config.source
+        build.budget.await_room(MEDIA_BYTES)  # before, or each run after the budget is spent would fetch one more
         result = download_photos(
             candidates,
             workspace.scratch("download_scratch", key) / shard,
             build.config.download,
-            user_agent=f"{USER_AGENT} ({contact})" if contact else USER_AGENT,
-            photo_host=build.config.source.photo_url,
+            user_agent=user_agent(source.contact),
+            photo_host=source.photo_url,
+            allowed_hosts=photo_hosts(source),
             is_retry=shard.endswith(RETRY),
             on_progress=on_progress,
+            on_bytes=lambda count: build.budget.spend(MEDIA_BYTES, count),
         )
         write_table(result.rejects, REJECTS, workspace.file("download_rejects", key, shard))
         write_table(result.images, IMAGES, workspace.file("images", key, shard))
-        num_bytes = pc.sum(pc.binary_length(result.images["image"])).as_py() or 0
-    return build.ref("images", key, shard), num_bytes
+    return build.ref("images", key, shard)
 
 
 def inspect_shard(build: Build, shard: str) -> TableRef:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from prefect import get_run_logger, task
 
-from counterset.errors import BuildStopped, CountersetError, UserError
+from counterset.errors import BuildStopped, UserError
 from counterset.tables import TableRef
 from counterset_flows import failures, progress, shard_steps
 from counterset_flows.context import Build
@@ -26,8 +26,8 @@ _stopping = threading.Event()
 
 
 @task(name="download", task_run_name="download {shard}", tags=["media"], **retrying)
-def download(build: Build, shard: str) -> tuple[TableRef, int]:
-    """One shard's images, and the bytes they cost."""
+def download(build: Build, shard: str) -> TableRef:
+    """One shard's images."""
     return shard_steps.download_shard(build, shard, _live_report())
 
 
@@ -138,15 +138,7 @@ class _Run:
         threading.Thread(target=self._wait, args=(job, future), daemon=True).start()
 
     def _wait(self, job: Job, future: Any) -> None:
-        """In a thread of its own, so that a wait for the host's budget holds up only the next download."""
-        outcome = self._pool.outcome(future)
-        try:
-            if job.stage == "download" and isinstance(outcome, tuple):
-                # Spent after the fact, so it is the next shard that waits when the hour's bytes are used up.
-                self._build.budget.acquire("media_bytes", outcome[1], is_spaced=False)
-        except CountersetError as error:
-            outcome = error
-        self._ended.put((job, outcome))
+        self._ended.put((job, self._pool.outcome(future)))
 
     def _log(self, job: Job) -> None:
         """One line a shard; in JSON logs its parts are fields."""

@@ -94,20 +94,20 @@ def test_photos_that_moved_before_their_download_are_found(planned: Planned, tmp
     moved = build_of(tmp_path, path="pictures")
     _, again = plan(moved)
     assert again == names
-    assert shard_steps.download_shard(moved, names[1])[0].num_rows == 6
+    assert shard_steps.download_shard(moved, names[1]).num_rows == 6
 
 
 def test_photos_that_were_gone_are_asked_for_where_they_are_now(planned: Planned, tmp_path: Path) -> None:
     build, _, names = planned
     Path(build.workspace.file("images", build.pool_key, names[1])).unlink()
     (tmp_path / "photos").rename(tmp_path / "pictures")
-    assert shard_steps.download_shard(build, names[1])[0].num_rows == 0  # all six are gone
+    assert shard_steps.download_shard(build, names[1]).num_rows == 0  # all six are gone
     moved = build_of(tmp_path, path="pictures")
     plan(moved)
     moved.refresh()
     _, again = plan(moved)
     [retry] = set(again) - set(names)
-    assert shard_steps.download_shard(moved, retry)[0].num_rows == 6
+    assert shard_steps.download_shard(moved, retry).num_rows == 6
 
 
 def test_a_class_added_later_does_not_reopen_the_last_look(planned: Planned, tmp_path: Path) -> None:

@@ -141,7 +141,9 @@ def test_what_fails_for_a_while_comes_in_the_same_build(tmp_path: Path, monkeypa
 def test_many_failures_are_the_hosts_unless_they_failed_before() -> None:
     remote = {str(number): f"https://a.example/{number}" for number in range(21)}
     images = {name: b"" for name in sorted(remote)[:10]}
-    failures = {name: (RejectReason.SERVER_ERROR, "HTTP Error 500") for name in sorted(remote)[10:]}
+    failures = {
+        name: download.Failure(RejectReason.SERVER_ERROR, "status 500", "a.example:443") for name in sorted(remote)[10:]
+    }
     with pytest.raises(SourceUnavailable, match="only 10 of 21 photos"):
         download._check_hosts(remote, images, failures, is_retry=False)
     download._check_hosts(remote, images, failures, is_retry=True)

@@ -1,32 +1,32 @@
 """A release's photos, fetched when asked for: bundled, cached, from a mirror, or by their URL.
 
-Whatever the way, bytes are given only if their sha256 is the release's. A manifest's URLs
-are outside text: only http and https, no private address unless its host is named, and
-redirects are followed one checked step at a time.
+Whatever the way, bytes are given only if their sha256 is the release's. Mirrors are trusted as
+typed; a release's own URLs are outside text, and only what the gate allows is fetched.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
 
 from counterset.errors import ReleaseError
+from counterset.fetching.addresses import netloc, shown
+from counterset.schemas import RejectReason
 
 if TYPE_CHECKING:
-    import requests
+    from counterset.fetching.gate import Gate
 
-_LOCAL = threading.local()
-_TIMEOUT_S = 30
-_MAX_REDIRECTS = 3
-_CHUNK = 1 << 16
+_TRIES = 3
+_MAX_PHOTO_BYTES = 200_000_000
+"""Whatever size a release states."""
 
 
 class BundledPhotos:
@@ -63,7 +63,6 @@ class PhotoStore:
         allowed_hosts: private hosts (`host` or `host:port`) that photos may come from.
         bundled: photos that the release itself holds, without metadata; their integrity
             is that of the Parquet file.
-        user_agent: sent with each request.
     """
 
     def __init__(
@@ -73,14 +72,12 @@ class PhotoStore:
         mirrors: Sequence[str] = (),
         allowed_hosts: Sequence[str] = (),
         bundled: BundledPhotos | None = None,
-        user_agent: str = "counterset",
     ) -> None:
         self._rows = rows
         self._cache = cache
         self._mirrors = tuple(mirrors)
         self._allowed = tuple(allowed_hosts)
         self._bundled = bundled
-        self._user_agent = user_agent
 
     def get(self, photo_id: str) -> bytes:
         """The photo's bytes.
@@ -101,19 +98,19 @@ class PhotoStore:
                 return content
         failures = []
         places = [(self._at_mirror(mirror, photo_id, url, sha256), True) for mirror in self._mirrors]
-        for place, may_be_file in (*places, (url, False)):
-            found, failure = self._read(place, size_bytes, may_be_file)
+        for place, is_mirror in (*places, (url, False)):
+            found, failure = self._read(place, size_bytes, is_mirror)
             if found is not None and hashlib.sha256(found).hexdigest() == sha256:
                 _keep(found, kept)
                 return found
-            failures.append(f"{place}: {failure or 'other bytes than the release names'}")
+            failures.append(f"{shown(place)}: {failure or 'other bytes than the release names'}")
         raise ReleaseError(
-            f"photo {photo_id} cannot be had ({'; '.join(failures)[:500]}); give a mirror that holds it, "
+            f"photo {photo_id} could not be fetched ({'; '.join(failures)[:500]}); give a mirror that holds it, "
             "or leave it out"
         )
 
     def fetch(self, photo_ids: Iterable[str], threads: int) -> dict[str, str]:
-        """Bring photos into the cache, `threads` at a time; photo_id -> why, of those that cannot be had."""
+        """Bring photos into the cache, `threads` at a time; photo_id -> why, of those that could not be fetched."""
 
         def attempt(photo_id: str) -> str:
             try:
@@ -128,77 +125,55 @@ class PhotoStore:
             return {photo_id: reason for photo_id, reason in found if reason}
 
     def _at_mirror(self, mirror: str, photo_id: str, url: str, sha256: str) -> str:
+        # The release fills the gaps, so nothing that it says may lead out of the mirror.
+        def name(text: str) -> str:
+            part = quote(text, safe="") if "://" in mirror else text.replace("/", "_").replace("\\", "_")
+            return part if part not in (".", "..") else ""
+
         if "{" not in mirror:
-            return f"{mirror.rstrip('/')}/{sha256}"
-        parts = [
-            part for part in (urlsplit(url).path if "://" in url else url).split("/") if part not in ("", ".", "..")
-        ]
-        filled, path = mirror, "/".join(parts)
-        for key, value in (("photo_id", photo_id), ("sha256", sha256), ("path", path)):
+            return f"{mirror.rstrip('/')}/{name(sha256)}"
+        parts = (urlsplit(url).path if "://" in url else url).split("/")
+        path = "/".join(part for part in parts if part not in ("", ".", ".."))
+        filled = mirror
+        for key, value in (("photo_id", name(photo_id)), ("sha256", name(sha256)), ("path", path)):
             filled = filled.replace("{" + key + "}", value)
         return filled
 
-    def _read(self, place: str, size_bytes: int, may_be_file: bool) -> tuple[bytes | None, str]:
+    def _read(self, place: str, size_bytes: int, is_mirror: bool) -> tuple[bytes | None, str]:
+        from counterset.fetching.gate import FetchFailed
+
+        size_bytes = min(size_bytes, _MAX_PHOTO_BYTES)
         if place.startswith(("http://", "https://")):
-            return self._fetch(place, size_bytes)
-        # Only a mirror, which the user named, may be a file; a manifest's URL never.
-        if not may_be_file or "://" in place:
+            try:
+                return (self._mirror_gate if is_mirror else self._gate).get(place, size_bytes).content, ""
+            except FetchFailed as failure:
+                is_large = failure.reason == RejectReason.TOO_LARGE
+                return None, "more bytes than the release names" if is_large else str(failure)
+        # Only a mirror, which the user named, may be a file; a release's URL never.
+        if not is_mirror or "://" in place:
             return None, "not an http or https address"
         try:
+            if not Path(place).is_file():
+                return None, "no such file"
             with Path(place).open("rb") as file:
                 return file.read(size_bytes + 1), ""
         except (OSError, ValueError) as error:
             return None, str(error)
 
-    def _fetch(self, url: str, size_bytes: int) -> tuple[bytes | None, str]:
-        import requests
+    @functools.cached_property
+    def _gate(self) -> Gate:
+        return _gate(self._allowed)
 
-        from counterset.sources.hosts import HostRules
-
-        rules = HostRules((), ("*", *self._allowed, *self._mirror_hosts()))
-        try:
-            for _ in range(_MAX_REDIRECTS + 1):
-                refusal = rules.refusal(url)
-                if refusal:
-                    return None, refusal
-                with _session().get(
-                    url,
-                    stream=True,
-                    timeout=_TIMEOUT_S,
-                    allow_redirects=False,
-                    headers={"User-Agent": self._user_agent},
-                ) as answer:
-                    if answer.is_redirect:
-                        url = urljoin(url, answer.headers["Location"])
-                        continue
-                    if answer.status_code != 200:
-                        return None, f"status {answer.status_code}"
-                    return _at_most(answer.iter_content(_CHUNK), size_bytes)
-        except requests.RequestException as error:
-            return None, type(error).__name__
-        return None, "too many redirects"
-
-    def _mirror_hosts(self) -> tuple[str, ...]:
-        return tuple(urlsplit(mirror).netloc for mirror in self._mirrors if mirror.startswith(("http://", "https://")))
+    @functools.cached_property
+    def _mirror_gate(self) -> Gate:
+        return _gate((*self._allowed, *map(netloc, self._mirrors)))
 
 
-def _session() -> requests.Session:
-    """One session a thread, so that photos of one host share a connection."""
-    import requests
+def _gate(hosts: Iterable[str]) -> Gate:
+    from counterset.fetching.addresses import HostRules
+    from counterset.fetching.gate import Gate, user_agent
 
-    if not hasattr(_LOCAL, "session"):
-        _LOCAL.session = requests.Session()
-    session: requests.Session = _LOCAL.session
-    return session
-
-
-def _at_most(chunks: Iterator[bytes], size_bytes: int) -> tuple[bytes | None, str]:
-    content = bytearray()
-    for chunk in chunks:
-        content += chunk
-        if len(content) > size_bytes:
-            return None, "more bytes than the release names"
-    return bytes(content), ""
+    return Gate(HostRules((), ("*", *hosts)), user_agent(), tries=_TRIES)
 
 
 def _keep(content: bytes, path: Path) -> None:

@@ -22,6 +22,9 @@ class Limit(NamedTuple):
     window_s: float
 
 
+MEDIA_BYTES = "media_bytes"
+"""The budget's kind that bytes of photos are counted under."""
+
 MEDIA_LIMITS = (Limit(4.5e9, HOUR_S), Limit(22e9, DAY_S))
 """Bytes of media: below the 5 GB an hour and 24 GB a day at which iNaturalist blocks."""
 
@@ -82,13 +85,26 @@ class Budget:
                     connection.execute("COMMIT")
                     return
                 connection.execute("ROLLBACK")
-            if wait_s > self._max_wait_s:
-                again = datetime.fromtimestamp(now + wait_s, UTC)
-                raise SourceUnavailable(
-                    f"the budget of {limit.amount:,.0f} {kind.replace('_', ' ')} in {limit.window_s / HOUR_S:g} h is "
-                    f"spent; run the same command again after {again:%Y-%m-%d %H:%M} UTC and it goes on from here"
-                )
-            self._sleep(wait_s)
+            self._sleep_or_refuse(kind, wait_s, now, limit)
+
+    def await_room(self, kind: str) -> None:
+        """Wait until something may be spent, for what is counted while it is spent (`spend`).
+
+        Raises:
+            SourceUnavailable: that would take longer than `max_wait_s`.
+        """
+        while True:
+            with closing(self._connect()) as connection:
+                now = self._clock()
+                wait_s, limit = self._wait(connection, kind, 1.0, now, is_spaced=False)
+            if wait_s <= 0:
+                return
+            self._sleep_or_refuse(kind, wait_s, now, limit)
+
+    def spend(self, kind: str, amount: float) -> None:
+        """Note what was spent, also what is more than was left."""
+        with closing(self._connect()) as connection:
+            connection.execute("INSERT INTO spent VALUES (?, ?, ?)", (kind, self._clock(), amount))
 
     def spent(self, kind: str, window_s: float) -> float:
         """What was spent in the last `window_s` seconds."""
@@ -98,6 +114,15 @@ class Budget:
                 (kind, self._clock() - window_s),
             ).fetchone()
         return float(row[0])
+
+    def _sleep_or_refuse(self, kind: str, wait_s: float, now: float, limit: Limit) -> None:
+        if wait_s > self._max_wait_s:
+            again = datetime.fromtimestamp(now + wait_s, UTC)
+            raise SourceUnavailable(
+                f"the budget of {limit.amount:,.0f} {kind.replace('_', ' ')} in {limit.window_s / HOUR_S:g} h is "
+                f"spent; run the same command again after {again:%Y-%m-%d %H:%M} UTC and it goes on from here"
+            )
+        self._sleep(wait_s)
 
     def _wait(
         self, connection: sqlite3.Connection, kind: str, amount: float, now: float, is_spaced: bool

@@ -27,8 +27,9 @@ import requests
 import urllib3
 
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
-from counterset.sources.client import user_agent
-from counterset.sources.hosts import is_loopback
+from counterset.fetching.addresses import AddressRefused, HostRules, is_loopback, netloc, shown
+from counterset.fetching.connections import session
+from counterset.fetching.gate import user_agent
 
 logger = logging.getLogger(__name__)
 
@@ -95,10 +96,9 @@ class BulkTables:
         self._scratch = scratch
         self._timeout_s = timeout_s
         self._sleep = sleep
-        self._session = requests.Session()
-        self._session.headers.update({"User-Agent": user_agent(contact), "Accept-Encoding": "identity"})
-        if self.is_remote and is_loopback(path):
-            self._session.trust_env = False
+        # The address is trusted as typed; where it redirects to must be public.
+        self._session = session(HostRules((netloc(path),), ("*",)), user_agent(contact))
+        self._session.headers["Accept-Encoding"] = "identity"
         self.num_bad_rows: dict[str, int] = {}
         """Rows skipped, by table, of those read so far."""
 
@@ -181,6 +181,8 @@ class BulkTables:
     def _head(self, url: str) -> requests.Response:
         try:
             return self._session.head(url, timeout=self._timeout_s, allow_redirects=False)
+        except AddressRefused as error:
+            raise SourceError(f"{shown(url)} cannot be fetched ({error}); check source.path") from None
         except requests.RequestException as error:
             raise SourceUnavailable(
                 f"{url} does not answer ({str(error)[:200]}); run the same command again"
@@ -249,6 +251,8 @@ class BulkTables:
                         offset += len(chunk)
                         yield chunk
                     return
+            except AddressRefused as error:
+                raise SourceError(f"{shown(url)} is redirected where nothing is fetched ({error})") from None
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 num_failed += 1
                 if num_failed >= MAX_TRIES:

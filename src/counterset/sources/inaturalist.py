@@ -17,7 +17,7 @@ from counterset.errors import ConfigError, SourceUnavailable
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
 from counterset.sources.acceptance import accept, by_id, crawl_from
-from counterset.sources.budget import MEDIA_LIMITS, Budget, request_limits
+from counterset.sources.budget import MEDIA_BYTES, MEDIA_LIMITS, Budget, request_limits
 from counterset.sources.client import REQUESTS, ApiClient, RetryPolicy
 from counterset.sources.observations import PHOTO_ID_PREFIX, Offer, observation_id_of, offers_of, refusal
 from counterset.sources.pages import PageStore, Window
@@ -247,7 +247,7 @@ def build_budget(config: SourceConfig, state: Path) -> Budget:
     """The budget of a build, in its state folder."""
     limits = {
         REQUESTS: request_limits(config.requests_per_minute, config.requests_per_day),
-        "media_bytes": MEDIA_LIMITS,
+        MEDIA_BYTES: MEDIA_LIMITS,
     }
     return Budget(state / "budget.sqlite", limits)
 
