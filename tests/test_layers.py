@@ -19,6 +19,7 @@ FOUNDATION = {
     "storage",
     "tables",
     "manifests",
+    "outputs",
     "classes",
     "backgrounds",
     "lease",

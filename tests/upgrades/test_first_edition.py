@@ -18,7 +18,8 @@ import counterset
 from counterset.demo.server import serve
 from counterset.demo.world import demo_catalog
 from counterset.evaluation.plot import write_plots
-from counterset.evaluation.points import read_figure, read_record
+from counterset.evaluation.points import read_figure
+from counterset.evaluation.record import read_record
 from counterset.evaluation.run import evaluate
 from counterset.load import Release
 from counterset.release import exports

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from counterset.errors import ReleaseError
-from counterset.evaluation.layout import METRICS, METRICS_FILE, RECORD_FILE
+from counterset.evaluation.layout import METRICS, METRICS_FILE
 from counterset.evaluation.measures import MIN_LINE_MODELS
+from counterset.evaluation.record import read_part, read_record
 from counterset.manifests import manifest_path
 from counterset.statistics.robustness import Line, Scale, effective_robustness
-from counterset.tables import read_table
 
 FAMILIES = ("ImageNet", "CLIP", "classifier", "other")
 COLOURS = {"ImageNet": "#0072b2", "CLIP": "#d55e00", "classifier": "#009e73", "other": "#7a5195"}
@@ -127,32 +126,17 @@ def read_figure(folder: Path, scale: Scale | None = None, *, with_published: boo
         with_published: the paper's 28 CLIP and 15 ImageNet models too.
 
     Raises:
-        ReleaseError: the folder holds no evaluation.
+        ReleaseError: the folder holds no evaluation, or a damaged one.
     """
     record = read_record(folder)
     scale = scale or Scale(record["scale"])
-    own = [_point(row) for row in read_table(folder / METRICS_FILE, METRICS).to_pylist()]
+    own = [_point(row) for row in read_part(folder, METRICS_FILE, METRICS).to_pylist()]
+    if not own:
+        raise ReleaseError(f"{folder} holds no model; run counterset evaluate again")
     background = published_points() if with_published else []
     release = record["release"]
     title = f"{release['name']} {release['version']}, {record['label_space']} ({record['num_labels']} labels)"
     return make_figure(title, scale, [*background, *own])
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """evaluation.json of an evaluation's folder.
-
-    Raises:
-        ReleaseError: it holds none.
-    """
-    try:
-        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        inside = sorted(str(path.parent) for path in folder.glob(f"*/{RECORD_FILE}")) if folder.is_dir() else []
-        hint = f"there is {', '.join(inside)}" if inside else "counterset evaluate prints the folder it writes"
-        raise ReleaseError(f"{folder} holds no evaluation; {hint}") from error
-    if not isinstance(record, dict) or record.get("format") != "counterset-evaluation":
-        raise ReleaseError(f"{folder / RECORD_FILE} is no evaluation of counterset; give the folder of one")
-    return record
 
 
 def make_figure(title: str, scale: Scale, points: Sequence[Point]) -> Figure:

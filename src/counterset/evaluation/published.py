@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from counterset.errors import ReleaseError
 from counterset.evaluation.layout import CLASS_METRICS_FILE
-from counterset.evaluation.points import read_record
+from counterset.evaluation.record import read_part, read_record
 from counterset.load import Release
 from counterset.manifests import manifest_path
 from counterset.models.registry import load_registry
@@ -31,7 +31,7 @@ from counterset.schemas import (
     Half,
     TableSchema,
 )
-from counterset.tables import read_table, table_of, write_bytes, write_table
+from counterset.tables import table_of, write_bytes, write_table
 
 PUBLISHED_SELECTOR = "CLIP-LAION400M-ViT/B/32"
 """The model that chose the published pairs; its drop is the published drop of a class."""
@@ -211,9 +211,10 @@ def _of_evaluation(release: Release, folder: Path) -> dict[tuple[str, str], tupl
             "give one of the same release"
         )
     sides: dict[tuple[str, str], dict[str, float]] = {}
-    for row in read_table(folder / CLASS_METRICS_FILE, CLASS_METRICS).to_pylist():
+    for row in read_part(folder, CLASS_METRICS_FILE, CLASS_METRICS).to_pylist():
         sides.setdefault((row["class_id"], row["model"]), {})[row["side"]] = row["accuracy"]
-    return {key: (both["common"], both["counter"]) for key, both in sides.items()}
+    complete = {key: both for key, both in sides.items() if {"common", "counter"} <= both.keys()}
+    return {key: (both["common"], both["counter"]) for key, both in complete.items()}
 
 
 def _sides(prefix: str, both: tuple[float, float] | None) -> dict[str, float | None]:

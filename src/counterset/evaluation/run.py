@@ -24,14 +24,16 @@ from counterset.evaluation.layout import CLASS_METRICS_FILE, METRICS, METRICS_FI
 from counterset.evaluation.measures import ModelFacts, measure
 from counterset.evaluation.models import Model, open_model
 from counterset.evaluation.photos import PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
+from counterset.evaluation.record import FORMAT, facts_of, read_part, read_record
 from counterset.evaluation.scoring import score
 from counterset.evaluation.vectors import Floats32, Progress, VectorStore, no_progress
 from counterset.load import Release, load
 from counterset.models.prompts import LabelSpace, prompts
 from counterset.models.registry import trained_on
+from counterset.outputs import check_output
 from counterset.schemas import CLASS_METRICS, PREDICTIONS, Half
 from counterset.statistics.robustness import Scale
-from counterset.tables import conform, read_table, write_bytes, write_table
+from counterset.tables import conform, write_bytes, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +126,11 @@ def evaluate(
     space, is_top = open_space(asked, specs)
     run = _Run(release, Path(output), space, templates, batch_size, shard_size, progress)
     run.check_templates()
+    label, prompted = space_name(asked), short_name(templates, ("paper", "openai80"))
+    folder = run.output / f"{release.name}-{release.version}" / f"{label}-{prompted}"
+    check_output(folder)
+    if (folder / RECORD_FILE).is_file():
+        read_record(folder)  # a damaged one is said before the work
     opened = {model.name: model for model in (open_model(asked_for) for asked_for in models)}
     # Labels before photos: a label that a model does not know is found before anything is fetched.
     rows = {model.name: run.rows(model) for model in opened.values()}
@@ -134,7 +141,6 @@ def evaluate(
     missing = fetch(release, photos.only(is_new), are_many=bool(is_new.mean() > FEW))
     run.photos = photos = photos.only(~_is_in(photos, missing))
     half = _half(half, photos)
-    label = space_name(asked)
     if is_top:
         pairs = [(run.vectors(one), run.rows(one)) for one in selectors]
         candidates = nearest_labels(space, label, photos.class_id, pairs)
@@ -151,10 +157,8 @@ def evaluate(
         tables.append(answered.predictions)
         facts[name] = dataclasses.replace(ModelFacts("other"), **answered.facts)
         run.num_computed[name] = answered.num_asked
-    prompted = short_name(templates, ("paper", "openai80"))
-    folder = run.output / f"{release.name}-{release.version}" / f"{label}-{prompted}"
     record = {
-        "format": "counterset-evaluation",
+        "format": FORMAT,
         "release": {"name": release.name, "version": release.version, "verdicts": list(release.verdicts)},
         "label_space": label,
         "num_labels": len(space.labels),
@@ -289,7 +293,7 @@ def _finish(
     earlier = _earlier(folder, record)
     kept = {model: fact for model, fact in earlier.items() if model not in facts}
     if kept:
-        before = read_table(folder / PREDICTIONS_FILE, PREDICTIONS).to_pylist()
+        before = read_part(folder, PREDICTIONS_FILE, PREDICTIONS).to_pylist()
         tables.append(pa.Table.from_pylist([row for row in before if row["model"] in kept], PREDICTIONS.arrow()))
     facts = dict(sorted((facts | kept).items()))
     predictions = conform(pa.concat_tables(tables), PREDICTIONS)
@@ -310,16 +314,10 @@ def _finish(
 
 def _earlier(folder: Path, record: Mapping[str, Any]) -> dict[str, ModelFacts]:
     """The models that the folder holds already; none when they were asked about other photos or labels."""
-    path = folder / RECORD_FILE
-    if not path.is_file():
+    if not (folder / RECORD_FILE).is_file():
         return {}
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read_record(folder)
     if any(before.get(key) != record[key] for key in ("photos", "candidates", "label_space", "num_labels")):
         logger.warning("%s held models on other photos or labels; name them again to have them beside these", folder)
         return {}
-    return {model: ModelFacts(**_texts(fact)) for model, fact in before["models"].items()}
-
-
-def _texts(fact: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has lists where facts have tuples."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in fact.items()}
+    return facts_of(before)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterset.errors import WorkspaceError
+from counterset.errors import SchemaError, WorkspaceError
 from counterset.evaluation.layout import vectors
 from counterset.tables import check_stamp, table_of, write_table
 from counterset.workspace import digest
@@ -73,9 +73,8 @@ class VectorStore:
         result: Floats32 | None = None
         is_found = np.zeros(len(unique), np.bool_)
         for path in self._paths():
-            table = pq.read_table(path, page_checksum_verification=True)
+            table = _read(path)
             dim = table.schema.field("vector").type.list_size
-            check_stamp(table.schema, vectors(dim), str(path))
             if result is None:
                 result = np.empty((len(unique), dim), np.float32)
             rows = [(row, place[key]) for row, key in enumerate(table["key"].to_pylist()) if key in place]
@@ -94,6 +93,16 @@ class VectorStore:
 
     def missing(self, keys: Iterable[str]) -> set[str]:
         """Those of `keys` that `fill` would compute."""
-        return set(keys) - {
-            key for path in self._paths() for key in pq.read_table(path, columns=["key"])["key"].to_pylist()
-        }
+        return set(keys) - {key for path in self._paths() for key in _read(path, ["key"])["key"].to_pylist()}
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    try:
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+        kind = pq.read_schema(path).field("vector").type
+        check_stamp(table.schema, vectors(kind.list_size), str(path))
+    except (OSError, pa.ArrowException, SchemaError, KeyError, AttributeError) as error:
+        raise WorkspaceError(
+            f"{path} is damaged ({' '.join(str(error).split())[:200]}); delete it and run again"
+        ) from error
+    return table
