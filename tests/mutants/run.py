@@ -90,9 +90,14 @@ class Module:
         return digest.hexdigest()[:16]
 
     def sample(self, number: int | None, equivalent: Iterable[str] = ()) -> list[Mutant]:
-        """`number` mutants, the same as long as their code is, or all; without those known to be equivalent."""
+        """`number` mutants, the same as long as their code is, or all; without those known to be equivalent.
+
+        Args:
+            number: None = all.
+            equivalent: ids of mutants, or whole lines, all of whose mutants are.
+        """
         left_out = set(equivalent)
-        kept = [mutant for mutant in mutants_of(self.source) if mutant.id not in left_out]
+        kept = [mutant for mutant in mutants_of(self.source) if not {mutant.id, mutant.before} & left_out]
         return sorted(kept, key=lambda mutant: hashlib.sha256(f"{SALT} {self.name} {mutant.id}".encode()).digest())[
             :number
         ]
@@ -270,6 +275,7 @@ def _start(module: Module, mutant: Mutant | None, scratch: Path, order: Mapping[
         return _Child(mutant, pid, begun, scratch)
     code = 3
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setpgid(0, 0)
         scratch.mkdir(parents=True)
         log = os.open(scratch / "log.txt", os.O_WRONLY | os.O_CREAT)
@@ -333,7 +339,7 @@ def run_module(
         number: mutants to try; None = all.
         jobs: children at a time.
         deadline: on the monotonic clock; mutants not begun by then are left.
-        equivalent: ids of mutants that no test can notice.
+        equivalent: ids or lines of mutants that no test can notice.
 
     Raises:
         SystemExit: the tests fail on the module as it is.
@@ -406,12 +412,12 @@ def read_modules(path: Path) -> list[Module]:
 
 
 def read_equivalent(path: Path) -> dict[str, set[str]]:
-    """Ids of equivalent mutants, by module."""
+    """Ids and lines of equivalent mutants, by module."""
     found: dict[str, set[str]] = {}
     if path.exists():
         with path.open("rb") as file:
             for row in tomllib.load(file).get("equivalent", []):
-                found.setdefault(row["module"], set()).add(row["id"])
+                found.setdefault(row["module"], set()).add(row.get("id") or row["line"])
     return found
 
 
@@ -430,6 +436,7 @@ def main() -> int:
     if unknown := set(options.modules) - {module.name for module in modules}:
         parser.error(f"no such module: {', '.join(sorted(unknown))}")
     deadline = time.monotonic() + 60 * options.minutes
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # children and scratch files go with it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     records, equivalent = Records(options.records), read_equivalent(options.list.with_name("equivalent.toml"))
     is_good = True

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from counterset.manifests import manifest_path
-from counterset.statistics.metrics import COMMON, COUNTER, Outcomes, class_metrics, model_metrics
+from counterset.statistics.intervals import drop_interval, jeffreys
+from counterset.statistics.metrics import (
+    COMMON,
+    COUNTER,
+    Metric,
+    Outcomes,
+    class_metrics,
+    draw_metrics,
+    model_metrics,
+)
+from counterset.statistics.observers import Results, estimate_dispersion
 from counterset.statistics.simulate import Design, simulate_class
 
 
@@ -100,3 +111,113 @@ def test_published_class_balanced_means_are_the_published_models() -> None:
             assert np.mean([float(row[side]) for row in rows]) == pytest.approx(float(model[side]), abs=0.06)
             found += 1
     assert found == 6
+
+
+def uneven() -> Outcomes:
+    """Two classes of other sizes, observers with photos on both sides and in both classes, two models, top 5."""
+    rng = np.random.default_rng(4)
+    sizes = {(0, COMMON): 30, (0, COUNTER): 12, (1, COMMON): 6, (1, COUNTER): 20}
+    class_index = np.concatenate([np.full(size, index) for (index, _), size in sizes.items()])
+    side = np.concatenate([np.full(size, number) for (_, number), size in sizes.items()])
+    observer = rng.integers(0, 14, len(side))
+    luck = rng.random(14)[observer]
+    is_correct = np.column_stack([luck < 0.75 - 0.25 * side, rng.random(len(side)) < 0.3 + 0.4 * class_index])
+    is_top5 = is_correct | (rng.random(is_correct.shape) < 0.4)
+    return Outcomes(("a", "b"), ("m", "n"), class_index, side, observer, is_correct, is_top5)
+
+
+def slow_metrics(outcomes: Outcomes, weights: np.ndarray, model: int) -> dict[tuple[str, str], float]:
+    """Every metric and side of one model with one weight an observer, class after class."""
+    worth = weights[outcomes.observer]
+    mean, top5, total = {}, {}, {}
+    for side in (COMMON, COUNTER):
+        for number in range(len(outcomes.class_ids)):
+            rows = (outcomes.class_index == number) & (outcomes.side == side)
+            mean[number, side] = np.average(outcomes.is_correct[rows, model], weights=worth[rows])
+            if outcomes.is_top5 is not None:
+                top5[number, side] = np.average(outcomes.is_top5[rows, model], weights=worth[rows])
+        rows = outcomes.side == side
+        total[side] = np.average(outcomes.is_correct[rows, model], weights=worth[rows])
+    classes = range(len(outcomes.class_ids))
+    found = {}
+    for side, name in ((COMMON, "common"), (COUNTER, "counter")):
+        found["balanced", name] = np.mean([mean[number, side] for number in classes])
+        found["photo_average", name] = total[side]
+        found["balanced_top5", name] = np.mean([top5[number, side] for number in classes])
+        found["worst_class", name] = min(mean[number, side] for number in classes)
+    for metric in ("balanced", "photo_average", "balanced_top5"):
+        found[metric, "drop"] = found[metric, "common"] - found[metric, "counter"]
+    found["worst_class", "drop"] = max(mean[number, COMMON] - mean[number, COUNTER] for number in classes)
+    return {key: float(value) for key, value in found.items()}
+
+
+def test_values_and_intervals_are_those_of_the_slow_bootstrap() -> None:
+    """One exponential weight an observer, shared by all classes, sides and models; 95 % of the draws."""
+    outcomes = uneven()
+    weights = np.random.default_rng(9).standard_exponential((14, 400)).T
+    rows = model_metrics(outcomes, seed=9, num_draws=400).to_pylist()
+    assert len(rows) == 4 * 3 * 2
+    for index, model in enumerate(outcomes.models):
+        plain = slow_metrics(outcomes, np.ones(14), index)
+        assert abs(plain["balanced", "common"] - plain["photo_average", "common"]) > 0.01
+        draws = [slow_metrics(outcomes, drawn, index) for drawn in weights]
+        for row in rows:
+            if row["model"] == model:
+                key = row["metric"], row["side"]
+                low, high = np.quantile([draw[key] for draw in draws], [0.025, 0.975])
+                assert (row["value"], row["low"], row["high"]) == pytest.approx((plain[key], low, high)), key
+
+
+def test_two_thousand_draws_unless_told_otherwise_and_no_top5_without_ranks() -> None:
+    outcomes = replace(uneven(), is_top5=None)
+    drawn = draw_metrics(outcomes, seed=0)
+    assert set(drawn) == {Metric.BALANCED, Metric.PHOTO_AVERAGE, Metric.WORST_CLASS}
+    assert all(values.shape[:2] == (2_001, 2) for values in drawn.values())
+    assert model_metrics(outcomes, seed=0) == model_metrics(outcomes, seed=0, num_draws=2_000)
+    assert model_metrics(outcomes, seed=0) != model_metrics(outcomes, seed=1)
+
+
+def test_classes_have_the_interval_of_as_many_photos_as_they_are_worth() -> None:
+    """An observer's n photos count n times in a plain mean: it varies as one of (sum n)^2 / sum n (1 + (n - 1) rho)."""
+    outcomes = uneven()
+    rows = {(row["model"], row["class_id"], row["side"]): row for row in class_metrics(outcomes).to_pylist()}
+    assert len(rows) == 2 * 2 * 3
+    for index, model in enumerate(outcomes.models):
+        counted = []  # by class: (side, observer) -> photos, right ones
+        for number in range(2):
+            cells: dict[tuple[int, int], list[float]] = {}
+            for row in np.flatnonzero(outcomes.class_index == number):
+                cell = cells.setdefault((int(outcomes.side[row]), int(outcomes.observer[row])), [0.0, 0.0])
+                cell[0] += 1
+                cell[1] += float(outcomes.is_correct[row, index])
+            counted.append(cells)
+        as_results = []
+        for cells in counted:
+            side, observer = np.array(list(cells)).T
+            photos, correct = np.array(list(cells.values())).T
+            as_results.append(Results(2, side, np.zeros_like(side), observer, photos, correct, correct))
+        rho = estimate_dispersion(as_results).observer_correlation
+        assert (rho > 0.3) if model == "m" else (rho < 0.3)
+        for class_id, cells in zip(outcomes.class_ids, counted, strict=True):
+            size, worth, accuracy = {}, {}, {}
+            for side in (COMMON, COUNTER):
+                numbers = [photos for (at, _), (photos, _) in cells.items() if at == side]
+                size[side] = sum(numbers)
+                worth[side] = size[side] ** 2 / sum(n * (1 + (n - 1) * rho) for n in numbers)
+                accuracy[side] = sum(right for (at, _), (_, right) in cells.items() if at == side) / size[side]
+            # covariance of two means of photos by the same observers: sum n_a n_b rho / (N_a N_b), over both deviations
+            both = sum(
+                photos * cells[COUNTER, observer][0]
+                for (at, observer), (photos, _) in cells.items()
+                if at == COMMON and (COUNTER, observer) in cells
+            )
+            shared = rho * both / (size[COMMON] * size[COUNTER]) * np.sqrt(worth[COMMON] * worth[COUNTER])
+            gap = drop_interval(accuracy[COMMON], worth[COMMON], accuracy[COUNTER], worth[COUNTER], shared)
+            expected = {
+                "common": (size[COMMON], accuracy[COMMON], *jeffreys(accuracy[COMMON], worth[COMMON])),
+                "counter": (size[COUNTER], accuracy[COUNTER], *jeffreys(accuracy[COUNTER], worth[COUNTER])),
+                "drop": (size[COMMON] + size[COUNTER], accuracy[COMMON] - accuracy[COUNTER], *gap),
+            }
+            for side_name, values in expected.items():
+                row = rows[model, class_id, side_name]
+                assert (row["num_photos"], row["accuracy"], row["low"], row["high"]) == pytest.approx(values)

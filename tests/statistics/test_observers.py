@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterset.statistics.observers import Dispersion, Results, estimate_dispersion
+from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Results, estimate_dispersion
 from counterset.statistics.simulate import Design, class_units, planted_accuracies, simulate_world
 
 
@@ -68,3 +68,82 @@ def test_weights_run_from_photos_to_observers() -> None:
     photos = np.array([1.0, 4.0, 100.0])
     assert Dispersion(0.0, 1.0).weights(photos).tolist() == [1, 4, 100]
     assert Dispersion(1.0, 1.0).weights(photos).tolist() == [1, 1, 1]
+
+
+def slow_dispersion(classes: list[dict[int, list[list[float]]]]) -> tuple[float, float]:
+    """Correlation and scale from single outcomes, group after group."""
+    between = within = binomial = size = 0.0
+    df_between = df_within = 0
+    for groups in classes:
+        for observers in groups.values():
+            if len(observers) < 2:
+                continue
+            photos = np.concatenate([np.array(values) for values in observers])
+            mean = photos.mean()
+            between += sum(len(values) * (np.mean(values) - mean) ** 2 for values in observers)
+            within += sum(((np.array(values) - np.mean(values)) ** 2).sum() for values in observers)
+            binomial += len(photos) * mean * (1 - mean)
+            size += len(photos) - sum(len(values) ** 2 for values in observers) / len(photos)
+            df_between += len(observers) - 1
+            df_within += len(photos) - len(observers)
+    mean_size = size / df_between
+    differs = (between / df_between - within / df_within) / mean_size
+    return float(differs / (differs + within / df_within)), float((between + within) / binomial)
+
+
+def test_groups_and_classes_are_pooled() -> None:
+    """Graded outcomes, groups of other accuracies; a group of one observer says nothing of observers."""
+    first = {
+        0: [[1.0, 1.0, 0.5], [0.0, 0.5], [1.0, 0.5, 1.0, 1.0], [0.0]],
+        1: [[0.5, 0.5], [0.0, 0.0, 0.0, 0.5], [1.0]],
+        2: [[1.0, 0.0, 0.5, 1.0, 0.0]],
+    }
+    second = {0: [[1.0] * 6, [0.0, 1.0, 1.0]], 1: [[0.5]]}
+    expected = slow_dispersion([first, second])
+    found = estimate_dispersion([results_of(first), results_of(second)])
+    assert (found.observer_correlation, found.scale) == pytest.approx(expected)
+    assert 0.1 < found.observer_correlation < 0.9 and found.scale < 0.9
+    alone = {0: first[0], 1: first[1]}
+    with_one = {**alone, 2: [[0.0, 1.0, 0.0]]}
+    assert estimate_dispersion([results_of(alone)]) == estimate_dispersion([results_of(with_one)])
+
+
+def test_scatter_within_observers_may_exceed_that_between_them() -> None:
+    observers = {0: [[1.0] * 15 + [0.0] * 5, [1.0] * 5 + [0.0] * 15]}
+    correlation, scale = slow_dispersion([observers])
+    found = estimate_dispersion([results_of(observers)])
+    assert found.observer_correlation == pytest.approx(correlation) and correlation > 0.2
+    assert found.scale == pytest.approx(scale)
+
+
+def test_correlation_stays_in_its_range() -> None:
+    alike = estimate_dispersion([results_of({0: [[1.0, 1.0], [0.0]]})])
+    assert alike.observer_correlation == 1.0, "one observer with two equal photos is enough to say so"
+    opposed = estimate_dispersion([results_of({0: [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]})])
+    assert opposed.observer_correlation == 0.0
+
+
+def test_outcomes_that_never_differ() -> None:
+    all_right = estimate_dispersion([results_of({0: [[1.0, 1.0], [1.0]]})])
+    assert all_right == Dispersion(0.0, 1.0)
+    in_turns = estimate_dispersion([results_of({0: [[0.5, 0.5], [0.5]]})])
+    assert in_turns == Dispersion(0.0, 1e-3), "intervals stay finite"
+
+
+def test_sums_by_half_and_group() -> None:
+    results = Results(
+        num_groups=3,
+        group=np.array([0, 1, 1, 0, 1]),
+        half=np.array([DISCOVER, DISCOVER, CONFIRM, CONFIRM, CONFIRM]),
+        observer=np.arange(5),
+        num_photos=np.ones(5),
+        sum_correct=np.ones(5),
+        sum_squares=np.ones(5),
+    )
+    values = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    assert results.by_half(values).tolist() == [[1, 2, 0], [8, 20, 0]], "discover first, groups without photos too"
+    assert results.by_group(values).tolist() == [9, 22, 0]
+
+
+def test_an_observers_photos_are_worth_less_the_more_they_correlate() -> None:
+    assert Dispersion(0.5, 1.0).weights(np.array([1.0, 3.0, 5.0])) == pytest.approx([1, 1.5, 5 / 3])

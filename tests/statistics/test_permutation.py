@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import kstest
 
 from counterset.statistics.choice import choose
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Floats, Results
-from counterset.statistics.permutation import selection_test, statistic
+from counterset.statistics.permutation import SelectionTest, selection_test, statistic
 from counterset.statistics.simulate import Design, class_units, simulate_class, split_observers
 
 
@@ -79,3 +81,58 @@ def test_equal_groups_still_give_two_different_ones() -> None:
     assert pair.common != pair.counter
     eligible = np.array([False, True, True])
     assert tuple(map(int, choose(weights, weights, eligible))) == (1, 2)
+
+
+def test_the_statistic_is_the_drop_in_standard_errors() -> None:
+    """By hand: group 0 is best on discover and group 2 worst; both halves' weights and outcomes are added."""
+    weights = np.array([[10.0, 5.0, 4.0], [6.0, 7.0, 2.0]])
+    correct = np.array([[9.0, 3.0, 1.0], [3.0, 7.0, 2.0]])
+    expected = (12 / 16 - 3 / 6) / np.sqrt(1 / 16 + 1 / 6)
+    assert statistic(weights, correct) == pytest.approx(expected)
+    many = statistic(np.stack([weights, weights[:, ::-1]]), np.stack([correct, correct[:, ::-1]]))
+    assert many == pytest.approx([expected, expected])
+
+
+def test_equal_outcomes_are_no_evidence() -> None:
+    """Every deal of equal outcomes gives the observed statistic, and a tie counts against the pair."""
+    results = make([1.0, 1.0], 30, 0)
+    weights = np.full(len(results.group), 0.1)  # sums of these differ in the last bit from deal to deal
+    for value in (1.0, 0.3):
+        equal = replace(results, sum_correct=value * results.num_photos)
+        found = selection_test(equal, weights, num_permutations=100, rng=np.random.default_rng(0))
+        assert found.p_value == 1
+
+
+@pytest.mark.parametrize(("asked", "dealt"), [(1, 1), (400, 400), (401, 441)])
+def test_at_least_as_many_deals_as_asked_for(asked: int, dealt: int) -> None:
+    results = make([0.8, 0.6, 0.7], 40, 1)
+    found = selection_test(
+        results, np.ones_like(results.num_photos), num_permutations=asked, rng=np.random.default_rng(0)
+    )
+    assert (found.num_permutations, found.num_groups) == (dealt, 3)
+    assert len(found.tail) == int(np.ceil(0.06 * dealt))
+    assert (np.diff(found.tail) >= 0).all()
+
+
+def test_groups_keep_their_number_of_observers() -> None:
+    """With equal worth and outcomes 1 or 0, every deal has each group's weight on each half."""
+    results = make([0.8, 0.4], 30, 2)
+    ones = np.ones_like(results.num_photos)
+    found = selection_test(
+        replace(results, sum_correct=(results.sum_correct > 0) * results.num_photos),
+        ones,
+        num_permutations=900,
+        rng=np.random.default_rng(0),
+    )
+    sizes = results.by_group(ones)
+    largest = 1 / np.sqrt((1 / sizes).sum())  # no drop is above 1
+    assert 0 < found.tail.max() < largest
+
+
+def test_the_critical_value_of_a_rank() -> None:
+    found = SelectionTest(0.5, np.arange(1.0, 61.0), 999, 3)
+    assert found.critical(0.01) == 51, "the tenth of 1,000, counting the observed one"
+    assert found.critical(0.0101) == 50
+    assert found.critical(0.0501) == 10
+    assert found.critical(0.0) == 60, "no deal is above the largest"
+    assert found.critical(1.0) == 1, "what was not kept is below the smallest that was"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterset.statistics.choice import Limits, choose, eligible_groups
+from counterset.statistics import resplit
+from counterset.statistics.choice import Limits, choose, eligible_groups, overlap
+from counterset.statistics.intervals import drop_interval
 from counterset.statistics.observers import CONFIRM, Dispersion, Results
 from counterset.statistics.resplit import estimate_drop
 from counterset.statistics.simulate import Design, class_units, simulate_class, split_observers
@@ -80,3 +82,92 @@ def test_unbiased_and_surer_where_nothing_differs() -> None:
     assert np.std(drops) < 0.95 * np.std(confirm)
     assert np.mean(discover) > 0.08
     assert 0.91 <= np.mean(inside) <= 0.98
+
+
+def slow_estimate(
+    results: Results,
+    weights: np.ndarray,
+    dispersion: Dispersion,
+    pair: tuple[int, int],
+    limits: Limits,
+    rng: np.random.Generator,
+    num_splits: int,
+) -> tuple[float, float, float, float, int]:
+    """Both accuracies, the interval and the number of splits that agree: one split after the other."""
+    splits = rng.integers(0, 2, (num_splits, int(results.observer.max()) + 1), dtype=np.bool_)
+    splits[0, results.observer] = results.half == CONFIRM
+    found = []
+    for number, split in enumerate(splits):
+        is_confirm, sums = split[results.observer], {}
+        for half in (False, True):
+            for group in range(results.num_groups):
+                rows = (is_confirm == half) & (results.group == group)
+                share = results.sum_correct[rows] / results.num_photos[rows]
+                photos, observers = results.num_photos[rows].sum(), rows.sum()
+                is_enough = photos >= limits.min_photos and observers >= limits.min_observers
+                sums[half, group] = (weights[rows].sum(), (weights[rows] * share).sum(), is_enough)
+        asked = [group for group in range(results.num_groups) if sums[False, group][2] and sums[True, group][2]]
+        accuracy = {group: sums[False, group][1] / sums[False, group][0] for group in asked}
+        best = max(asked, key=lambda group: accuracy[group], default=None)
+        worst = min(reversed(asked), key=lambda group: accuracy[group], default=None)
+        if number == 0 or (best, worst) == pair:
+            found.append([(sums[True, group][0], sums[True, group][1] / sums[True, group][0]) for group in pair])
+    sizes, accuracies = np.array(found).transpose(2, 0, 1)
+    common, counter = accuracies.mean(axis=0)
+    whole = np.array([weights[results.group == group].sum() for group in pair])
+    correlation = dispersion.observer_correlation * overlap(results, weights, *pair)
+    smoothed = (np.array([common, counter]) * whole + 1) / (whole + 2)
+
+    def variance(size: np.ndarray) -> float:
+        first, second = smoothed * (1 - smoothed) * dispersion.scale / size
+        return float(first + second - 2 * correlation * np.sqrt(first * second))
+
+    of_all = variance(whole)
+    of_agreeing = np.mean([variance(size) for size in sizes]) - (accuracies[:, 0] - accuracies[:, 1]).var()
+    effective = whole / dispersion.scale * of_all / max(of_all, of_agreeing)
+    low, high = drop_interval(common, effective[0], counter, effective[1], correlation)
+    return common, counter, low, high, len(found)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "photos", "limits", "is_rarely_chosen"),
+    [
+        ([0.9, 0.5, 0.7], 60, Limits(10, 3), False),
+        ([0.75, 0.65, 0.7, 0.72], 40, Limits(10, 3), True),
+        ([0.8, 0.6, 0.7], 40, Limits(16, 8), True),
+        ([0.8, 0.6, 0.7], 40, Limits(19, 3), True),
+    ],
+)
+def test_drop_and_interval_are_those_of_the_slow_estimate(
+    accuracy: list[float], photos: int, limits: Limits, is_rarely_chosen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(7)
+    found = simulate_class(np.array(accuracy), Design(photos, observer_correlation=0.3, mixing=0.5), rng)
+    results = class_units("c", found, split_observers(found, rng), len(accuracy)).results
+    dispersion = Dispersion(0.3, 0.8)
+    weights = dispersion.weights(results.num_photos)
+    right = weights * results.sum_correct / results.num_photos
+    pair = tuple(map(int, choose(results.by_half(weights), results.by_half(right), eligible_groups(results, limits))))
+    asked = (results, weights, dispersion, (pair[0], pair[1]), limits)
+    *expected, num_agreeing = slow_estimate(*asked, np.random.default_rng(0), 300)
+    assert (num_agreeing < 150) == is_rarely_chosen
+    estimate = estimate_drop(*asked, np.random.default_rng(0), num_splits=300)
+    assert estimate[:2] + estimate[3:] == pytest.approx(tuple(expected))
+    assert estimate.drop == pytest.approx(expected[0] - expected[1])
+    monkeypatch.setattr(resplit, "CHUNK_ELEMENTS", 1_000)
+    assert estimate_drop(*asked, np.random.default_rng(0), num_splits=300) == pytest.approx(estimate)
+
+
+def test_the_true_split_counts_whether_it_agrees_or_not() -> None:
+    results = make([0.9, 0.4, 0.7], 80, np.random.default_rng(0))
+    weights = DISPERSION.weights(results.num_photos)
+    found = estimate_drop(results, weights, DISPERSION, (1, 0), LIMITS, np.random.default_rng(0), num_splits=50)
+    assert found.drop == pytest.approx(confirm_drop(results, results.half, (1, 0)))
+
+
+def test_a_thousand_splits_unless_told_otherwise() -> None:
+    results = make([0.72, 0.65, 0.7], 60, np.random.default_rng(3))
+    pair, weights = chosen(results), DISPERSION.weights(results.num_photos)
+    asked = (results, weights, DISPERSION, pair, LIMITS)
+    found = estimate_drop(*asked, np.random.default_rng(0))
+    assert found == estimate_drop(*asked, np.random.default_rng(0), num_splits=1_000)

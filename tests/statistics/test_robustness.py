@@ -6,6 +6,7 @@ import csv
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from counterset.errors import UserError
 from counterset.manifests import manifest_path
@@ -87,3 +88,66 @@ def test_what_cannot_be_fitted_is_said() -> None:
         effective_robustness(common, counter, np.array([True, True, False]), Scale.LINEAR)
     with pytest.raises(UserError, match="linear"):
         effective_robustness(common, counter, np.array([True, True, True]), Scale.LOGIT)
+
+
+def test_line_residuals_and_band_are_those_of_the_textbook() -> None:
+    """Least squares by hand, and the 95 % prediction interval of one further model."""
+    common = np.array([0.5, 0.62, 0.7, 0.81, 0.66])
+    counter = np.array([0.31, 0.45, 0.5, 0.66, 0.6])
+    is_baseline = np.array([True, True, True, True, False])
+    x, y = common[is_baseline], counter[is_baseline]
+    scatter = ((x - x.mean()) ** 2).sum()
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / scatter
+    intercept = y.mean() - slope * x.mean()
+    left = y - intercept - slope * x
+    variance = (left**2).sum() / (4 - 2)
+    reach = t.ppf(0.975, 2) * np.sqrt(variance * (1 + 1 / 4 + (common - x.mean()) ** 2 / scatter))
+    found = effective_robustness(common, counter, is_baseline, Scale.LINEAR)
+    assert found.line.num_models == 4
+    assert (found.line.slope, found.line.intercept) == pytest.approx((slope, intercept))
+    assert found.line.r_squared == pytest.approx(1 - (left**2).sum() / ((y - y.mean()) ** 2).sum())
+    residual = counter - intercept - slope * common
+    assert found.residual == pytest.approx(residual)
+    assert found.low == pytest.approx(residual - reach)
+    assert found.high == pytest.approx(residual + reach)
+    assert found.line.counter(np.array([0.9])) == pytest.approx([intercept + slope * 0.9])
+
+
+def test_three_models_are_enough_for_a_line() -> None:
+    common = np.array([0.5, 0.6, 0.7])
+    found = effective_robustness(common, common - 0.1, np.ones(3, np.bool_), Scale.LINEAR)
+    assert (found.line.num_models, found.line.slope) == (3, pytest.approx(1))
+
+
+@pytest.mark.parametrize(
+    ("common", "counter"), [([0.5, 0.6, 1.0], [0.4, 0.5, 0.9]), ([0.5, 0.6, 0.7], [0.4, 0.5, 0.0])]
+)
+def test_either_side_must_have_a_place_on_the_scale(common: list[float], counter: list[float]) -> None:
+    for scale in (Scale.LOGIT, Scale.PROBIT):
+        with pytest.raises(UserError, match=scale.value):
+            effective_robustness(np.array(common), np.array(counter), np.ones(3, np.bool_), scale)
+    effective_robustness(np.array(common), np.array(counter), np.ones(3, np.bool_), Scale.LINEAR)
+
+
+def test_scales_are_there_and_back() -> None:
+    accuracy = np.array([0.1, 0.5, 0.8])
+    assert Scale.LINEAR.forward(accuracy) == pytest.approx(accuracy)
+    assert Scale.LOGIT.forward(accuracy) == pytest.approx(np.log(accuracy / (1 - accuracy)))
+    assert Scale.PROBIT.forward(np.array([0.5, 0.975])) == pytest.approx([0, 1.96], abs=1e-3)
+    for scale in Scale:
+        assert scale.back(scale.forward(accuracy)) == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("scale", list(Scale))
+def test_every_draw_has_its_own_line(scale: Scale) -> None:
+    rng = np.random.default_rng(2)
+    common = rng.uniform(0.4, 0.9, (60, 6))
+    counter = np.clip(common - 0.15 + rng.normal(0, 0.05, common.shape), 0.05, 0.95)
+    is_baseline = np.array([True, False, True, True, True, False])
+    residuals = []
+    for x, y in zip(scale.forward(common), scale.forward(counter), strict=True):
+        slope, intercept = np.polyfit(x[is_baseline], y[is_baseline], 1)
+        residuals.append(scale.back(y) - scale.back(intercept + slope * x))
+    low, high = residual_intervals(common, counter, is_baseline, scale)
+    assert low == pytest.approx(np.quantile(residuals, 0.025, axis=0))
+    assert high == pytest.approx(np.quantile(residuals, 0.975, axis=0))
