@@ -75,3 +75,16 @@ def test_a_larger_sample_holds_the_smaller_one() -> None:
     items = items_of(7)
     small, large = (choose(items, SourceConfig(photos_per_class=num), 0).photo_ids for num in (40, 80))
     assert small < large
+
+
+def test_the_lot_follows_the_seed_and_not_the_id() -> None:
+    """Ids grow with time: a sample in their order would be the oldest photos, or the newest."""
+    items = [Item(f"p{number:04d}", f"{number:04d}", 0, f"u{number}", None, number) for number in range(1_000)]
+    config = SourceConfig(photos_per_class=200)
+    taken = [choose(items, config, seed).photo_ids for seed in range(3)]
+    for photo_ids in taken:
+        numbers = sorted(int(photo_id[1:]) for photo_id in photo_ids)
+        assert 400 < sum(numbers) / len(numbers) < 600
+        assert numbers[0] < 30 and numbers[-1] > 970
+    assert 20 < len(taken[0] & taken[1]) < 60, "another seed is another sample"
+    assert draw("12", 3) != draw("2", 31), "seed and id are told apart"

@@ -136,3 +136,17 @@ def test_the_critical_value_of_a_rank() -> None:
     assert found.critical(0.0501) == 10
     assert found.critical(0.0) == 60, "no deal is above the largest"
     assert found.critical(1.0) == 1, "what was not kept is below the smallest that was"
+
+
+def test_the_p_value_counts_the_deals_that_reach_the_observed_drop() -> None:
+    """Outcomes of many values give deals that are close to the observed one, and below it: these do not count."""
+    results = make([0.8, 0.5, 0.65], 40, 3)
+    shares = np.random.default_rng(1).uniform(0, 1, len(results.group)) * (1.3 - 0.4 * results.group)
+    results = replace(results, sum_correct=shares * results.num_photos)
+    weights = np.ones_like(shares)
+    found = selection_test(results, weights, num_permutations=40_000, rng=np.random.default_rng(0))
+    observed = statistic(results.by_half(weights), results.by_half(shares))
+    reached = int((found.tail >= observed).sum())
+    assert 0 < reached < len(found.tail), "the observed drop lies among those that are kept"
+    assert int((found.tail >= observed - 0.01).sum()) > reached
+    assert found.p_value == (reached + 1) / (found.num_permutations + 1)
