@@ -42,6 +42,7 @@ def test_a_vocabulary_of_ones_own(tmp_path: Path) -> None:
     [
         ("background,phrases\nice,on ice\n", "at least two"),
         ("background,phrases\nice,on ice\nice,in ice\n", "named once"),
+        ("background,phrases\nsea-ice,on ice\nSea\u00a0ice,in ice\n", "named once"),
         ("background,phrases\nice,on ice\nmud,\n", "fill them in"),
     ],
 )

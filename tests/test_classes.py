@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from counterset.classes import ListedTaxon, load_classes
+from counterset.classes import ClassSpec, ListedTaxon, id_of_name, load_classes, normal_name, tidy_name
 from counterset.errors import ConfigError
 
 HEAD = "class_id,name,imagenet_index,wnid,taxon_ids,scientific_name,rank\n"
@@ -84,3 +84,50 @@ def test_a_byte_order_mark_and_a_repeated_choice_do_no_harm(tmp_path: Path) -> N
     path = tmp_path / "list.csv"
     path.write_text(HEAD + "a,a,1,,5,A,species\nb,b,2,,6,B,species\n", encoding="utf-8-sig")
     assert [spec.class_id for spec in load_classes(str(path), only=("b", "a", "b"))] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        (
+            "Red-Fox",
+            "red fox",
+            "RED_FOX",
+            "red\u00a0fox",
+            "red\u2011fox",
+            "red\u2013 fox",
+            " red  fox ",
+            "red\u00ad fox",
+        ),
+        ("Wei\u00dfstorch", "WEISSSTORCH", "wei\u1e9estorch", "Wei\u00df\u200bstorch"),
+        ("\u00e9land", "e\u0301land", "\u00c9LAND"),
+        ("Pere David's deer", "p\u0065re david\u2019s deer", "PERE DAVID\u00b4S DEER"),
+    ],
+)
+def test_names_are_compared_in_one_form(alike: tuple[str, ...]) -> None:
+    assert len({normal_name(name) for name in alike}) == 1
+    assert {normal_name(normal_name(name)) for name in alike} == {normal_name(alike[0])}
+
+
+def test_names_that_differ_stay_apart() -> None:
+    assert len({normal_name(name) for name in ("fox", "foxes", "red fox", "redfox", "f\u00f6x")}) == 5
+    assert tidy_name(" e\u0301land\u00a0 Antelope ") == "\u00e9land Antelope"
+
+
+def test_ids_are_made_of_plain_letters() -> None:
+    assert id_of_name("Wei\u00dfstorch") == "weissstorch"
+    assert id_of_name("\u00c9land (male)") == id_of_name("e\u0301land - male") == "eland_male"
+    assert id_of_name("P\u00e8re David\u2019s deer") == "pere_davids_deer"
+
+
+def test_a_list_gives_one_spelling_of_a_name(tmp_path: Path) -> None:
+    (eland,) = load_classes(write(tmp_path, "eland,e\u0301land\u00a0 antelope,,,,,"))
+    assert eland == ClassSpec("eland", "\u00e9land antelope")
+
+
+@pytest.mark.parametrize("line", ["a,a,1,,5,A", "a,a,1,,5,A,species,more", 'a,"a,1,,5,A,species'])
+def test_a_line_of_another_width_is_an_error_with_its_number(line: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"line 3 (has \d cells, not 7|has a quote that does not end); save it as CSV"
+    ):
+        load_classes(write(tmp_path, "b,b,,,,,", line))

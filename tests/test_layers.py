@@ -21,8 +21,10 @@ FOUNDATION = {
     "manifests",
     "outputs",
     "classes",
+    "csv_rows",
     "backgrounds",
     "lease",
+    "licenses",
     "runs",
     "workspace",
 }

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from counterset.classes import normal_name, tidy_name
 from counterset.errors import ConfigError
 from counterset.manifests import manifest_path, read_csv
 
@@ -50,11 +51,11 @@ def load_vocabulary(source: str) -> tuple[Background, ...]:
     path = Path(source) if source.endswith(".csv") else manifest_path(f"backgrounds/{source}.csv")
     rows = read_csv(path, "the vocabulary", "set annotate.vocabulary to a CSV or a packaged name")
     vocabulary = tuple(
-        Background((row.get("background") or "").strip(), _parts(row.get("phrases")), _parts(row.get("excludes")))
+        Background(tidy_name(row.get("background") or ""), _parts(row.get("phrases")), _parts(row.get("excludes")))
         for row in rows
     )
     names = [background.name for background in vocabulary]
-    if len(names) < 2 or len(set(names)) < len(names):
+    if len(names) < 2 or len({normal_name(name) for name in names}) < len(names):
         raise ConfigError(f"the vocabulary {path} needs at least two backgrounds, each named once")
     for background in vocabulary:
         if not background.name or not background.phrases:
@@ -76,4 +77,4 @@ def load_templates() -> Templates:
 
 
 def _parts(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split("|") if part.strip())
+    return tuple(tidy_name(part) for part in (text or "").split("|") if part.strip())

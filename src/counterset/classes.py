@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,33 @@ from typing import NamedTuple
 
 from counterset.errors import ConfigError
 from counterset.manifests import manifest_path, read_csv
+
+_APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u02bb\u0060\u00b4\uff07"), "'")
+
+
+def tidy_name(text: str) -> str:
+    """A name as it is shown and put into prompts: composed letters (NFC), single plain spaces, nothing invisible."""
+    visible = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    return " ".join(unicodedata.normalize("NFC", visible).split())
+
+
+def normal_name(text: str) -> str:
+    """A name as it is compared, everywhere: `Red-Fox`, `red fox` and `RED_FOX` are one.
+
+    Unicode's compatibility form and full case folding (`Wei\u00dfstorch` = `WEISSSTORCH`, a decomposed letter = a
+    composed one), any dash, underscore or space = one space, any apostrophe = the typewriter's.
+    """
+    plain = unicodedata.normalize("NFKC", tidy_name(text.translate(_APOSTROPHES)))
+    plain = unicodedata.normalize("NFKC", plain.casefold())
+    plain = "".join(" " if char in "_\u2212" or unicodedata.category(char) == "Pd" else char for char in plain)
+    return " ".join(plain.split())
+
+
+def id_of_name(text: str) -> str:
+    """A name as an id: its unaccented letters a-z and digits, joined by underscores; may be empty."""
+    letters = unicodedata.normalize("NFKD", normal_name(text).replace("'", ""))
+    unaccented = "".join(char for char in letters if not unicodedata.combining(char))
+    return re.sub(r"[^a-z0-9]+", "_", unaccented).strip("_")
 
 
 @dataclass(frozen=True)
@@ -102,8 +130,8 @@ def class_list_csv(specs: Iterable[ClassSpec]) -> str:
     return text.getvalue()
 
 
-def _spec(row: dict[str, str | None], where: str) -> ClassSpec:
-    class_id, name = (row.get("class_id") or "").strip(), (row.get("name") or "").strip()
+def _spec(row: dict[str, str], where: str) -> ClassSpec:
+    class_id, name = (row.get("class_id") or "").strip(), tidy_name(row.get("name") or "")
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", class_id):
         raise ConfigError(f"{where}: class_id {class_id!r} must be lower-case letters, digits, '_' or '-'")
     if not name:
@@ -118,7 +146,7 @@ def _spec(row: dict[str, str | None], where: str) -> ClassSpec:
         name=name,
         imagenet_index=index if index >= 0 else None,
         taxon_ids=taxon_ids,
-        scientific_name=(row.get("scientific_name") or "").strip(),
+        scientific_name=tidy_name(row.get("scientific_name") or ""),
         rank=(row.get("rank") or "").strip(),
     )
     spec.listed_taxa()

@@ -7,22 +7,52 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from counterset.errors import ConfigError
+from counterset.licenses import LICENSES
 
 OPEN_LICENSES = ("cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa")
 """Accepted by default: no-derivatives licences forbid the crops that models see."""
+
+QUALITY_GRADES = ("research", "needs_id", "casual")
+"""Of iNaturalist's observations."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _known(what: str, names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError(f"nothing is named; name {what} of {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{name!r} is not {what}; use some of {', '.join(known)}")
+    return names
+
+
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("not a web address; write it as https://host/path, or leave it empty")
+    return text
 
 
 class ClassesConfig(_Section):
@@ -61,6 +91,35 @@ class SourceConfig(_Section):
     requests_per_minute: int = Field(default=60, ge=1)
     requests_per_day: int = Field(default=10_000, ge=1)
     timeout_s: float = Field(default=30.0, gt=0)
+
+    @field_validator("licenses")
+    @classmethod
+    def _are_licenses(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        return _known("a licence", codes, tuple(LICENSES))
+
+    @field_validator("quality_grades")
+    @classmethod
+    def _are_grades(cls, grades: tuple[str, ...]) -> tuple[str, ...]:
+        return _known("a quality grade", grades, QUALITY_GRADES)
+
+    @field_validator("observed_from", "observed_to")
+    @classmethod
+    def _is_day(cls, text: str, info: ValidationInfo) -> str:
+        try:
+            is_day = not text or date.fromisoformat(text).isoformat() == text
+        except ValueError:
+            is_day = False
+        if not is_day:
+            raise ValueError("not a day; write it as 2024-12-31, or leave it empty")
+        first = info.data.get("observed_from", "") if info.field_name == "observed_to" else ""
+        if text and text < first:
+            raise ValueError(f"before observed_from {first}, so no photo is between them; exchange them")
+        return text
+
+    @field_validator("api_url", "photo_url")
+    @classmethod
+    def _is_web_address(cls, text: str) -> str:
+        return _web_address(text)
 
 
 class DownloadConfig(_Section):
@@ -193,10 +252,7 @@ class NotifyConfig(_Section):
     @field_validator("webhook", "releases_url")
     @classmethod
     def _is_web_address(cls, value: SecretStr | str) -> SecretStr | str:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        parts = urlsplit(text)
-        if text and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise ValueError("not a web address; write it as https://host/path, or leave it empty")
+        _web_address(value.get_secret_value() if isinstance(value, SecretStr) else value)
         return value
 
 

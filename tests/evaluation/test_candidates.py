@@ -9,6 +9,7 @@ import pytest
 
 from counterset.classes import ClassSpec
 from counterset.errors import ConfigError
+from counterset.evaluation.answers import label_of
 from counterset.evaluation.candidates import nearest_labels, open_space, space_name
 from counterset.models.prompts import label_space, prompts
 
@@ -62,6 +63,16 @@ def test_a_label_space_without_the_class_or_twice_with_it(tmp_path: Path) -> Non
     assert space.labels == ("lion", "tiger") and space.imagenet_index == (291, 292)
     with pytest.raises(ConfigError, match="cannot read the label space"):
         label_space(str(tmp_path / "none.txt"), SPECS)
+
+
+def test_labels_are_matched_in_the_normal_form_of_names(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\nE\u0301LAND\neland\n\u00e9land\n", encoding="utf-8")
+    space = label_space(str(labels), [ClassSpec("some_eland", "\u00e9land")])
+    assert space.labels == ("cat", "\u00c9LAND", "eland") and space.index_of == {"some_eland": 1}
+    twins = [ClassSpec("a", "Red fox"), ClassSpec("b", "hare"), ClassSpec("c", "red-fox")]
+    assert label_space("classes", twins).index_of == {"a": 0, "b": 1, "c": 0}
+    assert label_of("The e\u0301land.", space.labels) == "\u00c9LAND"
 
 
 def test_templates_of_a_file(tmp_path: Path) -> None:

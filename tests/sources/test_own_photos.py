@@ -36,11 +36,18 @@ def url_config(path: Path, **fields: object) -> SourceConfig:
 
 
 ROWS: list[dict[str, object]] = [
-    {"url": "https://photos.example/1.jpg", "class": "red_fox", "license": "CC-BY-NC 4.0", "observer_id": "a"},
+    {
+        "url": "https://photos.example/1.jpg",
+        "class": "red_fox",
+        "license": "CC-BY-NC 4.0",
+        "observer_id": "a",
+        "attribution": "(c) Ann",
+    },
     {
         "url": "https://photos.example/2.jpg",
         "class": "Red Fox",
         "license": "https://creativecommons.org/licenses/by/4.0/",
+        "attribution": "(c) Bea",
     },
     {"url": "https://photos.example/2.jpg", "class": "red-fox", "license": "cc0"},
     {"url": "https://photos.example/3.jpg", "class": "red fox", "license": "All rights reserved"},
@@ -51,6 +58,7 @@ ROWS: list[dict[str, object]] = [
     {"url": None, "class": "red fox", "license": "cc0"},
     {"url": "https://photos.example/9.jpg", "class": "hare", "license": "cc0"},
     {"url": "https://photos.example/10.jpg", "class": None, "license": "cc0"},
+    {"url": "https://photos.example/11.jpg", "class": "red fox", "license": "CC BY 4.0"},
 ]
 
 
@@ -82,7 +90,8 @@ def test_a_list_of_any_kind_gives_the_same(suffix: str, tmp_path: Path) -> None:
     assert {row["observer_id"] for row in rows} == {"a", rows[0]["photo_id"], rows[1]["photo_id"]} - {
         next(row["photo_id"] for row in rows if row["observer_id"] == "a")
     }
-    assert Counter(found.rejects["reason"].to_pylist()) == {"url_refused": 5, "license": 1}
+    reasons = {"url_refused": 5, "license": 1, "duplicate_id": 1, "malformed": 1, "uncredited": 1}
+    assert Counter(found.rejects["reason"].to_pylist()) == reasons
     assert source.crawl(HARE_CLASS).candidates.num_rows == 1
 
 
@@ -161,6 +170,8 @@ def test_a_star_allows_every_public_host(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("list.csv", "link,class\nx,red fox\n", "has no column 'url'; it has link, class"),
+        ("list.csv", "url,class,URL\nx,red fox,y\n", "has two columns named 'url'"),
+        ("list.tsv", "url,class\nx,red fox\n", "has no column 'url'; it has url,class"),
         ("list.csv", "url,kind\nx,red fox\n", "has no column 'class'"),
         ("list.csv", "url,class\nhttps://photos.example/1.jpg,wolf\n", "class 'red_fox' has no row"),
         ("list.parquet", "no parquet", "cannot read"),
@@ -216,8 +227,12 @@ def test_a_folder_gives_its_files(tmp_path: Path) -> None:
     assert sorted(fox.candidates["title"].to_pylist()) == ["0", "1"]  # equal bytes are one photo
     assert hare.candidates["url"].to_pylist() == [(root / "hare" / "0.JPG").as_uri()]
     assert [(row["reason"], row["photo_id"]) for row in hare.rejects.to_pylist()] == [
-        ("url_refused", "folder-hare/link.jpg")
+        ("url_refused", "folder-hare/link.jpg"),
+        ("undecodable", "folder-hare/notes.txt"),
     ]
+    (copy,) = fox.rejects.to_pylist()
+    assert copy["reason"] == "exact_duplicate"
+    assert (copy["photo_id"], copy["detail"]) == ("folder-Red Fox/more/2.JPG", "has the bytes of Red Fox/more/1.JPG")
     before = set(fox.candidates["photo_id"].to_pylist())
     (root / "Red Fox" / "0.JPG").rename(root / "Red Fox" / "renamed.jpg")
     assert set(source.crawl(RED_FOX).candidates["photo_id"].to_pylist()) == before

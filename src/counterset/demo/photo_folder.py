@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from counterset.classes import ClassSpec
+from counterset.classes import ClassSpec, id_of_name, tidy_name
 from counterset.demo.catalog import Catalog, Observation, Photo, Taxon
 from counterset.errors import SourceError
 
@@ -60,8 +60,9 @@ def folder_classes(folder: Path) -> tuple[ClassSpec, ...]:
     specs = []
     for offset, name in enumerate(names):
         taxon = _taxon(name, offset)
-        class_id = "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in name.lower())
-        specs.append(ClassSpec(class_id, name.replace("_", " "), None, (taxon.taxon_id,), taxon.name, taxon.rank))
+        class_id = id_of_name(name) or f"class_{offset}"
+        shown = tidy_name(name.replace("_", " "))
+        specs.append(ClassSpec(class_id, shown, None, (taxon.taxon_id,), taxon.name, taxon.rank))
     return tuple(specs)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from counterset.classes import normal_name
 from counterset.errors import ModelError
 from counterset.evaluation.candidates import Candidates
 from counterset.evaluation.layout import ANSWERS
@@ -134,7 +135,7 @@ def label_of(answer: str, labels: Sequence[str]) -> str | None:
 
 
 def _plain(text: str) -> str:
-    words = re.sub(r"[^\w\s]+", " ", text.casefold()).split()
+    words = re.sub(r"[^\w\s]+", " ", normal_name(text)).split()
     return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
 
 

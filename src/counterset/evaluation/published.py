@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from counterset.classes import normal_name
 from counterset.errors import ReleaseError
 from counterset.evaluation.layout import CLASS_METRICS_FILE
 from counterset.evaluation.record import read_part, read_record
@@ -183,7 +184,7 @@ def _kind(common: str | None, counter: str | None, there_common: str, there_coun
     """How the pair here stands to the published one."""
     if common is None or counter is None:
         return "none"
-    here, there = (common.lower(), counter.lower()), (there_common.lower(), there_counter.lower())
+    here, there = tuple(map(normal_name, (common, counter))), tuple(map(normal_name, (there_common, there_counter)))
     if here == there:
         return "same"
     if here == there[::-1]:

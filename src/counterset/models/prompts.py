@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 
-from counterset.classes import ClassSpec
+from counterset.classes import ClassSpec, normal_name, tidy_name
 from counterset.errors import ConfigError
 from counterset.models.open_clip_encoder import OpenClipEncoder
 from counterset.models.precision import Features
@@ -48,11 +48,12 @@ def label_space(name: str, specs: Sequence[ClassSpec]) -> LabelSpace:
         indices: tuple[int | None, ...] = tuple(range(len(labels)))
         remedy = "fill in imagenet_index in the class list, or choose the label space 'classes'"
     elif name == "classes":
-        index_by_name = {spec.name: spec.imagenet_index for spec in reversed(specs)}
+        known = {normal_name(spec.name): spec.imagenet_index for spec in reversed(specs)}
         # As below, each name once; two classes of one name then share its label.
-        labels = tuple(dict.fromkeys(spec.name for spec in specs))
-        positions = {spec.class_id: labels.index(spec.name) for spec in specs}
-        indices = tuple(index_by_name[label] for label in labels)
+        labels = _each_once(spec.name for spec in specs)
+        lookup = {normal_name(label): index for index, label in enumerate(labels)}
+        positions = {spec.class_id: lookup[normal_name(spec.name)] for spec in specs}
+        indices = tuple(known[normal_name(label)] for label in labels)
         remedy = ""
     else:
         try:
@@ -63,12 +64,12 @@ def label_space(name: str, specs: Sequence[ClassSpec]) -> LabelSpace:
                 "use imagenet1k, classes, or a text file of names, one a line"
             ) from error
         # A name said twice would tie with itself, and ties count as wrong.
-        labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-        lookup = {label: index for index, label in enumerate(labels)}
-        positions = {spec.class_id: lookup.get(spec.name) for spec in specs}
-        known = {spec.name: spec.imagenet_index for spec in specs}
-        names = {label: index for index, label in enumerate(IMAGENET_CLASSNAMES)}
-        indices = tuple(known.get(label, names.get(label)) for label in labels)
+        labels = _each_once(tidy_name(line) for line in lines if line.strip())
+        lookup = {normal_name(label): index for index, label in enumerate(labels)}
+        positions = {spec.class_id: lookup.get(normal_name(spec.name)) for spec in specs}
+        known = {normal_name(spec.name): spec.imagenet_index for spec in specs}
+        names = {normal_name(label): index for index, label in enumerate(IMAGENET_CLASSNAMES)}
+        indices = tuple(known.get(normal_name(label), names.get(normal_name(label))) for label in labels)
         remedy = f"add its name to {name}"
     if len(labels) < 2:
         raise ConfigError(
@@ -82,6 +83,14 @@ def label_space(name: str, specs: Sequence[ClassSpec]) -> LabelSpace:
             raise ConfigError(f"class {spec.class_id!r} has no label in the label space {name!r}; {remedy}")
         index_of[spec.class_id] = position
     return LabelSpace(name, labels, index_of, indices)
+
+
+def _each_once(labels: Iterable[str]) -> tuple[str, ...]:
+    """The labels in their order, of equal names the first."""
+    first: dict[str, str] = {}
+    for label in labels:
+        first.setdefault(normal_name(label), label)
+    return tuple(first.values())
 
 
 def prompts(templates: str, label: str) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 
+from counterset.licenses import LICENSES, license_title
 from counterset.release.changelog import markdown_text
-from counterset.release.licenses import LICENSES, license_title
 from counterset.release.summary import Summary
 from counterset.release.text import percent, plain, points
 

@@ -18,7 +18,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from counterset.classes import ClassSpec, load_classes
+from counterset.classes import ClassSpec, id_of_name, load_classes, tidy_name
 from counterset.config import Config
 from counterset.errors import ReleaseError
 from counterset.release.inputs import ReleaseInputs
@@ -217,9 +217,9 @@ def _config(name: str, releases: str, class_list: str) -> Config:
 
 
 def _name(folder: str) -> str:
-    return re.sub(r"[\s_]+", " ", re.sub(r"^\d+[\s_.-]+", "", folder)).strip().lower()
+    return tidy_name(re.sub(r"_+", " ", re.sub(r"^\d+[\s_.-]+", "", folder))).lower()
 
 
 def _key(text: str) -> str:
     """Lower-case id of a folder or file name: letters, digits and underscores, no leading number of a class."""
-    return re.sub(r"[^a-z0-9]+", "_", _name(text) or text.lower()).strip("_") or "unnamed"
+    return id_of_name(_name(text) or text) or "unnamed"

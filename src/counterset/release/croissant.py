@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from counterset.licenses import LICENSES
 from counterset.release.layout import SPLITS, TABLES, split_schema
-from counterset.release.licenses import LICENSES
 from counterset.release.summary import Summary
 from counterset.release.text import plain
 from counterset.schemas import TableSchema

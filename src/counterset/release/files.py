@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 
 from counterset.errors import ReleaseError
 from counterset.release.bounded import read_bounded
+from counterset.licenses import may_share
 from counterset.release.bundle import strip_metadata
 from counterset.release.checksums import METADATA as METADATA
 from counterset.release.layout import ROWS_PER_SHARD, SPLITS, TABLES, split_schema, version_key
-from counterset.release.licenses import may_share
 from counterset.schemas import TableSchema
 from counterset.tables import ROW_GROUP_SIZE, conform, sha256_of
 
@@ -114,8 +114,8 @@ def _shards(
 def _with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> pa.Table:
     schema = split_schema("common", with_images=True).arrow()
     images = []
-    for row in table.select(["photo_id", "license"]).to_pylist():
-        content = photo_bytes(row["photo_id"]) if may_share(row["license"]) else None
+    for row in table.select(["photo_id", "license", "attribution"]).to_pylist():
+        content = photo_bytes(row["photo_id"]) if may_share(row["license"], row["attribution"]) else None
         clean = strip_metadata(content) if content else None
         suffix = "png" if clean and clean.startswith(b"\x89PNG") else "jpg"
         images.append({"bytes": clean, "path": f"{row['photo_id']}.{suffix}"} if clean else None)

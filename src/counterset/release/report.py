@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
+from counterset.licenses import license_title, license_url, may_adapt
 from counterset.release import figures
 from counterset.release.layout import SPLITS
-from counterset.release.licenses import license_title, license_url, may_adapt
 from counterset.release.summary import Summary
 from counterset.release.text import percent, plain, points
 from counterset.release.thumbnails import pick, thumbnail_uri

@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterset.licenses import license_url
 from counterset.release import captions
 from counterset.release.inputs import ReleaseInputs
 from counterset.release.layout import (
@@ -18,7 +19,6 @@ from counterset.release.layout import (
     SPLITS,
     split_schema,
 )
-from counterset.release.licenses import license_url
 from counterset.schemas import PAIRS, PREDICTIONS, REJECTS, SENSITIVITY, TableSchema
 from counterset.tables import conform, table_of
 

@@ -12,8 +12,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from counterset.licenses import license_title, license_url, may_adapt
 from counterset.load import Release
-from counterset.release.licenses import license_title, license_url, may_adapt
 from counterset.release.text import percent, plain, points
 from counterset.release.thumbnails import thumbnail_uri
 from counterset.similarity.audit import Audit

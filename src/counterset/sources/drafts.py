@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from counterset.classes import ClassSpec
+from counterset.classes import ClassSpec, id_of_name, normal_name
 from counterset.config import SourceConfig
 from counterset.errors import ConfigError
 from counterset.sources.budget import Budget
 from counterset.sources.client import ApiClient, RetryPolicy
 from counterset.sources.inaturalist import build_budget
-from counterset.sources.own_photos import label_of
 
 MAX_SUGGESTIONS = 3
 AUTOCOMPLETE_ROWS = 30
@@ -60,12 +58,12 @@ def draft_classes(
     )
     drafts: list[Draft] = []
     for name in names:
-        class_id = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+        class_id = id_of_name(name)
         if not class_id or any(draft.spec.class_id == class_id for draft in drafts):
             raise ConfigError(f"the name {name!r} gives no class_id of its own; give each class another name")
         query: dict[str, str | int] = {"q": name, "per_page": AUTOCOMPLETE_ROWS}
         rows = [row for row in client.get("/taxa/autocomplete", query)["results"] if row.get("is_active") is not False]
-        exact = [row for row in rows if label_of(name) in _names(row)]
+        exact = [row for row in rows if normal_name(name) in _names(row)]
         exact.sort(key=lambda row: (-int(row.get("observations_count") or 0), row["id"]))
         index, index_note = _imagenet_index(name, imagenet_names)
         if exact:
@@ -84,13 +82,13 @@ def draft_classes(
 
 
 def _names(row: dict[str, Any]) -> set[str]:
-    return {label_of(str(row[key])) for key in ("name", "preferred_common_name", "matched_term") if row.get(key)}
+    return {normal_name(str(row[key])) for key in ("name", "preferred_common_name", "matched_term") if row.get(key)}
 
 
 def _imagenet_index(name: str, imagenet_names: Sequence[str]) -> tuple[int | None, str]:
     if not imagenet_names:
         return None, ""
-    found = [index for index, other in enumerate(imagenet_names) if label_of(other) == label_of(name)]
+    found = [index for index, other in enumerate(imagenet_names) if normal_name(other) == normal_name(name)]
     if len(found) == 1:
         return found[0], ""
     if found:

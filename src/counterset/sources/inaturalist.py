@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
-from counterset.errors import ConfigError, SourceUnavailable
+from counterset.errors import SourceUnavailable
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
 from counterset.sources.acceptance import accept, by_id, crawl_from
@@ -47,7 +47,7 @@ class INaturalistSource:
         budget: shared by several sources; one in `state` by default.
 
     Raises:
-        ConfigError: a real host and no contact, or a bad day.
+        ConfigError: a real host and no contact.
     """
 
     name = "inaturalist"
@@ -62,8 +62,6 @@ class INaturalistSource:
         budget: Budget | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        for key in ("observed_from", "observed_to"):
-            _check_day(key, getattr(config, key))
         self._config = config
         self._state = state
         self._seed = seed
@@ -258,11 +256,3 @@ def _changed(since: str) -> dict[str, str]:
 
 def _signature(spec: ClassSpec) -> list[object]:
     return [list(spec.taxon_ids), spec.scientific_name, spec.rank]
-
-
-def _check_day(key: str, value: str) -> None:
-    try:
-        if value:
-            date.fromisoformat(value)
-    except ValueError:
-        raise ConfigError(f"source.{key} {value!r} is not a day; write it as 2024-12-31") from None

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 
-from counterset.classes import ClassSpec
+from counterset.classes import ClassSpec, normal_name
 from counterset.config import SourceConfig
 from counterset.errors import SourceError
+from counterset.licenses import license_code, needs_credit
 from counterset.schemas import RejectReason
 from counterset.sources import Crawl
 from counterset.sources.selection import Item, choose, crawl_of
 
-CREATIVE_COMMONS = re.compile(r"creativecommons\.org/(?:licenses/(by(?:-nc)?(?:-sa|-nd)?)|publicdomain/(zero|mark))\b")
-NAMED = re.compile(r"cc[ _-]?(by(?:[ _-]nc)?(?:[ _-](?:sa|nd))?)\b")
-
-
-def label_of(text: str) -> str:
-    """A class's name as it is compared: `Red-Fox`, `red fox` and `red_fox` are one."""
-    return re.sub(r"[\s_-]+", " ", text).strip().casefold()
+Refusal = tuple[RejectReason, str]
 
 
 def labels_of(spec: ClassSpec) -> set[str]:
     """The names that stand for a class: its id and its name."""
-    return {label_of(spec.class_id), label_of(spec.name)}
+    return {normal_name(spec.class_id), normal_name(spec.name)}
 
 
 def check_distinct(specs: Sequence[ClassSpec], labels: set[str], where: str) -> None:
@@ -42,18 +36,22 @@ def check_distinct(specs: Sequence[ClassSpec], labels: set[str], where: str) -> 
             )
 
 
-def license_code(text: str | None) -> str | None:
-    """A licence's code from its code, its name or its Creative Commons URL; None = not a known one."""
-    text = (text or "").strip().lower()
-    match = CREATIVE_COMMONS.search(text)
-    if match:
-        return {"zero": "cc0", "mark": "pd"}.get(match[2], f"cc-{match[1]}")
-    if re.match(r"cc[ _-]?0\b", text) or text == "public domain dedication":
-        return "cc0"
-    if text in ("pd", "public domain"):
-        return "pd"
-    match = NAMED.match(text)
-    return "cc-" + re.sub(r"[ _]", "-", match[1]) if match else None
+def license_refusal(text: str | None, credit: str | None, licenses: Collection[str]) -> Refusal | None:
+    """Why a photo under a licence, as its owner wrote it, is turned away; None = it is not."""
+    code = license_code(text)
+    if code not in licenses:
+        return RejectReason.LICENSE, text or "no licence"
+    if needs_credit(code) and not credit:
+        return RejectReason.UNCREDITED, f"{code} asks for a credit line, and there is none"
+    return None
+
+
+def free_id(wanted: str, taken: Collection[str]) -> str:
+    """`wanted`, or with a number where it is taken: every photo turned away is a row of its own."""
+    number, photo_id = 2, wanted
+    while photo_id in taken:
+        number, photo_id = number + 1, f"{wanted} ({number})"
+    return photo_id
 
 
 def candidate(
@@ -95,11 +93,11 @@ def candidate(
 def chosen(
     spec: ClassSpec,
     candidates: Sequence[dict[str, object]],
-    rejects: dict[str, tuple[RejectReason, str]],
+    rejects: dict[str, Refusal],
     config: SourceConfig,
     seed: int,
 ) -> Crawl:
-    """Choose among acceptable rows; `latest` is by the day of observation."""
+    """Choose among acceptable rows, each of an id that no other and no reject has; `latest` is by the day."""
     rows = {str(row["photo_id"]): row for row in candidates}
     items = []
     for photo_id, row in rows.items():
@@ -108,5 +106,4 @@ def chosen(
         observer, known_day = str(row["observer_id"]), day if isinstance(day, date) else None
         items.append(Item(photo_id, str(row["observation_id"]), 0, observer, known_day, recency))
     choice = choose(items, config, seed)
-    turned_away = {key: value for key, value in rejects.items() if key not in rows} | choice.rejects
-    return crawl_of(spec, [rows[photo_id] for photo_id in choice.photo_ids], turned_away)
+    return crawl_of(spec, [rows[photo_id] for photo_id in choice.photo_ids], rejects | choice.rejects)

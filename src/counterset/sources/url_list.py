@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping
-from datetime import date
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import duckdb
 
 from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
+from counterset.csv_rows import BadLine
 from counterset.errors import ConfigError, SourceError
+from counterset.licenses import license_code
 from counterset.schemas import RejectReason
 from counterset.sources import Crawl
+from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, tags_of, text_of
 from counterset.sources.hosts import HostRules
-from counterset.sources.own_photos import candidate, check_distinct, chosen, labels_of, license_code
-
-READERS = {
-    ".parquet": "read_parquet(?)",
-    ".csv": "read_csv(?, all_varchar = true, header = true)",
-    ".tsv": "read_csv(?, all_varchar = true, header = true, delim = '\t')",
-    ".jsonl": "read_json(?, format = 'newline_delimited')",
-    ".ndjson": "read_json(?, format = 'newline_delimited')",
-}
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "url": ("url", "image_url", "identifier"),
-    "class": ("class", "class_id", "label"),
-    "license": ("license", "licence"),
-    "attribution": ("attribution", "rightsholder", "creator"),
-    "observation_id": ("observation_id", "gbifid"),
-    "observer_id": ("observer_id", "recordedby", "creator"),
-    "observed_on": ("observed_on", "eventdate", "created"),
-    "taxon_name": ("taxon_name", "species", "scientificname"),
-    "title": ("title", "caption", "text"),
-    "description": ("description",),
-    "tags": ("tags",),
-}
-"""What a column may be called, whatever the case; the first that is there counts."""
-
-MAX_TEXT_CHARS = 20_000
+from counterset.sources.lists import ListFile, Row
+from counterset.sources.own_photos import Refusal, candidate, check_distinct, chosen, labels_of, license_refusal
 
 
 class UrlListSource:
@@ -50,8 +24,15 @@ class UrlListSource:
 
     Columns that have no place of their own are carried in `description`, as
     `name: value` lines. A photo's id is the hash of its URL. Where the list has a
-    licence column, photos without an accepted licence are turned away; where it has
-    none, all are taken with an unknown licence.
+    licence column, photos without an accepted licence are turned away, and so are those
+    whose licence asks for a credit line that is missing; where it has none, all are
+    taken with an unknown licence.
+
+    Every row of a class is a candidate or a reject. Of a URL that is listed twice the first
+    row counts, unless another is refused for its licence: then the photo is. Lines that are
+    no rows, and rows without a class, are rejects of the class that one of their cells
+    names, else of the first class that `check` was given. Rows of other classes, blank
+    lines and repeated headers are not offered.
 
     Photos come only from hosts that `source.allowed_hosts` names (`*` = any public one).
 
@@ -62,16 +43,16 @@ class UrlListSource:
     name = "url_list"
 
     def __init__(self, config: SourceConfig, seed: int = 0, *, rules: HostRules | None = None) -> None:
-        suffixes = [suffix for suffix in Path(config.path).suffixes if suffix != ".gz"]
-        if not config.path or "://" in config.path or not suffixes or suffixes[-1].lower() not in READERS:
+        if not config.path or not ListFile.takes(config.path):
             raise ConfigError(
-                f"source.kind = 'url_list' needs source.path, a local file ({', '.join(READERS)}) with the columns url "
-                f"and class (got {config.path!r})"
+                f"source.kind = 'url_list' needs source.path, a local file ({', '.join(ListFile.SUFFIXES)}) with the "
+                f"columns url and class (got {config.path!r})"
             )
         self._config = config
         self._seed = seed
-        self._reader = READERS[suffixes[-1].lower()]
+        self._list = ListFile(Path(config.path))
         self._rules = rules or HostRules((), config.allowed_hosts)
+        self._specs: tuple[ClassSpec, ...] = ()
 
     def check(self, specs: tuple[ClassSpec, ...]) -> None:
         """Read the list's columns and find every class in it.
@@ -79,15 +60,16 @@ class UrlListSource:
         Raises:
             SourceError: the file cannot be read, lacks a column, has no row of a class, or rows of two.
         """
-        self._columns  # noqa: B018
-        found = {row[0] for row in self._rows(f"SELECT DISTINCT {self._label} FROM {self._reader}")}
+        column = self._list.names[self._list.places["class"][0]]
+        found = {label for row in self._list.rows() if isinstance(row, Row) for label in self._list.labels(row)} - {""}
         for spec in specs:
             if not labels_of(spec) & found:
                 raise SourceError(
                     f"class {spec.class_id!r} has no row in {self._config.path}; its column "
-                    f"{self._columns['class']!r} must say {spec.class_id!r} or {spec.name!r}"
+                    f"{column!r} must say {spec.class_id!r} or {spec.name!r}"
                 )
-        check_distinct(specs, found - {None}, self._config.path)
+        check_distinct(specs, found, self._config.path)
+        self._specs = specs
 
     def crawl(self, spec: ClassSpec) -> Crawl:
         """The photos of one class.
@@ -95,113 +77,81 @@ class UrlListSource:
         Raises:
             SourceError: as `check`.
         """
-        rows: dict[str, dict[str, object]] = {}
-        rejects: dict[str, tuple[RejectReason, str]] = {}
-        query = f"SELECT * FROM {self._reader} WHERE list_contains(?, {self._label})"
-        for values in self._rows(query, sorted(labels_of(spec))):
-            row = dict(zip(self._names, values, strict=True))
-            url = _text(self._take(row, "url")) or ""
+        rejects: dict[str, Refusal] = {}
+        rows_of: dict[str, list[Row]] = {}
+        for row in self._offered(spec):
+            where = f"{self._list.unit} {row.number}"
+            if isinstance(row, BadLine):
+                reject = RejectReason.MALFORMED, f"{where} {row.fault}: {(text_of(row.text) or '')[:200]}"
+            elif not any(self._list.labels(row)):
+                reject = RejectReason.MALFORMED, f"{where} names no class: {self._url(row)[:200]}"
+            elif not self._url(row):
+                reject = RejectReason.URL_REFUSED, f"{where} has no URL"
+            else:
+                rows_of.setdefault(self._url(row), []).append(row)
+                continue
+            rejects[f"{self.name}-{self._list.unit}-{row.number}"] = reject
+        candidates = []
+        for url, rows in rows_of.items():
             photo_id = f"{self.name}-{hashlib.sha256(url.encode()).hexdigest()[:24]}"
-            refusal = self._refusal(row, url)
-            if refusal is not None:
-                rejects.setdefault(photo_id, refusal)
-            else:  # a URL that is listed twice is one photo
-                rows.setdefault(photo_id, self._candidate(spec, photo_id, url, row))
-        return chosen(spec, list(rows.values()), rejects, self._config, self._seed)
+            refusals = [self._refusal(row, url) for row in rows]
+            refused = next((refusal for refusal in refusals if refusal is not None), None)
+            if refused is None:
+                candidates.append(self._candidate(spec, photo_id, url, rows[0]))
+            else:
+                rejects[photo_id] = refused
+            first = f"{self._list.unit} {rows[0].number}"
+            for row in rows[1:]:
+                again = RejectReason.DUPLICATE_ID, f"{self._list.unit} {row.number} has the URL of {first}"
+                rejects[f"{photo_id}-{self._list.unit}-{row.number}"] = again
+        return chosen(spec, candidates, rejects, self._config, self._seed)
 
-    def _refusal(self, row: Mapping[str, Any], url: str) -> tuple[RejectReason, str] | None:
+    def _offered(self, spec: ClassSpec) -> Iterator[Row | BadLine]:
+        """The rows and broken lines that are of one class."""
+        own = labels_of(spec)
+        others = {label for other in self._specs if other != spec for label in labels_of(other)}
+        takes_rest = not self._specs or self._specs[0] == spec
+        for row in self._list.rows():
+            labels = self._list.labels_of_line(row) if isinstance(row, BadLine) else set(self._list.labels(row))
+            is_placed = bool(labels & (own | others)) if isinstance(row, BadLine) else labels != {""}
+            if labels & own or (not is_placed and takes_rest):
+                yield row
+
+    def _url(self, row: Row) -> str:
+        """The URL; an ampersand that was written for HTML is one."""
+        return (self._list.value(row, "url", text_of) or "").replace("&amp;", "&")
+
+    def _refusal(self, row: Row, url: str) -> Refusal | None:
         reason = self._rules.refusal(url)
         if reason:
             return RejectReason.URL_REFUSED, f"{url[:200]}: {reason}"
-        if "license" in self._columns:
-            given = _text(self._take(row, "license"))
-            if license_code(given) not in self._config.licenses:
-                return RejectReason.LICENSE, given or "no licence"
-        return None
+        if not self._list.places["license"]:
+            return None
+        given = self._list.value(row, "license", known_text)
+        return license_refusal(given, self._list.value(row, "attribution", known_text), self._config.licenses)
 
-    def _candidate(self, spec: ClassSpec, photo_id: str, url: str, row: Mapping[str, Any]) -> dict[str, object]:
-        known = set(self._columns.values())
+    def _candidate(self, spec: ClassSpec, photo_id: str, url: str, row: Row) -> dict[str, object]:
+        known = {place for places in self._list.places.values() for place in places}
         rest = [
             f"{name}: {text}"
-            for name, text in ((name, _text(row[name])) for name in self._names if name not in known)
-            if text
+            for place, name in enumerate(self._list.names)
+            if place not in known and (text := text_of(row.values[place]))
         ]
-        own = _text(self._take(row, "description"))
+        value = self._list.value
+        own = value(row, "description", known_text)
         description = "\n".join([*([own] if own else []), *rest])[:MAX_TEXT_CHARS]
         return candidate(
             spec,
             photo_id,
             url,
             self.name,
-            license_code=license_code(_text(self._take(row, "license"))),
-            attribution=_text(self._take(row, "attribution")),
-            observation_id=_text(self._take(row, "observation_id")),
-            observer_id=_text(self._take(row, "observer_id")),
-            observed_on=_day(self._take(row, "observed_on")),
-            taxon_name=_text(self._take(row, "taxon_name")),
-            title=_text(self._take(row, "title")),
+            license_code=license_code(value(row, "license", known_text)),
+            attribution=value(row, "attribution", known_text),
+            observation_id=value(row, "observation_id", id_of),
+            observer_id=value(row, "observer_id", id_of),
+            observed_on=value(row, "observed_on", day_of),
+            taxon_name=value(row, "taxon_name", known_text),
+            title=value(row, "title", known_text),
             description=description or None,
-            tags=_tags(self._take(row, "tags")),
+            tags=value(row, "tags", tags_of) or [],
         )
-
-    def _take(self, row: Mapping[str, Any], field: str) -> Any:
-        column = self._columns.get(field)
-        return row[column] if column is not None else None
-
-    @cached_property
-    def _names(self) -> list[str]:
-        try:
-            with duckdb.connect() as connection:
-                described = connection.execute(f"DESCRIBE SELECT * FROM {self._reader}", [self._config.path]).fetchall()
-        except duckdb.Error as error:
-            raise SourceError(f"cannot read {self._config.path}: {str(error)[:300]}; mend source.path") from error
-        return [str(row[0]) for row in described]
-
-    @cached_property
-    def _columns(self) -> dict[str, str]:
-        """The list's column for each field it has."""
-        by_name = {name.lower(): name for name in reversed(self._names)}
-        found = {}
-        for field, aliases in COLUMNS.items():
-            column = next((by_name[alias] for alias in aliases if alias in by_name), None)
-            if column is not None:
-                found[field] = column
-        for field in ("url", "class"):
-            if field not in found:
-                raise SourceError(f"{self._config.path} has no column {field!r}; it has {', '.join(self._names)}")
-        return found
-
-    @cached_property
-    def _label(self) -> str:
-        """SQL for the class of a row, as `own_photos.label_of` compares it."""
-        column = '"' + self._columns["class"].replace('"', '""') + '"'
-        return rf"lower(trim(regexp_replace({column}::VARCHAR, '[\s_-]+', ' ', 'g')))"
-
-    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        try:
-            with duckdb.connect() as connection:
-                return connection.execute(query, [self._config.path, *values]).fetchall()
-        except duckdb.Error as error:
-            raise SourceError(f"cannot read {self._config.path}: {str(error)[:300]}; mend the file") from error
-
-
-def _text(value: object) -> str | None:
-    if value is None:
-        return None
-    text = str(value).encode("utf-8", "replace").decode().replace("\0", "").strip()[:MAX_TEXT_CHARS]
-    return text or None
-
-
-def _tags(value: object) -> list[str]:
-    """A list's parts, a text's parts between commas, semicolons or bars; anything else is one tag."""
-    parts = (
-        re.split(r"[,;|]", value) if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    )
-    return [text for text in map(_text, parts) if text]
-
-
-def _day(value: object) -> date | None:
-    try:
-        return date.fromisoformat(str(value)[:10]) if value is not None else None
-    except ValueError:
-        return None

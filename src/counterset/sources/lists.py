@@ -1,0 +1,216 @@
+"""Lists of photos as files: Parquet, JSON lines, and CSV (`csv_rows` states its dialect); every row accounted for."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterset.classes import normal_name
+from counterset.csv_rows import SEPARATORS, BadLine, header_of, records_of
+from counterset.errors import SourceError
+from counterset.sources.cells import text_of
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "url": ("url", "image_url", "identifier"),
+    "class": ("class", "class_id", "label"),
+    "license": ("license", "licence"),
+    "attribution": ("attribution", "rightsholder", "creator"),
+    "observation_id": ("observation_id", "gbifid"),
+    "observer_id": ("observer_id", "recordedby", "creator"),
+    "observed_on": ("observed_on", "eventdate", "created"),
+    "taxon_name": ("taxon_name", "species", "scientificname"),
+    "title": ("title", "caption", "text"),
+    "description": ("description",),
+    "tags": ("tags",),
+}
+"""What a column may be called, whatever the case. Of several that are there, the first that says something counts."""
+
+BATCH_ROWS = 20_000
+
+
+class Row(NamedTuple):
+    """One row: its number as people count (lines of a text, rows of a table, from 1), and its values by position."""
+
+    number: int
+    values: Sequence[Any]
+
+
+class ListFile:
+    """A list's columns and rows. Rows are streamed, so a list may be larger than the memory.
+
+    Args:
+        path: `.parquet`, or `.csv`, `.tsv`, `.jsonl`, `.ndjson` with or without `.gz`.
+    """
+
+    SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        self._is_gzip = suffixes[-1:] == [".gz"]
+        self._kind = ([suffix for suffix in suffixes if suffix != ".gz"] or [""])[-1]
+        self.unit = "row" if self._kind == ".parquet" else "line"
+
+    @classmethod
+    def takes(cls, path: str) -> bool:
+        """Whether a path is that of a local list, by its name."""
+        kind = cls(Path(path))._kind
+        return "://" not in path and kind in cls.SUFFIXES
+
+    def rows(self) -> Iterator[Row | BadLine]:
+        """All rows, in order; the values stand in the order of `names`.
+
+        Raises:
+            SourceError: the file cannot be read, or is not UTF-8.
+        """
+        with _reading(self.path):
+            if self._kind == ".parquet":
+                yield from self._of_parquet()
+            elif self._kind in (".csv", ".tsv"):
+                yield from self._of_csv()
+            else:
+                yield from self._of_json()
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The columns, in the order of the file; of JSON lines, each key that some line has.
+
+        Raises:
+            SourceError: as `rows`, or two columns that a photo is read from have one name.
+        """
+        with _reading(self.path):
+            if self._kind == ".parquet":
+                names = list(pq.read_schema(self.path).names)
+            elif self._kind in (".csv", ".tsv"):
+                with self._open() as file:
+                    names = self._header(file)[1]
+            else:
+                names = self._keys()
+        plain = [name.casefold() for name in names]
+        for name in plain:
+            if plain.count(name) > 1 and any(name in aliases for aliases in COLUMNS.values()):
+                raise SourceError(f"{self.path} has two columns named {name!r}; rename or remove one")
+        return names
+
+    @cached_property
+    def places(self) -> dict[str, list[int]]:
+        """The positions of each field's columns, in the order in which they count.
+
+        Raises:
+            SourceError: as `names`, or there is no column for the URL or the class.
+        """
+        plain = [name.casefold() for name in self.names]
+        places = {field: [plain.index(name) for name in aliases if name in plain] for field, aliases in COLUMNS.items()}
+        for field in ("url", "class"):
+            if not places[field]:
+                raise SourceError(f"{self.path} has no column {field!r}; it has {', '.join(self.names)}")
+        return places
+
+    def value(self, row: Row, field: str, read: Callable[[Any], Any]) -> Any:
+        """What the first of a field's columns says that says anything, as `read` understands it; else None."""
+        found = (read(row.values[place]) for place in self.places[field])
+        return next((value for value in found if value), None)
+
+    def labels(self, row: Row) -> list[str]:
+        """The class names of a row, in normal form; more than one only where the column holds lists."""
+        value = self.value(row, "class", lambda cell: cell if isinstance(cell, list | tuple) else label_text(cell))
+        return [normal_name(label_text(part) or "") for part in (value if isinstance(value, list | tuple) else [value])]
+
+    def labels_of_line(self, line: BadLine) -> set[str]:
+        """What a broken line may name as its class: each of its cells, in normal form."""
+        return {normal_name(part.strip(' "')) for part in re.split(r"[,;|\t]", line.text)} - {""}
+
+    # --- the formats -------------------------------------------------------------------------
+
+    def _open(self) -> IO[str]:
+        if self._is_gzip:
+            return gzip.open(self.path, "rt", encoding="utf-8-sig", newline="")
+        return self.path.open(encoding="utf-8-sig", newline="")
+
+    def _header(self, file: IO[str]) -> tuple[str, list[str]]:
+        separators = ("\t",) if self._kind == ".tsv" else SEPARATORS
+        return header_of(file.readline(), separators, is_header)
+
+    def _of_csv(self) -> Iterator[Row | BadLine]:
+        with self._open() as file:
+            separator, names = self._header(file)
+            for line in records_of(file, names, separator, is_header):
+                yield line if isinstance(line, BadLine) else Row(line.number, line.cells)
+
+    def _of_json(self) -> Iterator[Row | BadLine]:
+        names = self.names
+        for number, found in self._objects():
+            if isinstance(found, BadLine):
+                yield found
+            else:
+                yield Row(number, [found.get(name) for name in names])
+
+    def _objects(self) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
+        with self._open() as file:
+            for number, text in enumerate(file, 1):
+                if not text.strip():
+                    continue
+                try:
+                    found = json.loads(text)
+                except (ValueError, RecursionError):
+                    found = None
+                yield number, found if isinstance(found, dict) else BadLine(number, "is no JSON object", text)
+
+    def _keys(self) -> list[str]:
+        names: dict[str, None] = {}
+        bad: BadLine | None = None
+        for _, found in self._objects():
+            if isinstance(found, BadLine):
+                bad = bad or found
+            else:
+                names |= dict.fromkeys(found)
+        if bad and not names:
+            raise SourceError(f"cannot read {self.path}: line {bad.number} {bad.fault}; check source.path")
+        return list(names)
+
+    def _of_parquet(self) -> Iterator[Row | BadLine]:
+        number = 0
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                columns = [_in_microseconds(column).to_pylist() for column in batch.columns]
+                for values in zip(*columns, strict=True):
+                    number += 1
+                    yield Row(number, values)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise SourceError(f"cannot read {path}: it is not UTF-8 ({error.reason}); save it as UTF-8") from error
+    except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as error:
+        raise SourceError(f"cannot read {path}: {str(error)[:300]}; check source.path and the file") from error
+
+
+def is_header(names: Sequence[str]) -> bool:
+    """Whether cells are column names: there is one for the URL and one for the class."""
+    plain = {name.casefold() for name in names}
+    return all(plain & set(COLUMNS[field]) for field in ("url", "class"))
+
+
+def label_text(value: object) -> str | None:
+    """A class's name as text; a number that went through a floating-point column is whole again."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else text_of(value)
+
+
+def _in_microseconds(column: pa.Array) -> pa.Array:
+    """Times as Python can hold them."""
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    return column
