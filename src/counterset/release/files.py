@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterset.errors import ReleaseError
-from counterset.release.bounded import read_bounded
 from counterset.licenses import may_share
+from counterset.release.bounded import read_bounded
 from counterset.release.bundle import strip_metadata
 from counterset.release.checksums import METADATA as METADATA
 from counterset.release.layout import ROWS_PER_SHARD, SPLITS, TABLES, split_schema, version_key
