@@ -132,3 +132,125 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_a_remedy(tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkspaceError, match="choose a writable workspace"):
         Budget(tmp_path / "file" / "b", {})
+
+
+def test_requests_are_spaced_by_the_first_limit(tmp_path: Path) -> None:
+    clock = Clock()
+    budget = budget_of(tmp_path / "b", clock, Limit(30, 60.0), Limit(1_000, DAY_S))
+    times = []
+    for _ in range(3):
+        budget.acquire("requests")
+        times.append(clock.now - 1_000_000)
+    assert times == [0, 2, 4]
+    clock.now += 1.5
+    budget.acquire("requests")
+    assert clock.now - 1_000_000 == 6
+    budget.acquire("requests", is_spaced=False)
+    assert clock.now - 1_000_000 == 6
+
+
+@pytest.mark.parametrize(("window_s", "room_after_s"), [(5.0, 5.5), (10.0, 11.0), (60.0, 61.0)])
+def test_windows_are_a_tenth_longer_and_a_second_at_most(tmp_path: Path, window_s: float, room_after_s: float) -> None:
+    """A server counts arrivals, which jitter."""
+    clock = Clock()
+    budget = budget_of(tmp_path / "b", clock, Limit(2, window_s))
+    for wait_s in (0, 0.25, room_after_s, room_after_s + 0.25, 2 * room_after_s):
+        budget.acquire("requests", is_spaced=False)
+        clock.now += 0.25 if wait_s == 0 else 0
+        assert clock.now - 1_000_000 == pytest.approx(max(wait_s, 0.25))
+
+
+def test_large_amounts_wait_until_enough_is_free(tmp_path: Path) -> None:
+    clock = Clock()
+    budget = budget_of(tmp_path / "b", clock, Limit(10, 100.0))
+    for amount in (4, 3, 3):
+        budget.acquire("requests", amount, is_spaced=False)
+        clock.now += 10
+    assert budget.spent("requests", 1_000) == 10
+    budget.acquire("requests", 7, is_spaced=False)  # the first 4 and 3 must have left: 10 + 101 s after the start
+    assert clock.now - 1_000_000 == 111
+    budget.acquire("requests", 3, is_spaced=False)  # the other 3 leave ten seconds later
+    assert clock.now - 1_000_000 == 121
+
+
+def test_each_kind_has_its_own_limits(tmp_path: Path) -> None:
+    clock = Clock()
+    limits = {"requests": (Limit(2, 60.0),), "media_bytes": (Limit(100, 60.0),)}
+    budget = Budget(tmp_path / "b", limits, clock=clock, sleep=clock.sleep)
+    budget.acquire("media_bytes", 100, is_spaced=False)
+    budget.acquire("requests")
+    assert clock.now == 1_000_000
+    assert (budget.spent("requests", 60), budget.spent("media_bytes", 60)) == (1, 100)
+
+
+def test_what_is_counted_while_it_is_spent_may_pass_the_limit_and_the_next_waits(tmp_path: Path) -> None:
+    clock = Clock()
+    budget = budget_of(tmp_path / "b", clock, Limit(10, 100.0))
+    budget.await_room("requests")
+    budget.spend("requests", 9)
+    budget.await_room("requests")
+    assert clock.now == 1_000_000, "one more fits"
+    clock.now += 5
+    budget.spend("requests", 30)
+    assert budget.spent("requests", 100) == 39
+    budget.await_room("requests")
+    assert clock.now - 1_000_000 == 106, "only when the 30 have left, too"
+    assert budget.spent("requests", 1_000) == 0, "and what no window holds is forgotten"
+    budget.spend("requests", 10)
+    with pytest.raises(SourceUnavailable, match="the budget of 10 requests in 0.02"):
+        budget_of(tmp_path / "b", clock, Limit(10, 100.0), max_wait_s=100.9).await_room("requests")
+    budget_of(tmp_path / "b", clock, Limit(10, 100.0), max_wait_s=101).await_room("requests")
+
+
+def test_a_refused_amount_is_not_spent_and_the_hour_to_come_again_is_right(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.now = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
+    limits = {"media_bytes": (Limit(1_500_000, 3_600.0),)}
+    budget = Budget(tmp_path / "b", limits, clock=clock, sleep=clock.sleep)
+    budget.acquire("media_bytes", 1_500_000)
+    clock.now += 60
+    said = "the budget of 1,500,000 media bytes in 1 h is spent; run the same command again after 2023-11-14 23:13 UTC"
+    with pytest.raises(SourceUnavailable, match=said):
+        budget.acquire("media_bytes", 5, is_spaced=False)
+    assert budget.spent("media_bytes", 3_600) == 1_500_000
+    clock.now += 3_600 + 1 - 60 - 120  # two minutes before: short enough to wait
+    budget.acquire("media_bytes", 5, is_spaced=False)
+    assert clock.now == 1_700_003_601
+
+
+def test_what_was_spent_counts_inside_the_window_alone(tmp_path: Path) -> None:
+    clock = Clock()
+    budget = budget_of(tmp_path / "b", clock, Limit(1_000, 1_000.0))
+    budget.spend("requests", 2)
+    clock.now += 10
+    budget.spend("requests", 3)
+    assert [budget.spent("requests", window_s) for window_s in (5, 10, 10.5)] == [3, 3, 5]
+
+
+def test_a_clock_that_was_set_back_does_not_stop_requests(tmp_path: Path) -> None:
+    clock = Clock()
+    budget = budget_of(tmp_path / "b", clock, Limit(60, 60.0), Limit(1_000, DAY_S))
+    budget.acquire("requests")
+    clock.now -= 50
+    budget.acquire("requests")
+    assert clock.now == 1_000_000 - 50, "a request of the time to come spaces none of now"
+
+
+def test_old_spending_leaves_the_file_once_no_window_holds_it(tmp_path: Path) -> None:
+    clock = Clock()
+    budget = budget_of(tmp_path / "b", clock, Limit(60, 60.0), Limit(100, 600.0))
+    other = Budget(tmp_path / "b", {"other": (Limit(5, 60.0),)}, clock=clock, sleep=clock.sleep)
+    other.acquire("other")
+    for pause_s in (0, 300, 400):
+        clock.now += pause_s
+        budget.acquire("requests")
+    with closing(sqlite3.connect(tmp_path / "b")) as connection:
+        rows = connection.execute("SELECT kind, at - 1000000 FROM spent ORDER BY at").fetchall()
+    assert rows == [("other", 0), ("requests", 300), ("requests", 700)]
+
+
+def test_media_stay_below_what_the_service_blocks_at(tmp_path: Path) -> None:
+    """5 GB an hour and 24 GB a day, and not so far below that a build takes days longer."""
+    by_window = {limit.window_s: limit.amount for limit in MEDIA_LIMITS}
+    assert set(by_window) == {3_600.0, 86_400.0}
+    assert 4e9 < by_window[3_600.0] < 5e9 and 20e9 < by_window[86_400.0] < 24e9

@@ -99,6 +99,11 @@ def test_a_group_without_photos_has_no_share_of_them() -> None:
     assert share_moved(moved, kept, 0, 1, 0.3 - back / (back + 70)) == pytest.approx(0.1)
 
 
+def test_a_group_that_was_all_moved_there_loses_all() -> None:
+    """Undoing the move leaves counter empty, and no drop: 10 of 40 wrong photos of the others."""
+    assert share_moved(np.array([10.0, 30.0]), np.array([0.0, 70.0]), 0, 1, 0.5) == pytest.approx(0.25)
+
+
 def audited(counts: dict[tuple[bool, bool, bool, bool], int]) -> FoundShare | None:
     """What photos show: numbers by put into counter, put into common, named rightly, predicted right."""
     columns = np.array([row for row, number in counts.items() for _ in range(number)])

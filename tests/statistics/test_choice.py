@@ -44,6 +44,8 @@ def test_only_discover_chooses_and_by_accuracy() -> None:
 def test_a_group_without_weight_is_as_bad_as_can_be() -> None:
     pair = choose(np.array([[0.0, 4.0], [1.0, 1.0]]), np.array([[0.0, 1.0], [1.0, 1.0]]))
     assert (int(pair.common), int(pair.counter)) == (1, 0)
+    pair = choose(np.array([[0.5, 4.0], [1.0, 1.0]]), np.array([[0.5, 1.0], [1.0, 1.0]]))
+    assert (int(pair.common), int(pair.counter)) == (0, 1), "half a photo's worth is an accuracy"
 
 
 def test_of_equal_groups_the_first_is_common_and_the_last_counter() -> None:
