@@ -39,7 +39,7 @@ def test_lines_are_sorted_by_path_and_read_again(folder: Path) -> None:
 
 @pytest.mark.parametrize("line", ["", "a.json", f"{A} a.json", f"{A[1:]}  a.json", f"{A.upper()}  a.json", f"{A}  "])
 def test_a_line_that_is_no_checksum(line: str) -> None:
-    with pytest.raises(ReleaseError, match="^https://there: SHA256SUMS has a line that is no checksum"):
+    with pytest.raises(ReleaseError, match=r"^https://there: SHA256SUMS has a line that is no checksum"):
         parse_sums(f"{B}  b.json\n{line}\n{B}  c.json\n", "https://there")
 
 
