@@ -197,7 +197,7 @@ def test_what_is_counted_while_it_is_spent_may_pass_the_limit_and_the_next_waits
     assert clock.now - 1_000_000 == 106, "only when the 30 have left, too"
     assert budget.spent("requests", 1_000) == 0, "and what no window holds is forgotten"
     budget.spend("requests", 10)
-    with pytest.raises(SourceUnavailable, match="the budget of 10 requests in 0.02"):
+    with pytest.raises(SourceUnavailable, match=r"the budget of 10 requests in 0\.02"):
         budget_of(tmp_path / "b", clock, Limit(10, 100.0), max_wait_s=100.9).await_room("requests")
     budget_of(tmp_path / "b", clock, Limit(10, 100.0), max_wait_s=101).await_room("requests")
 
