@@ -105,14 +105,13 @@ def pool(config: Config) -> Iterator[Pool]:
     threads = torch.get_num_threads()
     num_cpus = len(os.sched_getaffinity(0))
     with contextlib.ExitStack() as stack:
-        is_temporary = config.runner != "threads" and stack.enter_context(server.shared())
         if config.runner == "ray":
             runner: Any = stack.enter_context(_ray())
             num_machines, num_cpus, smallest = _ray_cpus()
-            if num_machines > 1 and is_temporary:
+            if num_machines > 1 and server.is_temporary():
                 raise ConfigError(
                     "the machines of this Ray cluster cannot reach a build's own temporary Prefect server; "
-                    "start one that they reach (prefect server start --host ...) and set PREFECT_API_URL to it"
+                    "start one that they reach and set PREFECT_API_URL to it, as docs/operations.md says"
                 )
             threads = min(threads, smallest)
         # One download: the limits of the host are for all of them together.

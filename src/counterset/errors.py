@@ -5,6 +5,7 @@ CountersetError                 base; its text is one sentence with the remedy
 │   ├── ConfigError             a config file or class list is wrong
 │   ├── SourceError             a source answers, but what was asked of it cannot be had
 │   ├── SourceUnavailable       a source does not answer after all retries
+│   ├── ServerUnavailable       the Prefect server does not start, or cannot be used
 │   ├── ModelError              a model cannot be loaded or does not fit
 │   ├── EmbeddingsError         files of embeddings are missing, damaged, or do not fit together
 │   ├── WorkspaceError          the workspace cannot be read, written or locked
@@ -36,6 +37,10 @@ class SourceError(UserError):
 
 class SourceUnavailable(UserError):
     """A source gave no usable answer after all retries."""
+
+
+class ServerUnavailable(UserError):
+    """The Prefect server does not start, does not answer, or refuses us."""
 
 
 class ModelError(UserError):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
-from counterset.cli import evaluating, making, operations, releases, similarity
+from counterset.cli import evaluating, making, operations, releases, similarity, stopping, streams
 from counterset.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 EPILOG = """\
 a first look, without network or account:
@@ -35,18 +38,46 @@ in Python:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, or 2 for a mistake the user can mend."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    _log(args.verbose, args.log_json)
-    try:
-        return int(args.run(args))
-    except UserError as error:
-        print(f"counterset: {error}", file=sys.stderr)
+    """Run one command.
+
+    Returns:
+        The exit code: 0; 2 for a mistake that the user can fix; 128 and the signal's number for a command that was
+        stopped (130 by Ctrl-C, 143 by SIGTERM); 141 when nobody reads its output any more.
+    """
+    streams.prepare()
+    with stopping.watching() as stop:
+        try:
+            args = _parser().parse_args(argv)
+            _log(args.verbose, args.log_json)
+            code = int(args.run(args))
+            sys.stdout.flush()
+            return code
+        except BaseException as error:
+            if stop.signal:  # what else went wrong meanwhile came of it
+                stop.tell()
+                return stop.code
+            return _told(error)
+
+
+def _told(error: BaseException) -> int:
+    """Print an error that the user can do something about, and give its exit code.
+
+    Raises:
+        error: it is another one.
+    """
+    if isinstance(error, UserError):
+        streams.complain(str(error))
         return 2
-    except KeyboardInterrupt:
-        print("counterset: stopped; run the same command again to resume", file=sys.stderr)
-        return 130
+    if isinstance(error, BrokenPipeError) and streams.is_unread():
+        streams.silence(1)
+        return 128 + signal.SIGPIPE
+    if isinstance(error, OSError) and (error.filename or streams.is_disk_full(error)):
+        if not error.filename:
+            streams.silence(1)
+        logger.info("the error", exc_info=error)
+        streams.complain(f"cannot use {error.filename or 'standard output'} ({error.strerror})")
+        return 2
+    raise error
 
 
 def _log(is_verbose: bool, as_json: bool) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from counterset.errors import ConfigError
 
 
 def import_models() -> None:
@@ -61,16 +64,40 @@ def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -
     from rich.console import Console
 
     console = Console(stderr=True, quiet=log_json)
-    with console.status("starting"):
-        from counterset_flows import progress, server
-        from counterset_flows.orphans import leave_none
+    with contextlib.ExitStack() as stack:
+        with console.status("starting"):
+            from counterset_flows import places
+            from counterset_flows.orphans import leave_none
 
-        leave_none()
-        with server.starting():
+            stack.enter_context(places.writable())
+            leave_none()
+            import_prefect()
+            from counterset_flows import progress, server
+
+            wait = stack.enter_context(server.running())
             import_models()
             run = prepare()
-    if log_json:
+            wait()
+        if not log_json:
+            bars = stack.enter_context(progress_bars())
+            progress.use(progress.BarProgress(bars))
         return run()
-    with progress_bars() as bars:
-        progress.use(progress.BarProgress(bars))
-        return run()
+
+
+def import_prefect() -> None:
+    """Import Prefect, whose settings are read then.
+
+    Raises:
+        ConfigError: one of them is wrong.
+    """
+    from pydantic import ValidationError
+
+    try:
+        import counterset_flows.server  # noqa: F401
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"Prefect's setting {name} is wrong ({first['msg']}); see the PREFECT_ variables of your environment "
+            "and the file profiles.toml in its home folder"
+        ) from error

@@ -34,6 +34,7 @@ class ServerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C at the terminal is for the parent, which ends it in its own time
         )
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], start_timeout_s)

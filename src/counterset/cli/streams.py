@@ -1,0 +1,59 @@
+"""Standard input, output and errors as a command may find them: closed, full, a pipe that nobody reads any more."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+
+
+def prepare() -> None:
+    """Open what is closed onto nothing, and print what the encoding of the terminal lacks as question marks.
+
+    Otherwise the next files that are opened (a socket, a database) would be the standard streams of every process
+    that is started, which then writes its messages into them.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(opened, True)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            mode = "r" if number == 0 else "w"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def is_unread() -> bool:
+    """Whether standard output is a pipe whose reader has gone, as with `| head -1`."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def silence(number: int) -> None:
+    """Let nothing more be written to a standard stream, so that the interpreter's end does not complain either."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, number)
+    os.close(nothing)
+
+
+def complain(text: str) -> None:
+    """Print one sentence to stderr, if it can be written to."""
+    try:
+        print(f"counterset: {text}", file=sys.stderr, flush=True)
+    except OSError:
+        silence(2)
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether a file or stream could not be written for want of room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

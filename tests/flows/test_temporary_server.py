@@ -1,0 +1,109 @@
+"""A command's own Prefect server: nobody else drives it, and one that cannot start says why at once."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from counterset_flows import server
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_AUTH_STRING
+
+from counterset.errors import ServerUnavailable
+
+from .web_page import attack
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(folder))
+        yield folder
+
+
+def test_a_web_page_cannot_drive_it_and_its_own_command_can(home: Path) -> None:
+    with server.running() as wait:
+        wait()
+        url = os.environ["PREFECT_API_URL"]
+        assert attack(url) == []
+        with get_client(sync_client=True) as client:
+            assert client.read_work_pools() == []  # ours are heard, and the page's were not
+        password = PREFECT_API_AUTH_STRING.value()
+        assert password is not None
+        commands = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+        assert any("temporary_server" in command for command in commands)
+        assert not any(password.partition(":")[2] in command for command in commands)  # every user sees these
+        [listening] = {
+            connection.laddr.ip
+            for child in psutil.Process().children(recursive=True)
+            for connection in child.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening == "127.0.0.1"
+    assert "PREFECT_API_URL" not in os.environ and "PREFECT_API_AUTH_STRING" not in os.environ
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/health")
+
+
+def test_every_run_has_its_own_password(home: Path) -> None:
+    found = set()
+    for _ in range(2):
+        with server.running():
+            found.add(os.environ["PREFECT_API_AUTH_STRING"])
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda folder: (folder / "prefect.db").write_bytes(b"no database at all" * 400), "file is not a database"),
+        (lambda folder: (folder / "prefect.db").mkdir(), "unable to open database file"),
+    ],
+)
+def test_one_that_cannot_start_is_told_at_once(
+    spoil: Callable[[Path], object], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was started again and again, for minutes and without a word."""
+    spoil(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    begun = time.monotonic()
+    with pytest.raises(ServerUnavailable, match=reason) as told, server.running() as wait:
+        wait()
+    assert time.monotonic() - begun < 60
+    assert "\n" not in str(told.value) and "set PREFECT_HOME" in str(told.value)
+
+
+def test_one_that_goes_away_is_told(home: Path) -> None:
+    with pytest.raises(ServerUnavailable, match="run the same command again"), server.running() as wait:
+        wait()
+        for child in psutil.Process().children(recursive=True):
+            if "temporary_server" in " ".join(child.cmdline()):
+                child.kill()
+                child.wait()
+        httpx.get(os.environ["PREFECT_API_URL"])
+
+
+def test_it_serves_a_client_with_the_password_of_the_environment(home: Path) -> None:
+    code = """
+import counterset_flows
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    print(client.read_flows())
+"""
+    with server.running() as wait:
+        wait()
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert other.stdout.strip() == "[]"
+        url, password = os.environ["PREFECT_API_URL"], os.environ["PREFECT_API_AUTH_STRING"]
+        header = {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"}
+        assert json.loads(httpx.post(f"{url}/flows/filter", json={}, headers=header).text) == []

@@ -1,0 +1,250 @@
+"""What a command needs to start, and how it ends when it is told to: seconds, one sentence, no traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+MARK = "COUNTERSET_TEST_START"
+DEMO = ("demo", "--folder", "demo", "--photos-per-class", "60")
+
+
+def process(sandbox: Any, *arguments: str, shell: str = "", **environment: str) -> subprocess.Popen[str]:
+    """`counterset ARGUMENTS SHELL`, started, with what `shell` says of its streams."""
+    return subprocess.Popen(
+        ["bash", "-c", f'exec "$@" {shell}', "bash", sys.executable, "-m", "counterset.cli", *arguments],
+        cwd=sandbox.folder,
+        env=sandbox.environment | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def one_sentence(text: str) -> str:
+    assert text.startswith("counterset: ") and text.count("\n") == 1, text
+    return text
+
+
+def left(mark: str) -> list[str]:
+    found = []
+    for other in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if other.environ().get(MARK) == mark and other.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(other.cmdline())[:150])
+    return found
+
+
+@contextlib.contextmanager
+def answering(code: int, body: bytes) -> Iterator[str]:
+    """A web server that answers everything alike; the address that it would have as Prefect's."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=web.serve_forever)
+    thread.start()
+    try:
+        yield f"http://user:secret-part@127.0.0.1:{web.server_port}/api"
+    finally:
+        web.shutdown()
+        web.server_close()
+        thread.join()
+
+
+def refused(sandbox: Any, url: str) -> str:
+    begun = time.monotonic()
+    run = subprocess.run(
+        [sys.executable, "-m", "counterset.cli", *DEMO],
+        cwd=sandbox.folder,
+        env=sandbox.environment | {"PREFECT_API_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2, run.stderr
+    assert time.monotonic() - begun < 40  # alone it takes 5 s at most
+    assert "secret-part" not in run.stderr
+    return one_sentence(run.stderr)
+
+
+def test_a_server_that_is_not_there(sandbox: Any) -> None:
+    assert "does not answer" in refused(sandbox, "http://127.0.0.1:9/api")
+    assert "unset PREFECT_API_URL" in refused(sandbox, "localhost:4200/api")
+
+
+def test_a_server_that_never_answers(sandbox: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert "gave no answer in 5 s" in refused(sandbox, f"http://127.0.0.1:{listener.getsockname()[1]}/api")
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "reason"),
+    [
+        (401, b"{}", "refuses the password"),
+        (500, b"{}", "fails (500)"),
+        (404, b"{}", "does not answer as one (404)"),
+        (200, b"<html>", "its answer is not understood"),
+        (200, b'"2.19.0"', "is of another version"),
+    ],
+)
+def test_a_server_that_cannot_be_used(sandbox: Any, code: int, body: bytes, reason: str) -> None:
+    with answering(code, body) as url:
+        assert reason in refused(sandbox, url)
+
+
+def test_a_wrong_setting_of_prefect(sandbox: Any) -> None:
+    run = process(sandbox, *DEMO, PREFECT_API_REQUEST_TIMEOUT="soon")
+    _, errors = run.communicate()
+    assert run.returncode == 2
+    assert "request_timeout" in one_sentence(errors).lower()
+
+
+def test_a_home_that_cannot_be_written_to_needs_no_more_than_a_temporary_one(
+    demo_build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/proc takes no file, whoever asks: a container that runs under another user id."""
+    sandbox = type(demo_build.sandbox)(tmp_path)
+    (tmp_path / "temp").mkdir()
+    places = {"HOME": "/proc/nobody", "PREFECT_HOME": "", "XDG_CACHE_HOME": "", "TMPDIR": str(tmp_path / "temp")}
+    run = process(sandbox, *DEMO, **places)
+    output, errors = run.communicate(timeout=300)
+    assert run.returncode == 0, errors
+    assert "/proc/nobody/.prefect cannot be written to" in errors and "Traceback" not in errors
+    assert list((tmp_path / "demo" / "releases" / "counterset-demo").glob("1.0.0"))
+    assert not list((tmp_path / "temp").glob("counterset-*"))  # what was temporary is gone
+
+
+def test_places_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    from counterset_flows import places
+
+    from counterset.errors import WorkspaceError
+
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", "/proc/nowhere")
+    monkeypatch.setattr(places, "OTHERS", ())
+    with places.writable():
+        assert Path(os.environ["TMPDIR"]).is_relative_to(tmp_path / "home")
+        assert tempfile.gettempdir() == os.environ["TMPDIR"]
+        kept = Path(os.environ["TMPDIR"])
+    assert os.environ["TMPDIR"] == "/proc/nowhere" and not kept.exists()
+    monkeypatch.setattr(places, "ROOM_BYTES", 2**62)  # every disk is full
+    with pytest.raises(WorkspaceError, match="no place for temporary files"), places.writable():
+        raise AssertionError
+
+
+@pytest.mark.parametrize("stage", ["start", "work"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_a_build_in_good_order(sandbox: Any, number: signal.Signals, stage: str) -> None:
+    mark = f"{stage}-{number}"
+    folder = f"stopped-{mark}"
+    run = process(sandbox, "demo", "--folder", folder, "--photos-per-class", "300", **{MARK: mark})
+    begun = time.monotonic()
+    while time.monotonic() - begun < 200:
+        if stage == "start" and left(mark) and any("demo.server" in one for one in left(mark)):
+            break
+        if stage == "work" and list((sandbox.folder / folder / "workspace").glob("photos/*/*.parquet")):
+            break
+        time.sleep(0.1)
+    begun = time.monotonic()
+    os.killpg(run.pid, number)  # as a terminal does
+    _, errors = run.communicate(timeout=60)
+    assert time.monotonic() - begun < 15
+    assert run.returncode == 128 + number
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "counterset: stopped; run the same command again to resume"
+    end = time.monotonic() + 10
+    while left(mark) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left(mark)
+
+
+def test_a_thread_that_goes_on_does_not_hold_the_end() -> None:
+    """An audit's search took 150 s more: threads are not interrupted, and neither is a library in the main thread."""
+    code = """
+import concurrent.futures, ctypes, os, signal, sys, threading, time
+from counterset.cli import stopping
+with stopping.watching() as stop, concurrent.futures.ThreadPoolExecutor() as pool:
+    pool.submit(time.sleep, 120)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    ctypes.CDLL(None).sleep(120)  # returns to no bytecode
+    ctypes.CDLL(None).sleep(120)
+"""
+    begun = time.monotonic()
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 143
+    assert time.monotonic() - begun < 15
+    assert run.stderr == "counterset: stopped; run the same command again to resume\n"
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    code = """
+import os, signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+from counterset.cli import stopping
+with stopping.watching():
+    os.kill(os.getpid(), signal.SIGHUP)
+print("went on", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout == "went on True\n", run.stderr
+
+
+@pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(sandbox: Any, shell: str) -> None:
+    run = process(sandbox, "show", "counterset-demo", shell=shell)
+    output, errors = run.communicate(timeout=120)
+    assert run.returncode == 0, errors
+    assert not errors
+    assert bool(output) == (">&-" not in shell.replace("2>&-", ""))
+
+
+def test_a_build_with_all_streams_closed(sandbox: Any) -> None:
+    """It was silent for six minutes and failed: the server's messages went into whatever was opened first."""
+    run = process(sandbox, "demo", "--folder", "closed", "--photos-per-class", "30", shell="<&- >&- 2>&-")
+    run.communicate(timeout=300)
+    assert run.returncode == 0
+    assert list((sandbox.folder / "closed" / "releases" / "counterset-demo").glob("1.0.0"))
+
+
+def test_output_that_nobody_reads(sandbox: Any) -> None:
+    run = process(sandbox, "show", "counterset-demo", shell="| true; exit ${PIPESTATUS[0]}")
+    _, errors = run.communicate(timeout=120)
+    assert (run.returncode, errors) == (141, "")
+
+
+def test_output_that_has_no_room(sandbox: Any) -> None:
+    run = process(sandbox, "show", "counterset-demo", shell="> /dev/full")
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 2
+    assert "cannot use standard output (No space left on device)" in one_sentence(errors)
+    run = process(sandbox, "show", "nothing-here", shell="2> /dev/full")
+    run.communicate(timeout=120)
+    assert run.returncode == 2
