@@ -64,7 +64,13 @@ def running() -> Iterator[Callable[[], None]]:
             stopped answering while the flows ran.
     """
     global _temporary
-    url = PREFECT_API_URL.value()
+    try:
+        url = PREFECT_API_URL.value()
+    except ValueError as error:
+        raise ServerUnavailable(
+            f"Prefect's settings cannot be read ({_one_line(error)}); look at the environment's PREFECT_ variables, "
+            "at prefect.toml in this folder, and at profiles.toml in PREFECT_HOME"
+        ) from error
     if url:
         check(url)
         with _told(url):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
-
-from counterset.errors import ConfigError
 
 
 def import_models() -> None:
@@ -71,8 +70,8 @@ def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -
 
             stack.enter_context(places.writable())
             leave_none()
-            import_prefect()
-            from counterset_flows import progress, server
+            with contextlib.redirect_stderr(io.StringIO()):  # of a setting that is wrong, `server` speaks itself
+                from counterset_flows import progress, server
 
             wait = stack.enter_context(server.running())
             import_models()
@@ -82,22 +81,3 @@ def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -
             bars = stack.enter_context(progress_bars())
             progress.use(progress.BarProgress(bars))
         return run()
-
-
-def import_prefect() -> None:
-    """Import Prefect, whose settings are read then.
-
-    Raises:
-        ConfigError: one of them is wrong.
-    """
-    from pydantic import ValidationError
-
-    try:
-        import counterset_flows.server  # noqa: F401
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"Prefect's setting {name} is wrong ({first['msg']}); see the PREFECT_ variables of your environment "
-            "and the file profiles.toml in its home folder"
-        ) from error

@@ -37,8 +37,13 @@ class ServerProcess:
             start_new_session=True,  # Ctrl-C at the terminal is for the parent, which ends it in its own time
         )
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], start_timeout_s)
-        self.url = self._process.stdout.readline().strip() if ready else ""
+        try:
+            ready, _, _ = select.select([self._process.stdout], [], [], start_timeout_s)
+            self.url = self._process.stdout.readline().strip() if ready else ""
+        except BaseException:  # told to stop: the child must not find out by a pipe that is broken
+            self._process.kill()
+            self.close()
+            raise
         if not self.url:
             self.close()
             raise SourceUnavailable(
