@@ -20,6 +20,7 @@ FOUNDATION = {
     "tables",
     "manifests",
     "outputs",
+    "parquet_sql",
     "classes",
     "csv_rows",
     "backgrounds",

@@ -127,6 +127,7 @@ def _publish(
         "model": base.model,
         "num_photos": found.nearest.num_rows,
         "num_missing": found.num_missing,
+        "num_unpredicted": dict(found.num_unpredicted),
         "num_base": base.num_rows,
         "num_near_duplicates": sum(found.nearest["is_near_duplicate"].to_pylist()),
         "num_own_duplicates": found.own_duplicates.num_rows,

@@ -20,7 +20,7 @@ from counterset.similarity.published import Folder
 from counterset.tables import TableRef
 from counterset_flows import cluster_steps
 from counterset_flows import similarity_steps as steps
-from counterset_flows.pruning_steps import Pruned, limits_table, publish_pruning
+from counterset_flows.pruning_steps import Pruned, check_ids, limits_table, publish_pruning
 from counterset_flows.runners import Pool, retrying
 from counterset_flows.similarity_steps import locked, only, part, read_queries
 from counterset_flows.similarity_tasks import Job, Source, find_nearest, gather_queries, run_jobs, workers
@@ -103,6 +103,7 @@ def prune(
     if reference is not None:
         check_same(base, reference)
     with locked(work), workers(runner) as pool:
+        check_ids(base)
         asked = gather_queries(pool, work, sources, base, id_column)
         queries = read_queries(asked.path, base.embedding_dim)
         found = find_nearest(pool, work, reference, "reference", asked) if reference is not None else None

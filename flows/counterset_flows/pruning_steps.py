@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from counterset import __version__
 from counterset.errors import EmbeddingsError
+from counterset.parquet_sql import parquet_sql
 from counterset.similarity.embedding_sets import EmbeddingSet
 from counterset.similarity.layout import BASE_SHARDS, FAR_PARTS, KEPT, NEAR_PARTS, PRUNE_QUERIES, REMOVED
 from counterset.similarity.prune import Objects, decide, find_cut
@@ -51,6 +52,24 @@ def limits_table(
     return write_table(table_of(PRUNE_QUERIES, rows), PRUNE_QUERIES, part(work, "limits", name, "all"))
 
 
+def check_ids(base: EmbeddingSet) -> None:
+    """See that no two images of a base have one id, before hours of work.
+
+    Raises:
+        EmbeddingsError: two have.
+    """
+    schema = pa.schema([("id", pa.string())])
+    batches = (pa.record_batch([base.ids(shard)], schema=schema) for shard in base.shards)
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")
+        connection.register("ids", pa.RecordBatchReader.from_batches(schema, batches))
+        twice = connection.execute("SELECT id FROM ids GROUP BY id HAVING count(*) > 1 LIMIT 1").fetchone()
+    if twice:
+        raise EmbeddingsError(
+            f"{base.path} has the id {twice[0]!r} twice; name a column of unique ids with --id-column"
+        )
+
+
 def publish_pruning(pruned: Pruned, home: Path, metadata: dict[str, Any]) -> Folder:
     """Kept and removed ids by shard, with the reason and the query, as a versioned folder."""
     cut = find_cut(lambda: _left(pruned), pruned.keep) if pruned.keep is not None else None
@@ -78,7 +97,6 @@ def publish_pruning(pruned: Pruned, home: Path, metadata: dict[str, Any]) -> Fol
             write_table(decided.removed, REMOVED, folder / "removed" / name)
             for reason in decided.removed["reason"].value_counts().to_pylist():
                 counts[reason["values"]] += reason["counts"]
-        _check_ids(pruned, folder)
         write_table(read_table(pruned.limits.path, PRUNE_QUERIES), PRUNE_QUERIES, folder / "queries.parquet")
         sets = [("base", pruned.base)] + [("reference", one) for one in (pruned.reference,) if one is not None]
         write_table(shards_table(pruned.work, sets), BASE_SHARDS, folder / "base_shards.parquet")
@@ -116,24 +134,13 @@ def _near(pruned: Pruned, index: int) -> tuple[Ints, Ints, np.ndarray]:
 
 
 def _duplicates(pruned: Pruned, index: int) -> tuple[Ints, Objects, np.ndarray]:
+    assert pruned.duplicates is not None
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         table = connection.sql(
-            "SELECT row, other_id, similarity FROM read_parquet($files) WHERE shard = $shard ORDER BY row",
-            params={"files": str(pruned.duplicates) + "/*.parquet", "shard": index},
+            f"SELECT row, other_id, similarity FROM {parquet_sql(sorted(pruned.duplicates.glob('*.parquet')))} "
+            "WHERE shard = $shard ORDER BY row",
+            params={"shard": index},
         ).to_arrow_table()
     others: Objects = np.array(table["other_id"].to_pylist(), np.object_)
     return table["row"].to_numpy(), others, table["similarity"].to_numpy().astype(np.float32)
-
-
-def _check_ids(pruned: Pruned, folder: Path) -> None:
-    with duckdb.connect() as connection:
-        files = [str(folder / kind / "*.parquet") for kind in ("kept", "removed")]
-        twice = connection.execute(
-            "SELECT id FROM read_parquet($files, union_by_name = true) GROUP BY id HAVING count(*) > 1 LIMIT 1",
-            {"files": files},
-        ).fetchone()
-    if twice:
-        raise EmbeddingsError(
-            f"{pruned.base.path} has the id {twice[0]!r} twice; name a column of unique ids with --id-column"
-        )

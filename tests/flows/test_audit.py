@@ -151,6 +151,38 @@ def test_a_killed_pruning_resumes_to_the_same_bytes(world: Path, pruned: Path, s
     assert not list(work.glob("clusters/*/*")), "the sorted copy was left behind"
 
 
+def test_names_of_folders_are_no_patterns(world: Path, pruned: Path, sandbox: Any) -> None:
+    here = type(sandbox)(world)
+    arguments = (*ARGUMENTS, "--output", "o[1]")
+    run = here.counterset(*arguments)
+    assert run.returncode == 0, run.stderr
+    home = world / "o[1]" / "base"
+    assert (home / "1.0.0" / "SHA256SUMS").read_bytes() == (pruned / "SHA256SUMS").read_bytes()
+    run = here.counterset(*arguments, "--keep", str(KEEP - 1))
+    assert run.returncode == 0, run.stderr
+    assert sorted(path.name for path in home.glob("[0-9]*")) == ["1.0.0", "2.0.0"]
+    (home / "2.0.0" / "pruning.json").write_text("{")
+    run = here.counterset(*arguments, "--keep", "5")
+    assert run.returncode == 2 and "is damaged" in run.stderr and "far" not in run.stderr, run.stderr
+
+
+@pytest.mark.parametrize("output", ["file", "file/below", "base/00.parquet"])
+def test_an_output_that_cannot_be_written_is_said_first(world: Path, sandbox: Any, output: str) -> None:
+    (world / "file").touch()
+    run = type(sandbox)(world).counterset(*ARGUMENTS, "--output", output)
+    assert run.returncode == 2 and "cannot be written" in run.stderr and run.stderr.count("\n") == 1, run.stderr
+
+
+def test_ids_that_come_twice_are_said_first(tmp_path: Path, sandbox: Any) -> None:
+    vectors = unit(np.random.default_rng(3).standard_normal((6, DIM)))
+    for number in range(2):
+        write_parquet(tmp_path / "base" / f"{number}.parquet", ["a", f"b{number}", f"c{number}"], vectors[:3])
+    write_parquet(tmp_path / "queries" / "q.parquet", ["q"], vectors[5:])
+    run = type(sandbox)(tmp_path).counterset("prune", "--base", "base", "--queries", "queries", "--keep", "2")
+    assert run.returncode == 2 and "has the id 'a' twice" in run.stderr, run.stderr
+    assert not list(tmp_path.glob("pruned/.work/far/*"))
+
+
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release that brings the photos of its pairs with it; the others cannot be had."""

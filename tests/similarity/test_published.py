@@ -9,7 +9,7 @@ import pytest
 
 from counterset.errors import ReleaseError
 from counterset.similarity.layout import KEPT
-from counterset.similarity.published import Folder, publish_folder
+from counterset.similarity.published import Folder, check_home, publish_folder
 from counterset.tables import table_of, write_bytes, write_table
 
 
@@ -44,3 +44,40 @@ def test_a_failed_write_leaves_no_version(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError):
         publish(tmp_path, fail)
     assert not list(tmp_path.glob("[0-9]*")) and not list(tmp_path.glob(".pruning.part"))
+
+
+def test_a_damaged_newest_version_is_said_before_the_work(tmp_path: Path) -> None:
+    check_home(tmp_path / "new" / "home", "pruning")
+    home = tmp_path / "home"
+    publish(home, writer(["a"]))
+    last = publish(home, writer(["a", "b"])).path
+    check_home(home, "pruning")
+    for name, content in (
+        ("pruning.json", b"{"),
+        ("pruning.json", b"[]"),
+        ("pruning.json", b"\xff"),
+        ("pruning.json", b"[" * 100_000),
+        ("SHA256SUMS", b""),
+        ("SHA256SUMS", b"x"),
+        ("SHA256SUMS", None),
+        ("kept/0.parquet", b"PAR1"),
+        ("kept/0.parquet", None),
+    ):
+        whole = (last / name).read_bytes()
+        (last / name).unlink()
+        if content is not None:
+            (last / name).write_bytes(content)
+        with pytest.raises(ReleaseError, match=r"the last result .*1\.1\.0 is damaged .*another --name"):
+            check_home(home, "pruning")
+        if name == "pruning.json":
+            with pytest.raises(ReleaseError, match="is damaged"):
+                publish(home, writer(["a", "b"]))
+        (last / name).write_bytes(whole)
+    check_home(home, "pruning")
+
+
+@pytest.mark.parametrize("name", ["o[1]", "id=5"])
+def test_names_of_folders_are_no_patterns(tmp_path: Path, name: str) -> None:
+    publish(tmp_path / "o1", writer(["x"]))
+    found = [publish(tmp_path / name, writer(ids)).path.name for ids in (["a"], ["a", "b"], ["b"])]
+    assert found == ["1.0.0", "1.1.0", "2.0.0"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -93,7 +94,7 @@ def _shared(parser: Any, output: str) -> None:
     parser.add_argument(
         "--runner", choices=["threads", "processes", "ray"], default="threads", help="where shards are worked on"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0, help="a whole number of 0 to 2147483647 (default: 0)")
     parser.add_argument("--output", type=Path, default=Path(output), help=f"folder of results (default: {output})")
     parser.add_argument("--name", help="of the result's folder of versions; the default says what was compared")
 
@@ -101,11 +102,14 @@ def _shared(parser: Any, output: str) -> None:
 def _audit(args: argparse.Namespace) -> int:
     from counterset.load import load
     from counterset.similarity.embedding_sets import open_embeddings
+    from counterset.similarity.published import check_home
 
     _check_fraction("--threshold", args.threshold)
     if not 1 <= args.bands <= 100:
         raise UserError(f"--bands {args.bands} cannot be cut; give a number from 1 to 100")
     release = load(args.release, mirrors=args.mirror)
+    name = _name(args.name, f"{release.name}-{release.version}-vs-{_stem(args.against)}")
+    check_home(args.output / name, "audit")
     base = open_embeddings(args.against, args.model, id_column=args.id_column, normalise=args.normalise)
     if args.queries is not None:
         _check_queries(base, args.queries, None)
@@ -119,7 +123,7 @@ def _audit(args: argparse.Namespace) -> int:
             Source(release, args.queries, tuple(args.mirror)),
             base,
             args.output.resolve(),
-            args.name or _file_name(f"{release.name}-{release.version}-vs-{base.path.resolve().stem}"),
+            name,
             AuditOptions(args.threshold, args.bands, args.index, args.seed),
             args.runner,
         )
@@ -133,14 +137,17 @@ def _audit(args: argparse.Namespace) -> int:
 
 def _prune(args: argparse.Namespace) -> int:
     from counterset.similarity.embedding_sets import check_same, open_embeddings
+    from counterset.similarity.published import check_home
 
     if args.reference is None and args.keep is None and args.max_similarity is None:
         raise UserError("nothing would be removed; give --reference, --keep or --max-similarity")
     if args.max_similarity is not None:
         _check_fraction("--max-similarity", args.max_similarity)
-    for name, value in (("--keep", args.keep), ("--clusters", args.clusters)):
+    for option, value in (("--keep", args.keep), ("--clusters", args.clusters)):
         if value is not None and value < 1:
-            raise UserError(f"{name} {value} is too few; give at least 1")
+            raise UserError(f"{option} {value} is too few; give at least 1")
+    name = _name(args.name, _stem(args.base))
+    check_home(args.output / name, "pruning")
     options = {"id_column": args.id_column, "normalise": args.normalise}
     base = open_embeddings(args.base, args.model, **options)
     reference = None
@@ -159,7 +166,7 @@ def _prune(args: argparse.Namespace) -> int:
             [Source(release, embeddings, tuple(args.mirror)) for release, embeddings in queries],
             reference,
             args.output.resolve(),
-            args.name or _file_name(base.path.resolve().stem),
+            name,
             PruneOptions(args.keep, args.max_similarity, args.clusters, args.seed),
             args.id_column,
             args.runner,
@@ -198,6 +205,26 @@ def _check_fraction(name: str, value: float) -> None:
         raise UserError(f"{name} {value} is no limit of similarity; give a number between 0 and 1, e.g. 0.95")
 
 
+def _seed(text: str) -> int:
+    if not 0 <= int(text) < 1 << 31:
+        raise ValueError
+    return int(text)
+
+
+_seed.__name__ = "seed"  # argparse's word for it
+
+
+def _name(given: str | None, said: str) -> str:
+    """The name of a result's folder: as given, or of what was compared."""
+    if given is not None and _file_name(given) != given:
+        raise UserError(f"--name {given!r} cannot name a folder; use letters, digits, '.', '_' and '-'")
+    return given or _file_name(said)
+
+
+def _stem(path: Path) -> str:
+    return Path(os.path.realpath(path)).stem  # a loop of links, which Path.resolve would stop at, is told later
+
+
 def _file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "unnamed"
 
@@ -221,6 +248,8 @@ def _print_audit(path: Path) -> None:
     )
     if found["num_missing"]:
         print(f"{found['num_missing']} photos have no embedding and are left out")
+    for model, number in found.get("num_unpredicted", {}).items():
+        print(f"{number} photos of the pairs have no prediction by {model}, whose drops leave them out")
     print(
         f"{found['num_near_duplicates']} photos have a near duplicate there (above {found['threshold']}); "
         f"{found['num_own_duplicates']} near-duplicate pairs within the release, "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import duckdb
 import numpy as np
@@ -35,6 +36,8 @@ class Audit:
         bands: one row a model and band (`BANDS`).
         own_duplicates: pairs of the release's own photos (`OWN_DUPLICATES`).
         num_missing: photos of the release without an embedding; they are in none of these.
+        num_unpredicted: model -> photos of the pairs that it has no prediction of, which its bands
+            leave out; models without any are left out here.
     """
 
     nearest: pa.Table
@@ -42,6 +45,7 @@ class Audit:
     bands: pa.Table
     own_duplicates: pa.Table
     num_missing: int
+    num_unpredicted: Mapping[str, int]
 
 
 def audit_release(
@@ -92,12 +96,14 @@ def audit_release(
             FROM joined GROUP BY ALL
             """
         ).to_arrow_table()
+    bands, num_unpredicted = _bands(release, joined, num_bands, seed)
     return Audit(
         conform(joined, NEAREST),
         conform(groups, GROUPS),
-        _bands(release, joined, num_bands, seed),
+        bands,
         own_duplicates(photos, photo_ids, vectors, threshold),
         photos.num_rows - joined.num_rows,
+        num_unpredicted,
     )
 
 
@@ -131,40 +137,47 @@ def own_duplicates(photos: pa.Table, photo_ids: Sequence[str], vectors: Vectors,
     return table_of(OWN_DUPLICATES, rows)
 
 
-def _bands(release: Release, joined: pa.Table, num_bands: int, seed: int) -> pa.Table:
-    """The bands of the pairs that the release counts, or of all pairs when it counts none."""
+def _bands(release: Release, joined: pa.Table, num_bands: int, seed: int) -> tuple[pa.Table, dict[str, int]]:
+    """The bands of the pairs that the release counts, or of all pairs when it counts none.
+
+    And how many of their photos a model has no prediction of, for the models that lack some.
+    """
     counted = pa.concat_tables([release.common.select(["photo_id"]), release.counter.select(["photo_id"])])
     paired = joined.filter(pc.is_valid(joined["split"]))
     if counted.num_rows:
         paired = paired.filter(pc.is_in(paired["photo_id"], counted["photo_id"].combine_chunks()))
-    space = release.metadata.get("config", {}).get("evaluate", {}).get("label_space")
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")
-        connection.register("paired", paired)
-        connection.register(
-            "predictions", release.predictions.select(["photo_id", "model", "label_space", "is_correct"])
-        )
-        where = "WHERE label_space = $space" if space else ""
-        rows = connection.sql(
-            f"""
-            SELECT photo_id, class_id, split, observer, similarity, model, is_correct
-            FROM paired JOIN predictions USING (photo_id) {where}
-            ORDER BY photo_id, model
-            """,
-            params={"space": space} if space else {},
-        ).to_arrow_table()
-    models = tuple(sorted(set(rows["model"].to_pylist())))
-    if not models or rows.num_rows % len(models):
-        return table_of(BANDS, [])
-    one = rows.slice(0).take(np.arange(0, rows.num_rows, len(models)))
-    class_ids, class_index = np.unique(np.array(one["class_id"].to_pylist()), return_inverse=True)
-    _, observer = np.unique(np.array(one["observer"].to_pylist()), return_inverse=True)
+    paired = paired.sort_by("photo_id")
+    place = {photo_id: row for row, photo_id in enumerate(paired["photo_id"].to_pylist())}
+    predicted = _of_space(release).select(["photo_id", "model", "is_correct"]).to_pylist()
+    predicted = [row for row in predicted if row["photo_id"] in place]
+    models = tuple(sorted({row["model"] for row in predicted}))
+    if not models:
+        return table_of(BANDS, []), {}
+    column = {model: index for index, model in enumerate(models)}
+    is_known = np.zeros((len(place), len(models)), np.bool_)
+    is_correct = np.zeros((len(place), len(models)), np.bool_)
+    for row in predicted:
+        cell = place[row["photo_id"]], column[row["model"]]
+        is_known[cell], is_correct[cell] = True, row["is_correct"]
+    class_ids, class_index = np.unique(np.array(paired["class_id"].to_pylist()), return_inverse=True)
+    _, observer = np.unique(np.array(paired["observer"].to_pylist()), return_inverse=True)
     outcomes = Outcomes(
         tuple(map(str, class_ids)),
         models,
         class_index.astype(np.int64),
-        np.where(np.array(one["split"].to_pylist()) == "common", COMMON, COUNTER).astype(np.int64),
+        np.where(np.array(paired["split"].to_pylist()) == "common", COMMON, COUNTER).astype(np.int64),
         observer.astype(np.int64),
-        np.asarray(rows["is_correct"].to_numpy(zero_copy_only=False), np.bool_).reshape(-1, len(models)),
+        is_correct,
     )
-    return band_table(outcomes, one["similarity"].to_numpy().astype(np.float32), num_bands=num_bands, seed=seed)
+    similarity = paired["similarity"].to_numpy().astype(np.float32)
+    table = band_table(outcomes, similarity, num_bands=num_bands, seed=seed, is_known=is_known)
+    lacking = (~is_known).sum(axis=0).tolist()
+    return table, {model: number for model, number in zip(models, lacking, strict=True) if number}
+
+
+def _of_space(release: Release) -> pa.Table:
+    """The predictions among the labels that the release was built with; a file of labels is known by its name."""
+    predictions = release.predictions
+    space = PurePath(release.metadata["config"]["evaluate"]["label_space"]).name
+    spaces = [name for name in predictions["label_space"].unique().to_pylist() if PurePath(name).name == space]
+    return predictions.filter(pc.is_in(predictions["label_space"], pa.array(spaces, pa.string())))

@@ -42,9 +42,17 @@ def cut_bands(similarity: npt.NDArray[np.float32], num_bands: int) -> Ints:
 
 
 def band_table(
-    outcomes: Outcomes, similarity: npt.NDArray[np.float32], *, num_bands: int, seed: int, num_draws: int = NUM_DRAWS
+    outcomes: Outcomes,
+    similarity: npt.NDArray[np.float32],
+    *,
+    num_bands: int,
+    seed: int,
+    num_draws: int = NUM_DRAWS,
+    is_known: npt.NDArray[np.bool_] | None = None,
 ) -> pa.Table:
     """One row a model and band (`BANDS` schema), with `all` (classes pooled, bands ignored) and `matched`.
+
+    Bands are cut over all photos; a model's numbers are of the photos that it has outcomes of.
 
     Args:
         outcomes: photos of the pairs.
@@ -52,6 +60,7 @@ def band_table(
         num_bands: bands with about equally many photos.
         seed: of the bootstrap.
         num_draws: of the bootstrap.
+        is_known: (N, M) the outcomes that are known; None = all.
     """
     band = cut_bands(similarity, num_bands)
     names = {str(number + 1): band == number for number in range(int(band.max()) + 1)}
@@ -66,19 +75,18 @@ def band_table(
     weights = np.hstack([np.ones((num_observers, 1)), weights])  # (O, 1 + B)
     rows = []
     for name, (kept, stratum) in strata.items():
-        used = kept & _has_both(stratum, outcomes.side, kept)
-        shared = {
-            "band": name,
-            "similarity_low": float(similarity[kept].min()),
-            "similarity_high": float(similarity[kept].max()),
-            "num_classes": len(np.unique(outcomes.class_index[used])),
-            "num_common": int((used & (outcomes.side == COMMON)).sum()),
-            "num_counter": int((used & (outcomes.side == COUNTER)).sum()),
-            "num_observers": len(np.unique(outcomes.observer[used])),
-        }
+        limits = {"similarity_low": float(similarity[kept].min()), "similarity_high": float(similarity[kept].max())}
         for index, model in enumerate(outcomes.models):
+            known = kept if is_known is None else kept & is_known[:, index]
+            used = known & _has_both(stratum, outcomes.side, known)
+            counts = {
+                "num_classes": len(np.unique(outcomes.class_index[used])),
+                "num_common": int((used & (outcomes.side == COMMON)).sum()),
+                "num_counter": int((used & (outcomes.side == COUNTER)).sum()),
+                "num_observers": len(np.unique(outcomes.observer[used])),
+            }
             pooled = _pool(outcomes, stratum, used, index, weights) if used.any() else None
-            rows.append(shared | {"model": model} | _estimates(pooled))
+            rows.append({"band": name, "model": model, **limits, **counts, **_estimates(pooled)})
     return table_of(BANDS, rows)
 
 

@@ -18,7 +18,9 @@ import duckdb
 import filelock
 
 from counterset.errors import ReleaseError
-from counterset.release.checksums import SUMS, render_sums
+from counterset.outputs import check_output
+from counterset.parquet_sql import parquet_sql
+from counterset.release.checksums import SUMS, parse_sums, render_sums, verify_files
 from counterset.release.layout import version_key
 from counterset.tables import sha256_of, write_bytes
 from counterset.workspace import digest
@@ -60,7 +62,7 @@ def publish_folder(
         digests = {path.relative_to(aside).as_posix(): sha256_of(path) for path in _files(aside)}
         content = digest(kind, metadata, digests)
         last = newest(home, kind)
-        if last is not None and json.loads((last / f"{kind}.json").read_text())["content_digest"] == content:
+        if last is not None and _content_digest(last, kind) == content:
             return Folder(last, False)
         version = _next(last, aside, rows, columns)
         full = {"format": f"counterset-{kind}", "version": version, "content_digest": content} | dict(metadata)
@@ -70,6 +72,40 @@ def publish_folder(
         path = home / version
         aside.rename(path)
         return Folder(path, True)
+
+
+def check_home(home: Path, kind: str) -> None:
+    """See, before any work, that a folder of versions can be written and that its newest version is whole.
+
+    Raises:
+        WorkspaceError: it cannot be written.
+        ReleaseError: a file of the newest version is missing or altered.
+    """
+    check_output(home)
+    last = newest(home, kind)
+    if last is not None:
+        try:
+            digests = parse_sums((last / SUMS).read_text(encoding="utf-8"), str(last))
+            for path in _files(last):
+                name = path.relative_to(last).as_posix()
+                if name not in (*digests, SUMS):
+                    raise ReleaseError(f"{SUMS} does not list {name}")
+            verify_files(last, digests)
+            _content_digest(last, kind)
+        except (OSError, ValueError, ReleaseError) as error:
+            raise ReleaseError(_damaged(last, error)) from error
+
+
+def _content_digest(last: Path, kind: str) -> str:
+    try:
+        return str(json.loads((last / f"{kind}.json").read_text(encoding="utf-8"))["content_digest"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ReleaseError(_damaged(last, error)) from error
+
+
+def _damaged(last: Path, error: Exception) -> str:
+    reason = " ".join(str(error).split("; ")[0].split())[:200]
+    return f"the last result {last} is damaged ({reason}); restore it, move it away, or give another --name"
 
 
 def newest(home: Path, kind: str) -> Path | None:
@@ -83,11 +119,9 @@ def _next(last: Path | None, aside: Path, rows: str, columns: str) -> str:
         return "1.0.0"
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
-        read = f"SELECT {columns} FROM read_parquet($%s)"
-        files = {"old": str(last / rows), "new": str(aside / rows)}
-        only = f"SELECT 1 FROM ({read} EXCEPT {read}) LIMIT 1"
-        gone = connection.execute(only % ("old", "new"), files).fetchone()
-        added = connection.execute(only % ("new", "old"), files).fetchone()
+        old, new = (f"SELECT {columns} FROM {parquet_sql(sorted(home.glob(rows)))}" for home in (last, aside))
+        gone = connection.execute(f"SELECT 1 FROM ({old} EXCEPT {new}) LIMIT 1").fetchone()
+        added = connection.execute(f"SELECT 1 FROM ({new} EXCEPT {old}) LIMIT 1").fetchone()
     level = "major" if gone else "minor" if added else "patch"
     numbers = list(version_key(last.name) or (1, 0, 0))
     place = LEVELS.index(level)

@@ -98,6 +98,7 @@ def render_audit(
         plots=[band_plot(model, [row for row in bands if row["model"] == model]) for model in models],
         bands=sorted(bands, key=lambda row: (models.index(row["model"]), _band_order(row["band"]))),
         selectors=_selectors(release),
+        unpredicted=audit.num_unpredicted,
         groups=audit.groups.to_pylist(),
         names=release.class_names,
         near=near[:MAX_SHOWN],

@@ -17,6 +17,7 @@ import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
 from counterset.errors import WorkspaceError
+from counterset.parquet_sql import parquet_sql
 from counterset.schemas import GROUP_ACCURACY, PAIRS, SENSITIVITY
 from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Results
 from counterset.tables import conform
@@ -99,8 +100,7 @@ def _register(connection: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> s
         and isinstance(rows.format, ds.ParquetFileFormat)
         and isinstance(rows.filesystem, LocalFileSystem)
     ):
-        files = ", ".join("'" + file.replace("'", "''") + "'" for file in rows.files)
-        return f"read_parquet([{files}])"
+        return parquet_sql(rows.files)
     connection.register(name, rows)
     return name
 
