@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.utilities.urls import url_for
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
 from counterset.config import load_config
 from counterset.errors import ConfigError, GateRefused
+from counterset.fetching.addresses import AddressRefused, HostRules, netloc
+from counterset.fetching.connections import deadline, session
+from counterset.fetching.gate import retry_after_s, user_agent
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,11 @@ VARIABLE = "COUNTERSET_WEBHOOK"
 """Environment variable that goes before the config's `notify.webhook`; works for unreadable configs too."""
 
 TIMEOUT_S = 10.0
-TRIES = Retry(total=3, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504), allowed_methods={"POST"})
+WAITS_S = (1.0, 2.0, 4.0)
+"""Before each further try."""
+MAY_PASS = (429, 500, 502, 503, 504)
+MAX_WAIT_S = 60.0
+"""A receiver that asks for a longer pause is not told."""
 
 
 def tell(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
@@ -72,15 +77,23 @@ def message(build: str, flow_run: FlowRun, state: State[Any]) -> dict[str, str]:
 def send(webhook: str, content: dict[str, str]) -> bool:
     """POST the message, trying again a few times; true when it was taken. Never raises for the network's sake."""
     # What goes wrong is named by its type and the host: the rest of the address is a secret.
-    host = urlsplit(webhook).hostname
-    try:
-        with requests.Session() as session:
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(max_retries=TRIES))
-            answer = session.post(webhook, json=content, timeout=TIMEOUT_S, allow_redirects=False)
-    except requests.RequestException as error:
-        logger.warning("the webhook on %s was not reached: %s", host, type(error).__name__)
-        return False
-    if answer.status_code >= 300:
-        logger.warning("the webhook on %s answered %d", host, answer.status_code)
-    return answer.status_code < 300
+    where = netloc(webhook).rpartition(":")[0] or "an address that cannot be read"
+    with session(HostRules((netloc(webhook),)), user_agent()) as client:
+        for wait_s in (*WAITS_S, None):
+            try:
+                with (
+                    deadline(TIMEOUT_S),
+                    client.post(webhook, json=content, timeout=TIMEOUT_S, allow_redirects=False, stream=True) as answer,
+                ):
+                    said, may_pass = f"answered {answer.status_code}", answer.status_code in MAY_PASS
+                    asked_s = retry_after_s(answer.headers.get("Retry-After"), answer.headers.get("Date")) or 0.0
+                    if answer.status_code < 300:
+                        return True
+            except (requests.RequestException, AddressRefused, OSError, ValueError) as error:
+                said, asked_s = f"was not reached: {type(error).__name__}", 0.0
+                may_pass = isinstance(error, requests.ConnectionError | requests.Timeout)
+            if wait_s is None or not may_pass or asked_s > MAX_WAIT_S:
+                break
+            time.sleep(max(wait_s, asked_s))
+    logger.warning("the webhook on %s %s", where, said)
+    return False

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from counterset.errors import ConfigError
+from counterset.fetching.addresses import key_with_user
 from counterset.licenses import LICENSES
 
 OPEN_LICENSES = ("cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa")
@@ -314,6 +315,10 @@ def parse_config(raw: dict[str, object], base: Path, origin: str = "config") -> 
     Raises:
         ConfigError: as `load_config`.
     """
+    if key := key_with_user(raw):
+        raise ConfigError(f"{origin}: key {key!r} holds a user name or password, which would be printed; leave it out")
+            f"{origin}: key {key!r} holds a user name or password, which would be printed; write it without"
+        )
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
@@ -380,7 +385,7 @@ def _explain(error: ValidationError) -> str:
         (f"key {key!r}: " if key else "")
         + message[0].lower()
         + message[1:]
-        + f" (got {first['input']!r})" * bool(key)
+        + f" (got {first['input']!r})" * (bool(key) and location[0] != "notify")  # a webhook is a secret
         + more
     )
 

@@ -17,10 +17,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
 from counterset.errors import ConfigError, WorkspaceError
+from counterset.fetching.addresses import shown
 
 CHUNK_BYTES = 1 << 20
+OPTIONS = ("endpoint_override", "region", "scheme", "allow_bucket_creation", "allow_bucket_deletion")
+"""What an s3 address may say after its `?`."""
 
 
 class ObjectStat(NamedTuple):
@@ -149,7 +153,14 @@ def place(address: str | Path | ObjectPath) -> Place:
     key, _, query = rest.partition("?")
     key = key.strip("/")
     if scheme != "s3" or not key:
-        raise ConfigError(f"{address!r} cannot be written to; give a folder, or s3://bucket/prefix")
+        raise ConfigError(f"{shown(address)!r} cannot be written to; give a folder, or s3://bucket/prefix")
+    unknown = [name for name in parse_qs(query, keep_blank_values=True) if name not in OPTIONS]
+    if "@" in rest or unknown:  # it is printed, logged and recorded
+        what = "keys, a user name or a password" if "@" in rest else f"the option {unknown[0]!r}"
+        raise ConfigError(
+            f"the address {shown(address)!r} may not hold {what}; credentials come from the environment "
+            f"(AWS_ACCESS_KEY_ID, AWS_PROFILE, ...), and options are {', '.join(OPTIONS)}"
+        )
     return ObjectPath(key, query)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from counterset_flows import progress
+from counterset_flows import notify, progress
 from counterset_flows.artifacts import Pages, changes_page, failure_page, percent_done, progress_text, report_page
-from counterset_flows.notify import TRIES, VARIABLE, message, send, webhook_of
+from counterset_flows.notify import VARIABLE, message, send, webhook_of
 
 from counterset.config import Config, load_config
 from counterset.errors import ConfigError, GateRefused
@@ -164,7 +164,7 @@ def test_the_webhook_stays_out_of_releases_and_texts() -> None:
 
 
 def test_a_message_is_sent_again_when_it_was_not_taken(receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TRIES, "backoff_factor", 0.01)
+    monkeypatch.setattr(notify, "WAITS_S", (0.01, 0.01))
     receiver.answers = [503, 500]
     assert send(receiver.url, {"text": "x"})
     assert receiver.told == [{"text": "x"}]
@@ -173,7 +173,7 @@ def test_a_message_is_sent_again_when_it_was_not_taken(receiver: Any, monkeypatc
 def test_nobody_there_is_a_warning_without_the_secret(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(TRIES, "backoff_factor", 0.0)
+    monkeypatch.setattr(notify, "WAITS_S", (0.0,))
     assert not send(f"http://127.0.0.1:{free_port()}/secret-part", {"text": "x"})
     ours = [record.getMessage() for record in caplog.records if record.name == "counterset_flows.notify"]
     assert ours == ["the webhook on 127.0.0.1 was not reached: ConnectionError"]

@@ -72,6 +72,17 @@ def shown(url: str) -> str:
     return text + ("?..." if len(place) < len(rest) else "")
 
 
+def key_with_user(settings: object, key: str = "") -> str:
+    """The first key of a parsed config whose address has a user name or password; "" = none. A webhook may have."""
+    if isinstance(settings, str):
+        is_secret = re.match(r"\s*[a-z][a-z0-9+.-]*://[^/?#]*@", settings, re.IGNORECASE)
+        return key if is_secret and not key.startswith("notify.") else ""
+    if not isinstance(settings, dict | list | tuple):
+        return ""
+    parts = settings.items() if isinstance(settings, dict) else enumerate(settings)
+    return next(filter(None, (key_with_user(part, f"{key}.{name}".lstrip(".")) for name, part in parts)), "")
+
+
 def parse(url: str) -> Address:
     """Read a URL as every part of this program reads it.
 

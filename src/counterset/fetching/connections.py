@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import certifi
@@ -34,12 +34,19 @@ _MAX_ADDRESSES = 4
 
 
 @contextlib.contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Within the block, what this thread reads from connections of this module ends with TimeoutError after so long."""
+def deadline(seconds: float) -> Iterator[Callable[[float], None]]:
+    """Within the block, what this thread reads from connections of this module ends with TimeoutError after so long.
+
+    What it gives extends the time by more seconds.
+    """
     before = getattr(_LOCAL, "until", math.inf)
     _LOCAL.until = min(before, time.monotonic() + seconds)
+
+    def extend(more: float) -> None:
+        _LOCAL.until += more
+
     try:
-        yield
+        yield extend
     finally:
         _LOCAL.until = before
 

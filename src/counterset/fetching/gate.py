@@ -31,6 +31,8 @@ from counterset.schemas import RejectReason
 MAX_REDIRECTS = 5
 TIMEOUTS_IN_ALL = 5
 """One file may take so many times the timeout of one read."""
+SLOWEST_BYTES_S = 20_000
+"""A long file that comes in parts may take a second more for so many bytes."""
 FIRST_WAIT_S = 1.0
 """Before the second try; doubled each time, times a jitter in [0.5, 1.5]."""
 MAX_WAIT_S = 60.0
@@ -131,7 +133,10 @@ class Gate:
             try:
                 with deadline(TIMEOUTS_IN_ALL * self._timeout_s):
                     chunks, headers = self._open(url, max_bytes, is_unwanted)
-                    return Fetched(b"".join(chunks), headers)
+                    content = b"".join(chunks)
+                if not content:
+                    raise FetchFailed(RejectReason.SERVER_ERROR, "an empty answer")
+                return Fetched(content, headers)
             except FetchFailed as failure:
                 num_failed += not isinstance(failure, _Paused)
                 # A host that takes no connection has to be tried later, not at once.
@@ -140,14 +145,16 @@ class Gate:
                     raise
                 self._sleep(failure.wait_s or FIRST_WAIT_S * 2 ** (num_failed - 1) * random.uniform(0.5, 1.5))
 
-    def stream(self, url: str, max_bytes: int, max_seconds: float) -> Iterator[bytes]:
-        """The answer's parts, as they come; one try.
+    def stream(self, url: str, max_bytes: int) -> Iterator[bytes]:
+        """The answer's parts, as they come; one try, with no less than SLOWEST_BYTES_S over its whole time.
 
         Raises:
             FetchFailed: why not, also in the middle.
         """
-        with deadline(max_seconds):
-            yield from self._open(url, max_bytes, None)[0]
+        with deadline(TIMEOUTS_IN_ALL * self._timeout_s) as extend:
+            for chunk in self._open(url, max_bytes, None)[0]:
+                extend(len(chunk) / SLOWEST_BYTES_S)
+                yield chunk
 
     def _open(
         self, url: str, max_bytes: int, is_unwanted: Callable[[urllib3.HTTPHeaderDict], bool] | None
@@ -229,8 +236,6 @@ class Gate:
                     if size > max_bytes:
                         raise FetchFailed(RejectReason.TOO_LARGE, f"more than {max_bytes} bytes", address.netloc)
                     yield chunk
-            if not size:
-                raise FetchFailed(RejectReason.SERVER_ERROR, "an empty answer", address.netloc)
             answer.release_conn()
         finally:
             self._on_bytes(answer.tell())
@@ -274,7 +279,8 @@ class _Pauses:
         """
         wait_s = self._until.get(netloc, 0.0) - time.monotonic()
         if wait_s > 0:
-            raise _Paused(netloc, wait_s if self._in_vain_s.get(netloc, 0.0) <= MAX_IN_VAIN_S else MAX_IN_VAIN_S)
+            is_given_up = self._in_vain_s.get(netloc, 0.0) > MAX_IN_VAIN_S
+            raise _Paused(netloc, max(wait_s, MAX_WAIT_S + 1) if is_given_up else wait_s)
 
 
 @contextlib.contextmanager
@@ -293,13 +299,13 @@ def _in_words(address: Address) -> Iterator[None]:
         match error:
             case _ if is_over():
                 failure = fail(timed_out, "it took too long in all")
+            case NewConnectionError():  # which is a ConnectTimeoutError, too
+                reason = getattr(cause, "strerror", None) or cause or "no connection"
+                failure = fail(broken, f"the host cannot be reached ({reason})", is_silent=True, may_pass=True)
             case ConnectTimeoutError():
                 failure = fail(timed_out, "the host takes no connection in time", is_silent=True, may_pass=True)
             case ReadTimeoutError() | TimeoutError():
                 failure = fail(timed_out, "timed out", may_pass=True)
-            case NewConnectionError():
-                reason = getattr(cause, "strerror", None) or cause or "no connection"
-                failure = fail(broken, f"the host cannot be reached ({reason})", is_silent=True, may_pass=True)
             case SSLError():
                 failure = fail(broken, "no secure connection (TLS)")
             case DecodeError():

@@ -14,12 +14,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 from counterset.errors import ReleaseError
+from counterset.fetching.addresses import is_loopback, shown
 from counterset.manifests import manifest_path
 from counterset.release.checksums import MAX_LISTING_BYTES, METADATA, SUMS, verify_files
-from counterset.storage import cache_folder
+from counterset.storage import cache_folder, place
 
 MAX_RELEASE_BYTES = 100_000_000_000
 """Bytes of a remote release at most, unless told otherwise."""
@@ -39,8 +39,7 @@ def find_release(
     """
     text = str(name_or_path)
     if "://" in text:
-        address = text.rstrip("/") + (f"/{version}" if version else "")
-        return _fetched(address, cache_folder(cache), max_bytes)
+        return _fetched(_at(text, version or ""), cache_folder(cache), max_bytes)
     try:
         return _local(text, version)
     except OSError as error:  # a name too long, a folder that may not be read
@@ -76,21 +75,33 @@ def _versions(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: version_key(name) or (0, 0, 0))
 
 
+def _at(address: str, name: str) -> str:
+    """A file below an address, before the options or the token that follow its `?`."""
+    base, mark, options = address.partition("?")
+    return "/".join(filter(None, (base.rstrip("/"), name))) + mark + options
+
+
 def _fetched(address: str, cache: Path, max_bytes: int) -> Path:
     from counterset.release.stated import Stated, stated
 
-    scheme = urlsplit(address).scheme
-    if scheme == "https" or (scheme == "http" and urlsplit(address).hostname in ("127.0.0.1", "localhost")):
+    scheme = address.partition("://")[0].lower()
+    if scheme == "https" or (scheme == "http" and is_loopback(address)):
         opener: Callable[[str], Iterator[bytes]] = _http
     elif scheme == "s3":
         opener = _s3
+        place(address)  # an address that holds keys is refused
     else:
         raise ReleaseError(f"releases are not read from {scheme}://; use https:// or s3://, or a local folder")
-    sums = _read(opener(f"{address}/{SUMS}"), f"{address}/{SUMS}")
+
+    def read(name: str) -> Iterator[bytes]:
+        return opener(_at(address, name))
+
+    where = shown(address)
+    sums = _read(read(SUMS), f"{where}/{SUMS}")
     target = cache / "releases" / hashlib.sha256(sums).hexdigest()[:32]
-    metadata = _read(opener(f"{address}/{METADATA}"), f"{address}/{METADATA}")
-    said: Stated = stated(metadata, sums, address)
-    _check(hashlib.sha256(metadata).hexdigest(), said.digests[METADATA], f"{address}/{METADATA}")
+    metadata = _read(read(METADATA), f"{where}/{METADATA}")
+    said: Stated = stated(metadata, sums, where)
+    _check(hashlib.sha256(metadata).hexdigest(), said.digests[METADATA], f"{where}/{METADATA}")
     if target.is_dir():
         try:
             verify_files(target, said.digests)
@@ -101,14 +112,14 @@ def _fetched(address: str, cache: Path, max_bytes: int) -> Path:
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)
-        _check_room(sum(entry.size_bytes for entry in said.files.values()), aside, address, max_bytes)
+        _check_room(sum(entry.size_bytes for entry in said.files.values()), aside, where, max_bytes)
         (aside / METADATA).write_bytes(metadata)
         (aside / SUMS).write_bytes(sums)
         for path, entry in sorted(said.files.items()):
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
             with (aside / path).open("wb") as file:
-                digest = _copy(opener(f"{address}/{path}"), file, entry.size_bytes, f"{address}/{path}")
-            _check(digest, entry.sha256, f"{address}/{path}")
+                digest = _copy(read(path), file, entry.size_bytes, f"{where}/{path}")
+            _check(digest, entry.sha256, f"{where}/{path}")
         try:
             aside.rename(target)
         except OSError:
@@ -116,7 +127,7 @@ def _fetched(address: str, cache: Path, max_bytes: int) -> Path:
             if not target.is_dir():
                 raise
     except OSError as error:
-        raise ReleaseError(f"cannot keep {address} in {cache}: {error}; free space or give another cache") from error
+        raise ReleaseError(f"cannot keep {where} in {cache}: {error}; free space or give another cache") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return target
@@ -164,14 +175,15 @@ def _copy(chunks: Iterator[bytes], file: IO[Any], limit: int, where: str) -> str
 
 
 def _http(url: str) -> Iterator[bytes]:
-    import requests
+    from counterset.fetching.addresses import HostRules, netloc
+    from counterset.fetching.gate import FetchFailed, Gate, user_agent
 
+    # The address is trusted as typed; where it redirects to must be public.
+    gate = Gate(HostRules((netloc(url),), ("*",)), user_agent(), timeout_s=_TIMEOUT_S)
     try:
-        with requests.get(url, stream=True, timeout=_TIMEOUT_S) as answer:
-            answer.raise_for_status()
-            yield from answer.iter_content(_CHUNK)
-    except requests.RequestException as error:
-        raise ReleaseError(f"cannot read {url} ({type(error).__name__}); check the address and the network") from error
+        yield from gate.stream(url, MAX_RELEASE_BYTES)
+    except FetchFailed as failure:
+        raise ReleaseError(f"cannot read {shown(url)} ({failure}); check the address and the network") from None
 
 
 def _s3(url: str) -> Iterator[bytes]:
@@ -183,7 +195,9 @@ def _s3(url: str) -> Iterator[bytes]:
             while chunk := stream.read(_CHUNK):
                 yield chunk
     except (OSError, pa.ArrowException) as error:
-        raise ReleaseError(f"cannot read {url} ({str(error)[:200]}); check the address and your credentials") from error
+        raise ReleaseError(
+            f"cannot read {shown(url)} ({str(error)[:200]}); check the address and your credentials"
+        ) from error
 
 
 def _s3_file(url: str) -> tuple[Any, str]:

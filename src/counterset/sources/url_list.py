@@ -10,6 +10,7 @@ from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
 from counterset.csv_rows import BadLine
 from counterset.errors import ConfigError, SourceError
+from counterset.fetching.addresses import clean, shown
 from counterset.licenses import license_code
 from counterset.schemas import RejectReason
 from counterset.sources import Crawl
@@ -119,12 +120,12 @@ class UrlListSource:
 
     def _url(self, row: Row) -> str:
         """The URL; an ampersand that was written for HTML is one."""
-        return (self._list.value(row, "url", text_of) or "").replace("&amp;", "&")
+        return clean(self._list.value(row, "url", text_of) or "")
 
     def _refusal(self, row: Row, url: str) -> Refusal | None:
         reason = self._rules.refusal(url)
         if reason:
-            return RejectReason.URL_REFUSED, f"{url[:200]}: {reason}"
+            return RejectReason.URL_REFUSED, f"{shown(url)[:200]}: {reason}"
         if not self._list.places["license"]:
             return None
         given = self._list.value(row, "license", known_text)
