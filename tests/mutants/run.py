@@ -250,7 +250,8 @@ class _Child:
         self._kill(TIMEOUT)
 
     def _kill(self, result: str) -> _Ended:
-        os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         return self._end(result)
 
@@ -478,4 +479,7 @@ def _tell(name: str, score: Score, remark: str = "") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")

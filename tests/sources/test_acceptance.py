@@ -142,3 +142,8 @@ def test_a_candidate_has_all_that_was_told(observation_id: int | None, named: st
         "license",
         "all rights reserved",
     )
+
+
+def test_an_observation_without_an_integer_id_comes_before_those_with_one() -> None:
+    both = [offer(1, observation_id=5, uuid="a"), offer(1, observation_id=None, uuid="z")]
+    assert taken(both, by_day) == taken(both[::-1], by_day) == {"inaturalist-1": "z"}
