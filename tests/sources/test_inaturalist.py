@@ -9,8 +9,10 @@ import random
 import runpy
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pyarrow as pa
@@ -24,6 +26,7 @@ from counterset.demo.server import LookAlikeServer, serve
 from counterset.demo.world import demo_catalog
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
 from counterset.sources import Crawl
+from counterset.sources.client import ApiClient
 from counterset.sources.inaturalist import INaturalistSource
 
 from .conftest import FOX, HARE, QUICK, RED_FOX, TAXA, MakeConfig, catalog, foxes, observation, photo
@@ -327,7 +330,7 @@ def test_recheck_finds_what_may_no_longer_be_published(tmp_path: Path, config_of
     with serve(catalog(*rows)) as server:
         config = config_of(server)
         found = INaturalistSource(config, tmp_path).recheck(before, (RED_FOX,))
-        assert len(server.requests) == 3  # batches of a hundred
+        assert len(server.requests) == 4  # batches of a hundred, and whether what is missing is really gone
     assert {row["photo_id"]: row["detail"] for row in found.to_pylist()} == {
         "inaturalist-10": "now license: all rights reserved",
         "inaturalist-20": "now unidentified: identified as Lepus europaeus",
@@ -430,3 +433,72 @@ def test_progress_is_told_a_page_at_a_time(tmp_path: Path, config_of: MakeConfig
 
 def test_the_catalogue_of_these_tests_has_the_taxa_they_name() -> None:
     assert {FOX, HARE} < {taxon.taxon_id for taxon in TAXA}
+
+
+class Cut:
+    """A client whose answers about single observations are cut, as `cut` says: the rows, and how many it claims."""
+
+    def __init__(self, client: ApiClient, cut: Callable[[list[Any]], tuple[list[Any], int | None]]) -> None:
+        self._client = client
+        self._cut = cut
+
+    def get(self, route: str, query: dict[str, str | int] | None = None) -> dict[str, Any]:
+        answer = self._client.get(route, query)
+        if route.startswith("/observations/") or "uuid" in (query or {}):
+            rows, total = self._cut(answer["results"])
+            return {"results": rows} | ({} if total is None else {"total_results": total})
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("cut", "is_told"),
+    [
+        (lambda rows: (rows[:5], len(rows)), True),
+        (lambda rows: (rows[:5], len(rows[:5])), True),
+        (lambda rows: (rows[-1:], len(rows)), True),
+        (lambda rows: ([], len(rows)), False),
+        (lambda rows: ([], 0), False),
+        (lambda rows: (rows, None), False),
+        (lambda rows: (rows[1:], len(rows[1:])), False),
+    ],
+)
+def test_nothing_is_withdrawn_on_an_answer_that_may_be_short(
+    cut: Callable[[list[Any]], tuple[list[Any], int | None]], is_told: bool, tmp_path: Path, config_of: MakeConfig
+) -> None:
+    rows = [observation(n) for n in range(1, 41)]
+    with serve(catalog(*rows)) as server:
+        before = crawl(config_of(server), tmp_path).candidates
+    del rows[11]
+    with serve(catalog(*rows)) as server:
+        source = INaturalistSource(config_of(server), tmp_path, retry=QUICK)
+        source._client = Cut(source._client, cut)  # type: ignore[assignment]
+        if is_told:
+            found = source.recheck(before, (RED_FOX,))
+            assert found["photo_id"].to_pylist() == ["inaturalist-120"]
+        else:
+            with pytest.raises(SourceUnavailable, match="gives short answers"):
+                source.recheck(before, (RED_FOX,))
+
+
+@pytest.mark.parametrize("order", ["sample", "latest"])
+def test_a_withdrawn_photo_gives_its_place_to_another(order: str, tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = {n: observation(n, taxon_id=FOX) for n in range(1, 1001)}
+    with serve(catalog(*rows.values())) as server:
+        first = crawl(config_of(server, photos_per_class=200, order=order), tmp_path)
+    taken = {int(text) for text in first.candidates["observation_id"].to_pylist()}
+    gone = sorted(taken)[::2]
+    closed = sorted(taken)[1]
+    for number in gone:
+        del rows[number]
+    rows[closed] = dataclasses.replace(rows[closed], photos=(photo(closed * 10, None),))
+    withdrawn = {f"inaturalist-{number * 10}" for number in (*gone, closed)}
+    with serve(catalog(*rows.values())) as server:
+        for _ in range(2):
+            again = crawl(config_of(server, photos_per_class=200, order=order), tmp_path)
+            told = {row["photo_id"] for row in again.rejects.to_pylist() if row["reason"] == "withdrawn"}
+            assert told == withdrawn and not told & set(again.candidates["photo_id"].to_pylist())
+            assert again.candidates.num_rows == 200
+    kept = {int(text) for text in again.candidates["observation_id"].to_pylist()}
+    assert taken - set(gone) - {closed} <= kept <= rows.keys()
+    if order == "latest":
+        assert kept == set(sorted(rows.keys() - {closed})[-200:])

@@ -9,7 +9,7 @@ import pytest
 from counterset.config import SourceConfig
 from counterset.errors import SourceError
 from counterset.schemas import RejectReason
-from counterset.sources.observations import OFFERS, credit, offers_of, photo_url, refusal
+from counterset.sources.observations import OFFERS, credit, offers_of, photo_id_of, photo_url, refusal
 from counterset.tables import table_of
 
 GOOD: dict[str, Any] = {
@@ -54,6 +54,8 @@ def test_a_good_record_is_accepted_though_optional_keys_are_absent() -> None:
         (GOOD | {"taxon": {"id": 42069.5, "ancestor_ids": [42069]}}, RejectReason.UNIDENTIFIED),
         (GOOD | {"taxon": {"id": 7, "name": "x", "ancestor_ids": None}}, RejectReason.UNIDENTIFIED),
         (GOOD | {"quality_grade": None}, RejectReason.NOT_RESEARCH_GRADE),
+        (with_photo(license_code="CC BY 4.0"), None),
+        (with_photo(license_code="CC BY-NC or so"), RejectReason.LICENSE),
         (GOOD | {"user": {"id": 9, "spam": True}}, RejectReason.HIDDEN),
         (GOOD | {"user": {"id": 9, "suspended": True}}, RejectReason.HIDDEN),
         (with_photo(flags=[{"flag": "spam", "resolved": False}]), RejectReason.HIDDEN),
@@ -98,10 +100,12 @@ def test_odd_but_harmless_records_are_accepted(record: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("identifier", [None, "5", True, 0, -1, 2**63, 5.0])
-def test_an_observation_without_an_id_is_an_error_and_such_a_photo_is_skipped(identifier: object) -> None:
+def test_an_observation_without_an_id_is_an_error_and_such_a_photo_a_reject(identifier: object) -> None:
     with pytest.raises(SourceError, match="without an id"):
         offers_of(GOOD | {"id": identifier})
-    assert offers_of(with_photo(id=identifier)) == []
+    (offer,) = offers_of(with_photo(id=identifier))
+    assert refusal(offer, [9], SourceConfig()) == (RejectReason.MALFORMED, "the service gives it without an id")
+    assert photo_id_of(offer) == "inaturalist-5-0"
 
 
 @pytest.mark.parametrize("photos", [None, {}, "x", [None, 3, "x"]])
@@ -117,6 +121,14 @@ def test_a_photo_without_a_user_belongs_to_nobody_else() -> None:
 def test_credits_and_urls() -> None:
     assert credit("cc0", "no rights reserved", "Ann") == "Ann, no rights reserved (CC0)"
     assert credit("cc-by-nc-sa", None, "Ann") == "(c) Ann, some rights reserved (CC BY-NC-SA)"
+    assert credit("cc-by", "(c) , some rights reserved (CC BY)", " ") is credit("cc-by", None, "") is None
+    assert credit("cc-by", "(c) , some rights reserved (CC BY)", "Ann") == "(c) Ann, some rights reserved (CC BY)"
+    assert credit("cc0", None, "") == "no rights reserved (CC0)"
+    nameless = offers_of(with_photo(attribution=None) | {"user": {"id": 9}})[0]
+    assert refusal(nameless, [42069], SourceConfig()) == (
+        RejectReason.UNCREDITED,
+        "cc-by asks for a credit line, and nobody is named",
+    )
     assert credit("pd", "Ann, no known copyright restrictions (public domain)", "x").startswith("Ann")
     with pytest.raises(ValueError, match="not a photo"):
         photo_url("https://evil.example/photos/1/square.jpg", "medium", "")

@@ -177,6 +177,57 @@ def test_bad_rows_are_counted_and_skipped(tmp_path: Path) -> None:
     assert found.candidates.equals(OpenDataSource(clean, tmp_path / "bulk2").crawl(RED_FOX).candidates)
 
 
+def test_a_larger_drawing_asks_about_what_no_smaller_one_did(tmp_path: Path, config_of: MakeConfig) -> None:
+    """The last, partly filled batch of the first drawing must not answer for the second one's."""
+    rows = [
+        observation(n, photo(n * 10, None if n % 7 == 0 else "cc0"), user_id=n, is_captive=n % 10 != 0)
+        for n in range(1, 4001)
+    ]
+    tables = write_tables(catalog(*rows), tmp_path / "tables")
+    with serve(catalog(*rows)) as server:
+        config = config_of(server, photos_per_class=300, path=str(tables))
+        found = OpenDataSource(config, tmp_path / "bulk").crawl(RED_FOX)
+        again = OpenDataSource(config, tmp_path / "bulk").crawl(RED_FOX)
+        batches = [record.path.split("uuid=")[1].split("&")[0] for record in server.requests]
+        asked = [uuid for batch in batches for uuid in batch.split("%2C")]
+    assert found.candidates.num_rows == 300 and again.candidates.equals(found.candidates)
+    assert Counter(found.rejects["reason"].to_pylist())["withdrawn"] == 0
+    assert len(asked) == len(set(asked))
+
+
+def test_a_later_look_replaces_what_is_withdrawn(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = {n: observation(n, user_id=n) for n in range(1, 301)}
+    tables = write_tables(catalog(*rows.values()), tmp_path / "tables")
+    with serve(catalog(*rows.values())) as server:
+        config = config_of(server, photos_per_class=50, path=str(tables))
+        first = OpenDataSource(config, tmp_path / "bulk", look=1).crawl(RED_FOX)
+    taken = {int(text.removeprefix("inaturalist-")) // 10 for text in first.candidates["photo_id"].to_pylist()}
+    for number in sorted(taken)[:20]:
+        del rows[number]
+    with serve(catalog(*rows.values())) as server:
+        config = config_of(server, photos_per_class=50, path=str(tables))
+        again = OpenDataSource(config, tmp_path / "bulk", look=2).crawl(RED_FOX)
+        kept = {int(text.removeprefix("inaturalist-")) // 10 for text in again.candidates["photo_id"].to_pylist()}
+    assert len(kept) == 50 and kept <= rows.keys()
+    withdrawn = {row["photo_id"] for row in again.rejects.to_pylist() if row["reason"] == "withdrawn"}
+    assert withdrawn == {f"inaturalist-{number * 10}" for number in sorted(taken)[:20]}
+
+
+def test_photos_without_an_observer_are_their_own(tmp_path: Path) -> None:
+    tables = write_tables(catalog(*(observation(n, photo(n * 10, "cc0")) for n in range(1, 9))), tmp_path / "tables")
+    content = gzip.decompress((tables / "observations.csv.gz").read_bytes()).decode().splitlines()
+    column = content[0].split("\t").index("observer_id")
+    lines = [line.split("\t") for line in content[1:]]
+    for line in lines[:4]:
+        line[column] = ""
+    text = "\n".join([content[0], *("\t".join(line) for line in lines)]) + "\n"
+    (tables / "observations.csv.gz").write_bytes(gzip.compress(text.encode()))
+    found = OpenDataSource(SourceConfig(api_url="", path=str(tables)), tmp_path / "bulk").crawl(RED_FOX)
+    observers = Counter(found.candidates["observer_id"].to_pylist())
+    assert found.candidates.num_rows == 8
+    assert sum(name.startswith("unknown-") for name in observers) == 4
+
+
 def test_taxa_are_matched_by_whole_segments_of_the_ancestry(tmp_path: Path) -> None:
     taxa = (
         *TAXA,

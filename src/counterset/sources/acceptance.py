@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
-from counterset.schemas import RejectReason
+from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.observations import PHOTO_ID_PREFIX, Offer, credit, photo_url, refusal
+from counterset.sources.observations import Offer, credit, photo_id_of, photo_url, refusal
 from counterset.sources.selection import Item, choose, crawl_of
+from counterset.tables import conform
 
 Recency = Callable[[Offer], int]
 
@@ -46,7 +50,7 @@ def accept(
     acceptable: dict[str, tuple[int, Item]] = {}
     refused: dict[str, tuple[RejectReason, str]] = {}
     for offer in offers:
-        photo_id = _photo_id(offer)
+        photo_id = photo_id_of(offer)
         reason = refusal(offer, taxon_ids, config)
         if reason is not None:
             refused.setdefault(photo_id, reason)
@@ -63,9 +67,9 @@ def accept(
     choice = choose([item for _, item in acceptable.values()], config, seed)
     rejects = {photo_id: reason for photo_id, reason in refused.items() if photo_id not in acceptable}
     taken = {
-        _photo_id(offer): offer
+        photo_id_of(offer): offer
         for offer in offers
-        if _photo_id(offer) in choice.photo_ids and acceptable[_photo_id(offer)][1].observation == offer["uuid"]
+        if photo_id_of(offer) in choice.photo_ids and acceptable[photo_id_of(offer)][1].observation == offer["uuid"]
     }
     return Acceptance(taken, rejects | choice.rejects)
 
@@ -76,10 +80,29 @@ def crawl_from(spec: ClassSpec, found: Acceptance, config: SourceConfig, source:
     return crawl_of(spec, candidates, found.rejects)
 
 
+def standing(choose: Callable[[Collection[str]], Crawl], recheck: Callable[[pa.Table], pa.Table]) -> Crawl:
+    """A choice in which every photo still stands: what is withdrawn gives its place to the next one.
+
+    Args:
+        choose: the choice among all photos but some, by photo id.
+        recheck: of candidates, those that are withdrawn now (rejects schema).
+    """
+    withdrawn = REJECTS.arrow().empty_table()
+    checked = pa.array([], pa.string())
+    while True:
+        crawl = choose(set(withdrawn["photo_id"].to_pylist()))
+        ids = crawl.candidates["photo_id"].combine_chunks()
+        unchecked = crawl.candidates.filter(pc.invert(pc.is_in(ids, checked)))
+        if not unchecked.num_rows:
+            return Crawl(crawl.candidates, conform(pa.concat_tables([crawl.rejects, withdrawn]), REJECTS))
+        withdrawn = pa.concat_tables([withdrawn, recheck(unchecked)])
+        checked = pa.concat_arrays([checked, unchecked["photo_id"].combine_chunks()])
+
+
 def candidate(spec: ClassSpec, offer: Offer, config: SourceConfig, source: str) -> dict[str, object]:
     """One row of the candidates table."""
     return {
-        "photo_id": _photo_id(offer),
+        "photo_id": photo_id_of(offer),
         "class_id": spec.class_id,
         "source": source,
         "url": photo_url(offer["url"], config.photo_size, config.photo_url),
@@ -95,7 +118,3 @@ def candidate(spec: ClassSpec, offer: Offer, config: SourceConfig, source: str) 
         "description": offer["description"],
         "tags": offer["tags"],
     }
-
-
-def _photo_id(offer: Offer) -> str:
-    return f"{PHOTO_ID_PREFIX}{offer['photo_id']}"

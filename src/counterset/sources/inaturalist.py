@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from counterset.config import SourceConfig
 from counterset.errors import SourceUnavailable
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.acceptance import accept, by_id, crawl_from
+from counterset.sources.acceptance import accept, by_id, crawl_from, standing
 from counterset.sources.budget import MEDIA_BYTES, MEDIA_LIMITS, Budget, request_limits
 from counterset.sources.client import REQUESTS, ApiClient, RetryPolicy
 from counterset.sources.observations import PHOTO_ID_PREFIX, Offer, observation_id_of, offers_of, refusal
-from counterset.sources.pages import PageStore, Window
+from counterset.sources.pages import PageStore, Window, Without
 from counterset.sources.taxa import TaxonResolver
 from counterset.tables import table_of, write_bytes
 
@@ -117,7 +117,26 @@ class INaturalistSource:
                 break
         windows[-1] = Window(window.upper, window.started, window.since, is_done=True)
         store.save(windows)
-        found = accept(store, taxon_ids, self._config, self._seed)
+        if len(windows) == 1:
+            return self._choose(spec, store, query, window)
+        # What earlier runs told may be so no more, and of what was deleted no later run says a word.
+        return standing(
+            lambda gone: self._choose(spec, store, query, windows[0], gone), lambda table: self.recheck(table, (spec,))
+        )
+
+    def _choose(
+        self, spec: ClassSpec, store: PageStore, query: dict[str, str], first: Window, gone: Collection[str] = ()
+    ) -> Crawl:
+        """The choice among all photos known but those that are `gone`; a first run that stopped early goes on."""
+        taxon_ids = self.taxon_ids(spec)
+        offers = Without(store, gone)
+        found = accept(offers, taxon_ids, self._config, self._seed)
+        if self._config.order == "latest" and gone:
+            for records in self._pages(query, first, store.last_ids(0)):
+                if len(found.taken) >= self._config.photos_per_class:
+                    break
+                store.write(0, records[-1]["id"], [offer for record in records for offer in offers_of(record)])
+                found = accept(offers, taxon_ids, self._config, self._seed)
         return crawl_from(spec, found, self._config, self.name)
 
     def recheck(self, candidates: pa.Table, specs: Iterable[ClassSpec]) -> pa.Table:
@@ -145,19 +164,58 @@ class INaturalistSource:
         return table_of(REJECTS, rejects)
 
     def offers_by_observation(self, observation_ids: list[str]) -> dict[str, list[Offer]]:
-        """The photos of observations as they are now, by integer id or UUID; what is deleted is missing."""
+        """The photos of observations as they are now, by integer id or UUID; what is deleted is missing.
+
+        An answer may be short, so an observation is missing only when a second, whole answer, to the question for what
+        the first did not have and for one that is there, does not have it either.
+
+        Raises:
+            SourceError: as `check`.
+            SourceUnavailable: as `check`, or no answer is whole.
+        """
         found: dict[str, list[Offer]] = {}
         for is_uuid in (False, True):
             wanted = [part for part in observation_ids if ("-" in part) == is_uuid]
             for start in range(0, len(wanted), IDS_PER_REQUEST):
-                batch = ",".join(wanted[start : start + IDS_PER_REQUEST])
-                if is_uuid:
-                    answer = self._client.get("/observations", {"uuid": batch, "per_page": PAGE_SIZE})
-                else:
-                    answer = self._client.get(f"/observations/{batch}")
-                for record in answer["results"]:
-                    found[str(record.get("uuid" if is_uuid else "id"))] = offers_of(record)
+                found |= self._told_of(wanted[start : start + IDS_PER_REQUEST], is_uuid)[0]
+            missing = [part for part in wanted if part not in found]
+            witness = [part for part in wanted if part in found][:1] or (self._any(is_uuid) if missing else [])
+            for start in range(0, len(missing), IDS_PER_REQUEST):
+                found |= self._confirmed(missing[start : start + IDS_PER_REQUEST], witness, is_uuid)
         return found
+
+    def _confirmed(self, missing: list[str], witness: list[str], is_uuid: bool) -> dict[str, list[Offer]]:
+        """What is there after all of observations that were not in an answer; `witness` is one that was."""
+        found: dict[str, list[Offer]] = {}
+        while missing:
+            told, is_whole = self._told_of([*witness, *missing], is_uuid)
+            found |= told
+            num_missing = len(missing)
+            missing = [part for part in missing if part not in told]
+            if len(missing) == num_missing:
+                if not is_whole or any(part not in told for part in witness):
+                    raise SourceUnavailable(
+                        f"{self._config.api_url} gives short answers, so what was deleted cannot be told from what it "
+                        "leaves out; run the same command again later"
+                    )
+                break
+        return found
+
+    def _any(self, is_uuid: bool) -> list[str]:
+        """The id of an observation that is there, whichever."""
+        rows = self._client.get("/observations", {"per_page": 1})["results"]
+        return [str(row.get("uuid" if is_uuid else "id")) for row in rows]
+
+    def _told_of(self, observation_ids: list[str], is_uuid: bool) -> tuple[dict[str, list[Offer]], bool]:
+        """One answer about observations, and whether it has as many as it says."""
+        batch = ",".join(observation_ids)
+        if is_uuid:
+            answer = self._client.get("/observations", {"uuid": batch, "per_page": PAGE_SIZE})
+        else:
+            answer = self._client.get(f"/observations/{batch}")
+        told = {str(record.get("uuid" if is_uuid else "id")): offers_of(record) for record in answer["results"]}
+        wanted = {part: told[part] for part in observation_ids if part in told}
+        return wanted, answer.get("total_results") == len(answer["results"])
 
     def taxon_ids(self, spec: ClassSpec) -> tuple[int, ...]:
         """The active taxa of a class, as `check` found them; asked for now if it did not run."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 import pyarrow as pa
 
 from counterset.config import SourceConfig
 from counterset.errors import SourceError
+from counterset.licenses import license_code, needs_credit
 from counterset.schemas import TEXTS, Column, RejectReason, TableSchema
+from counterset.sources.cells import day_of
 
 OPEN_HOST = "https://inaturalist-open-data.s3.amazonaws.com"
 PHOTO_HOSTS = ("inaturalist-open-data.s3.amazonaws.com", "static.inaturalist.org")
@@ -23,6 +24,9 @@ PHOTO_URL = re.compile(
     r"/photos/(\d+)/(?:square|thumb|small|medium|large|original)\.(\w+)(?:\?.*)?"
 )
 PLACEHOLDER_URL = re.compile(r"https://www\.inaturalist\.org/(?:assets|attachment_defaults)/.*")
+
+NAMELESS = re.compile(r"(?:\(c\)|\u00a9)?\s*,?\s*(?:(?:some|no) rights reserved.*)?", re.IGNORECASE)
+"""A credit line of the service in which the name is empty."""
 
 EVIDENCE, ORGANISM = 22, 24
 ALIVE_OR_DEAD, DEAD = 17, 19
@@ -38,8 +42,8 @@ OFFERS = TableSchema(
         Column("observation_id", INT64, "integer id of the observation; null where only the bulk tables told", True),
         Column("uuid", STRING, "of the observation; the one id that API and bulk tables share"),
         Column("position", pa.int32(), "0 = the observation's first photo"),
-        Column("photo_id", INT64, "integer id of the photo"),
-        Column("license", STRING, "lower case; null = all rights reserved", True),
+        Column("photo_id", INT64, "integer id of the photo; null where the service gives none", True),
+        Column("license", STRING, "its code; what is not understood, in lower case; null = all rights reserved", True),
         Column("url", STRING, "as given; null or a placeholder for bad photos", True),
         Column("attribution", STRING, "as given", True),
         Column("is_hidden", pa.bool_(), "hidden, or with an unresolved flag, or by a suspended user"),
@@ -81,7 +85,7 @@ def offers_of(record: dict[str, Any]) -> list[Offer]:
         "uuid": _text(record.get("uuid")) or str(observation_id),
         "observer_id": str(user_id) if user_id is not None else f"unknown-{observation_id}",
         "observer_name": _text(user.get("name")) or _text(user.get("login")) or "",
-        "observed_on": _day(record.get("observed_on")),
+        "observed_on": day_of(record.get("observed_on")),
         "taxon_id": taxon_id,
         "taxon_name": _text(taxon.get("name")),
         "ancestor_ids": ancestors,
@@ -95,24 +99,34 @@ def offers_of(record: dict[str, Any]) -> list[Offer]:
     is_bad_user = user.get("spam") is True or user.get("suspended") is True
     offers = []
     for position, value in enumerate(_list(record.get("photos"))):
-        photo = _object(value)
-        photo_id = _id(photo.get("id"))
-        if photo_id is None:
+        if not isinstance(value, dict):
             continue
+        photo = _object(value)
         has_open_flag = any(_object(flag).get("resolved") is not True for flag in _list(photo.get("flags")))
-        license_code = _text(photo.get("license_code"))
         offers.append(
             shared
             | {
                 "position": position,
-                "photo_id": photo_id,
-                "license": license_code.lower() if license_code else None,
+                "photo_id": _id(photo.get("id")),
+                "license": offered_license(_text(photo.get("license_code"))),
                 "url": _text(photo.get("url")),
                 "attribution": _text(photo.get("attribution")),
                 "is_hidden": photo.get("hidden") is True or has_open_flag or is_bad_user,
             }
         )
     return offers
+
+
+def offered_license(text: str | None) -> str | None:
+    """A licence's code; a text that is none stays, for the rejects to show."""
+    return license_code(text) or (text.lower() if text else None)
+
+
+def photo_id_of(offer: Offer) -> str:
+    """The id of a photo in all tables; of one without an id, its place in its observation."""
+    if offer["photo_id"] is None:
+        return f"{PHOTO_ID_PREFIX}{offer['observation_id'] or offer['uuid']}-{offer['position']}"
+    return f"{PHOTO_ID_PREFIX}{offer['photo_id']}"
 
 
 def observation_id_of(record: dict[str, Any]) -> int:
@@ -129,6 +143,8 @@ def observation_id_of(record: dict[str, Any]) -> int:
 
 def refusal(offer: Offer, taxon_ids: Sequence[int], config: SourceConfig) -> tuple[RejectReason, str] | None:
     """Why a photo is turned away, looking at it alone; None = it is acceptable."""
+    if offer["photo_id"] is None:
+        return RejectReason.MALFORMED, "the service gives it without an id"
     if offer["taxon_id"] is None:
         return RejectReason.UNIDENTIFIED, "the observation has no taxon"
     if not set(taxon_ids) & set(offer["ancestor_ids"]):
@@ -147,6 +163,8 @@ def refusal(offer: Offer, taxon_ids: Sequence[int], config: SourceConfig) -> tup
         return RejectReason.HIDDEN, f"replaced by {url.rpartition('/')[2]}"
     if offer["license"] not in config.licenses:
         return RejectReason.LICENSE, offer["license"] or "all rights reserved"
+    if needs_credit(offer["license"]) and _credit(offer) is None:
+        return RejectReason.UNCREDITED, f"{offer['license']} asks for a credit line, and nobody is named"
     if not PHOTO_URL.fullmatch(url):
         return RejectReason.URL_REFUSED, url[:200] or "no URL"
     return None
@@ -161,13 +179,18 @@ def photo_url(url: str, size: str, base: str) -> str:
     return f"{host}/photos/{match[1]}/{size}.{match[2]}"
 
 
-def credit(license_code: str, attribution: str | None, name: str) -> str:
-    """The credit line; the service's own for cc0 names nobody, so the name is put before it."""
+def credit(license_code: str, attribution: str | None, name: str) -> str | None:
+    """The credit line; None = it would name nobody. The service's own for cc0 does so, so the name is put before it."""
+    name, given = name.strip(), (attribution or "").strip()
     if license_code == "cc0":
-        return f"{name}, no rights reserved (CC0)"
-    if attribution:
-        return attribution
-    return f"(c) {name}, some rights reserved ({license_code.upper().replace('-', ' ', 1)})"
+        return f"{name}, no rights reserved (CC0)" if name else "no rights reserved (CC0)"
+    if given and not NAMELESS.fullmatch(given):
+        return given
+    return f"(c) {name}, some rights reserved ({license_code.upper().replace('-', ' ', 1)})" if name else None
+
+
+def _credit(offer: Offer) -> str | None:
+    return credit(offer["license"], offer["attribution"], offer["observer_name"])
 
 
 def _not_an_animal(annotations: Sequence[str]) -> tuple[RejectReason, str] | None:
@@ -216,10 +239,3 @@ def _text(value: object) -> str | None:
 
 def _tag(value: object) -> str | None:
     return _text(value) or _text(_object(value).get("tag"))
-
-
-def _day(value: object) -> date | None:
-    try:
-        return date.fromisoformat(value[:10]) if isinstance(value, str) else None
-    except ValueError:
-        return None

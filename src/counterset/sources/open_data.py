@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from counterset.config import SourceConfig
 from counterset.errors import SourceError
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.acceptance import Acceptance, accept, by_day, crawl_from
+from counterset.sources.acceptance import Acceptance, accept, by_day, crawl_from, standing
 from counterset.sources.budget import Budget
 from counterset.sources.bulk_tables import OPEN_DATA_URL, BulkTables, connect
 from counterset.sources.client import RetryPolicy
 from counterset.sources.inaturalist import IDS_PER_REQUEST, INaturalistSource, OnProgress
-from counterset.sources.observations import OFFERS, PHOTO_ID_PREFIX, Offer
+from counterset.sources.observations import OFFERS, Offer, offered_license, photo_id_of
 from counterset.sources.selection import draw
 from counterset.tables import read_table, table_of, write_bytes, write_table
 
@@ -48,12 +48,15 @@ class OpenDataSource:
     Args:
         state: folder of what was drawn and asked, and of the budget.
         seed: of the lots.
+        look: number of the look at the source. From the second on, what was chosen is asked about again, and what
+            is withdrawn gives its place to another.
 
     Raises:
         ConfigError: a real host and no contact.
     """
 
     name = "open_data"
+    _look = 0
 
     def __init__(
         self,
@@ -64,9 +67,11 @@ class OpenDataSource:
         on_progress: OnProgress | None = None,
         budget: Budget | None = None,
         retry: RetryPolicy | None = None,
+        look: int = 0,
     ) -> None:
         self._config = config
         self._seed = seed
+        self._look = look
         self._on_progress = on_progress
         self._scratch = state / "scratch"
         self.tables = BulkTables(config.path, self._scratch, contact=config.contact, timeout_s=config.timeout_s)
@@ -122,10 +127,16 @@ class OpenDataSource:
         """
         if self._specs.get(spec.class_id) != spec:
             self.check((spec,))
+        if self._look > 1 and self._api is not None:  # what the API told in an earlier look may be so no more
+            return standing(lambda gone: self._choose(spec, gone), lambda table: self.recheck(table, (spec,)))
+        return self._choose(spec)
+
+    def _choose(self, spec: ClassSpec, gone: Collection[str] = ()) -> Crawl:
+        """The choice among all photos but those that are `gone`."""
         num_drawn = max(SURPLUS * self._config.photos_per_class, MIN_DRAWN)
         while True:
             drawn, num_matching = self._drawn(spec, num_drawn)
-            found = self._accept(spec, drawn)
+            found = self._accept(spec, drawn, gone)
             if len(found.taken) >= self._config.photos_per_class or num_matching <= num_drawn:
                 return crawl_from(spec, found, self._config, self.name)
             num_drawn *= SURPLUS  # caps and annotations cost more than the surplus: draw more
@@ -245,14 +256,15 @@ class OpenDataSource:
 
     def _offers(self, connection: duckdb.DuckDBPyConnection, spec: ClassSpec) -> pa.Table:
         """The drawn photos of one class in the shape of the API's; what the tables do not tell is empty."""
-        return connection.sql(
+        table = connection.sql(
             """
             SELECT NULL::BIGINT AS observation_id, uuid,
                    (row_number() OVER (PARTITION BY uuid ORDER BY position, photo_id) - 1)::INTEGER AS position,
-                   photo_id, lower(license) AS license,
+                   photo_id, license,
                    concat($base, '/photos/', photo_id, '/original.', extension) AS url, NULL::VARCHAR AS attribution,
-                   false AS is_hidden, d.observer_id::VARCHAR AS observer_id,
-                   coalesce(observer_name, d.observer_id::VARCHAR) AS observer_name, day AS observed_on, d.taxon_id,
+                   false AS is_hidden,
+                   coalesce(d.observer_id::VARCHAR, concat('unknown-', uuid)) AS observer_id,
+                   coalesce(observer_name, d.observer_id::VARCHAR, '') AS observer_name, day AS observed_on, d.taxon_id,
                    w.name AS taxon_name,
                    list_transform(string_split(concat_ws('/', w.ancestry, d.taxon_id), '/'), lambda part: part::BIGINT)
                        AS ancestor_ids,
@@ -261,34 +273,39 @@ class OpenDataSource:
             FROM pictures JOIN drawn AS d ON uuid = observation_uuid
             JOIN wanted AS w ON w.class_id = d.class_id AND w.taxon_id = d.taxon_id
             LEFT JOIN names ON names.observer_id = d.observer_id
-            WHERE d.class_id = $class_id AND photo_id IS NOT NULL AND d.observer_id IS NOT NULL
+            WHERE d.class_id = $class_id
             """,
             params={"class_id": spec.class_id, "base": OPEN_DATA_URL},
         ).to_arrow_table()
+        index = table.schema.get_field_index("license")
+        codes = pa.array(map(offered_license, table["license"].to_pylist()), pa.string())
+        return table.set_column(index, "license", codes)
 
     # --- what the API says of it --------------------------------------------------------
 
-    def _accept(self, spec: ClassSpec, drawn: list[Offer]) -> Acceptance:
-        """The choice among the drawn photos, asking the API for as many observations as it takes."""
+    def _accept(self, spec: ClassSpec, drawn: list[Offer], gone: Collection[str] = ()) -> Acceptance:
+        """The choice among the drawn photos but those `gone`, asking the API for as many observations as it takes."""
         config, taxon_ids = self._config, self._taxon_ids(spec)
         if self._api is None:
             return accept(drawn, taxon_ids, config, self._seed, by_day)
         usable = {offer["uuid"]: offer for offer in drawn if offer["license"] in config.licenses}
         uuids = sorted(usable, key=lambda uuid: self._lot(usable[uuid]))
+        known = self._answers(spec)
         told: list[Offer] = []
         num_asked = 0
         found = accept([], taxon_ids, config, self._seed, by_day)
         while num_asked < len(uuids) and len(found.taken) < config.photos_per_class:
             batch = uuids[num_asked : num_asked + IDS_PER_REQUEST]
-            told += self._ask(spec, num_asked // IDS_PER_REQUEST, batch)
+            known |= self._ask(spec, [uuid for uuid in batch if uuid not in known])
+            told += [offer for uuid in batch for offer in known[uuid] if photo_id_of(offer) not in gone]
             num_asked += len(batch)
             found = accept(told, taxon_ids, config, self._seed, by_day)
             if self._on_progress is not None:
                 self._on_progress(spec.class_id, num_asked)
         asked = set(uuids[:num_asked])
         for offer in drawn:
-            photo_id = f"{PHOTO_ID_PREFIX}{offer['photo_id']}"
-            if photo_id not in found.taken and photo_id not in found.rejects:
+            photo_id = photo_id_of(offer)
+            if not (photo_id in found.taken or photo_id in found.rejects or photo_id in gone):
                 found.rejects[photo_id] = self._untold(offer, asked)
         return found
 
@@ -300,14 +317,26 @@ class OpenDataSource:
             return RejectReason.WITHDRAWN, f"no longer there, though in the tables of {self.snapshot}"
         return RejectReason.NOT_SAMPLED, f"{self._config.photos_per_class} others were chosen"
 
-    def _ask(self, spec: ClassSpec, number: int, uuids: list[str]) -> list[Offer]:
-        """What the API says of one batch of observations, kept on disk."""
+    def _ask(self, spec: ClassSpec, uuids: list[str]) -> dict[str, list[Offer]]:
+        """What the API says of some observations, kept on disk under what was asked; nothing of deleted ones."""
+        if not uuids:
+            return {}
         assert self._api is not None
-        path = self._drawn_folder(spec) / "told" / f"batch-{number:05d}.parquet"
-        if not path.exists():
-            answer = self._api.offers_by_observation(uuids)
-            write_table(table_of(OFFERS, [offer for uuid in sorted(answer) for offer in answer[uuid]]), OFFERS, path)
-        return list(read_table(path, OFFERS).to_pylist())
+        answer = self._api.offers_by_observation(uuids)
+        name = hashlib.sha256(",".join(uuids).encode()).hexdigest()[:16]
+        path = self._drawn_folder(spec) / "told" / f"{name}.parquet"
+        write_table(table_of(OFFERS, [offer for uuid in sorted(answer) for offer in answer[uuid]]), OFFERS, path)
+        write_bytes(json.dumps(uuids).encode(), path.with_suffix(".json"))
+        return {uuid: answer.get(uuid, []) for uuid in uuids}
+
+    def _answers(self, spec: ClassSpec) -> dict[str, list[Offer]]:
+        """The photos of every observation that the API was asked about, by UUID."""
+        answers: dict[str, list[Offer]] = {}
+        for asked in sorted((self._drawn_folder(spec) / "told").glob("*.json")):
+            answers |= {uuid: [] for uuid in json.loads(asked.read_text(encoding="utf-8"))}
+            for offer in read_table(asked.with_suffix(".parquet"), OFFERS).to_pylist():
+                answers[offer["uuid"]].append(offer)
+        return answers
 
     def _lot(self, offer: Offer) -> tuple[object, ...]:
         """The order of the drawing, as `_draw_observations` has it."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from counterset.errors import WorkspaceError
-from counterset.sources.observations import OFFERS, Offer
+from counterset.sources.observations import OFFERS, Offer, photo_id_of
 from counterset.tables import read_table, table_of, write_bytes, write_table
 
 PAGE_NAME = re.compile(r"page-(\d+)\.parquet")
@@ -92,3 +92,14 @@ class PageStore:
 
     def _run(self, run: int) -> Path:
         return self._folder / f"run-{run:04d}"
+
+
+class Without:
+    """All photos known but some, by photo id; gone through as often as wanted."""
+
+    def __init__(self, store: PageStore, gone: Collection[str]) -> None:
+        self._store = store
+        self._gone = gone
+
+    def __iter__(self) -> Iterator[Offer]:
+        return (offer for offer in self._store if photo_id_of(offer) not in self._gone)
