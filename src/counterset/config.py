@@ -317,8 +317,6 @@ def parse_config(raw: dict[str, object], base: Path, origin: str = "config") -> 
     """
     if key := key_with_user(raw):
         raise ConfigError(f"{origin}: key {key!r} holds a user name or password, which would be printed; leave it out")
-            f"{origin}: key {key!r} holds a user name or password, which would be printed; write it without"
-        )
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
