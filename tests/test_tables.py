@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from counterset.errors import SchemaError, WorkspaceError
-from counterset.schemas import REJECTS, TABLES, Column, TableSchema
-from counterset.tables import conform, read_table, table_of, write_bytes, write_table
+from counterset.schemas import IMAGES, REJECTS, TABLES, Column, TableSchema
+from counterset.tables import RowGroups, conform, read_table, table_of, write_bytes, write_table
 
 ROW = {"photo_id": "inaturalist-1", "class_id": "lion", "stage": "curate", "reason": "too_small", "detail": "3 x 3"}
 
@@ -66,6 +67,42 @@ def test_damaged_and_newer_files_are_refused(tmp_path: Path) -> None:
     pq.write_table(newer, path)
     with pytest.raises(SchemaError, match="upgrade counterset"):
         read_table(path, REJECTS)
+
+
+def test_a_table_holds_more_than_two_gibibytes_of_photos(tmp_path: Path) -> None:
+    size, count = 230_000_000, 10
+    zeros = np.zeros(size * count + 1, np.uint8)  # pages that are never written to cost no memory
+    zeros[[size * row for row in range(count)]] = range(count)
+    offsets = pa.py_buffer(np.arange(0, size * count + 1, size, dtype=np.int64))
+    column = pa.LargeBinaryArray.from_buffers(pa.large_binary(), count, [None, offsets, pa.py_buffer(zeros)])
+    path = tmp_path / "images.parquet"
+    write_table(pa.table({"photo_id": [f"p{row}" for row in range(count)], "image": column}), IMAGES, path)
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        batches = file.iter_batches(1)
+        found = [(batch["image"][0].as_buffer()[0], len(batch["image"][0].as_buffer())) for batch in batches]
+    assert found == [(row, size) for row in range(count)]
+
+
+def test_files_of_the_first_edition_are_read_and_written_anew(tmp_path: Path) -> None:
+    narrow = pa.schema([pa.field("photo_id", pa.string()), pa.field("image", pa.binary())], IMAGES.arrow().metadata)
+    old = pa.table({"photo_id": ["a", "b"], "image": [b"x", b"y"]}, schema=narrow)
+    pq.write_table(old, tmp_path / "old.parquet")
+    table = read_table(tmp_path / "old.parquet", IMAGES)
+    assert table["image"].to_pylist() == [b"x", b"y"]
+    assert RowGroups(tmp_path / "old.parquet", IMAGES).read(0).equals(table)
+    write_table(table, IMAGES, tmp_path / "new.parquet")
+    assert read_table(tmp_path / "new.parquet", IMAGES).schema.field("image").type == pa.large_binary()
+
+
+def test_photos_are_read_by_row_groups(tmp_path: Path) -> None:
+    rows = {"photo_id": [f"p{number:03d}" for number in range(250)], "image": [b"%d" % n for n in range(250)]}
+    write_table(table_of(IMAGES, rows), IMAGES, tmp_path / "images.parquet")
+    file = RowGroups(tmp_path / "images.parquet", IMAGES)
+    assert len(file.sizes_bytes) == 3
+    for row in (0, 99, 100, 249):
+        assert rows["photo_id"][row] in file.read(file.group_of(row))["photo_id"].to_pylist()
+    with pytest.raises(SchemaError, match="holds the table"):
+        RowGroups(tmp_path / "images.parquet", REJECTS)
 
 
 def test_a_full_folder_is_one_sentence(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ the stages themselves are pure and know nothing of files.
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -158,9 +159,10 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
         candidates = read_table(workspace.file("shards", key, shard), CANDIDATES)
         source = build.config.source
         build.budget.await_room(MEDIA_BYTES)  # before, or each run after the budget is spent would fetch one more
+        scratch = workspace.scratch("download_scratch", key) / shard
         result = download_photos(
             candidates,
-            workspace.scratch("download_scratch", key) / shard,
+            scratch,
             build.config.download,
             user_agent=user_agent(source.contact),
             photo_host=source.photo_url,
@@ -171,6 +173,7 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
         )
         write_table(result.rejects, REJECTS, workspace.file("download_rejects", key, shard))
         write_table(result.images, IMAGES, workspace.file("images", key, shard))
+        shutil.rmtree(scratch, ignore_errors=True)
     return build.ref("images", key, shard)
 
 

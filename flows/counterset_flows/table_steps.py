@@ -30,7 +30,7 @@ from counterset.schemas import (
 from counterset.sources.open_data import OpenDataSource
 from counterset.stages import annotate, curate, evaluate, group, select
 from counterset.storage import place
-from counterset.tables import TableRef, feature_matrix, read_table, table_of, write_bytes, write_table
+from counterset.tables import RowGroups, TableRef, feature_matrix, read_table, table_of, write_bytes, write_table
 from counterset.workspace import digest
 from counterset_flows.context import Build, read_all
 from counterset_flows.shard_steps import candidates_of
@@ -259,17 +259,22 @@ def photo_bytes(build: Build, members: pa.Table) -> Callable[[str], bytes | None
     """A function from photo_id to the photo's bytes; keeps up to MAX_CACHED_BYTES of shards in memory."""
     shard_of = dict(zip(members["photo_id"].to_pylist(), members["shard"].to_pylist(), strict=True))
     paths = {name: build.workspace.file("images", build.pool_key, name) for name in set(shard_of.values())}
-    largest = max((path.stat().st_size for path in paths.values()), default=1)
+    files = {name: RowGroups(path, IMAGES) for name, path in paths.items()}
+    largest = max((size for file in files.values() for size in file.sizes_bytes), default=1)
+    group_of: dict[str, int] = {}
+    for name, path in paths.items():
+        photo_ids = read_table(path, IMAGES, ["photo_id"])["photo_id"].to_pylist()
+        rows = ((row, photo_id) for row, photo_id in enumerate(photo_ids) if shard_of.get(photo_id) == name)
+        group_of |= {photo_id: files[name].group_of(row) for row, photo_id in rows}
 
-    # Photos are asked for in the order of their ids, which meets every shard again and again.
-    @functools.lru_cache(maxsize=max(2, MAX_CACHED_BYTES // largest))
-    def shard(name: str) -> dict[str, bytes]:
-        table = read_table(paths[name], IMAGES)
+    # Photos are asked for in the order of their ids, in which a shard's row groups come one after another.
+    @functools.lru_cache(maxsize=max(2, MAX_CACHED_BYTES // max(largest, 1)))
+    def group(name: str, number: int) -> dict[str, bytes]:
+        table = files[name].read(number)
         return dict(zip(table["photo_id"].to_pylist(), table["image"].to_pylist(), strict=True))
 
     def read(photo_id: str) -> bytes | None:
-        name = shard_of.get(photo_id)
-        return None if name is None else shard(name).get(photo_id)
+        return group(shard_of[photo_id], group_of[photo_id])[photo_id] if photo_id in group_of else None
 
     return read
 

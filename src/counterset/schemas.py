@@ -168,7 +168,7 @@ IMAGES = TableSchema(
     "images",
     "one downloaded photo's bytes",
     ("photo_id",),
-    (PHOTO_ID, Column("image", pa.binary(), "the bytes as downloaded, never re-encoded")),
+    (PHOTO_ID, Column("image", pa.large_binary(), "the bytes as downloaded, never re-encoded")),
 )
 
 REJECTS = TableSchema(

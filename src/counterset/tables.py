@@ -10,14 +10,15 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from counterset.errors import SchemaError, WorkspaceError
@@ -26,6 +27,8 @@ from counterset.storage import CHUNK_BYTES, ObjectPath, place
 
 ROW_GROUP_SIZE = 5_000
 """Rows in a row group: small enough for a browser's dataset viewer to page through."""
+ROW_GROUP_SIZE_WITH_BYTES = 100
+"""The same where a row holds a photo."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,10 @@ def conform(table: pa.Table, schema: TableSchema) -> pa.Table:
             raise SchemaError(schema.name, field.name, f"has {column.null_count} nulls")
         columns.append(column)
     conformed = pa.Table.from_arrays(columns, schema=arrow)
-    conformed = conformed.sort_by([(name, "ascending") for name in schema.key]).combine_chunks()
+    order = pc.sort_indices(conformed, sort_keys=[(name, "ascending") for name in schema.key])
+    if not np.array_equal(order.to_numpy(), np.arange(len(order))):  # sorted rows are not copied: they may be gigabytes
+        conformed = conformed.take(order)
+    conformed = conformed.combine_chunks()
     keys = conformed.select(list(schema.key))
     if conformed.num_rows and keys.group_by(list(schema.key)).aggregate([]).num_rows != conformed.num_rows:
         raise SchemaError(schema.name, ",".join(schema.key), "the key is not unique")
@@ -77,15 +83,53 @@ def conform(table: pa.Table, schema: TableSchema) -> pa.Table:
 
 
 def write_table(table: pa.Table, schema: TableSchema, path: str | Path | ObjectPath) -> TableRef:
-    """Write `table` at `path`, whole or not at all, and return its reference."""
+    """Write `table` at `path`, whole or not at all, and return its reference.
+
+    Raises:
+        SchemaError: as `conform`.
+        WorkspaceError: the disk is full, or the folder or bucket cannot be written.
+    """
     conformed = conform(table, schema)
-    buffer = io.BytesIO()
-    pq.write_table(
-        conformed, buffer, compression="zstd", row_group_size=ROW_GROUP_SIZE, write_page_checksum=True, version="2.6"
-    )
-    content = buffer.getvalue()
-    write_bytes(content, path)
-    return TableRef(str(path), hashlib.sha256(content).hexdigest(), conformed.num_rows, schema.version)
+    where = place(path)
+    if isinstance(where, ObjectPath):
+        buffer = io.BytesIO()
+        _write_parquet(conformed, buffer)
+        content = buffer.getvalue()
+        write_bytes(content, where)
+        sha256 = hashlib.sha256(content).hexdigest()
+    else:
+        sha256 = _write_file(where, lambda file: _write_parquet(conformed, file))
+    return TableRef(str(path), sha256, conformed.num_rows, schema.version)
+
+
+def parquet_options(schema: pa.Schema) -> dict[str, Any]:
+    """How every Parquet file is written; the same rows give the same bytes.
+
+    Columns of photos' bytes have no dictionary and a page a photo, for a page may not pass 2 GiB.
+    """
+    options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "version": "2.6"}
+    if not any(_holds_bytes(field.type) for field in schema):
+        return options
+    return options | {
+        "use_dictionary": [field.name for field in schema if not _holds_bytes(field.type)],
+        "write_batch_size": 1,
+    }
+
+
+def row_group_size(schema: pa.Schema) -> int:
+    """Rows in a row group of a table's files."""
+    return ROW_GROUP_SIZE_WITH_BYTES if any(_holds_bytes(field.type) for field in schema) else ROW_GROUP_SIZE
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return True
+    return bool(pa.types.is_struct(kind) and any(_holds_bytes(f.type) for f in kind))
+
+
+def _write_parquet(table: pa.Table, file: Any) -> None:
+    options = parquet_options(table.schema)
+    pq.write_table(table, file, row_group_size=row_group_size(table.schema), **options)
 
 
 def read_table(path: str | Path | ObjectPath, schema: TableSchema, columns: list[str] | None = None) -> pa.Table:
@@ -103,12 +147,51 @@ def read_table(path: str | Path | ObjectPath, schema: TableSchema, columns: list
         else:
             table = pq.read_table(where, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowInvalid) as error:
-        raise WorkspaceError(f"{path} cannot be read ({str(error)[:200]}); delete it and run again") from error
+        raise _unreadable(path, error) from error
     check_stamp(table.schema, schema, str(path))
     for field in schema.arrow():
         if (columns is None or field.name in columns) and field.name not in table.column_names:
             raise SchemaError(schema.name, field.name, f"is missing in {path}")
     return table
+
+
+class RowGroups:
+    """A file of one table, read a row group at a time: of gigabytes of photos, those near the one wanted.
+
+    Args:
+        path: of the file.
+        schema: what it must hold.
+
+    Attributes:
+        sizes_bytes: of each row group, unpacked.
+
+    Raises:
+        SchemaError: the file holds another table or a newer version.
+        WorkspaceError: the file is missing or damaged.
+    """
+
+    def __init__(self, path: str | Path | ObjectPath, schema: TableSchema) -> None:
+        self._path = place(path)
+        metadata = read_metadata(path)
+        check_stamp(metadata.schema.to_arrow_schema(), schema, str(path))
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        self._ends = np.cumsum([group.num_rows for group in groups])
+        self.sizes_bytes = [group.total_byte_size for group in groups]
+
+    def group_of(self, row: int) -> int:
+        """The row group that holds a row."""
+        return int(np.searchsorted(self._ends, row, side="right"))
+
+    def read(self, number: int) -> pa.Table:
+        """The rows of one row group."""
+        try:
+            if isinstance(self._path, ObjectPath):
+                with self._path.open() as file:
+                    return pq.ParquetFile(file, page_checksum_verification=True).read_row_group(number)
+            with pq.ParquetFile(self._path, page_checksum_verification=True) as opened:
+                return opened.read_row_group(number)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise _unreadable(self._path, error) from error
 
 
 def read_metadata(path: str | Path | ObjectPath) -> pq.FileMetaData:
@@ -124,7 +207,11 @@ def read_metadata(path: str | Path | ObjectPath) -> pq.FileMetaData:
                 return pq.read_metadata(file)
         return pq.read_metadata(where)
     except (OSError, pa.ArrowInvalid) as error:
-        raise WorkspaceError(f"{path} cannot be read ({str(error)[:200]}); delete it and run again") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | Path | ObjectPath, error: Exception) -> WorkspaceError:
+    return WorkspaceError(f"{path} cannot be read ({str(error)[:200]}); delete it and run again")
 
 
 def check_stamp(found: pa.Schema, schema: TableSchema, path: str) -> None:
@@ -156,18 +243,28 @@ def write_bytes(content: bytes, path: str | Path | ObjectPath) -> None:
             reason = " ".join(str(error).split())[:200]
             raise WorkspaceError(f"cannot write {where}: {reason}; check the bucket and your credentials") from error
         return
+    _write_file(where, lambda file: file.write(content))
+
+
+def _write_file(where: Path, write: Callable[[BinaryIO], object]) -> str:
+    """What `write` writes, at `where`, whole or not at all; its SHA-256."""
     aside = where.with_name(f".{where.name}.{os.getpid()}.part")
     try:
         where.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(content)
+        with aside.open("w+b") as file:
+            write(file)
             file.flush()
             os.fsync(file.fileno())
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         aside.replace(where)
+        return sha256
     except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())[:200]
+        raise WorkspaceError(f"cannot write {where}: {reason}; free space or choose another folder") from error
+    finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
-        raise WorkspaceError(f"cannot write {where}: {error.strerror}; free space or choose another folder") from error
 
 
 def sha256_of(path: str | Path | ObjectPath) -> str:

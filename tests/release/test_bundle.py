@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
 
+from counterset.release import files
 from counterset.release.bundle import strip_metadata
+from counterset.release.inputs import ReleaseInputs
+from counterset.release.photo_store import BundledPhotos
+from counterset.release.rows import release_tables
 
 from .build_inputs import draw_photo
 
@@ -80,3 +86,23 @@ def test_anything_else_or_damaged_is_not_bundled() -> None:
         assert strip_metadata(content) is None
     for cut in range(2, 400, 7):
         strip_metadata(jpeg()[:cut])
+
+
+def test_a_file_of_photos_may_pass_two_gibibytes(
+    inputs: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scaled down: parts are cut by their bytes, and read one at a time."""
+    monkeypatch.setattr(files, "BYTES_PER_PART", 20_000)
+    rows = release_tables(inputs)["common"]
+    written = files.write_tables({"common": rows}, tmp_path, "0", inputs.photo_bytes)
+    (path,) = written
+    with pq.ParquetFile(tmp_path / path) as file:
+        groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
+    assert len(groups) > 5
+    for group in groups:
+        sizes = [len(image["bytes"]) for image in group["image"].to_pylist() if image]
+        assert sum(sizes[:-1]) <= 20_000
+    table = files.read_files(tmp_path, "common", [path])
+    assert table["photo_id"].to_pylist() == rows["photo_id"].to_pylist()
+    assert table["image"].num_chunks >= len(groups)
+    assert BundledPhotos([table]).get(rows["photo_id"][7].as_py()) == table["image"][7].as_py()["bytes"]

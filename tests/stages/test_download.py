@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import threading
@@ -74,7 +75,6 @@ def test_bytes_come_back_under_their_own_ids(tmp_path: Path) -> None:
     assert rejects["bad-scheme"]["reason"] == "url_refused"
     assert rejects["no-such"]["reason"] == "gone"
     assert all("counterset/test" in agent for agent in agents)
-    assert not (tmp_path / "scratch").exists()
 
 
 def test_a_host_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
@@ -182,6 +182,34 @@ def _speaking(line: str) -> Callable[..., object]:
         return real(["/bin/echo", line], **options)  # type: ignore[call-overload]
 
     return start
+
+
+def test_what_came_is_not_downloaded_again_because_it_could_not_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Counter[str]()
+
+    def answer(path: str, number: int) -> int:
+        seen[path] += 1
+        return 200
+
+    def fails(*_: object) -> pa.Table:
+        raise pa.ArrowInvalid("offset overflow")
+
+    with scripted(answer) as host:
+        call = functools.partial(
+            download_photos,
+            candidates({"a": f"{host}/a", "b": f"{host}/b"}),
+            tmp_path / "scratch",
+            DownloadConfig(),
+            user_agent="counterset/test",
+        )
+        with monkeypatch.context() as patched, pytest.raises(pa.ArrowInvalid):
+            patched.setattr(download, "table_of", fails)
+            call()
+        assert call().images["photo_id"].to_pylist() == ["a", "b"]
+        call()  # the tables were made but not stored: a full disk, a kill
+    assert seen == {"/a": 1, "/b": 1}
 
 
 def test_a_photo_over_the_cap_is_a_reject(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,29 @@ from counterset.licenses import may_share
 from counterset.release.bounded import read_bounded
 from counterset.release.bundle import strip_metadata
 from counterset.release.checksums import METADATA as METADATA
-from counterset.release.layout import ROWS_PER_SHARD, SPLITS, TABLES, split_schema, version_key
+from counterset.release.layout import BYTES_PER_PART, ROWS_PER_SHARD, SPLITS, TABLES, split_schema, version_key
 from counterset.schemas import TableSchema
-from counterset.tables import ROW_GROUP_SIZE, conform, sha256_of
+from counterset.tables import ROW_GROUP_SIZE_WITH_BYTES, conform, parquet_options, row_group_size, sha256_of
 
 ROWS_PER_SHARD_WITH_IMAGES = 2_000
-ROW_GROUP_SIZE_WITH_IMAGES = 100
 
 
-def write_parquet(table: pa.Table, schema: TableSchema, path: Path, version: str, row_group_size: int) -> None:
-    """Write one table of a release; the same rows give the same bytes."""
-    conformed = conform(table, schema)
-    metadata = dict(conformed.schema.metadata or {}) | {b"counterset.version": version.encode()}
-    if "image" in conformed.column_names:
+def write_parquet(parts: Iterable[pa.Table], schema: TableSchema, path: Path, version: str) -> None:
+    """Write one table of a release from its parts, in order; the same rows give the same bytes."""
+    arrow = schema.arrow()
+    metadata = dict(arrow.metadata or {}) | {b"counterset.version": version.encode()}
+    if "image" in arrow.names:
         # Hugging Face `datasets` reads the column as pictures because of this.
-        features = {field.name: _hub_feature(field) for field in conformed.schema}
+        features = {field.name: _hub_feature(field) for field in arrow}
         metadata[b"huggingface"] = json.dumps({"info": {"features": features}}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    conformed = conformed.replace_schema_metadata(metadata)
-    with pq.ParquetWriter(
-        path, conformed.schema, compression="zstd", write_page_checksum=True, version="2.6"
-    ) as writer:
-        # An empty row group, which an empty table would get, stops Hugging Face `datasets`.
-        if conformed.num_rows:
-            writer.write_table(conformed, row_group_size=row_group_size)
+    stamped = arrow.with_metadata(metadata)
+    with pq.ParquetWriter(path, stamped, **parquet_options(stamped)) as writer:
+        for part in parts:
+            # An empty row group, which an empty table would get, stops Hugging Face `datasets`.
+            if part.num_rows:
+                conformed = conform(part, schema).replace_schema_metadata(metadata)
+                writer.write_table(conformed, row_group_size=row_group_size(stamped))
 
 
 def write_tables(
@@ -54,12 +53,12 @@ def write_tables(
     written: dict[str, str] = {}
     for name, table in tables.items():
         if name in SPLITS:
-            for path, shard, schema, group_size in _shards(name, table, photo_bytes):
-                write_parquet(shard, schema, folder / path, version, group_size)
+            for path, parts, schema in _shards(name, table, photo_bytes):
+                write_parquet(parts, schema, folder / path, version)
                 written[path] = name
         else:
             path = f"{name}.parquet"
-            write_parquet(table, TABLES[name], folder / path, version, ROW_GROUP_SIZE)
+            write_parquet([table], TABLES[name], folder / path, version)
             written[path] = name
     return {path: describe_file(folder, path, table) for path, table in written.items()}
 
@@ -99,27 +98,33 @@ def newest_version(folder: Path) -> Path | None:
 
 def _shards(
     split: str, table: pa.Table, photo_bytes: Callable[[str], bytes | None] | None
-) -> Iterator[tuple[str, pa.Table, TableSchema, int]]:
+) -> Iterator[tuple[str, Iterable[pa.Table], TableSchema]]:
+    """Path, parts and schema of each file. Photos are read while their part is written, so one part's are in memory."""
     size = ROWS_PER_SHARD if photo_bytes is None else ROWS_PER_SHARD_WITH_IMAGES
-    group_size = ROW_GROUP_SIZE if photo_bytes is None else ROW_GROUP_SIZE_WITH_IMAGES
     count = max(-(-table.num_rows // size), 1)
     for number in range(count):
         shard = table.slice(number * size, size)
-        if photo_bytes is not None:
-            shard = _with_images(shard, photo_bytes)
         path = f"data/{split}-{number:05d}-of-{count:05d}.parquet"
-        yield path, shard, split_schema(split, photo_bytes is not None), group_size
+        if photo_bytes is None:
+            yield path, [shard], split_schema(split)
+        else:
+            yield path, _with_images(shard, photo_bytes), split_schema(split, with_images=True)
 
 
-def _with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> pa.Table:
-    schema = split_schema("common", with_images=True).arrow()
-    images = []
-    for row in table.select(["photo_id", "license", "attribution"]).to_pylist():
+def _with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> Iterator[pa.Table]:
+    """The table with the photos that may be passed on, in parts of bounded size."""
+    field = split_schema("common", with_images=True).arrow().field("image")
+    start, num_bytes = 0, 0
+    images: list[dict[str, Any] | None] = []
+    for end, row in enumerate(table.select(["photo_id", "license", "attribution"]).to_pylist(), 1):
         content = photo_bytes(row["photo_id"]) if may_share(row["license"], row["attribution"]) else None
         clean = strip_metadata(content) if content else None
         suffix = "png" if clean and clean.startswith(b"\x89PNG") else "jpg"
         images.append({"bytes": clean, "path": f"{row['photo_id']}.{suffix}"} if clean else None)
-    return table.append_column(schema.field("image"), pa.array(images, schema.field("image").type))
+        num_bytes += len(clean or b"")
+        if len(images) == ROW_GROUP_SIZE_WITH_BYTES or num_bytes > BYTES_PER_PART or end == table.num_rows:
+            yield table.slice(start, len(images)).append_column(field, pa.array(images, field.type))
+            start, num_bytes, images = end, 0, []
 
 
 def _hub_feature(field: pa.Field) -> dict[str, str]:

@@ -33,7 +33,11 @@ ROWS_PER_SHARD = 100_000
 SPLITS = ("common", "counter")
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-"""A bundled photo, in the form that Hugging Face `datasets` decodes."""
+"""A bundled photo, in the form that Hugging Face `datasets` decodes: no other, so its offsets have 32 bits, and files
+of photos are written and read in parts of `BYTES_PER_PART`."""
+
+BYTES_PER_PART = 250_000_000
+"""Photos' bytes in a row group; one photo more at most."""
 
 _CLASS_NAME = Column("class_name", STRING, "the class's name as prompts say it")
 _IMAGENET_INDEX = Column("imagenet_index", INT32, "index in ImageNet-1K; null = not one of its classes", True)

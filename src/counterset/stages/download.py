@@ -90,7 +90,8 @@ def download_photos(
 
     Args:
         candidates: the photos to download (candidates schema; photo_id, class_id, url are read).
-        folder: scratch space; a folder left by a killed run of the same list is resumed.
+        folder: scratch space; a folder left by a killed run of the same list is resumed. What came stays in it:
+            the caller removes it once the tables are stored, so that no photo is downloaded twice.
         config: threads, timeouts, caps.
         user_agent: the requests' User-Agent.
         photo_host: scheme and host that replace those of every http(s) URL (a mirror); empty = none.
@@ -130,7 +131,6 @@ def download_photos(
         | {"reason": failure.reason, "detail": failure.detail}
         for photo_id, failure in failures.items()
     ]
-    shutil.rmtree(folder, ignore_errors=True)
     return Download(
         table_of(IMAGES, {"photo_id": list(images), "image": list(images.values())}), table_of(REJECTS, rejects)
     )

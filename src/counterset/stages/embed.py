@@ -8,9 +8,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.schemas import embeddings
 from counterset.tables import table_of
+
+BATCHES_AT_ONCE = 16
+"""Batches whose photos are in memory as bytes of their own."""
 
 
 class ImageEncoder(Protocol):
@@ -33,14 +37,16 @@ def embed_photos(images: pa.Table, photos: pa.Table, encoder: ImageEncoder, *, b
         encoder: the model.
         batch_size: photos in one forward pass.
     """
-    wanted = set(photos["photo_id"].to_pylist())
-    ids, contents = [], []
-    for photo_id, content in zip(images["photo_id"].to_pylist(), images["image"].to_pylist(), strict=True):
-        if photo_id in wanted:
-            ids.append(photo_id)
-            contents.append(content)
-    features = encoder.encode_images(contents, batch_size)
+    is_kept = pc.is_in(images["photo_id"], photos["photo_id"].combine_chunks())
+    kept = images if pc.all(is_kept).as_py() else images.filter(is_kept)
+    ids = kept["photo_id"].to_pylist()
+    # A few batches at a time: a shard of large photos is gigabytes, and a copy of it as many again.
+    step = batch_size * BATCHES_AT_ONCE
+    parts = [np.empty((0, encoder.embedding_dim), np.float32)]
+    for start in range(0, len(ids), step):
+        parts.append(encoder.encode_images(kept["image"].slice(start, step).to_pylist(), batch_size))
     # (N, D) -> N lists of D
+    features = np.concatenate(parts)
     column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1), pa.float32()), encoder.embedding_dim)
     return table_of(
         embeddings(encoder.embedding_dim),
