@@ -16,6 +16,8 @@ FOUNDATION = {
     "config",
     "errors",
     "fetching",
+    "pictures",
+    "picture_files",
     "storage",
     "tables",
     "manifests",

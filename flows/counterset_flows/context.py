@@ -17,6 +17,7 @@ from counterset.config import Config
 from counterset.models.lineage import check_roles
 from counterset.models.open_clip_encoder import features_id, weights_sha256
 from counterset.models.prompts import LabelSpace, label_space
+from counterset.pictures import DECODER_VERSION
 from counterset.schemas import (
     TableSchema,
 )
@@ -71,7 +72,10 @@ class Build:
         # Photos are downloaded once, whatever asks for them.
         self.pool_key = digest("pool", config.source.kind, config.source.photo_size, config.download.shard_size)
         self.photos_key = digest(
-            "photos", self.pool_key, config.curate.model_dump(exclude={"near_duplicate_bits", "max_similarity"})
+            "photos",
+            self.pool_key,
+            DECODER_VERSION,  # part of the embeddings' keys by this one
+            config.curate.model_dump(exclude={"near_duplicate_bits", "max_similarity"}),
         )
 
     def __getstate__(self) -> dict[str, Any]:

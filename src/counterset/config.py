@@ -138,8 +138,8 @@ class CurateConfig(_Section):
     """Which downloaded photos are kept; never decided by a measured model."""
 
     min_side_px: int = Field(default=100, ge=1)
-    max_pixels: int = Field(default=50_000_000, ge=1)
-    max_aspect_ratio: float = Field(default=4.0, ge=1.0)
+    max_pixels: int = Field(default=50_000_000, ge=1, le=50_000_000)
+    max_aspect_ratio: float = Field(default=4.0, ge=1.0, le=20.0)
     near_duplicate_bits: int = Field(default=4, ge=-1, le=32)
     """Photos whose 64-bit perceptual hashes differ in so few bits are one; -1 = off."""
     max_similarity: float = Field(default=1.0, gt=0.0, le=1.0)

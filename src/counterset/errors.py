@@ -9,6 +9,7 @@ CountersetError                 base; its text is one sentence with the remedy
 │   ├── ModelError              a model cannot be loaded or does not fit
 │   ├── EmbeddingsError         files of embeddings are missing, damaged, or do not fit together
 │   ├── WorkspaceError          the workspace cannot be read, written or locked
+│   ├── PictureError            a photo's file is no picture that is read here
 │   ├── BuildStopped            more shards failed than the config allows
 │   └── ReleaseError            a release is missing, altered, or may not be written
 │       └── GateRefused         the config's own gate refuses a release
@@ -53,6 +54,21 @@ class EmbeddingsError(UserError):
 
 class WorkspaceError(UserError):
     """The workspace cannot be created, read, written or locked."""
+
+
+class PictureError(UserError):
+    """A photo's file is damaged, of another format, or costs more work than a photo may.
+
+    Attributes:
+        reason: a RejectReason.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[PictureError], tuple[str, str]]:
+        return type(self), (self.reason, str(self))
 
 
 class BuildStopped(UserError):

@@ -156,10 +156,10 @@ PHOTOS = TableSchema(
     (
         PHOTO_ID,
         Column("sha256", STRING, "of the bytes as downloaded, hex"),
-        Column("width_px", INT32, "pixels"),
-        Column("height_px", INT32, "pixels"),
+        Column("width_px", INT32, "pixels of the upright picture"),
+        Column("height_px", INT32, "pixels of the upright picture"),
         Column("size_bytes", INT64, "bytes as downloaded"),
-        Column("phash", pa.binary(8), "64-bit perceptual hash (DCT)"),
+        Column("phash", pa.binary(8), "64-bit perceptual hash (DCT) of the upright picture"),
         Column("shard", STRING, "the shard whose images file holds the bytes"),
     ),
 )

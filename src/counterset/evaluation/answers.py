@@ -19,7 +19,7 @@ from counterset.evaluation.layout import ANSWERS
 from counterset.evaluation.photos import PairPhotos, bytes_of
 from counterset.evaluation.vectors import Progress
 from counterset.load import Release
-from counterset.models.decoding import rgb
+from counterset.pictures import DECODER_VERSION, rgb
 from counterset.schemas import PREDICTIONS
 from counterset.tables import conform, read_table, table_of, write_table
 from counterset.workspace import digest
@@ -82,7 +82,7 @@ def ask(
         own = photos.only(photos.class_id == class_id)
         labels = sorted({candidates.space.labels[position] for position in candidates.of_class[class_id]})
         readable = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
-        shards = folder / f"{readable}-{digest(name, labels)[:12]}"
+        shards = folder / f"{readable}-{digest(name, labels, DECODER_VERSION)[:12]}"
         kept = _kept(shards)
         missing = sorted(set(own.sha256.tolist()) - set(kept))
         for start in range(0, len(missing), shard_size):

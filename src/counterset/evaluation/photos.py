@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from counterset.errors import ReleaseError
+from counterset.errors import PictureError, ReleaseError
 from counterset.load import Release
+from counterset.pictures import Picture
 from counterset.release.layout import SPLITS
 from counterset.schemas import Half
 from counterset.workspace import digest
@@ -85,7 +87,7 @@ def pair_photos(release: Release) -> PairPhotos:
 
 
 def fetch(release: Release, photos: PairPhotos, *, are_many: bool) -> dict[str, str]:
-    """Bring photos within reach; photo_id -> why, of those that cannot be had.
+    """Bring photos within reach; photo_id -> why, of those that cannot be had or do not decode.
 
     Args:
         release: whose photos.
@@ -104,9 +106,25 @@ def fetch(release: Release, photos: PairPhotos, *, are_many: bool) -> dict[str, 
             "give --mirror with a folder or address that holds them, or a release built with_images"
         )
     failures |= release.photos.fetch(photo_ids[PROBED:], FETCH_THREADS)
+    failures |= _unreadable(release, [photo_id for photo_id in photo_ids if photo_id not in failures])
     if failures:
         logger.warning("%d of %d photos cannot be had and are left out", len(failures), len(photo_ids))
     return failures
+
+
+def _unreadable(release: Release, photo_ids: Sequence[str]) -> dict[str, str]:
+    """photo_id -> why, of photos that do not decode whole: a release from elsewhere may hold some."""
+
+    def attempt(photo_id: str) -> str:
+        try:
+            Picture.read(release.photo(photo_id)).rgb(min_side_px=1)
+        except (PictureError, ReleaseError) as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(FETCH_THREADS) as pool:
+        found = zip(photo_ids, pool.map(attempt, photo_ids), strict=True)
+        return {photo_id: reason for photo_id, reason in found if reason}
 
 
 def default_half(photos: PairPhotos) -> str:

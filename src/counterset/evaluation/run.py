@@ -31,6 +31,7 @@ from counterset.load import Release, load
 from counterset.models.prompts import LabelSpace, prompts
 from counterset.models.registry import trained_on
 from counterset.outputs import check_output
+from counterset.pictures import DECODER_VERSION
 from counterset.schemas import CLASS_METRICS, PREDICTIONS, Half
 from counterset.statistics.robustness import Scale
 from counterset.tables import conform, write_bytes, write_table
@@ -206,7 +207,7 @@ class _Run:
         return np.array([sha256 in new for sha256 in digests], np.bool_)
 
     def _store(self, model: Model) -> VectorStore:
-        return VectorStore(self.output / "vectors" / model.folder / "photos", self.shard_size)
+        return VectorStore(self.output / "vectors" / model.folder / f"photos-{DECODER_VERSION}", self.shard_size)
 
     def vectors(self, model: Model) -> Floats32:
         """(N, D) of all photos, computing only what no earlier run did."""

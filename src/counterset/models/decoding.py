@@ -1,40 +1,28 @@
 """Encoded photos to pixels as open_clip prepares them, on 8-bit numbers and without copies.
 
-Pillow decodes, PyTorch resizes: the pixels differ from open_clip's own by at most a few
+`counterset.pictures` decodes, PyTorch resizes: the pixels differ from open_clip's own by at most a few
 of 255. JPEGs whose shorter side is six times the model's or more are decoded at a half, a
 quarter or an eighth of their size, which for these is most of the work.
 """
 
 from __future__ import annotations
 
-import io
-import struct
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from open_clip.transform import PreprocessCfg
-from PIL import Image, ImageOps
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
+
+from counterset.pictures import Picture, rgb
+
+__all__ = ["PixelDecoder", "rgb"]
 
 SCALED_FROM = 6
 """JPEGs at least so many times as large as the model's pixels are decoded smaller than they are."""
 MARGIN = 3
 """They keep at least so many times the model's size, which the resize then takes away."""
-
-
-def rgb(content: bytes) -> Image.Image:
-    """One photo as Pillow decodes it, upright, in RGB."""
-    return _upright(Image.open(io.BytesIO(content)))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        turned = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, TypeError, ValueError, KeyError, struct.error):
-        turned = image  # EXIF that Pillow cannot read, or not write again; broken pixels fail in the next line
-    return turned.convert("RGB")
 
 
 class PixelDecoder:
@@ -63,13 +51,16 @@ class PixelDecoder:
         return preprocess.resize_mode == "squash" or (preprocess.resize_mode == "shortest" and is_square)
 
     def decode(self, content: bytes) -> torch.Tensor:
-        """(3, H, W) 8-bit pixels of one photo."""
-        image = Image.open(io.BytesIO(content))  # reads the header only
-        if min(image.size) >= SCALED_FROM * max(self.size):
-            wanted = MARGIN * max(self.size)
-            image.draft("RGB", (wanted, wanted))  # does nothing where the format has no such way
+        """(3, H, W) 8-bit pixels of one photo.
+
+        Raises:
+            PictureError: as `counterset.pictures.rgb`.
+        """
+        picture = Picture.read(content)
+        is_large = min(picture.width_px, picture.height_px) >= SCALED_FROM * max(self.size)
         # (H, W, 3) -> (3, H, W)
-        pixels = torch.from_numpy(np.array(_upright(image))).permute(2, 0, 1)
+        pixels = torch.from_numpy(np.array(picture.rgb(MARGIN * max(self.size) if is_large else None)))
+        pixels = pixels.permute(2, 0, 1)
         wanted_sides = list(self.size) if self._is_squashed else [self.size[0]]
         fitted: torch.Tensor = transforms.resize(pixels, wanted_sides, self._interpolation, antialias=True)
         if not self._is_squashed:

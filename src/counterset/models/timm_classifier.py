@@ -25,10 +25,10 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 
 from counterset.errors import ModelError
-from counterset.models.decoding import rgb
 from counterset.models.lineage import pretraining_data
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS, cannot_load
 from counterset.models.prompts import LabelSpace
+from counterset.pictures import rgb
 
 NUM_IMAGENET_CLASSES = 1000
 PREFIXES = ("timm:", "torchvision:")

@@ -11,8 +11,9 @@ from open_clip.transform import PreprocessCfg
 from torch.nn import functional
 
 from counterset.models import precision
-from counterset.models.decoding import PixelDecoder, rgb
+from counterset.models.decoding import PixelDecoder
 from counterset.models.packed import pack
+from counterset.pictures import rgb
 
 logger = logging.getLogger(__name__)
 

@@ -1,99 +1,52 @@
-"""Photos bundled with a release: the same pixels, without EXIF, comments or any other metadata."""
+"""Photos as they leave this machine: the same pixels, without EXIF, comments or any other metadata."""
 
 from __future__ import annotations
 
-import struct
+import io
+import logging
 
-_SOI, _SOS, _EOI = 0xD8, 0xDA, 0xD9
-_KEEP_APP = {0xEE}
-"""Adobe's marker says how colours are coded; without it some photos change colour."""
+from counterset.errors import PictureError
+from counterset.pictures import Picture
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_KEEP = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD"}
+logger = logging.getLogger(__name__)
+
+_SUFFIXES = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif"))
 
 
 def strip_metadata(content: bytes) -> bytes | None:
-    """A JPEG or PNG file without its metadata, pixel data untouched; None for anything else.
+    """A photo's file without its metadata, pixel data untouched; None for what is no whole file.
 
-    The orientation tag goes too: models of the usual preprocessing never look at it, so
-    the bundled photo is what was evaluated.
+    What stays is its first picture, its colour profile, and of EXIF the orientation alone, which every
+    reader here turns upright and others should.
     """
-    if content.startswith(b"\xff\xd8"):
-        return _strip_jpeg(content)
-    if content.startswith(_PNG):
-        return _strip_png(content)
-    return None
+    try:
+        return Picture.read(content).file.clean
+    except PictureError:
+        return None
 
 
-def _strip_jpeg(content: bytes) -> bytes | None:
-    # ITU-T T.81, annex B: 0xFF, a marker, and for most markers a two-byte length that counts itself.
-    kept, at = [content[:2]], 2
-    while at + 4 <= len(content):
-        if content[at] != 0xFF:
-            return None
-        marker = content[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker == _SOS:
-            # Inside entropy-coded data 0xFF is always followed by 0x00, but a later segment of a
-            # progressive file may hold any bytes; so segments are walked, not searched.
-            scans = _scans(content, at)
-            return b"".join(kept) + scans if scans else None
-        if marker in (_SOI, _EOI) or 0xD0 <= marker <= 0xD7:
-            return None
-        size = int.from_bytes(content[at + 2 : at + 4], "big")
-        is_metadata = (0xE0 <= marker <= 0xEF and marker not in _KEEP_APP) or marker == 0xFE
-        if not is_metadata:
-            kept.append(content[at : at + 2 + size])
-        at += 2 + size
-    return None
+def suffix_of(content: bytes) -> str | None:
+    """The suffix of a file's name: jpg, png, webp or gif; None for what is none of these."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    return next((suffix for magic, suffix in _SUFFIXES if content.startswith(magic)), None)
 
 
-def _scans(content: bytes, at: int) -> bytes | None:
-    """From the first scan to the end of this image; what follows the end is dropped."""
-    kept: list[bytes] = []
-    while at + 2 <= len(content):
-        marker = content[at + 1]
-        if content[at] != 0xFF:
-            return None
-        if marker == _EOI:
-            return b"".join(kept) + content[at : at + 2]
-        size = int.from_bytes(content[at + 2 : at + 4], "big")
-        end = at + 2 + size
-        if marker == _SOS:
-            end = _next_marker(content, end)
-        if not (0xE0 <= marker <= 0xEF or marker == 0xFE):
-            kept.append(content[at:end])
-        at = end
-    return None
+def for_plain_readers(content: bytes, *, may_adapt: bool) -> bytes:
+    """A photo's file in which readers see what is evaluated, though they know neither orientations nor 16 bits.
 
+    Only such photos are encoded again, as PNG, which keeps every pixel; and only where the licence allows
+    it (`may_adapt`): otherwise the file stays as it is.
 
-def _next_marker(content: bytes, at: int) -> int:
-    """Where the entropy-coded data that starts at `at` ends."""
-    while True:
-        at = content.find(b"\xff", at)
-        if at < 0 or at + 1 >= len(content):
-            return len(content)
-        following = content[at + 1]
-        if following == 0xFF:
-            at += 1
-        elif following == 0x00 or 0xD0 <= following <= 0xD7:
-            at += 2
-        else:
-            return at
-
-
-def _strip_png(content: bytes) -> bytes | None:
-    kept, at = [_PNG], len(_PNG)
-    while at + 12 <= len(content):
-        size = struct.unpack(">I", content[at : at + 4])[0]
-        kind, end = content[at + 4 : at + 8], at + 12 + size
-        if end > len(content):
-            return None
-        if kind in _PNG_KEEP:
-            kept.append(content[at:end])
-        if kind == b"IEND":
-            return b"".join(kept)
-        at = end
-    return None
+    Raises:
+        PictureError: as `counterset.pictures.rgb`.
+    """
+    picture = Picture.read(content)
+    if picture.is_plain:
+        return content
+    if not may_adapt:
+        logger.warning("a photo that its licence forbids to change keeps its orientation tag; let readers turn it")
+        return content
+    buffer = io.BytesIO()
+    picture.rgb().save(buffer, "PNG")
+    return buffer.getvalue()

@@ -7,20 +7,19 @@ loaded, evaluated, audited and compared with the same tools as a built one.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
+import os
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
 import imagehash
 import numpy as np
-from PIL import Image
 
 from counterset.classes import ClassSpec, id_of_name, load_classes, tidy_name
-from counterset.config import Config
-from counterset.errors import ReleaseError
+from counterset.config import Config, DownloadConfig
+from counterset.errors import PictureError, ReleaseError
+from counterset.pictures import Picture
 from counterset.release.inputs import ReleaseInputs
 from counterset.release.layout import SPLITS
 from counterset.schemas import (
@@ -44,7 +43,8 @@ IMPORTED_VERDICTS = (Verdict.UNCONFIRMED.value,)
 """What `load` gives of an imported release: its pairs are the publication's and were not tested here."""
 
 _SIDE = re.compile(r"(common|counter)-(.+)")
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
+MAX_FILE_BYTES = DownloadConfig().max_size_bytes
+"""Files are as large as a build's downloads may be."""
 
 
 def read_counteranimal(
@@ -86,13 +86,13 @@ def read_counteranimal(
         counts = {}
         for split, (background, side) in sides.items():
             counts[split] = 0
-            for path in sorted(path for path in side.iterdir() if path.suffix.lower() in _SUFFIXES):
+            for path in sorted(path for path in side.iterdir() if not path.name.startswith(".")):
                 photo_id = _photo_id(spec, split, path, taken)
-                reason = _add(rows, spec, photo_id, background, path, root)
-                if reason:
-                    rejects.append(_reject(photo_id, spec, reason))
-                else:
+                try:
+                    _add(rows, spec, photo_id, background, path, root)
                     counts[split] += 1
+                except PictureError as error:
+                    rejects.append(_reject(photo_id, spec, error, path))
         pairs.append(_pair(spec, {split: sides[split][0] for split in sides}, counts))
     if not specs:
         raise ReleaseError(f"{root} holds no class folder with common-... and counter-... folders; check the path")
@@ -137,17 +137,15 @@ def _photo_id(spec: ClassSpec, split: str, path: Path, taken: set[str]) -> str:
 
 def _add(
     rows: dict[str, list[dict[str, Any]]], spec: ClassSpec, photo_id: str, background: str, path: Path, root: Path
-) -> str:
-    """Add one photo to all tables; or why it cannot be."""
-    content = path.read_bytes()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                size = image.size
-                bits = imagehash.phash(image.convert("RGB")).hash
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        return f"{type(error).__name__} in {path.name}"
+) -> None:
+    """Add one photo to all tables.
+
+    Raises:
+        PictureError: the file is no picture, or none of the folder's own.
+    """
+    content = _content(path, root)
+    picture = Picture.read(content)
+    bits = imagehash.phash(picture.rgb()).hash
     shared = {"photo_id": photo_id, "class_id": spec.class_id}
     rows["candidates"].append(
         dict.fromkeys(CANDIDATES.arrow().names)
@@ -163,8 +161,8 @@ def _add(
         {
             "photo_id": photo_id,
             "sha256": hashlib.sha256(content).hexdigest(),
-            "width_px": size[0],
-            "height_px": size[1],
+            "width_px": picture.width_px,
+            "height_px": picture.height_px,
             "size_bytes": len(content),
             "phash": np.packbits(bits.reshape(-1)).tobytes(),
             "shard": "imported",
@@ -177,7 +175,28 @@ def _add(
     rows["backgrounds"].append(
         shared | {"profile": [], "background": background, "margin": 0.0, "group": background, "is_confident": True}
     )
-    return ""
+
+
+def _content(path: Path, root: Path) -> bytes:
+    """The bytes of a file of the folder's own.
+
+    Raises:
+        PictureError: it leads elsewhere, is no file, is too large, or cannot be read.
+    """
+    try:
+        real = path.resolve()
+        if not real.is_relative_to(root.resolve()):
+            raise PictureError(RejectReason.URL_REFUSED, "leads out of the folder")
+        if not real.is_file():  # a folder, a pipe, a device
+            raise PictureError(RejectReason.UNDECODABLE, "is not a file")
+        if real.stat().st_size > MAX_FILE_BYTES:
+            raise PictureError(RejectReason.TOO_LARGE, f"{real.stat().st_size} bytes")
+        path.name.encode()
+        return real.read_bytes()
+    except (OSError, RuntimeError) as error:
+        raise PictureError(RejectReason.UNDECODABLE, f"cannot be read ({error})") from error
+    except UnicodeEncodeError as error:
+        raise PictureError(RejectReason.URL_REFUSED, "has a name that is not UTF-8") from error
 
 
 def _pair(spec: ClassSpec, backgrounds: dict[str, str], counts: dict[str, int]) -> dict[str, Any]:
@@ -197,9 +216,10 @@ def _pair(spec: ClassSpec, backgrounds: dict[str, str], counts: dict[str, int]) 
     }
 
 
-def _reject(photo_id: str, spec: ClassSpec, detail: str) -> dict[str, Any]:
-    reason = RejectReason.UNDECODABLE.value
-    return {"photo_id": photo_id, "class_id": spec.class_id, "stage": "curate", "reason": reason, "detail": detail}
+def _reject(photo_id: str, spec: ClassSpec, error: PictureError, path: Path) -> dict[str, Any]:
+    detail = f"{os.fsencode(path.name).decode('utf-8', 'replace')}: {error}"
+    shared = {"photo_id": photo_id, "class_id": spec.class_id, "stage": "curate"}
+    return shared | {"reason": str(error.reason), "detail": detail}
 
 
 def _config(name: str, releases: str, class_list: str) -> Config:

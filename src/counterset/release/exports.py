@@ -1,8 +1,10 @@
 """A loaded release in other programs' layouts, photos included.
 
 Every export holds the same photos (those of the release's chosen verdicts) and says which
-could not be had; tests read each one back and compare. It is written into the hidden folder
-`UNFINISHED` of its own and moved up when it is whole; what a killed one left there is written again.
+could not be had; tests read each one back and compare. Readers of these layouts need not know of orientation
+tags: photos that have one are turned, and written as PNG, where their licence allows changing them. An export
+is written into the hidden folder `UNFINISHED` of its own and moved up when it is whole; what a killed one left
+there is written again.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from counterset.errors import ReleaseError
+from counterset.errors import PictureError, ReleaseError
+from counterset.licenses import may_adapt
+from counterset.release.bundle import for_plain_readers, suffix_of
 from counterset.release.files import write_tables
-from counterset.release.layout import SPLITS
+from counterset.release.layout import BUNDLED_COLUMNS, SPLITS
 
 UNFINISHED = ".unfinished-export"
 PHOTOS_PER_TAR = 1_000
@@ -35,8 +39,6 @@ CAPTION_COLUMNS = pa.schema(
     [(name, pa.string()) for name in ("photo_id", "url", "sha256", "class_id")]
     + [("label", pa.int64()), ("caption", pa.string())]
 )
-
-_SUFFIXES = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif"))
 
 
 class Photos(Protocol):
@@ -131,16 +133,14 @@ def export_hub(release: Photos, folder: str | Path) -> Exported:
     """
     missing = dict[str, str]()
 
+    columns = ["photo_id", "license"]
+    licenses = {row["photo_id"]: row for split in SPLITS for row in getattr(release, split).select(columns).to_pylist()}
+
     def photo_bytes(photo_id: str) -> bytes | None:
-        try:
-            return release.photo(photo_id)
-        except ReleaseError as error:
-            missing[photo_id] = str(error)
-            return None
+        return _photo(release, licenses[photo_id], missing)
 
     tables = {
-        split: table.drop_columns(["image"]) if "image" in table.column_names else table
-        for split, table in (("common", release.common), ("counter", release.counter))
+        split: _without_photos(table) for split, table in (("common", release.common), ("counter", release.counter))
     }
     try:
         card = (release.path / "README.md").read_text(encoding="utf-8")
@@ -159,8 +159,7 @@ def export_csv(release: Photos, folder: str | Path) -> Exported:
     count = 0
     with _new(folder) as target:
         for split in SPLITS:
-            table = getattr(release, split)
-            table = table.drop_columns(["image"]) if "image" in table.column_names else table
+            table = _without_photos(getattr(release, split))
             pa.csv.write_csv(table, target / f"{split}.csv")
             count += table.num_rows
     return Exported(Path(folder), count, {})
@@ -202,29 +201,27 @@ def _plain_columns(table: pa.Table) -> pa.Table:
     return table.select(["photo_id", "url", "sha256", "class_id"])
 
 
+def _without_photos(table: pa.Table) -> pa.Table:
+    return table.select([name for name in table.column_names if name not in BUNDLED_COLUMNS])
+
+
 def _rows_with_photos(
     release: Photos, split: str, missing: dict[str, str]
 ) -> Iterator[tuple[dict[str, Any], bytes, str]]:
     """Row, bytes and file suffix of every photo that can be had; the others go to `missing`."""
-    table = getattr(release, split)
-    columns = [name for name in table.column_names if name != "image"]
-    for row in table.select(columns).to_pylist():
-        try:
-            content = release.photo(row["photo_id"])
-        except ReleaseError as error:
-            missing[row["photo_id"]] = str(error)
-            continue
-        suffix = _suffix(content)
-        if suffix is None:
-            missing[row["photo_id"]] = "not a JPEG, PNG, GIF or WebP file"
-            continue
-        yield row, content, suffix
+    for row in _without_photos(getattr(release, split)).to_pylist():
+        content = _photo(release, row, missing)
+        if content is not None:
+            yield row, content, suffix_of(content) or "jpg"
 
 
-def _suffix(content: bytes) -> str | None:
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "webp"
-    return next((suffix for magic, suffix in _SUFFIXES if content.startswith(magic)), None)
+def _photo(release: Photos, row: Mapping[str, Any], missing: dict[str, str]) -> bytes | None:
+    """A photo's file in which plain readers see what is evaluated, where its licence allows that."""
+    try:
+        return for_plain_readers(release.photo(row["photo_id"]), may_adapt=may_adapt(row["license"]))
+    except (ReleaseError, PictureError) as error:
+        missing[row["photo_id"]] = str(error)
+        return None
 
 
 def _label_names(release: Photos) -> list[str]:

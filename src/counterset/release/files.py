@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,9 +14,17 @@ import pyarrow.parquet as pq
 from counterset.errors import ReleaseError
 from counterset.licenses import may_share
 from counterset.release.bounded import read_bounded
-from counterset.release.bundle import strip_metadata
+from counterset.release.bundle import strip_metadata, suffix_of
 from counterset.release.checksums import METADATA as METADATA
-from counterset.release.layout import BYTES_PER_PART, ROWS_PER_SHARD, SPLITS, TABLES, split_schema, version_key
+from counterset.release.layout import (
+    BUNDLED_COLUMNS,
+    BYTES_PER_PART,
+    ROWS_PER_SHARD,
+    SPLITS,
+    TABLES,
+    split_schema,
+    version_key,
+)
 from counterset.schemas import TableSchema
 from counterset.tables import ROW_GROUP_SIZE_WITH_BYTES, conform, parquet_options, row_group_size, sha256_of
 
@@ -79,8 +88,7 @@ def read_files(folder: Path, name: str, paths: list[str]) -> pa.Table:
     """
     if name in SPLITS:
         schema = split_schema(name, with_images=True)
-        bundled = {column.name for column in schema.columns} - {column.name for column in split_schema(name).columns}
-        tables = [read_bounded(folder / path, schema, optional=bundled) for path in paths]
+        tables = [read_bounded(folder / path, schema, optional=BUNDLED_COLUMNS) for path in paths]
     else:
         tables = [read_bounded(folder / path, TABLES[name]) for path in paths]
     if not tables:
@@ -113,17 +121,20 @@ def _shards(
 
 def _with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> Iterator[pa.Table]:
     """The table with the photos that may be passed on, in parts of bounded size."""
-    field = split_schema("common", with_images=True).arrow().field("image")
+    arrow = split_schema("common", with_images=True).arrow()
     start, num_bytes = 0, 0
     images: list[dict[str, Any] | None] = []
     for end, row in enumerate(table.select(["photo_id", "license", "attribution"]).to_pylist(), 1):
         content = photo_bytes(row["photo_id"]) if may_share(row["license"], row["attribution"]) else None
         clean = strip_metadata(content) if content else None
-        suffix = "png" if clean and clean.startswith(b"\x89PNG") else "jpg"
-        images.append({"bytes": clean, "path": f"{row['photo_id']}.{suffix}"} if clean else None)
+        images.append({"bytes": clean, "path": f"{row['photo_id']}.{suffix_of(clean)}"} if clean else None)
         num_bytes += len(clean or b"")
         if len(images) == ROW_GROUP_SIZE_WITH_BYTES or num_bytes > BYTES_PER_PART or end == table.num_rows:
-            yield table.slice(start, len(images)).append_column(field, pa.array(images, field.type))
+            digests = [hashlib.sha256(image["bytes"]).hexdigest() if image else None for image in images]
+            part = table.slice(start, len(images))
+            for name, values in (("image", images), ("bundled_sha256", digests)):
+                part = part.append_column(arrow.field(name), pa.array(values, arrow.field(name).type))
+            yield part
             start, num_bytes, images = end, 0, []
 
 

@@ -43,8 +43,8 @@ _CLASS_NAME = Column("class_name", STRING, "the class's name as prompts say it")
 _IMAGENET_INDEX = Column("imagenet_index", INT32, "index in ImageNet-1K; null = not one of its classes", True)
 _URL = Column("url", STRING, "where the photo lies")
 _SHA256 = Column("sha256", STRING, "of the bytes at url, hex")
-_WIDTH = Column("width_px", INT32, "pixels")
-_HEIGHT = Column("height_px", INT32, "pixels")
+_WIDTH = Column("width_px", INT32, "pixels of the upright picture")
+_HEIGHT = Column("height_px", INT32, "pixels of the upright picture")
 _LICENSE = Column("license", STRING, "licence code, lower case; null = all rights reserved", True)
 _ATTRIBUTION = Column("attribution", STRING, "the credit line to show with the photo", True)
 _OBSERVER = Column("observer", STRING, "salted hash of the observer: the independent unit of all statistics")
@@ -69,12 +69,17 @@ _SPLIT_COLUMNS = (
     _ATTRIBUTION,
 )
 
-_BUNDLED = Column("image", IMAGE, "the photo without metadata; null where its licence forbids passing it on", True)
+_BUNDLED = (
+    Column("image", IMAGE, "the photo without metadata; null where its licence forbids passing it on", True),
+    Column("bundled_sha256", STRING, "of the bytes in image, hex", True),
+)
+BUNDLED_COLUMNS = tuple(column.name for column in _BUNDLED)
+"""The columns that a release without photos lacks."""
 
 
 def split_schema(split: str, with_images: bool = False) -> TableSchema:
     """The schema of `common` or `counter`: one photo of a chosen pair."""
-    columns = (*_SPLIT_COLUMNS, _BUNDLED) if with_images else _SPLIT_COLUMNS
+    columns = (*_SPLIT_COLUMNS, *_BUNDLED) if with_images else _SPLIT_COLUMNS
     return TableSchema(split, f"one photo of a class's {split} background", ("class_id", "photo_id"), columns)
 
 

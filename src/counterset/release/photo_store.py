@@ -33,21 +33,32 @@ class BundledPhotos:
     """The photos that a release itself holds: photo ids, and the `image` columns they lie in."""
 
     def __init__(self, splits: Iterable[pa.Table]) -> None:
-        self._places: dict[str, tuple[pa.ChunkedArray, int]] = {}
+        self._places: dict[str, tuple[pa.ChunkedArray, int, str | None]] = {}
         for table in splits:
             if "image" in table.column_names:
                 images = table["image"]
                 present = images.is_valid().to_pylist()
+                # Releases of the first edition have no digests of what they bundle.
+                has_digests = "bundled_sha256" in table.column_names
+                digests = table["bundled_sha256"].to_pylist() if has_digests else [None] * table.num_rows
                 for row, photo_id in enumerate(table["photo_id"].to_pylist()):
                     if present[row]:
-                        self._places[photo_id] = (images, row)
+                        self._places[photo_id] = (images, row, digests[row])
 
     def get(self, photo_id: str) -> bytes | None:
-        """The photo's bytes, or None when it is not bundled."""
+        """The photo's bytes, or None when it is not bundled.
+
+        Raises:
+            ReleaseError: they are not those that the release names.
+        """
         if photo_id not in self._places:
             return None
-        images, row = self._places[photo_id]
+        images, row, sha256 = self._places[photo_id]
         content: bytes = images[row].as_py()["bytes"]
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ReleaseError(
+                f"photo {photo_id} in the release has other bytes than it names; fetch the release again"
+            )
         return content
 
 
@@ -61,8 +72,8 @@ class PhotoStore:
             placeholders `{photo_id}`, `{sha256}` and `{path}` (the URL's path), or a folder or
             address that holds files named by their sha256.
         allowed_hosts: private hosts (`host` or `host:port`) that photos may come from.
-        bundled: photos that the release itself holds, without metadata; their integrity
-            is that of the Parquet file.
+        bundled: photos that the release itself holds, without metadata; checked against the
+            sha256 of their own that the release names.
     """
 
     def __init__(

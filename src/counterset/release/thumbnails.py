@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import warnings
 from collections.abc import Iterable
 
 from PIL import Image
 
+from counterset.errors import PictureError
+from counterset.pictures import Picture
+
 SIDE_PX = 200
 _QUALITY = 78
-_MAX_PIXELS = 100_000_000
 
 
 def pick(photo_ids: Iterable[str], count: int) -> list[str]:
@@ -23,14 +24,8 @@ def pick(photo_ids: Iterable[str], count: int) -> list[str]:
 def thumbnail_uri(content: bytes) -> str | None:
     """A `data:` address of the photo scaled into 200 x 200 pixels, without EXIF; None if it does not decode."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP", "GIF")) as image:
-                if image.width * image.height > _MAX_PIXELS:
-                    return None
-                image.draft("RGB", (SIDE_PX * 2, SIDE_PX * 2))
-                small = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        small = Picture.read(content).rgb(SIDE_PX * 2)
+    except PictureError:
         return None
     small.thumbnail((SIDE_PX, SIDE_PX))
     # Pasting into a new image leaves everything but the pixels behind.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image
 from torch.utils.data import Dataset
+
+from counterset.errors import PictureError
+from counterset.pictures import rgb
 
 
 class PhotoDataset(Dataset[tuple[Any, int]]):
@@ -30,6 +31,9 @@ class PhotoDataset(Dataset[tuple[Any, int]]):
         return len(self.photo_ids)
 
     def __getitem__(self, position: int) -> tuple[Any, int]:
-        with Image.open(io.BytesIO(self._photo_bytes(self.photo_ids[position]))) as opened:
-            image = opened.convert("RGB")
+        photo_id = self.photo_ids[position]
+        try:
+            image = rgb(self._photo_bytes(photo_id))
+        except PictureError as error:
+            raise PictureError(error.reason, f"photo {photo_id} cannot be read: {error}; leave it out") from error
         return (self._transform(image) if self._transform else image), self.targets[position]

@@ -8,8 +8,6 @@ whether a model is right about a photo.
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,14 +17,18 @@ import imagehash
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image, UnidentifiedImageError
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from counterset.config import CurateConfig
+from counterset.errors import PictureError
+from counterset.pictures import Picture
 from counterset.schemas import MEMBERS, PHOTOS, REJECTS, Half, RejectReason
 from counterset.similarity.search import pairs_above
 from counterset.tables import table_of
+
+PHASH_SIDE_PX = 256
+"""Perceptual hashes are of JPEGs that were decoded no smaller than this."""
 
 
 class Inspection(NamedTuple):
@@ -41,13 +43,6 @@ class Curation(NamedTuple):
 
     members: pa.Table
     rejects: pa.Table
-
-
-class _Refused(Exception):
-    def __init__(self, reason: RejectReason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 def inspect_photos(images: pa.Table, candidates: pa.Table, config: CurateConfig, *, shard: str) -> Inspection:
@@ -65,32 +60,21 @@ def inspect_photos(images: pa.Table, candidates: pa.Table, config: CurateConfig,
         for photo_id, content in zip(batch["photo_id"].to_pylist(), batch["image"].to_pylist(), strict=True):
             try:
                 photos.append({"photo_id": photo_id, "shard": shard} | _inspect(content, config))
-            except _Refused as refused:
-                rejects.append(_reject(photo_id, class_ids[photo_id], refused.reason, refused.detail))
+            except PictureError as refused:
+                rejects.append(_reject(photo_id, class_ids[photo_id], refused.reason, str(refused)))
     return Inspection(table_of(PHOTOS, photos), table_of(REJECTS, rejects))
 
 
 def _inspect(content: bytes, config: CurateConfig) -> dict[str, object]:
-    try:
-        with warnings.catch_warnings():
-            # The pixel cap below is the config's; Pillow's own warning would only repeat it.
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "GIF", "WEBP"))
-            width, height = image.size
-            if width * height > config.max_pixels:
-                raise _Refused(RejectReason.TOO_LARGE, f"{width} x {height} pixels")
-            if min(width, height) < config.min_side_px:
-                raise _Refused(RejectReason.TOO_SMALL, f"{width} x {height} pixels")
-            if max(width, height) > config.max_aspect_ratio * min(width, height):
-                raise _Refused(RejectReason.ASPECT_RATIO, f"{width} x {height} pixels")
-            image.draft("RGB", (256, 256))  # scaled JPEG decoding still reads the file to its end
-            phash = imagehash.phash(image.convert("RGB"))
-    except _Refused:
-        raise
-    except Image.DecompressionBombError as error:
-        raise _Refused(RejectReason.TOO_LARGE, str(error)[:200]) from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        raise _Refused(RejectReason.UNDECODABLE, str(error).split(" <")[0][:200]) from error
+    picture = Picture.read(content)
+    width, height = picture.width_px, picture.height_px
+    if width * height > config.max_pixels:
+        raise PictureError(RejectReason.TOO_LARGE, f"{width} x {height} pixels")
+    if min(width, height) < config.min_side_px:
+        raise PictureError(RejectReason.TOO_SMALL, f"{width} x {height} pixels")
+    if max(width, height) > config.max_aspect_ratio * min(width, height):
+        raise PictureError(RejectReason.ASPECT_RATIO, f"{width} x {height} pixels")
+    phash = imagehash.phash(picture.rgb(PHASH_SIDE_PX))  # scaled JPEG decoding still reads the file to its end
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "width_px": width,
@@ -208,5 +192,5 @@ def _near_hashes(rows: list[dict[str, object]], max_bits: int) -> npt.NDArray[np
     return np.stack([sources, np.asarray(found, np.int64)], axis=1)
 
 
-def _reject(photo_id: str, class_id: str, reason: RejectReason, detail: str) -> dict[str, str]:
+def _reject(photo_id: str, class_id: str, reason: str, detail: str) -> dict[str, str]:
     return {"photo_id": photo_id, "class_id": class_id, "stage": "curate", "reason": reason, "detail": detail}
