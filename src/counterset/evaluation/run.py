@@ -207,7 +207,9 @@ class _Run:
         return np.array([sha256 in new for sha256 in digests], np.bool_)
 
     def _store(self, model: Model) -> VectorStore:
-        return VectorStore(self.output / "vectors" / model.folder / f"photos-{DECODER_VERSION}", self.shard_size)
+        return VectorStore(
+            self.output / "vectors" / model.folder / f"decoder-{DECODER_VERSION}" / "photos", self.shard_size
+        )
 
     def vectors(self, model: Model) -> Floats32:
         """(N, D) of all photos, computing only what no earlier run did."""
