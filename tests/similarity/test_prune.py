@@ -116,3 +116,11 @@ def test_nothing_asked_for_removes_nothing() -> None:
     decided = decide(pa.array(["a", "b"]), *QUERIES)
     assert rows_of(decided.kept, *COLUMNS) == [("a", None, None, None), ("b", None, None, None)]
     assert decided.removed.num_rows == 0
+
+
+@pytest.mark.parametrize("value", [0.5, -0.5])
+def test_neighbouring_numbers_are_two_similarities(value: float) -> None:
+    low, high = sorted((np.float32(value), np.nextafter(np.float32(value), np.float32(1))))
+    for values, last_id in (([low, high, low], "b"), ([high, low, low], "a")):
+        shard = (np.array(values, np.float32), pa.array(["a", "b", "c"]))
+        assert find_cut(lambda shard=shard: iter([(shard[0], lambda: shard[1])]), 1) == Cut(float(high), last_id)
