@@ -17,6 +17,7 @@ from counterset.config import SelectConfig
 from counterset.errors import WorkspaceError
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PREDICTIONS, STABILITY
 from counterset.stages.select import SelectResult, pair_rows, select_pairs
+from counterset.statistics.counts import count
 from counterset.statistics.simulate import (
     Design,
     class_units,
@@ -285,3 +286,42 @@ def test_other_prompts_and_models_say_how_far_the_drop_moves(tables: Tables) -> 
             other = rows[pair["class_id"], "m", "other"]
             assert other["accuracy_common"] == 1.0 > own["accuracy_common"]
             assert pair["drop_highest_model"] == pytest.approx(other["drop"]) and other["drop"] > own["drop"]
+
+
+def test_thirds_of_three_selectors_sum_to_the_same_in_any_order() -> None:
+    """Sums of thirds differ with the order in which DuckDB's threads hand out photos; sums of counts do not."""
+    photos, observers = 600, 3
+    rng = np.random.default_rng(2)
+    right = rng.integers(0, 4, photos)  # so many of the three selectors are right
+    ids = [f"p{number:04d}" for number in range(photos)]
+    members = pa.table(
+        {
+            "photo_id": ids,
+            "class_id": ["a"] * photos,
+            "observer": [f"{number % observers:016x}" for number in range(photos)],
+            "half": ["confirm"] * photos,
+        }
+    )
+    margins = pa.array(rng.random(photos), pa.float32())
+    backgrounds = pa.table({"photo_id": ids, "group": ["snow"] * photos, "margin": margins})
+    predictions = pa.concat_tables(
+        pa.table(
+            {
+                "photo_id": ids,
+                "model": [f"m{model}"] * photos,
+                "label_space": ["names"] * photos,
+                "is_correct": pa.array(right > model),
+            }
+        )
+        for model in range(3)
+    )
+    found = count(
+        members, backgrounds, predictions, selectors=("m0", "m1", "m2"), label_space="names", class_ids=("a",)
+    )
+    results = found.classes[0].results
+    sums = [int(right[np.arange(photos) % observers == number].sum()) for number in range(observers)]
+    squares = [int((right[np.arange(photos) % observers == number] ** 2).sum()) for number in range(observers)]
+    # Equal to the last bit, which a sum of thirds is not: sum(k / 3) over 200 photos rounds 200 times.
+    assert sorted(results.sum_correct.tolist()) == sorted(value / 3 for value in sums)
+    assert sorted(results.sum_squares.tolist()) == sorted(value / 9 for value in squares)
+    assert any(sum(k / 3 for k in right[start::observers]) != value / 3 for start, value in enumerate(sums))

@@ -231,7 +231,11 @@ def _photos(
 
 
 def _by_class(photos: Columns, class_ids: list[str], groups: list[str], num_selectors: int) -> list[ClassUnits]:
-    """The outcomes of each class by group, half and observer, its own groups only."""
+    """The outcomes of each class by group, half and observer, its own groups only.
+
+    DuckDB's threads hand out photos in any order, so whole numbers are summed, which is exact, and
+    divided by the number of selectors afterwards.
+    """
     order = np.lexsort((photos["observer"], photos["stratum"]))
     photos = {name: column[order] for name, column in photos.items()}
     starts = np.searchsorted(photos["stratum"], 2 * len(groups) * np.arange(len(class_ids) + 1))
@@ -242,18 +246,19 @@ def _by_class(photos: Columns, class_ids: list[str], groups: list[str], num_sele
         is_first = np.ones(len(stratum), np.bool_)
         is_first[1:] = (stratum[1:] != stratum[:-1]) | (observer[1:] != observer[:-1])
         row = np.cumsum(is_first) - 1
-        right = k / num_selectors
-        columns: list[Floats] = [np.ones(len(k)), right, right * right, is_sure, np.where(is_sure, right, 0.0)]
-        n, sum_right, squares, num_sure, sure_right = (_summed(column, row, int(is_first.sum())) for column in columns)
+        columns = [np.ones_like(k), k, k * k, is_sure, np.where(is_sure, k, 0)]
+        n, right, squares, num_sure, sure_right = (_summed(column, row, int(is_first.sum())) for column in columns)
         codes, group = np.unique(stratum[is_first] // 2 % max(len(groups), 1), return_inverse=True)
         half = np.where(stratum[is_first] % 2 == 1, CONFIRM, DISCOVER)
         numbers = np.unique(observer[is_first], return_inverse=True)[1]
-        results = Results(len(codes), group, half, numbers, n, sum_right, squares)
-        classes.append(ClassUnits(class_id, tuple(groups[code] for code in codes), results, num_sure, sure_right))
+        results = Results(len(codes), group, half, numbers, n, right / num_selectors, squares / num_selectors**2)
+        names = tuple(groups[code] for code in codes)
+        classes.append(ClassUnits(class_id, names, results, num_sure, sure_right / num_selectors))
     return classes
 
 
-def _summed(values: Floats, row: Any, num_rows: int) -> Floats:
+def _summed(values: Any, row: Any, num_rows: int) -> Floats:
+    """(N,) whole numbers -> (C,): their sums by row, exact below 2**53."""
     return np.asarray(np.bincount(row, values, num_rows), np.float64)
 
 
