@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow.compute as pc
 
 from counterset.models.lineage import pretraining_data
@@ -9,9 +11,7 @@ from counterset.models.open_clip_encoder import weights_sha256
 from counterset.release.inputs import ModelRecord, ReleaseInputs
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY
 from counterset.stages.publish import publish
-from counterset.storage import place
-from counterset.tables import TableRef, read_table, write_bytes
-from counterset.workspace import digest
+from counterset.tables import TableRef, read_table, sha256_of
 from counterset_flows.context import Build, read_all
 from counterset_flows.rejects import all_rejects
 from counterset_flows.shard_steps import candidates_of
@@ -28,7 +28,7 @@ def publish_release(
     *,
     today: str,
 ) -> tuple[str, bool]:
-    """Write the release, unless the same one was written before; its folder, and whether it is new.
+    """Write the release, unless the last one is the same; its folder, and whether it is new.
 
     Args:
         build: the build.
@@ -39,15 +39,6 @@ def publish_release(
         predictions: a file a model.
         today: ISO date, used as the snapshot date of a crawl that has none yet.
     """
-    config = build.config
-    inputs = {name: ref.sha256 for name, ref in sorted(tables.items())}
-    inputs["candidates"] = digest([ref.sha256 for ref in crawls])
-    inputs["photos"] = digest([ref.sha256 for ref in photos])
-    inputs["predictions"] = digest([ref.sha256 for ref in predictions])
-    key = digest("publish", inputs, config.name, config.publish, config.releases)
-    marker = build.workspace.folder("published", key) / "release.txt"
-    if marker.is_file() and (place(marker.read_text()) / "SHA256SUMS").is_file():
-        return marker.read_text(), False
     candidates = candidates_of(build, crawls)
     kept = read_table(tables["members"].path, MEMBERS)
     inspected = read_all(photos, PHOTOS)
@@ -58,7 +49,7 @@ def publish_release(
     crawl_rejects = pc.sum(pc.equal(rejects["stage"], "crawl")).as_py() or 0
     release = publish(
         ReleaseInputs(
-            config=config,
+            config=build.config,
             classes=build.specs,
             candidates=candidates,
             photos=inspected,
@@ -79,12 +70,18 @@ def publish_release(
                 "kept": kept.num_rows,
                 "grouped": pc.sum(backgrounds["is_confident"]).as_py() or 0,
             },
-            digests=inputs,
+            files=_named_files(build),
             photo_bytes=photo_bytes(build, kept),
         )
     )
-    write_bytes(str(release.path).encode(), marker)
     return str(release.path), release.is_new
+
+
+def _named_files(build: Build) -> dict[str, str]:
+    """sha256 of each file that the config names and whose content decides the release, by its path."""
+    config = build.config
+    named = (config.classes.list, config.annotate.vocabulary, config.evaluate.label_space, config.source.path)
+    return {name: sha256_of(Path(name)) for name in named if Path(name).is_absolute() and Path(name).is_file()}
 
 
 def _models(build: Build) -> tuple[ModelRecord, ...]:

@@ -105,6 +105,57 @@ class ObjectPath:
         with self.filesystem.open_output_stream(self.key) as stream:
             stream.write(content)
 
+    def read_tagged(self) -> tuple[bytes, str] | None:
+        """The object's bytes and its ETag, the name of this content; None where there is none."""
+        client, where = self._client()
+        try:
+            found = client.get_object(**where)
+            return found["Body"].read(), str(found["ETag"])
+        except _client_error() as error:
+            if _status(error) == 404:
+                return None
+            raise _as_os_error(error, self) from error
+
+    def write_if(self, content: bytes, etag: str | None) -> bool:
+        """Write the object if it is what the writer takes it for; whether it was.
+
+        S3 decides (a conditional write), so of several writers that saw the same state one writes.
+
+        Args:
+            content: the bytes.
+            etag: of the object that is to be there now; None = none is to be there.
+        """
+        client, where = self._client()
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        try:
+            client.put_object(Body=content, **where, **condition)
+        except _client_error() as error:
+            if _status(error) in (404, 409, 412):  # gone, another write is under way, another one is there
+                return False
+            raise _as_os_error(error, self) from error
+        return True
+
+    def copy_to(self, target: ObjectPath) -> None:
+        """Copy the object within its service, whatever its size.
+
+        Raises:
+            FileNotFoundError: no such object.
+        """
+        client, where = self._client()
+        _, there = target._client()
+        try:
+            client.copy(where, there["Bucket"], there["Key"])
+        except _client_error() as error:
+            if _status(error) == 404:
+                raise FileNotFoundError(2, "no such object", str(self)) from error
+            raise _as_os_error(error, self) from error
+
+    def _client(self) -> tuple[Any, dict[str, str]]:
+        """boto3's client, which speaks what pyarrow does not, and this object as it names it."""
+        bucket, _, key = self.key.partition("/")
+        client = _boto3_client(bucket.rpartition("@")[0], self.query, os.environ.get("AWS_ENDPOINT_URL", ""))
+        return client, {"Bucket": bucket.rpartition("@")[2], "Key": key}
+
     def unlink(self, missing_ok: bool = False) -> None:
         try:
             self.filesystem.delete_file(self.key)
@@ -177,6 +228,45 @@ def _filesystem(bucket: str, query: str, endpoint: str) -> Any:
             f"s3://{bucket} cannot be reached ({' '.join(str(error).split())[:200]}); "
             "check the bucket's name, your credentials and AWS_ENDPOINT_URL"
         ) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _boto3_client(user: str, query: str, endpoint: str) -> Any:
+    """Of the service and with the credentials that an address and the environment name, as for pyarrow."""
+    import boto3
+    from botocore.config import Config
+
+    options = {name: values[0] for name, values in parse_qs(query).items()}
+    if "endpoint_override" in options:
+        endpoint = f"{options.get('scheme', 'https')}://{options['endpoint_override']}"
+    access, _, secret = user.partition(":")
+    config = Config(
+        s3={"addressing_style": "path"} if endpoint else {},
+        request_checksum_calculation="when_required",  # services other than Amazon's know no other
+        response_checksum_validation="when_required",
+    )
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint or None,
+        region_name=options.get("region"),
+        aws_access_key_id=None,
+        aws_secret_access_key=None,
+        config=config,
+    )
+
+
+def _client_error() -> type[Exception]:
+    from botocore.exceptions import ClientError
+
+    return ClientError
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _as_os_error(error: Exception, path: ObjectPath) -> OSError:
+    return OSError(f"{path}: {' '.join(str(error).split())[:200]}")
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

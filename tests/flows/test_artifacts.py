@@ -19,7 +19,7 @@ from counterset_flows.notify import VARIABLE, message, send, webhook_of
 
 from counterset.config import Config, load_config
 from counterset.errors import ConfigError, GateRefused
-from counterset.release.provenance import public_config
+from counterset.release.public import PublicNames
 
 
 def free_port() -> int:
@@ -159,7 +159,7 @@ def test_a_webhook_is_a_web_address(address: str, tmp_path: Path) -> None:
 
 def test_the_webhook_stays_out_of_releases_and_texts() -> None:
     told = config(webhook="https://hooks.example.org/secret-part")
-    assert "notify" not in public_config(told)
+    assert "notify" not in PublicNames({}, {}, told).config(told)
     assert "secret-part" not in repr(told) + told.model_dump_json()
 
 

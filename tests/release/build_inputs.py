@@ -95,7 +95,6 @@ def build_inputs(
             "kept": len(rows["members"]),
             "grouped": sum(row["group"] is not None for row in rows["backgrounds"]),
         },
-        digests={"candidates": "1" * 64, "photos": "2" * 64},
         photo_bytes=functools.partial(_photo_bytes, backgrounds) if with_photos else no_photos,
         **tables,
     )

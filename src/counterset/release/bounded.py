@@ -23,6 +23,9 @@ FREE_BYTES = 64_000_000
 """Bytes that any file may become."""
 MAX_FOOTER_BYTES = 64_000_000
 
+ABSENT = b"counterset.absent"
+"""In a field's metadata: the file was written before the table had this column."""
+
 
 def check_footer(path: Path, num_rows: int | None) -> None:
     """See that a Parquet file has the stated rows and stays below the bound, as far as it states it.
@@ -103,7 +106,8 @@ def _read(path: Path, schema: TableSchema, optional: Collection[str]) -> pa.Tabl
     whole = pa.concat_tables(tables)
     for position, field in enumerate(declared):
         if field.name not in (*wanted, *optional):
-            whole = whole.add_column(min(position, whole.num_columns), field, pa.nulls(whole.num_rows, field.type))
+            added = field.with_metadata({**(field.metadata or {}), ABSENT: b""})
+            whole = whole.add_column(min(position, whole.num_columns), added, pa.nulls(whole.num_rows, field.type))
     return whole.replace_schema_metadata(metadata)
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from counterset.release.diff import ReleaseDiff
+from counterset.release.diff import PATCH, ReleaseDiff
 
 MAX_ROWS = 50
 """Rows of one list that are written out; the Parquet files hold all."""
@@ -25,14 +25,24 @@ _WORDS = {
     "predictions_added": "predictions added",
     "predictions_removed": "predictions removed",
     "predictions_changed": "predictions changed",
+    "results_added": "rows of results added",
+    "results_changed": "rows of results changed",
+    "scores_changed": "scores changed",
+    "rejects_changed": "rejects changed",
+    "columns_added": "columns added",
+    "columns_removed": "columns removed",
+    "settings_changed": "settings changed",
 }
+
+
+NO_ROW = "- No row differs; the same rows were packaged anew."
 
 
 def render_text(diff: ReleaseDiff) -> str:
     """The difference as aligned columns of plain text, for a terminal."""
     lines = [f"{diff.old} -> {diff.new}: {diff.level}"]
     lines += [f"  {count:>9,}  {_WORDS[name]}" for name, count in diff.counts.items() if count]
-    if not any(diff.counts.values()):
+    if not _differ(diff):
         lines.append("  no row differs")
     for title, header, rows in _lists(diff):
         cells = [header, *rows[:MAX_ROWS]]
@@ -47,7 +57,7 @@ def render_text(diff: ReleaseDiff) -> str:
 def render_markdown(diff: ReleaseDiff) -> str:
     """The difference as Markdown, for CHANGELOG.md."""
     counts = [f"- {count:,} {_WORDS[name]}" for name, count in diff.counts.items() if count]
-    lines = counts or ["- No row differs; the same rows were packaged anew."]
+    lines = counts if _differ(diff) else [NO_ROW, *counts]
     for title, header, rows in _lists(diff):
         lines += ["", f"### {title}", "", _row(header), _row(["---"] * len(header))]
         lines += [_row(row) for row in rows[:MAX_ROWS]]
@@ -69,11 +79,17 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
+def _differ(diff: ReleaseDiff) -> bool:
+    """Whether any row does, not only what is said of how they were made."""
+    return any(count for name, count in diff.counts.items() if name not in PATCH)
+
+
 def _lists(diff: ReleaseDiff) -> list[tuple[str, list[str], list[list[str]]]]:
     found: list[tuple[str, list[str], list[list[str]]]] = []
     reasons = Counter(diff.removed["reason"].to_pylist())
     found.append(("Removed, by reason", ["reason", "photos"], _counted(reasons)))
-    pairs = [row for row in diff.pairs.to_pylist() if row["change"] != "drop"]
+    figures = {"drop", "figures"}
+    pairs = [row for row in diff.pairs.to_pylist() if not figures.issuperset(row["change"].split(", "))]
     found.append(
         (
             "Classes",
@@ -81,9 +97,17 @@ def _lists(diff: ReleaseDiff) -> list[tuple[str, list[str], list[list[str]]]]:
             [[row["class_id"], row["change"], _side(row, "old"), _side(row, "new")] for row in pairs],
         )
     )
-    columns = Counter(name for names in diff.edited["changed"].to_pylist() for name in names)
-    found.append(("Edited, by column", ["column", "photos"], _counted(columns)))
+    columns = [[f"{row['table']}.{row['column']}", _rows(row)] for row in diff.columns.to_pylist()]
+    found.append(("Changed, by column", ["column", "rows"], columns))
+    settings = [[row["setting"], row["old"] or "-", row["new"] or "-"] for row in diff.settings.to_pylist()]
+    found.append(("Settings", ["setting", "before", "after"], settings))
     return [entry for entry in found if entry[2]]
+
+
+def _rows(row: dict[str, Any]) -> str:
+    if row["num_rows"] is None:
+        return "the column is new" if row["is_new"] else "the column is gone"
+    return f"{row['num_rows']:,}"
 
 
 def _counted(counts: Counter[str]) -> list[list[str]]:

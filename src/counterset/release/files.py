@@ -23,7 +23,6 @@ from counterset.release.layout import (
     SPLITS,
     TABLES,
     split_schema,
-    version_key,
 )
 from counterset.schemas import TableSchema
 from counterset.tables import ROW_GROUP_SIZE_WITH_BYTES, conform, parquet_options, row_group_size, sha256_of
@@ -94,14 +93,6 @@ def read_files(folder: Path, name: str, paths: list[str]) -> pa.Table:
     if not tables:
         raise ReleaseError(f"the release {folder} has no table {name!r}; fetch the release again")
     return pa.concat_tables(tables)
-
-
-def newest_version(folder: Path) -> Path | None:
-    """The release folder of the highest version under `folder`; None without any."""
-    if not folder.is_dir():
-        return None
-    found = [path for path in folder.iterdir() if version_key(path.name) and (path / METADATA).is_file()]
-    return max(found, key=lambda path: version_key(path.name) or (0, 0, 0), default=None)
 
 
 def _shards(

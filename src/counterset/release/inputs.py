@@ -56,7 +56,8 @@ class ReleaseInputs:
             crawl; a release knows no clock of its own.
         funnel: photos left after each step, in order, e.g. `{"offered": 900, "downloaded": 880}`.
         sensitivity: the pairs' drops under every model and set of prompts; empty where only one was used.
-        digests: sha256 of each stage's input or output, by name.
+        files: sha256 of each file that the config names (class list, vocabulary, label space, list of
+            photos), by its path there.
         photo_bytes: a photo's bytes as downloaded, or None; asked only for thumbnails
             and bundled photos.
     """
@@ -74,6 +75,6 @@ class ReleaseInputs:
     models: tuple[ModelRecord, ...]
     source_snapshot: str
     funnel: Mapping[str, int] = field(default_factory=dict)
-    digests: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     sensitivity: pa.Table = field(default_factory=lambda: table_of(SENSITIVITY, []))
     photo_bytes: Callable[[str], bytes | None] = no_photos

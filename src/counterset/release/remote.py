@@ -1,56 +1,147 @@
-"""Releases on S3: the last one's tables are fetched, the new one is uploaded with SHA256SUMS last.
+"""Releases on S3: verified where they lie, and made by one conditional write.
 
-A version is there when its SHA256SUMS is; what an upload that was cut off has left is written over.
+    <home>/.parts/<last>/<attempt>/...   a release that is being uploaded, out of everyone's way
+    <home>/.next/<last>                  which attempt follows the release <last>; written once
+    <home>/<version>/...                 the release; its SHA256SUMS comes last, and makes it visible
+
+Of several publishers that build on the same last release, S3 lets one write `.next/<last>`: it is
+then the next release, whole, whatever happens to its publisher, and all others are refused, however
+long they slept. Only what it names is ever copied to its place, and who finds it unfinished finishes
+it. So no release is written over, none is forked, and no lease or clock is needed.
 """
 
 from __future__ import annotations
 
+import json
+import tempfile
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 from counterset.errors import ReleaseError
-from counterset.release.checksums import SUMS, parse_sums, verify_files
-from counterset.release.layout import version_key
+from counterset.release.checksums import SUMS, parse_sums
+from counterset.release.files import METADATA
+from counterset.release.last import LastRelease, damaged, newest, opened
 from counterset.storage import ObjectPath
-from counterset.tables import write_bytes
+from counterset.tables import sha256_of, write_bytes
+
+NEXT, PARTS = ".next", ".parts"
+FIRST = "none"
+"""Stands for the last release where there is none."""
 
 
-def fetch_last(home: ObjectPath, folder: Path) -> None:
-    """Copy the highest version below `home` to `folder / <version>`, without its `data/` files.
+@dataclass(frozen=True)
+class Head:
+    """The last release below `home`, and the state of its mark in which it has no successor yet.
 
-    These are all that the next version is compared with.
+    Attributes:
+        home: the address of a name's versions.
+        last: the last version, or FIRST.
+        etag: of a mark that names a release which was moved away; None = no mark.
+    """
+
+    home: ObjectPath
+    last: str
+    etag: str | None
+
+    @property
+    def mark(self) -> ObjectPath:
+        return self.home / NEXT / self.last
+
+
+def fetch_last(home: ObjectPath, folder: Path) -> tuple[Head, LastRelease | None]:
+    """The last release below `home`, copied to `folder / <version>` without its `data/` files, all verified.
+
+    These are all that the next version is compared with. What another publisher has begun to put
+    in place is finished first.
 
     Raises:
         ReleaseError: it is damaged.
     """
-    versions = [path.parent.name for path in home.glob(f"*/{SUMS}") if version_key(path.parent.name)]
-    if not versions:
-        return
-    last = max(versions, key=lambda version: version_key(version) or (0, 0, 0))
-    sums = (home / last / SUMS).read_bytes()
-    digests = parse_sums(sums.decode("utf-8", errors="replace"), str(home / last))
-    wanted = {path: digest for path, digest in digests.items() if not path.startswith("data/")}
-    for path in wanted:
-        try:
-            write_bytes((home / last / path).read_bytes(), folder / last / path)
-        except FileNotFoundError as error:
-            raise ReleaseError(
-                f"the release {home / last} lacks {path}, which {SUMS} lists; restore it or remove its {SUMS}"
-            ) from error
-    verify_files(folder / last, wanted)
-    write_bytes(sums, folder / last / SUMS)
+    while True:
+        last = newest(_versions(home, SUMS))
+        head = Head(home, last or FIRST, None)
+        found = head.mark.read_tagged()
+        if found is None:
+            break
+        mark = json.loads(found[0])
+        if not any(_parts(head, mark["attempt"]).walk()) and not any((home / mark["version"]).walk()):
+            head = Head(home, head.last, found[1])  # the release was moved away by hand
+            break
+        _finish(head, mark)
+    highest = newest(_versions(home, METADATA))
+    if highest and newest([highest, head.last]) != head.last:
+        missing = FileNotFoundError(2, "missing", SUMS)
+        raise ReleaseError(damaged(str(home / highest), missing))
+    return head, None if last is None else _fetch(home / last, folder / last, home.name)
 
 
-def upload(folder: Path, target: ObjectPath) -> None:
-    """Copy a release folder to a version's address, which is complete when its SHA256SUMS is there.
+def _versions(home: ObjectPath, name: str) -> list[str]:
+    """The folders below `home` that hold the file."""
+    return [path.parent.name for path in home.glob(f"*/{name}")]
+
+
+def _fetch(release: ObjectPath, folder: Path, name: str) -> LastRelease:
+    try:
+        write_bytes((release / SUMS).read_bytes(), folder / SUMS)
+        digests = parse_sums((folder / SUMS).read_text(encoding="utf-8"), str(release))
+        for path, digest in digests.items():
+            if not path.startswith("data/"):
+                write_bytes((release / path).read_bytes(), folder / path)
+            if sha256_of(release / path if path.startswith("data/") else folder / path) != digest:
+                raise ReleaseError(f"{path} does not match {SUMS}")
+        return opened(folder, digests, name)
+    except (OSError, ValueError, ReleaseError) as error:
+        raise ReleaseError(damaged(str(release), error)) from error
+
+
+def upload(folder: Path, head: Head) -> None:
+    """Make a release folder the one that follows `head.last`.
 
     Raises:
-        ReleaseError: a release is there already.
+        ReleaseError: another publisher was first, or the version is taken.
     """
+    target = head.home / folder.name
     if (target / SUMS).is_file():
         raise ReleaseError(f"{target} exists and a release is never rewritten; leave publish.version empty")
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    for left in target.walk():
-        if left.relative_to(target) not in files:
-            left.unlink(missing_ok=True)
-    for name in sorted(files, key=lambda name: (name == SUMS, name)):
-        write_bytes(files[name].read_bytes(), target / name)
+    attempt = uuid.uuid4().hex
+    parts = _parts(head, attempt)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        write_bytes(path.read_bytes(), parts / path.relative_to(folder).as_posix())
+    mark = {"version": folder.name, "attempt": attempt}
+    head.mark.write_if(json.dumps(mark, sort_keys=True).encode(), head.etag)
+    # Read back: a write whose answer was lost is refused when it is sent again, and is ours nevertheless.
+    found = head.mark.read_tagged()
+    if found is None or json.loads(found[0]) != mark:
+        for path in list(parts.walk()):
+            path.unlink(missing_ok=True)
+        raise ReleaseError(
+            f"another build published to {head.home} while this one ran, so this one published nothing; run it again"
+        )
+    _finish(head, mark)
+
+
+def _finish(head: Head, mark: dict[str, str]) -> None:
+    """Put the release that a mark names in its place; any number of publishers may do so at once."""
+    parts, target = _parts(head, mark["attempt"]), head.home / mark["version"]
+    try:
+        sums = (parts / SUMS if (parts / SUMS).is_file() else target / SUMS).read_bytes()
+        digests = parse_sums(sums.decode("utf-8", errors="replace"), str(target))
+        for left in list(target.walk()):
+            if left.relative_to(target) not in {*digests, SUMS}:
+                left.unlink(missing_ok=True)
+        for path in [*sorted(digests), SUMS]:
+            try:
+                (parts / path).copy_to(target / path)
+            except FileNotFoundError:
+                if not (target / path).is_file():  # else another one has put it there
+                    raise
+    except (OSError, ReleaseError) as error:
+        raise ReleaseError(damaged(str(target), error)) from error
+    # No attempt that follows the same release can win any more.
+    for path in list((head.home / PARTS / head.last).walk()):
+        path.unlink(missing_ok=True)
+
+
+def _parts(head: Head, attempt: str) -> ObjectPath:
+    return head.home / PARTS / head.last / attempt

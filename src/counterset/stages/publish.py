@@ -20,18 +20,20 @@ from typing import Any
 import filelock
 import pyarrow as pa
 
-from counterset import lease
 from counterset.errors import GateRefused, ReleaseError
 from counterset.release import remote
 from counterset.release.card import render_card, render_citation
 from counterset.release.changelog import render_markdown
 from counterset.release.checksums import SUMS, render_sums
 from counterset.release.croissant import describe
-from counterset.release.diff import NEEDED, ReleaseDiff, diff_tables, next_version
-from counterset.release.files import METADATA, describe_file, newest_version, read_files, write_tables
+from counterset.release.diff import ReleaseDiff, diff_tables, next_version, table_or_none
+from counterset.release.files import METADATA, describe_file, write_tables
 from counterset.release.inputs import ReleaseInputs
+from counterset.release.last import LastRelease, read_last
 from counterset.release.layout import TOMBSTONES, version_key
-from counterset.release.provenance import build_digest, release_metadata, without_local_paths
+from counterset.release.meaning import COMPARED
+from counterset.release.provenance import build_digest, release_metadata, statement
+from counterset.release.public import public_inputs
 from counterset.release.report import render_report
 from counterset.release.rows import query, release_tables
 from counterset.release.summary import Summary, summarise
@@ -74,50 +76,59 @@ def publish(
     gives when not told otherwise.
 
     Raises:
-        ReleaseError: a gate refuses, the version asked for exists or is too low, another
-            build is publishing, or a class id may not name a folder.
+        ReleaseError: a gate refuses, the last release is damaged, the version asked for exists or is
+            too low, another build is publishing, or a class id may not name a folder.
     """
     _check_classes(inputs)
-    inputs = without_local_paths(inputs)
+    inputs, names = public_inputs(inputs)
+    said = statement(inputs, names, kind, default_verdicts)
     home = place(inputs.config.releases) / inputs.config.name
     if isinstance(home, Path):
-        return _publish_in(home, inputs, kind, default_verdicts)
-    with lease.held(home / ".lease", str(home)), tempfile.TemporaryDirectory(prefix="counterset-") as folder:
-        remote.fetch_last(home, Path(folder))
-        made = _publish_in(Path(folder), inputs, kind, default_verdicts)
-        path = home / made.version
+        with _alone(home) as aside:
+            return _write(aside, home, inputs, said, read_last(home, inputs.config.name))
+    with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
+        head, last = remote.fetch_last(home, Path(folder))
+        with _alone(Path(folder)) as aside:
+            made = _write(aside, Path(folder), inputs, said, last)
         if made.is_new:
-            remote.upload(Path(made), path)
-            logger.info("published %s", path)
-        return replace(made, path=path)
+            remote.upload(Path(made), head)
+            logger.info("published %s", home / made.version)
+        return replace(made, path=home / made.version)
 
 
-def _publish_in(home: Path, inputs: ReleaseInputs, kind: str, default_verdicts: tuple[str, ...]) -> Published:
-    """Write the release into a local folder of versions."""
-    with _alone(home) as aside:
-        tables = release_tables(inputs)
-        summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode)
-        last = newest_version(home)
-        with_images = inputs.config.publish.with_images
-        files = write_tables(tables, aside, _counterset_version(), inputs.photo_bytes if with_images else None)
-        digest = build_digest(inputs, files)
-        if last is not None and _read_metadata(last).get("build_digest") == digest:
-            logger.info("nothing changed since %s; no new version", last)
-            return Published(last, last.name, is_new=False)
-        diff = _diff(inputs, tables, last)
-        _gate(inputs, summary, diff, tables, last)
-        version = _version(inputs, last, diff)
-        tables["tombstones"] = _tombstones(last, diff, tables, version)
-        files |= write_tables({"tombstones": tables["tombstones"]}, aside, _counterset_version())
-        metadata = release_metadata(inputs, summary, version, kind, default_verdicts, digest, _previous(last), diff)
-        _write_pages(aside, inputs, metadata, summary, tables, files, diff, last)
-        path = home / version
-        if path.exists():
-            raise ReleaseError(f"{path} exists and a release is never rewritten; leave publish.version empty")
-        _sync(aside)
-        aside.rename(path)
-        logger.info("published %s", path)
-        return Published(path, version, is_new=True, diff=diff)
+def _write(
+    aside: Path, home: Path, inputs: ReleaseInputs, said: dict[str, Any], last: LastRelease | None
+) -> Published:
+    """Write the release that follows `last` into the local folder `home` of versions, by way of `aside`."""
+    if last is not None and all(last.metadata.get(key) == value for key, value in said.items()):
+        return _unchanged(last)  # the same inputs, so nothing need be written to see that
+    tables = release_tables(inputs)
+    summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode)
+    with_images = inputs.config.publish.with_images
+    files = write_tables(tables, aside, _counterset_version(), inputs.photo_bytes if with_images else None)
+    digest = build_digest(said, files)
+    if last is not None and last.metadata.get("build_digest") == digest:
+        return _unchanged(last)
+    diff = _diff(inputs, tables, said, last)
+    _gate(inputs, summary, diff, last)
+    version = _version(inputs, last, diff)
+    tables["tombstones"] = _tombstones(last, diff, tables, version)
+    files |= write_tables({"tombstones": tables["tombstones"]}, aside, _counterset_version())
+    previous = {"version": last.version, "sha256sums": sha256_of(last.path / SUMS)} if last else None
+    metadata = release_metadata(inputs, said, summary, version, digest, previous, diff)
+    _write_pages(aside, inputs, metadata, summary, tables, files, diff, last)
+    path = home / version
+    if path.exists():
+        raise ReleaseError(f"{path} exists and a release is never rewritten; leave publish.version empty")
+    _sync(aside)
+    aside.rename(path)
+    logger.info("published %s", path)
+    return Published(path, version, is_new=True, diff=diff)
+
+
+def _unchanged(last: LastRelease) -> Published:
+    logger.info("nothing changed since %s; no new version", last.path)
+    return Published(last.path, last.version, is_new=False)
 
 
 def _write_pages(
@@ -128,7 +139,7 @@ def _write_pages(
     tables: dict[str, pa.Table],
     files: dict[str, dict[str, Any]],
     diff: ReleaseDiff | None,
-    last: Path | None,
+    last: LastRelease | None,
 ) -> None:
     names = {spec.class_id: spec.name for spec in inputs.classes}
     cite_as = f"{metadata['title']}, release {metadata['name']} {metadata['version']}, made with counterset"
@@ -148,27 +159,27 @@ def _write_pages(
     write_bytes(render_sums(digests).encode(), aside / SUMS)
 
 
-def _changelog(metadata: dict[str, Any], summary: Summary, diff: ReleaseDiff | None, last: Path | None) -> str:
+def _changelog(
+    metadata: dict[str, Any], summary: Summary, diff: ReleaseDiff | None, last: LastRelease | None
+) -> str:
     confirmed = f"{summary.verdicts['confirmed']} of {summary.num_classes} classes confirmed"
     text = f"## {metadata['version']}\n\nSource as of {metadata['source_snapshot']}; {confirmed}.\n\n"
     text += render_markdown(diff) if diff else "- First release.\n"
-    earlier = ""
-    if last is not None and (last / "CHANGELOG.md").is_file():
-        earlier = (last / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n## ")[2]
+    earlier = last.changelog.partition("\n## ")[2] if last else ""
     return f"# Changes of {metadata['name']}\n\n{text}" + (f"\n## {earlier}" if earlier else "")
 
 
-def _diff(inputs: ReleaseInputs, tables: dict[str, pa.Table], last: Path | None) -> ReleaseDiff | None:
+def _diff(
+    inputs: ReleaseInputs, tables: dict[str, pa.Table], said: dict[str, Any], last: LastRelease | None
+) -> ReleaseDiff | None:
     if last is None:
         return None
-    old = {name: read_files(last, name, [f"{name}.parquet"]) for name in NEEDED}
+    old = {name: table_or_none(last, name) for name in COMPARED}
     name = inputs.config.name
-    return diff_tables(old, tables, f"{name} {last.name}", f"{name} (new)")
+    return diff_tables(old, tables, f"{name} {last.version}", f"{name} (new)", (last.metadata, said))
 
 
-def _gate(
-    inputs: ReleaseInputs, summary: Summary, diff: ReleaseDiff | None, tables: dict[str, pa.Table], last: Path | None
-) -> None:
+def _gate(inputs: ReleaseInputs, summary: Summary, diff: ReleaseDiff | None, last: LastRelease | None) -> None:
     limits = inputs.config.publish
     confirmed = summary.verdicts[Verdict.CONFIRMED.value]
     if confirmed < limits.min_confirmed:
@@ -178,23 +189,23 @@ def _gate(
         )
     if diff is None or last is None:
         return
-    before = tables["all_photos"].num_rows - diff.added.num_rows + diff.removed.num_rows
+    before = last.table("all_photos").num_rows
     share = diff.removed.num_rows / max(before, 1)
     if share > limits.max_removed_share:
         raise GateRefused(
-            f"the gate refuses this release: {diff.removed.num_rows} of the {before} photos of {last.name} would be "
-            f"removed and publish.max_removed_share is {limits.max_removed_share:g}; look at the rejects, or raise it"
+            f"the gate refuses this release: {diff.removed.num_rows} of the {before} photos of {last.version} would "
+            f"be removed and publish.max_removed_share is {limits.max_removed_share:g}; look at the rejects, or raise it"
         )
     change, class_id = diff.largest_drop_change
     if change > limits.max_drop_change:
         raise GateRefused(
             f"the gate refuses this release: the drop of {class_id} moved by {change * 100:.1f} points since "
-            f"{last.name} and publish.max_drop_change is {limits.max_drop_change:g}; look at the models, or raise it"
+            f"{last.version} and publish.max_drop_change is {limits.max_drop_change:g}; look at the models, or raise it"
         )
 
 
-def _version(inputs: ReleaseInputs, last: Path | None, diff: ReleaseDiff | None) -> str:
-    needed = next_version(last.name if last else None, diff.level if diff else "major")
+def _version(inputs: ReleaseInputs, last: LastRelease | None, diff: ReleaseDiff | None) -> str:
+    needed = next_version(last.version if last else None, diff.level if diff else "major")
     asked = inputs.config.publish.version
     if not asked:
         return needed
@@ -203,13 +214,13 @@ def _version(inputs: ReleaseInputs, last: Path | None, diff: ReleaseDiff | None)
         raise ReleaseError(f"publish.version {asked!r} is not a version; write it as 1.2.3 or leave it empty")
     if last is not None and key < needed_key:
         raise ReleaseError(
-            f"publish.version {asked} is too low: this is a {diff.level if diff else 'major'} change of {last.name}; "
+            f"publish.version {asked} is too low: this is a {diff.level if diff else 'major'} change of {last.version}; "
             f"give at least {needed}, or leave it empty"
         )
     return asked
 
 
-def _tombstones(last: Path | None, diff: ReleaseDiff | None, tables: dict[str, pa.Table], version: str) -> pa.Table:
+def _tombstones(last: LastRelease | None, diff: ReleaseDiff | None, tables: dict[str, pa.Table], version: str) -> pa.Table:
     """The last release's tombstones and the photos removed since; a photo that came back has none."""
     if last is None or diff is None:
         return table_of(TOMBSTONES, [])
@@ -222,7 +233,7 @@ def _tombstones(last: Path | None, diff: ReleaseDiff | None, tables: dict[str, p
         """,
         TOMBSTONES,
         removed=diff.removed,
-        earlier=read_files(last, "tombstones", ["tombstones.parquet"]),
+        earlier=last.table("tombstones"),
         all_photos=tables["all_photos"].select(["photo_id"]),
     )
 
@@ -233,18 +244,6 @@ def _check_classes(inputs: ReleaseInputs) -> None:
             raise ReleaseError(
                 f"the class id {spec.class_id!r} may not name a folder; use letters, digits, '_' and '-' only"
             )
-
-
-def _previous(last: Path | None) -> dict[str, str] | None:
-    return {"version": last.name, "sha256sums": sha256_of(last / SUMS)} if last else None
-
-
-def _read_metadata(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"{folder / METADATA} cannot be read ({error}); restore it or move it away") from error
-    return found if isinstance(found, dict) else {}
 
 
 @contextmanager

@@ -1,0 +1,107 @@
+"""The last release of a name, verified whole before the next one is compared with it or built on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from counterset.errors import ReleaseError
+from counterset.release.checksums import SUMS, parse_sums, verify_files
+from counterset.release.files import METADATA, read_files
+from counterset.release.layout import version_key
+
+NEEDED = ("CHANGELOG.md", "tombstones.parquet")
+"""Files that carry a name's history from one release to the next."""
+
+
+@dataclass(frozen=True)
+class LastRelease:
+    """A verified release.
+
+    Attributes:
+        path: its folder.
+        metadata: the content of its release.json.
+    """
+
+    path: Path
+    metadata: Mapping[str, Any]
+    _tables: dict[str, pa.Table] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata["name"])
+
+    @property
+    def version(self) -> str:
+        return self.path.name
+
+    @property
+    def changelog(self) -> str:
+        return (self.path / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    def table(self, name: str) -> pa.Table:
+        """One of its tables but the two splits."""
+        if name not in self._tables:
+            self._tables[name] = read_files(self.path, name, [f"{name}.parquet"])
+        return self._tables[name]
+
+
+def read_last(home: Path, name: str) -> LastRelease | None:
+    """The release of the highest version in the folder `home` of the versions of `name`; None without any.
+
+    Raises:
+        ReleaseError: a file of it is missing or altered.
+    """
+    last = newest([path.name for path in home.iterdir() if path.is_dir()] if home.is_dir() else [])
+    if last is None:
+        return None
+    folder = home / last
+    try:
+        digests = parse_sums((folder / SUMS).read_text(encoding="utf-8"), str(folder))
+        verify_files(folder, digests)
+        return opened(folder, digests, name)
+    except (OSError, ValueError, ReleaseError) as error:
+        raise ReleaseError(damaged(str(folder), error)) from error
+
+
+def newest(names: Iterable[str]) -> str | None:
+    """The highest version among names; None without any."""
+    return max(filter(version_key, names), key=lambda name: version_key(name) or (0, 0, 0), default=None)
+
+
+def opened(folder: Path, digests: Mapping[str, str], name: str) -> LastRelease:
+    """The release `name` in a folder whose files were verified against the digests of its SHA256SUMS.
+
+    Raises:
+        ReleaseError: release.json is of another release, or lists other files.
+        OSError: there is none.
+        ValueError: it is no JSON.
+    """
+    metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+    files = metadata.get("files") if isinstance(metadata, dict) else None
+    if not isinstance(files, dict):
+        raise ReleaseError(f"{METADATA} is of no release")
+    if (metadata.get("name"), metadata.get("version")) != (name, folder.name):
+        raise ReleaseError(f"{METADATA} is of {metadata.get('name')} {metadata.get('version')}")
+    listed = {path: entry.get("sha256") for path, entry in files.items()}
+    for path in sorted({*listed, *digests, *NEEDED} - {METADATA}):
+        if path not in digests or listed.get(path) != digests[path]:
+            raise ReleaseError(f"{SUMS} and {METADATA} differ about {path}")
+    if METADATA not in digests:
+        raise ReleaseError(f"{SUMS} does not list {METADATA}")
+    return LastRelease(folder, metadata)
+
+
+def damaged(where: str, error: Exception) -> str:
+    """One sentence about a last release that cannot be built upon."""
+    reason = f"{Path(str(error.filename)).name} is missing" if isinstance(error, FileNotFoundError) else str(error)
+    reason = reason.partition("; ")[0]
+    return (
+        f"the last release {where} is damaged ({reason}), so no other is built on it; "
+        "restore it from a copy, or move it away"
+    )
