@@ -25,7 +25,7 @@ from counterset.errors import ConfigError, ReleaseError
 from counterset.load import load
 from counterset.release.inputs import ModelRecord, ReleaseInputs
 from counterset.release.layout import TABLES
-from counterset.schemas import REJECTS
+from counterset.schemas import REJECTS, SENSITIVITY
 from counterset.stages.publish import Published, publish
 from counterset.tables import table_of
 
@@ -234,6 +234,103 @@ def test_nothing_of_the_machine_is_published(small: ReleaseInputs, tmp_path: Pat
     assert public in [row["name"] for row in scores]
 
 
+def with_local_things(inputs: ReleaseInputs, home: Path) -> ReleaseInputs:
+    """The inputs as of a build whose models, lists and photos all lie below `home`."""
+    local, checkpoint, labels = f"local-dir:{home}/models/ours", f"RN50@{home}/w/last.pt", f"{home}/lists/labels.txt"
+    names = {SELECTOR: local, "RN50/openai": checkpoint}
+
+    def renamed(table: pa.Table, column: str, changes: dict[str, str]) -> pa.Table:
+        values = [changes.get(value, value) for value in table[column].to_pylist()]
+        return table.set_column(table.column_names.index(column), table.field(column), pa.array(values))
+
+    candidates, rejects = inputs.candidates.to_pylist(), inputs.rejects.to_pylist()
+    for row in candidates:
+        row |= {"url": (home / "my photos" / row["class_id"] / f"{row['photo_id']}.jpg").as_uri(), "source": "folder"}
+    for number, row in enumerate(rejects):
+        row["detail"] = (
+            f"leads out of the folder, to {home}/a folder/x y.jpg",
+            f"cannot read '{home}/my photos/lion/z.jpg'",
+            f"file://{home}/my photos/lion/z.jpg is no photo",
+        )[number % 3]
+    pair = inputs.pairs.to_pylist()[0]
+    figures = dict.fromkeys(("accuracy_common", "accuracy_counter", "drop"), 0.5)
+    rows = [
+        {"class_id": pair["class_id"], "model": model, "templates": "paper", "num_common": 9, "num_counter": 9} | figures
+        for model in (local, checkpoint)
+    ]
+    predictions = renamed(renamed(inputs.predictions, "model", names), "label_space", {"imagenet1k": labels})
+    config = inputs.config
+    return replace(
+        inputs,
+        models=tuple(
+            replace(m, name=names.get(m.name, m.name), lineage={**m.lineage, "recipe": f"{home}/models/r.json"})
+            for m in inputs.models
+        ),
+        predictions=predictions,
+        group_accuracy=renamed(inputs.group_accuracy, "model", names),
+        sensitivity=table_of(SENSITIVITY, rows),
+        candidates=pa.Table.from_pylist(candidates, schema=inputs.candidates.schema),
+        rejects=pa.Table.from_pylist(rejects, schema=inputs.rejects.schema),
+        files={f"{home}/lists/{name}": "ab" * 32 for name in ("labels.txt", "classes.csv", "words.csv")},
+        config=config.model_copy(
+            update={
+                "workspace": f"{home}/work",
+                "releases": f"{home}/out",
+                "classes": config.classes.model_copy(update={"list": f"{home}/lists/classes.csv"}),
+                "annotate": config.annotate.model_copy(update={"vocabulary": f"{home}/lists/words.csv"}),
+                "evaluate": config.evaluate.model_copy(update={"label_space": labels}),
+                "source": config.source.model_copy(update={"kind": "folder", "path": f"{home}/my photos"}),
+                "models": config.models.model_copy(update={"selectors": (local,), "evaluators": (checkpoint,)}),
+            }
+        ),
+    )
+
+
+def test_two_builds_in_other_folders_give_equal_bytes_and_name_neither(small: ReleaseInputs, tmp_path: Path) -> None:
+    homes = [tmp_path / "alices-home-xyz", tmp_path / "bobs-home" / "deeper"]
+    made = [publish(with_local_things(small, home)) for home in homes]
+    assert sums(made[0]) == sums(made[1])
+    for release, home in zip(made, homes, strict=True):
+        for path in (path for path in release.path.rglob("*") if path.is_file()):
+            content = path.read_bytes()
+            if path.suffix == ".parquet":
+                content += json.dumps(pq.read_table(path).to_pylist(), default=str).encode()
+            for trace in (str(tmp_path), home.name, "alices-home", "a folder", "my photos"):
+                assert trace.encode() not in content, (path, trace)
+    loaded = load(made[0].path)
+    weights = {role: hashlib.sha256(key.encode()).hexdigest()[:8] for role, key in (("s", "s"), ("e", "RN50/openai"))}
+    selector, checkpoint = f"local-dir:ours@{weights['s']}", f"RN50@last.pt@{weights['e']}"
+    for table in ("predictions", "groups", "sensitivity"):
+        assert {selector, checkpoint} <= set(loaded.table(table)["model"].to_pylist()), table
+    assert set(loaded.predictions["label_space"].to_pylist()) == {"labels.txt@abababab"}
+    config = loaded.metadata["config"]
+    assert config["evaluate"]["label_space"] == "labels.txt@abababab"
+    assert (config["classes"]["list"], config["annotate"]["vocabulary"]) == ("classes.csv@abababab", "words.csv@abababab")
+    assert (config["models"]["selectors"], config["models"]["evaluators"]) == ([selector], [checkpoint])
+    first = loaded.all_photos.to_pylist()[0]
+    assert first["url"] == f"{first['class_id']}/{first['photo_id']}.jpg"
+    assert set(loaded.rejects["detail"].to_pylist()) == {
+        "leads out of the folder, to x y.jpg",
+        "cannot read 'lion/z.jpg'",
+        "lion/z.jpg is no photo",
+    }
+
+
+def test_other_weights_are_another_model_and_equal_ones_the_same(small: ReleaseInputs, tmp_path: Path) -> None:
+    local = with_local_things(small, tmp_path)
+    first = publish(local)
+    retrained = tuple(replace(m, weights_sha256="9" * 64) if "ours" in m.name else m for m in local.models)
+    second = publish(replace(local, models=retrained))
+    assert second.diff is not None and second.version == "2.0.0"
+    assert [row["model"] for row in second.diff.predictions.to_pylist()] == [
+        f"local-dir:ours@{digest}" for digest in (hashlib.sha256(b"s").hexdigest()[:8], "99999999")
+    ]
+    twice = replace(local.models[0], name=f"local-dir:{tmp_path}/copy/ours", weights_sha256=local.models[1].weights_sha256)
+    with pytest.raises(ReleaseError, match="have the same name and the same weights; name each model once"):
+        publish(replace(local, models=(*local.models, twice)))
+    assert first.version == "1.0.0"
+
+
 def test_no_location_no_handle_no_observer_id(small: ReleaseInputs, tmp_path: Path) -> None:
     release = published(small, tmp_path)
     for path in release.path.rglob("*.parquet"):
@@ -293,3 +390,121 @@ def test_a_kill_at_any_moment_leaves_no_half_release(small: ReleaseInputs, tmp_p
     assert sums(published(small, tmp_path / "killed")) == sums(undisturbed)
     assert not (home / ".part").exists()
     shutil.rmtree(home)
+
+
+def without_line(folder: Path, name: str) -> None:
+    """Take a file out of a release and out of its SHA256SUMS."""
+    (folder / name).unlink()
+    lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (folder / "SHA256SUMS").write_text("".join(line for line in lines if not line.endswith(f"  {name}\n")))
+
+
+DAMAGES: dict[str, tuple[str, Any]] = {
+    "no SHA256SUMS": ("SHA256SUMS", lambda folder: (folder / "SHA256SUMS").unlink()),
+    "no data file": ("data/common", lambda folder: (folder / "data" / "common-00000-of-00001.parquet").unlink()),
+    "no tombstones": ("tombstones", lambda folder: (folder / "tombstones.parquet").unlink()),
+    "tombstones struck out": ("tombstones", lambda folder: without_line(folder, "tombstones.parquet")),
+    "altered CHANGELOG": ("CHANGELOG", lambda folder: (folder / "CHANGELOG.md").write_text("# Changes\n\n## 0.9.0\n")),
+    "no release.json": ("release.json", lambda folder: (folder / "release.json").unlink()),
+    "altered release.json": ("release.json", lambda folder: (folder / "release.json").write_text("{}")),
+    "a list as release.json": ("release.json", lambda folder: (folder / "release.json").write_text("[]")),
+    "a line that is no checksum": ("SHA256SUMS", lambda folder: (folder / "SHA256SUMS").write_text("x\n")),
+    "all files but one": ("SHA256SUMS", lambda folder: [p.unlink() for p in folder.glob("[!r]*") if p.is_file()]),
+    "another version's folder": (
+        "is of little-animals 1.0.0",
+        lambda folder: [shutil.rmtree(folder), shutil.copytree(folder.parent / "1.0.0", folder)],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def fewer(small: ReleaseInputs) -> ReleaseInputs:
+    return drop_photos(small, {small.members["photo_id"][0].as_py()})
+
+
+@pytest.fixture(scope="module")
+def two_versions(small: ReleaseInputs, fewer: ReleaseInputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two-versions")
+    assert [published(inputs, folder).version for inputs in (small, fewer)] == ["1.0.0", "2.0.0"]
+    return folder
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_last_release_is_not_built_upon(
+    small: ReleaseInputs, fewer: ReleaseInputs, two_versions: Path, tmp_path: Path, damage: str
+) -> None:
+    shutil.copytree(two_versions, tmp_path, dirs_exist_ok=True)
+    named, break_it = DAMAGES[damage]
+    break_it(tmp_path / "little-animals" / "2.0.0")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for inputs in (small, fewer):
+        with pytest.raises(ReleaseError) as refused:
+            published(inputs, tmp_path)
+    text = str(refused.value)
+    assert re.fullmatch(rf"the last release \S+/2\.0\.0 is damaged \(.*{named}.*\), so no other is built on it; .*", text)
+    assert text.endswith("restore it from a copy, or move it away")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_damaged_last_release_may_be_moved_away(fewer: ReleaseInputs, two_versions: Path, tmp_path: Path) -> None:
+    shutil.copytree(two_versions, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "little-animals" / "2.0.0").rename(tmp_path / "elsewhere")
+    made = published(fewer, tmp_path)
+    assert made.version == "2.0.0"
+    assert sums(made) == (tmp_path / "elsewhere" / "SHA256SUMS").read_text()
+
+
+def test_what_was_the_content_before_is_the_newest_release_again(small: ReleaseInputs, tmp_path: Path) -> None:
+    other = drop_photos(small, {small.members["photo_id"][0].as_py()})
+    versions = [published(inputs, tmp_path) for inputs in (small, other, small, small)]
+    assert [(made.version, made.is_new) for made in versions] == [
+        ("1.0.0", True),
+        ("2.0.0", True),
+        ("2.1.0", True),
+        ("2.1.0", False),
+    ]
+
+
+def test_ten_comes_after_nine(small: ReleaseInputs, tmp_path: Path) -> None:
+    published(small, tmp_path, version="9.0.0")
+    fewer = drop_photos(small, {small.members["photo_id"][0].as_py()})
+    assert published(fewer, tmp_path).version == "10.0.0"
+    assert published(fewer, tmp_path).is_new is False
+    assert published(small, tmp_path).version == "10.1.0"
+
+
+def test_every_setting_and_class_is_published_when_it_changes(small: ReleaseInputs, tmp_path: Path) -> None:
+    published(small, tmp_path)
+    config = small.config
+    slower = config.model_copy(update={"download": config.download.model_copy(update={"timeout_s": 25})})
+    classes = (replace(small.classes[0], scientific_name="Another name"), *small.classes[1:])
+    steps = [replace(small, config=slower), replace(small, config=slower, classes=classes)]
+    for inputs, version, said in zip(
+        steps, ("1.0.1", "1.0.2"), (r"config.download.timeout\_s | 20 | 25", "Another name"), strict=True
+    ):
+        made = publish(
+            replace(inputs, config=inputs.config.model_copy(update={"releases": str(tmp_path)}))
+        )
+        assert (made.version, made.is_new) == (version, True)
+        assert said in (made.path / "CHANGELOG.md").read_text()
+
+
+def test_the_same_inputs_are_not_written_again(
+    small: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = published(small, tmp_path)
+    monkeypatch.setattr("counterset.stages.publish.release_tables", lambda inputs: pytest.fail("made again"))
+    again = published(replace(small, predictions=small.predictions.slice(0)), tmp_path)
+    assert (again.is_new, again.path) == (False, first.path)
+
+
+def test_the_removed_share_is_of_the_last_release(small: ReleaseInputs, tmp_path: Path) -> None:
+    """10 of 50 photos leave and 56 come: a fifth was removed, not a tenth."""
+    photo_ids = sorted(small.members["photo_id"].to_pylist())
+    first = drop_photos(small, set(photo_ids[50:]))
+    published(first, tmp_path)
+    assert len(photo_ids) > 100
+    second = drop_photos(small, set(photo_ids[:10]))
+    with pytest.raises(ReleaseError, match=r"10 of the 50 photos of 1\.0\.0 would be removed"):
+        published(second, tmp_path, max_removed_share=0.199)
+    assert published(second, tmp_path, max_removed_share=0.2).version == "2.0.0"
