@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from counterset import lease
-from counterset.errors import ConfigError, ReleaseError, SchemaError, WorkspaceError
-from counterset.release import remote
+from counterset.errors import ConfigError, SchemaError, WorkspaceError
 from counterset.schemas import REJECTS
 from counterset.storage import ObjectPath, fetch, keep, place
 from counterset.tables import read_metadata, read_table, sha256_of, table_of, write_bytes, write_table
@@ -105,7 +104,6 @@ def test_scratch_is_kept_with_the_workspace(bucket: str, tmp_path: Path, monkeyp
 
 
 def test_one_build_holds_a_lease(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "SETTLE_S", 0.0)
     workspace, path = Workspace(f"{bucket}/leased"), at(f"{bucket}/leased/.lease")
     with workspace.locked(), pytest.raises(WorkspaceError, match="another build"), workspace.locked():
         pass
@@ -127,7 +125,6 @@ def test_one_build_holds_a_lease(bucket: str, monkeypatch: pytest.MonkeyPatch) -
 def test_a_lease_is_renewed_and_lost_with_a_warning(
     bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lease, "SETTLE_S", 0.0)
     monkeypatch.setattr(lease, "RENEW_S", 0.05)
     path = at(f"{bucket}/renewed/.lease")
     with lease.held(path, "here"):
@@ -143,22 +140,31 @@ def test_a_lease_is_renewed_and_lost_with_a_warning(
     assert path.exists()  # it is the other's
 
 
-def test_a_release_is_there_with_its_sums_and_never_twice(bucket: str, tmp_path: Path) -> None:
-    home, version = at(f"{bucket}/releases/x"), tmp_path / "1.0.0"
-    write_bytes(b"page", version / "page.md")
-    write_bytes(b"rows", version / "data" / "rows")
-    lines = [f"{sha256_of(version / name)}  {name}\n" for name in ("data/rows", "page.md")]
-    write_bytes("".join(lines).encode(), version / "SHA256SUMS")
-    write_bytes(b"of an upload that was cut off", home / "1.0.0" / "left.md")
-    remote.fetch_last(home, tmp_path / "none")
-    assert not (tmp_path / "none").exists()
-    remote.upload(version, home / "1.0.0")
-    assert [path.name for path in (home / "1.0.0").walk()] == ["SHA256SUMS", "rows", "page.md"]
-    with pytest.raises(ReleaseError, match="never rewritten"):
-        remote.upload(version, home / "1.0.0")
-    remote.fetch_last(home, tmp_path / "last")
-    found = sorted(path.name for path in (tmp_path / "last" / "1.0.0").iterdir())
-    assert found == ["SHA256SUMS", "page.md"]
-    write_bytes(b"altered", home / "1.0.0" / "page.md")
-    with pytest.raises(ReleaseError, match="altered"):
-        remote.fetch_last(home, tmp_path / "again")
+def test_one_of_several_writers_that_saw_the_same_writes(bucket: str) -> None:
+    path = at(f"{bucket}/conditional/x")
+    assert path.read_tagged() is None
+    first = path.write_if(b"one", None)
+    assert first is not None and path.write_if(b"two", None) is None
+    assert path.read_tagged() == (b"one", first)
+    second = path.write_if(b"two", first)
+    assert second is not None and path.write_if(b"three", first) is None
+    assert path.read_bytes() == b"two"
+    path.unlink()
+    assert path.write_if(b"four", second) is None and not path.exists()
+    path.write_bytes(b"five")
+    path.copy_to(at(f"{bucket}/conditional/y"))
+    assert at(f"{bucket}/conditional/y").read_bytes() == b"five"
+    with pytest.raises(FileNotFoundError):
+        at(f"{bucket}/conditional/none").copy_to(path)
+    with pytest.raises(OSError, match="NoSuchBucket"):
+        at("s3://no-such-bucket/x").write_if(b"", None)
+
+
+def test_an_address_options_are_those_of_both_clients(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    path = at(f"{bucket}/options/x?endpoint_override={host}&scheme=http&region=eu-west-1")
+    assert path.write_if(b"one", None)
+    assert path.read_bytes() == b"one"

@@ -1,14 +1,13 @@
-"""One writer at a time where there are no file locks: a lease object on S3.
+"""One build at a time where there are no file locks: a lease object on S3.
 
 A holder writes an object with its name and renews it every RENEW_S seconds. A lease that was not
 renewed for EXPIRES_S seconds, by the service's own clock, is of a build that died: the next one
 takes it. On the same machine a dead holder is seen at once, by its process id.
 
-S3 through pyarrow has no conditional write, so two builds that begin within the same SETTLE_S may
-both write; the one whose write came last holds the lease, and the other sees that when it reads
-back. A build that is held up for longer than SETTLE_S between its look and its write can still
-slip through. Nothing is damaged then: files have names that follow from their content's inputs,
-are written whole, and a release's SHA256SUMS is written last; work may be done twice.
+Every write is conditional on the lease that its writer saw, so of builds that begin at once one
+holds it. One that slept past its lease goes on beside the build that took it: nothing is damaged, for
+files have names that follow from their content's inputs and are written whole, but work may be done
+twice. Releases need no lease (see `release.remote`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import logging
 import os
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 RENEW_S = 15.0
 EXPIRES_S = 60.0
-SETTLE_S = 1.0
 
 
 def machine() -> str:
@@ -69,13 +66,16 @@ def held(path: ObjectPath, what: str) -> Iterator[None]:
         "pid": os.getpid(),
         "started": started(os.getpid()),
     }
-    _refuse_if_held(path, what)
-    _write(path, mine)
-    time.sleep(SETTLE_S)
-    if _read(path).get("owner") != mine["owner"]:
+    content = json.dumps(mine, sort_keys=True).encode()
+    seen = path.read_tagged()
+    if seen:
+        _refuse_if_held(path, _parsed(seen[0]), what)
+    path.write_if(content, seen[1] if seen else None)
+    taken = path.read_tagged()  # a write whose answer was lost is refused when sent again, and is ours nevertheless
+    if taken is None or taken[0] != content:
         raise WorkspaceError(f"another build has just begun in {what}; wait until it ends")
     ended = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(path, mine, ended), name="lease", daemon=True)
+    renewer = threading.Thread(target=_renew, args=(path, *taken, ended), name="lease", daemon=True)
     renewer.start()
     try:
         yield
@@ -94,8 +94,7 @@ def is_held(path: ObjectPath) -> bool:
     return bool(_now(path) - path.stat().st_mtime < EXPIRES_S)
 
 
-def _refuse_if_held(path: ObjectPath, what: str) -> None:
-    lease = _read(path)
+def _refuse_if_held(path: ObjectPath, lease: dict[str, Any], what: str) -> None:
     if not lease or _is_dead(lease):
         return
     age_s = _now(path) - path.stat().st_mtime
@@ -116,27 +115,30 @@ def _is_dead(lease: dict[str, Any]) -> bool:
         return True
 
 
-def _renew(path: ObjectPath, mine: dict[str, Any], ended: threading.Event) -> None:
+def _renew(path: ObjectPath, content: bytes, etag: str, ended: threading.Event) -> None:
     while not ended.wait(RENEW_S):
         try:
-            if _read(path).get("owner") == mine["owner"]:
-                _write(path, mine)
-            else:
+            written = path.write_if(content, etag)
+            if written is None:
                 logger.warning("another build took over %s; work may be done twice", path)
+            etag = written or etag
         except OSError as error:
             logger.warning("the lease %s could not be renewed: %s", path, error)
 
 
 def _read(path: ObjectPath) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return _parsed(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _write(path: ObjectPath, lease: dict[str, Any]) -> None:
-    path.write_bytes(json.dumps(lease, sort_keys=True).encode())
 
 
 def _now(path: ObjectPath) -> float:

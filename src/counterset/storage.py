@@ -2,9 +2,10 @@
 
 `place(address)` gives a `Path` for a folder and an `ObjectPath` for s3://, which has the part of
 `Path` that this project uses. An object appears whole or not at all: its upload ends with the
-write of its last byte. Credentials and region come from the environment as for every S3 tool
-(AWS_ACCESS_KEY_ID, AWS_PROFILE, ...); another service than Amazon's is named by AWS_ENDPOINT_URL,
-or in the address: `s3://bucket/key?endpoint_override=minio.local:9000&scheme=http`.
+write of its last byte. Conditional writes, which pyarrow does not know, go through boto3.
+Credentials and region come from the environment as for every S3 tool (AWS_ACCESS_KEY_ID,
+AWS_PROFILE, ...); another service than Amazon's is named by AWS_ENDPOINT_URL, or in the address:
+`s3://bucket/key?endpoint_override=minio.local:9000&scheme=http`.
 """
 
 from __future__ import annotations
@@ -111,13 +112,13 @@ class ObjectPath:
         try:
             found = client.get_object(**where)
             return found["Body"].read(), str(found["ETag"])
-        except _client_error() as error:
-            if _status(error) == 404:
+        except _s3_errors() as error:
+            if _is_missing(error):
                 return None
             raise _as_os_error(error, self) from error
 
-    def write_if(self, content: bytes, etag: str | None) -> bool:
-        """Write the object if it is what the writer takes it for; whether it was.
+    def write_if(self, content: bytes, etag: str | None) -> str | None:
+        """Write the object if it is what the writer takes it for; its new ETag, or None where it was not.
 
         S3 decides (a conditional write), so of several writers that saw the same state one writes.
 
@@ -128,12 +129,13 @@ class ObjectPath:
         client, where = self._client()
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         try:
-            client.put_object(Body=content, **where, **condition)
-        except _client_error() as error:
-            if _status(error) in (404, 409, 412):  # gone, another write is under way, another one is there
-                return False
+            written = client.put_object(Body=content, **where, **condition)
+        except _s3_errors() as error:
+            # Gone; another write is under way; another object is there.
+            if _is_missing(error) or _status(error) in (409, 412):
+                return None
             raise _as_os_error(error, self) from error
-        return True
+        return str(written["ETag"])
 
     def copy_to(self, target: ObjectPath) -> None:
         """Copy the object within its service, whatever its size.
@@ -145,8 +147,8 @@ class ObjectPath:
         _, there = target._client()
         try:
             client.copy(where, there["Bucket"], there["Key"])
-        except _client_error() as error:
-            if _status(error) == 404:
+        except _s3_errors() as error:
+            if _is_missing(error):
                 raise FileNotFoundError(2, "no such object", str(self)) from error
             raise _as_os_error(error, self) from error
 
@@ -255,14 +257,19 @@ def _boto3_client(user: str, query: str, endpoint: str) -> Any:
     )
 
 
-def _client_error() -> type[Exception]:
-    from botocore.exceptions import ClientError
+def _s3_errors() -> tuple[type[Exception], ...]:
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    return ClientError
+    return BotoCoreError, ClientError
 
 
 def _status(error: Any) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return int(getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _is_missing(error: Any) -> bool:
+    """Whether the object is; a bucket that is missing is another matter."""
+    return _status(error) == 404 and error.response.get("Error", {}).get("Code") != "NoSuchBucket"
 
 
 def _as_os_error(error: Exception, path: ObjectPath) -> OSError:

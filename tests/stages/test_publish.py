@@ -255,7 +255,8 @@ def with_local_things(inputs: ReleaseInputs, home: Path) -> ReleaseInputs:
     pair = inputs.pairs.to_pylist()[0]
     figures = dict.fromkeys(("accuracy_common", "accuracy_counter", "drop"), 0.5)
     rows = [
-        {"class_id": pair["class_id"], "model": model, "templates": "paper", "num_common": 9, "num_counter": 9} | figures
+        {"class_id": pair["class_id"], "model": model, "templates": "paper", "num_common": 9, "num_counter": 9}
+        | figures
         for model in (local, checkpoint)
     ]
     predictions = renamed(renamed(inputs.predictions, "model", names), "label_space", {"imagenet1k": labels})
@@ -305,7 +306,10 @@ def test_two_builds_in_other_folders_give_equal_bytes_and_name_neither(small: Re
     assert set(loaded.predictions["label_space"].to_pylist()) == {"labels.txt@abababab"}
     config = loaded.metadata["config"]
     assert config["evaluate"]["label_space"] == "labels.txt@abababab"
-    assert (config["classes"]["list"], config["annotate"]["vocabulary"]) == ("classes.csv@abababab", "words.csv@abababab")
+    assert (config["classes"]["list"], config["annotate"]["vocabulary"]) == (
+        "classes.csv@abababab",
+        "words.csv@abababab",
+    )
     assert (config["models"]["selectors"], config["models"]["evaluators"]) == ([selector], [checkpoint])
     first = loaded.all_photos.to_pylist()[0]
     assert first["url"] == f"{first['class_id']}/{first['photo_id']}.jpg"
@@ -325,7 +329,9 @@ def test_other_weights_are_another_model_and_equal_ones_the_same(small: ReleaseI
     assert [row["model"] for row in second.diff.predictions.to_pylist()] == [
         f"local-dir:ours@{digest}" for digest in (hashlib.sha256(b"s").hexdigest()[:8], "99999999")
     ]
-    twice = replace(local.models[0], name=f"local-dir:{tmp_path}/copy/ours", weights_sha256=local.models[1].weights_sha256)
+    twice = replace(
+        local.models[0], name=f"local-dir:{tmp_path}/copy/ours", weights_sha256=local.models[1].weights_sha256
+    )
     with pytest.raises(ReleaseError, match="have the same name and the same weights; name each model once"):
         publish(replace(local, models=(*local.models, twice)))
     assert first.version == "1.0.0"
@@ -441,7 +447,9 @@ def test_a_damaged_last_release_is_not_built_upon(
         with pytest.raises(ReleaseError) as refused:
             published(inputs, tmp_path)
     text = str(refused.value)
-    assert re.fullmatch(rf"the last release \S+/2\.0\.0 is damaged \(.*{named}.*\), so no other is built on it; .*", text)
+    assert re.fullmatch(
+        rf"the last release \S+/2\.0\.0 is damaged \(.*{named}.*\), so no other is built on it; .*", text
+    )
     assert text.endswith("restore it from a copy, or move it away")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -482,9 +490,7 @@ def test_every_setting_and_class_is_published_when_it_changes(small: ReleaseInpu
     for inputs, version, said in zip(
         steps, ("1.0.1", "1.0.2"), (r"config.download.timeout\_s | 20 | 25", "Another name"), strict=True
     ):
-        made = publish(
-            replace(inputs, config=inputs.config.model_copy(update={"releases": str(tmp_path)}))
-        )
+        made = publish(replace(inputs, config=inputs.config.model_copy(update={"releases": str(tmp_path)})))
         assert (made.version, made.is_new) == (version, True)
         assert said in (made.path / "CHANGELOG.md").read_text()
 

@@ -210,7 +210,7 @@ def _columns(name: str, old: pa.Table, new: pa.Table) -> tuple[list[str], list[d
 def _compare(connection: duckdb.DuckDBPyConnection, name: str, columns: list[str]) -> None:
     """A table `changed_<name>`: the key, and the names of the columns that differ, a row of both that differs."""
     key = ", ".join(f'"{column}"' for column in TABLES[name].key)
-    changed = ", ".join(f"CASE WHEN o.\"{c}\" IS DISTINCT FROM n.\"{c}\" THEN '{c}' END" for c in columns)
+    changed = ", ".join(f'CASE WHEN o."{c}" IS DISTINCT FROM n."{c}" THEN \'{c}\' END' for c in columns)
     connection.execute(
         f"""
         CREATE TEMP TABLE changed_{name} AS SELECT * FROM (
@@ -254,8 +254,8 @@ def _flat(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 _COLUMNS = " UNION ALL ".join(
-    f"SELECT '{name}' AS \"table\", \"column\", count(*)::BIGINT AS num_rows, NULL::BOOLEAN AS is_new "
-    f"FROM (SELECT unnest(changed) AS \"column\" FROM changed_{name}) GROUP BY ALL"
+    f'SELECT \'{name}\' AS "table", "column", count(*)::BIGINT AS num_rows, NULL::BOOLEAN AS is_new '
+    f'FROM (SELECT unnest(changed) AS "column" FROM changed_{name}) GROUP BY ALL'
     for name in COMPARED
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -99,8 +99,11 @@ def opened(folder: Path, digests: Mapping[str, str], name: str) -> LastRelease:
 
 def damaged(where: str, error: Exception) -> str:
     """One sentence about a last release that cannot be built upon."""
-    reason = f"{Path(str(error.filename)).name} is missing" if isinstance(error, FileNotFoundError) else str(error)
-    reason = reason.partition("; ")[0]
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        reason = error.strerror or " ".join(str(error).split())[:200]
+        return f"the last release {where} cannot be read ({reason}), so no other is built on it; check the place"
+    missing = isinstance(error, FileNotFoundError) and error.filename
+    reason = f"{PurePosixPath(str(missing)).name} is missing" if missing else str(error).partition("; ")[0]
     return (
         f"the last release {where} is damaged ({reason}), so no other is built on it; "
         "restore it from a copy, or move it away"

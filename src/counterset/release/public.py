@@ -55,9 +55,7 @@ class PublicNames:
         self._roots = sorted((root.rstrip("/") for root in roots), key=len, reverse=True)
         known = {name: self.model(name) for name in weights}
         if len(set(known.values())) < len(known):
-            one, other = next(
-                (a, b) for a in sorted(known) for b in sorted(known) if a < b and known[a] == known[b]
-            )
+            one, other = next((a, b) for a in sorted(known) for b in sorted(known) if a < b and known[a] == known[b])
             raise ReleaseError(
                 f"the models {one!r} and {other!r} have the same name and the same weights; name each model once"
             )

@@ -12,9 +12,10 @@ it. So no release is written over, none is forked, and no lease or clock is need
 
 from __future__ import annotations
 
+import contextlib
 import json
-import tempfile
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +72,7 @@ def fetch_last(home: ObjectPath, folder: Path) -> tuple[Head, LastRelease | None
         _finish(head, mark)
     highest = newest(_versions(home, METADATA))
     if highest and newest([highest, head.last]) != head.last:
-        missing = FileNotFoundError(2, "missing", SUMS)
-        raise ReleaseError(damaged(str(home / highest), missing))
+        raise ReleaseError(damaged(str(home / highest), FileNotFoundError(2, "no such object", SUMS)))
     return head, None if last is None else _fetch(home / last, folder / last, home.name)
 
 
@@ -83,16 +83,38 @@ def _versions(home: ObjectPath, name: str) -> list[str]:
 
 def _fetch(release: ObjectPath, folder: Path, name: str) -> LastRelease:
     try:
-        write_bytes((release / SUMS).read_bytes(), folder / SUMS)
+        write_bytes(_read(release / SUMS), folder / SUMS)
         digests = parse_sums((folder / SUMS).read_text(encoding="utf-8"), str(release))
         for path, digest in digests.items():
-            if not path.startswith("data/"):
-                write_bytes((release / path).read_bytes(), folder / path)
-            if sha256_of(release / path if path.startswith("data/") else folder / path) != digest:
+            if path.startswith("data/"):
+                found = _digest(release / path)
+            else:
+                write_bytes(_read(release / path), folder / path)
+                found = sha256_of(folder / path)
+            if found != digest:
                 raise ReleaseError(f"{path} does not match {SUMS}")
         return opened(folder, digests, name)
     except (OSError, ValueError, ReleaseError) as error:
         raise ReleaseError(damaged(str(release), error)) from error
+
+
+def _read(path: ObjectPath) -> bytes:
+    with _named(path):
+        return path.read_bytes()
+
+
+def _digest(path: ObjectPath) -> str:
+    with _named(path):
+        return sha256_of(path)
+
+
+@contextlib.contextmanager
+def _named(path: ObjectPath) -> Iterator[None]:
+    """pyarrow's error for a missing object does not name it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(2, "no such object", str(path)) from error
 
 
 def upload(folder: Path, head: Head) -> None:
@@ -113,8 +135,7 @@ def upload(folder: Path, head: Head) -> None:
     # Read back: a write whose answer was lost is refused when it is sent again, and is ours nevertheless.
     found = head.mark.read_tagged()
     if found is None or json.loads(found[0]) != mark:
-        for path in list(parts.walk()):
-            path.unlink(missing_ok=True)
+        _delete(parts)
         raise ReleaseError(
             f"another build published to {head.home} while this one ran, so this one published nothing; run it again"
         )
@@ -125,11 +146,11 @@ def _finish(head: Head, mark: dict[str, str]) -> None:
     """Put the release that a mark names in its place; any number of publishers may do so at once."""
     parts, target = _parts(head, mark["attempt"]), head.home / mark["version"]
     try:
-        sums = (parts / SUMS if (parts / SUMS).is_file() else target / SUMS).read_bytes()
+        sums = _read(parts / SUMS if (parts / SUMS).is_file() else target / SUMS)
         digests = parse_sums(sums.decode("utf-8", errors="replace"), str(target))
         for left in list(target.walk()):
             if left.relative_to(target) not in {*digests, SUMS}:
-                left.unlink(missing_ok=True)
+                left.unlink(missing_ok=True)  # of an upload by earlier code that was cut off
         for path in [*sorted(digests), SUMS]:
             try:
                 (parts / path).copy_to(target / path)
@@ -139,7 +160,11 @@ def _finish(head: Head, mark: dict[str, str]) -> None:
     except (OSError, ReleaseError) as error:
         raise ReleaseError(damaged(str(target), error)) from error
     # No attempt that follows the same release can win any more.
-    for path in list((head.home / PARTS / head.last).walk()):
+    _delete(head.home / PARTS / head.last)
+
+
+def _delete(prefix: ObjectPath) -> None:
+    for path in list(prefix.walk()):
         path.unlink(missing_ok=True)
 
 

@@ -96,9 +96,7 @@ def publish(
         return replace(made, path=home / made.version)
 
 
-def _write(
-    aside: Path, home: Path, inputs: ReleaseInputs, said: dict[str, Any], last: LastRelease | None
-) -> Published:
+def _write(aside: Path, home: Path, inputs: ReleaseInputs, said: dict[str, Any], last: LastRelease | None) -> Published:
     """Write the release that follows `last` into the local folder `home` of versions, by way of `aside`."""
     if last is not None and all(last.metadata.get(key) == value for key, value in said.items()):
         return _unchanged(last)  # the same inputs, so nothing need be written to see that
@@ -159,9 +157,7 @@ def _write_pages(
     write_bytes(render_sums(digests).encode(), aside / SUMS)
 
 
-def _changelog(
-    metadata: dict[str, Any], summary: Summary, diff: ReleaseDiff | None, last: LastRelease | None
-) -> str:
+def _changelog(metadata: dict[str, Any], summary: Summary, diff: ReleaseDiff | None, last: LastRelease | None) -> str:
     confirmed = f"{summary.verdicts['confirmed']} of {summary.num_classes} classes confirmed"
     text = f"## {metadata['version']}\n\nSource as of {metadata['source_snapshot']}; {confirmed}.\n\n"
     text += render_markdown(diff) if diff else "- First release.\n"
@@ -194,7 +190,8 @@ def _gate(inputs: ReleaseInputs, summary: Summary, diff: ReleaseDiff | None, las
     if share > limits.max_removed_share:
         raise GateRefused(
             f"the gate refuses this release: {diff.removed.num_rows} of the {before} photos of {last.version} would "
-            f"be removed and publish.max_removed_share is {limits.max_removed_share:g}; look at the rejects, or raise it"
+            f"be removed and publish.max_removed_share is {limits.max_removed_share:g}; "
+            "look at the rejects, or raise it"
         )
     change, class_id = diff.largest_drop_change
     if change > limits.max_drop_change:
@@ -214,13 +211,15 @@ def _version(inputs: ReleaseInputs, last: LastRelease | None, diff: ReleaseDiff 
         raise ReleaseError(f"publish.version {asked!r} is not a version; write it as 1.2.3 or leave it empty")
     if last is not None and key < needed_key:
         raise ReleaseError(
-            f"publish.version {asked} is too low: this is a {diff.level if diff else 'major'} change of {last.version}; "
-            f"give at least {needed}, or leave it empty"
+            f"publish.version {asked} is too low: this is a {diff.level if diff else 'major'} change of "
+            f"{last.version}; give at least {needed}, or leave it empty"
         )
     return asked
 
 
-def _tombstones(last: LastRelease | None, diff: ReleaseDiff | None, tables: dict[str, pa.Table], version: str) -> pa.Table:
+def _tombstones(
+    last: LastRelease | None, diff: ReleaseDiff | None, tables: dict[str, pa.Table], version: str
+) -> pa.Table:
     """The last release's tombstones and the photos removed since; a photo that came back has none."""
     if last is None or diff is None:
         return table_of(TOMBSTONES, [])
