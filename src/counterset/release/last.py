@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from counterset.errors import ReleaseError
-from counterset.release.checksums import SUMS, parse_sums, verify_files
-from counterset.release.files import METADATA, read_files
+from counterset.release.checksums import METADATA, SUMS, verify_files
+from counterset.release.files import read_files
 from counterset.release.layout import version_key
+from counterset.release.stated import Stated, read_stated
 
 NEEDED = ("CHANGELOG.md", "tombstones.parquet")
 """Files that carry a name's history from one release to the next."""
@@ -62,10 +62,10 @@ def read_last(home: Path, name: str) -> LastRelease | None:
         return None
     folder = home / last
     try:
-        digests = parse_sums((folder / SUMS).read_text(encoding="utf-8"), str(folder))
-        verify_files(folder, digests)
-        return opened(folder, digests, name)
-    except (OSError, ValueError, ReleaseError) as error:
+        stated = read_stated(folder)
+        verify_files(folder, stated.digests)
+        return opened(folder, stated, name)
+    except (OSError, ReleaseError) as error:
         raise ReleaseError(damaged(str(folder), error)) from error
 
 
@@ -74,27 +74,19 @@ def newest(names: Iterable[str]) -> str | None:
     return max(filter(version_key, names), key=lambda name: version_key(name) or (0, 0, 0), default=None)
 
 
-def opened(folder: Path, digests: Mapping[str, str], name: str) -> LastRelease:
-    """The release `name` in a folder whose files were verified against the digests of its SHA256SUMS.
+def opened(folder: Path, stated: Stated, name: str) -> LastRelease:
+    """The release `name` in a folder whose files were verified against what it states.
 
     Raises:
-        ReleaseError: release.json is of another release, or lists other files.
-        OSError: there is none.
-        ValueError: it is no JSON.
+        ReleaseError: it is another release, or lacks its history.
     """
-    metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-    files = metadata.get("files") if isinstance(metadata, dict) else None
-    if not isinstance(files, dict):
-        raise ReleaseError(f"{METADATA} is of no release")
-    if (metadata.get("name"), metadata.get("version")) != (name, folder.name):
-        raise ReleaseError(f"{METADATA} is of {metadata.get('name')} {metadata.get('version')}")
-    listed = {path: entry.get("sha256") for path, entry in files.items()}
-    for path in sorted({*listed, *digests, *NEEDED} - {METADATA}):
-        if path not in digests or listed.get(path) != digests[path]:
-            raise ReleaseError(f"{SUMS} and {METADATA} differ about {path}")
-    if METADATA not in digests:
-        raise ReleaseError(f"{SUMS} does not list {METADATA}")
-    return LastRelease(folder, metadata)
+    found = stated.metadata["name"], stated.metadata["version"]
+    if found != (name, folder.name):
+        raise ReleaseError(f"{METADATA} is of {' '.join(found)}")
+    for path in NEEDED:
+        if path not in stated.files:
+            raise ReleaseError(f"{SUMS} does not list {path}")
+    return LastRelease(folder, stated.metadata)
 
 
 def damaged(where: str, error: Exception) -> str:
@@ -103,7 +95,9 @@ def damaged(where: str, error: Exception) -> str:
         reason = error.strerror or " ".join(str(error).split())[:200]
         return f"the last release {where} cannot be read ({reason}), so no other is built on it; check the place"
     missing = isinstance(error, FileNotFoundError) and error.filename
-    reason = f"{PurePosixPath(str(missing)).name} is missing" if missing else str(error).partition("; ")[0]
+    reason = str(error).partition("; ")[0].removeprefix(f"the release {where} ")
+    if missing:
+        reason = f"{PurePosixPath(str(missing)).name} is missing"
     return (
         f"the last release {where} is damaged ({reason}), so no other is built on it; "
         "restore it from a copy, or move it away"

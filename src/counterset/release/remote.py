@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterset.errors import ReleaseError
-from counterset.release.checksums import SUMS, parse_sums
-from counterset.release.files import METADATA
+from counterset.release.checksums import METADATA, SUMS, parse_sums
 from counterset.release.last import LastRelease, damaged, newest, opened
+from counterset.release.stated import stated
 from counterset.storage import ObjectPath
 from counterset.tables import sha256_of, write_bytes
 
@@ -83,18 +83,18 @@ def _versions(home: ObjectPath, name: str) -> list[str]:
 
 def _fetch(release: ObjectPath, folder: Path, name: str) -> LastRelease:
     try:
-        write_bytes(_read(release / SUMS), folder / SUMS)
-        digests = parse_sums((folder / SUMS).read_text(encoding="utf-8"), str(release))
-        for path, digest in digests.items():
+        found = stated(_read(release / METADATA), _read(release / SUMS), str(release))
+        for path, digest in found.digests.items():
             if path.startswith("data/"):
-                found = _digest(release / path)
+                read = _digest(release / path)
             else:
                 write_bytes(_read(release / path), folder / path)
-                found = sha256_of(folder / path)
-            if found != digest:
+                read = sha256_of(folder / path)
+            if read != digest:
                 raise ReleaseError(f"{path} does not match {SUMS}")
-        return opened(folder, digests, name)
-    except (OSError, ValueError, ReleaseError) as error:
+        write_bytes(_read(release / SUMS), folder / SUMS)
+        return opened(folder, found, name)
+    except (OSError, ReleaseError) as error:
         raise ReleaseError(damaged(str(release), error)) from error
 
 
