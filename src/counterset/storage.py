@@ -155,8 +155,7 @@ class ObjectPath:
     def _client(self) -> tuple[Any, dict[str, str]]:
         """boto3's client, which speaks what pyarrow does not, and this object as it names it."""
         bucket, _, key = self.key.partition("/")
-        client = _boto3_client(bucket.rpartition("@")[0], self.query, os.environ.get("AWS_ENDPOINT_URL", ""))
-        return client, {"Bucket": bucket.rpartition("@")[2], "Key": key}
+        return _boto3_client(self.query, os.environ.get("AWS_ENDPOINT_URL", "")), {"Bucket": bucket, "Key": key}
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
@@ -233,28 +232,20 @@ def _filesystem(bucket: str, query: str, endpoint: str) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _boto3_client(user: str, query: str, endpoint: str) -> Any:
-    """Of the service and with the credentials that an address and the environment name, as for pyarrow."""
+def _boto3_client(query: str, endpoint: str) -> Any:
+    """Of the service that an address or the environment names, as for pyarrow."""
     import boto3
     from botocore.config import Config
 
     options = {name: values[0] for name, values in parse_qs(query).items()}
     if "endpoint_override" in options:
         endpoint = f"{options.get('scheme', 'https')}://{options['endpoint_override']}"
-    access, _, secret = user.partition(":")
     config = Config(
         s3={"addressing_style": "path"} if endpoint else {},
         request_checksum_calculation="when_required",  # services other than Amazon's know no other
         response_checksum_validation="when_required",
     )
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint or None,
-        region_name=options.get("region"),
-        aws_access_key_id=None,
-        aws_secret_access_key=None,
-        config=config,
-    )
+    return boto3.client("s3", endpoint_url=endpoint or None, region_name=options.get("region"), config=config)
 
 
 def _s3_errors() -> tuple[type[Exception], ...]:
