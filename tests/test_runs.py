@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import filelock
 import pytest
 
 from counterset.cli import main
@@ -32,22 +35,71 @@ def workspace(tmp_path: Path) -> Workspace:
     return found
 
 
+def running(workspace: Workspace, **process: Any) -> None:
+    """A record that says its build runs, in another process than this one."""
+    run = Recorder(workspace, "mine")
+    record = json.loads(run._path.read_text())
+    run._path.write_text(json.dumps(record | {"process": record["process"] | process}))
+
+
 def test_the_last_run_is_told_as_it_is(workspace: Workspace) -> None:
     assert [run.state for run in read_runs(workspace)] == [FINISHED, FINISHED]
     run = Recorder(workspace, "mine")
     found = latest(workspace)
-    assert found is not None and found.state == KILLED  # nobody holds the workspace
-    with workspace.locked():
-        found = latest(workspace)
-        assert found is not None and found.state == RUNNING
+    assert found is not None and found.state == RUNNING
     run.end(FAILED, reason="the disk is full")
     found = latest(workspace)
     assert found is not None and (found.state, found.reason) == (FAILED, "the disk is full")
 
 
-def test_a_damaged_record_is_passed_over(workspace: Workspace) -> None:
-    (workspace.root / "runs" / "20000101T000000000000Z.json").write_text("{")
+@pytest.mark.parametrize("process", [{"pid": 2**22 + 1}, {"started": 1.0}, {"machine": ""}, {"pid": -1}])
+def test_a_run_whose_process_is_gone_was_killed(workspace: Workspace, process: dict[str, Any]) -> None:
+    """Or is another one by now; a record of the first edition names none."""
+    running(workspace, **process)
+    found = latest(workspace)
+    assert found is not None and found.state == KILLED
+
+
+def test_a_run_of_another_machine_is_told_as_recorded(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    running(workspace, machine="elsewhere/1")
+    assert main(["status", str(workspace.root)]) == 0
+    assert "its process is on elsewhere/1 and cannot be seen from here" in capsys.readouterr().out
+
+
+def test_who_looks_takes_no_lock_and_writes_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    running(workspace)
+    before = sorted(workspace.root.rglob("*"))
+    monkeypatch.setattr(filelock.FileLock, "acquire", lambda *args, **more: pytest.fail("a lock was taken"))
+    assert main(["status", str(workspace.root)]) == 0
+    assert sorted(workspace.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", '{"name": 1}', '{"name": "x", "started_at": "x", "stages": 3}'])
+def test_a_damaged_record_is_passed_over(
+    workspace: Workspace, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace.root / "runs" / "99990101T000000000000Z.json").write_text(content)
+    (workspace.root / "failed" / OLD).mkdir(parents=True)
+    (workspace.root / "failed" / OLD / "x.json").write_text(content)
+    (workspace.root / "runs" / "99990101T000000000001Z.json").write_bytes(b"\xff")
+    (workspace.root / "runs" / "99990101T000000000002Z.json").mkdir()
     assert len(read_runs(workspace)) == 2
+    assert main(["status", str(workspace.root)]) == 0
+    assert "mine: finished" in capsys.readouterr().out
+
+
+def test_a_record_of_the_first_edition_and_a_later_one(workspace: Workspace) -> None:
+    run = Recorder(workspace, "mine")
+    record = json.loads(run._path.read_text())
+    del record["process"]
+    run._path.write_text(json.dumps(record | {"state": FINISHED, "later": 1}))
+    found = latest(workspace)
+    assert found is not None and found.state == FINISHED
+
+
+def test_files_may_go_while_they_are_counted(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workspace.root / "embeddings" / STRAY / "gone.parquet").symlink_to("nowhere")  # listed, and not there
+    assert sizes(workspace)["embeddings"] == (3, 3000)
 
 
 def test_files_of_a_release_or_of_the_last_build_are_needed(workspace: Workspace, tmp_path: Path) -> None:

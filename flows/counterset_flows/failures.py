@@ -67,9 +67,12 @@ def unfinished(build: Build, shards: Iterable[str]) -> dict[str, list[tuple[str,
 
 
 def find(build: Build, stage: str, shard: str, model: str = "") -> Failure | None:
-    """The record of a shard that was set aside."""
+    """The record of a shard that was set aside; a damaged one is none."""
     path = build.workspace.folder("failed", _key(build, stage, model)) / f"{shard}.json"
-    return Failure(**json.loads(path.read_text())) if path.is_file() else None
+    try:
+        return Failure(**json.loads(path.read_text())) if path.is_file() else None
+    except (ValueError, TypeError):
+        return None
 
 
 def set_aside(build: Build, failure: Failure) -> None:

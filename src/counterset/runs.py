@@ -12,11 +12,18 @@ import contextlib
 import datetime
 import json
 import logging
+import os
 import re
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import psutil
+from pydantic import TypeAdapter
+
+from counterset import lease
 from counterset.errors import WorkspaceError
 from counterset.storage import ObjectPath, Place, place
 from counterset.tables import write_bytes
@@ -28,6 +35,39 @@ RUNNING, FINISHED, FAILED, KILLED = "running", "finished", "failed", "killed"
 RECORDS = ("failed", "published")
 """Stages that say what was done and hold next to nothing."""
 _KEY = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Process:
+    """The process of a build: who looks sees by it whether the build still runs, without touching its lock.
+
+    Attributes:
+        machine: the host, and the container where there is one.
+        pid: on it.
+        started: when it began, so that another one of the same id is not taken for it.
+    """
+
+    machine: str = ""
+    pid: int = 0
+    started: float = 0.0
+
+    @classmethod
+    def this(cls) -> Process:
+        """The calling one."""
+        return cls(lease.machine(), os.getpid(), lease.started(os.getpid()))
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine can see it."""
+        return self.machine == lease.machine()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs, on this machine."""
+        try:
+            return lease.started(self.pid) == self.started
+        except (psutil.NoSuchProcess, OSError, ValueError, IndexError):
+            return False
 
 
 @dataclass(frozen=True)
@@ -43,6 +83,7 @@ class Run:
         release: the folder of its release.
         keys: of the stage folders that it used.
         stages: total, done, reused and seconds by stage.
+        process: that runs it; records of the first edition name none.
     """
 
     name: str
@@ -53,6 +94,7 @@ class Run:
     release: str = ""
     keys: tuple[str, ...] = ()
     stages: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    process: Process = Process()
 
 
 class Recorder:
@@ -61,7 +103,7 @@ class Recorder:
     def __init__(self, workspace: Workspace, name: str) -> None:
         now = datetime.datetime.now(datetime.UTC)
         self._path = workspace.root / "runs" / f"{now:%Y%m%dT%H%M%S%fZ}.json"
-        self._run = Run(name, now.isoformat(timespec="seconds"))
+        self._run = Run(name, now.isoformat(timespec="seconds"), process=Process.this())
         self.update({})
 
     def update(self, stages: Mapping[str, Mapping[str, float]], keys: Iterable[str] = ()) -> None:
@@ -87,8 +129,8 @@ def read_runs(workspace: Workspace) -> list[Run]:
     paths: list[Place] = sorted((workspace.root / "runs").glob("*.json"), key=lambda path: path.name)
     for path in paths:
         try:
-            found.append(Run(**json.loads(path.read_text())))
-        except (ValueError, TypeError):
+            found.append(_RUN.validate_json(path.read_bytes()))
+        except (OSError, ValueError):
             logger.warning("%s cannot be read and is passed over", path)
     return found
 
@@ -98,9 +140,17 @@ def latest(workspace: Workspace) -> Run | None:
     runs = read_runs(workspace)
     if not runs:
         return None
-    if runs[-1].state == RUNNING and not workspace.is_locked():
-        return replace(runs[-1], state=KILLED)
-    return runs[-1]
+    last = runs[-1]
+    return replace(last, state=KILLED) if last.state == RUNNING and not _is_running(workspace, last) else last
+
+
+def _is_running(workspace: Workspace, run: Run) -> bool:
+    """Whether a build that has not ended still runs, as far as can be told from here."""
+    if run.process.is_here:
+        return run.process.is_alive
+    if isinstance(workspace.root, ObjectPath):
+        return lease.is_held(workspace.root / ".lease")
+    return bool(run.process.machine)
 
 
 @dataclass(frozen=True)
@@ -125,9 +175,9 @@ def unneeded(workspace: Workspace) -> list[Unneeded]:
         )
     needed = {key for run in runs if run is runs[-1] or _is_there(run.release) for key in run.keys}
     found: dict[str, list[tuple[Place, int]]] = {}
-    for path, (stage, key, *_) in _files(workspace):
+    for path, size, (stage, key, *_) in _files(workspace):
         if stage not in RECORDS and _KEY.fullmatch(key) and key not in needed:
-            found.setdefault(stage, []).append((path, path.stat().st_size))
+            found.setdefault(stage, []).append((path, size))
     return [
         Unneeded(stage, tuple(path for path, _ in files), sum(size for _, size in files))
         for stage, files in sorted(found.items())
@@ -147,29 +197,59 @@ def free(found: Iterable[Unneeded]) -> None:
 def sizes(workspace: Workspace) -> dict[str, tuple[int, int]]:
     """Number of files and their bytes, by stage."""
     found: dict[str, tuple[int, int]] = {}
-    for path, (stage, *_) in _files(workspace):
-        number, size = found.get(stage, (0, 0))
-        found[stage] = number + 1, size + path.stat().st_size
+    for _, size, (stage, *_) in _files(workspace):
+        number, total = found.get(stage, (0, 0))
+        found[stage] = number + 1, total + size
     return dict(sorted(found.items()))
 
 
-def failures(workspace: Workspace) -> list[dict[str, Any]]:
-    """The records of shards that were set aside, by stage and shard."""
-    found = [json.loads(path.read_text()) for path, (stage, *_) in _files(workspace) if stage == "failed"]
-    return sorted(found, key=lambda record: (record["stage"], record["shard"]))
+@dataclass(frozen=True)
+class SetAside:
+    """What a build records of a shard that it goes on without (`counterset_flows.failures`)."""
+
+    stage: str
+    shard: str
+    model: str
+    reason: str
+    attempts: int
 
 
-def _files(workspace: Workspace) -> Iterable[tuple[Place, list[str]]]:
-    """Every file at <stage>/<key>/..., with the parts of its path."""
+def failures(workspace: Workspace) -> list[SetAside]:
+    """The shards that were set aside, by stage and shard; a damaged record is left out."""
+    found = []
+    for path, _, (stage, *_) in _files(workspace):
+        if stage == "failed":
+            try:
+                found.append(_SET_ASIDE.validate_json(path.read_bytes()))
+            except (OSError, ValueError):
+                logger.warning("%s cannot be read and is passed over", path)
+    return sorted(found, key=lambda record: (record.stage, record.shard))
+
+
+_RUN, _SET_ASIDE = TypeAdapter(Run), TypeAdapter(SetAside)
+
+
+def _files(workspace: Workspace) -> Iterator[tuple[Place, int, list[str]]]:
+    """Every file at <stage>/<key>/..., with its bytes and the parts of its path; a build may run meanwhile."""
     root = workspace.root
     if isinstance(root, ObjectPath):
-        paths: Iterable[tuple[Place, str]] = ((path, path.relative_to(root)) for path in root.walk())
+        found: Iterable[tuple[Place, int, str]] = (
+            (path, seen.st_size, path.relative_to(root)) for path, seen in root.scan()
+        )
     else:
-        paths = ((path, path.relative_to(root).as_posix()) for path in sorted(root.rglob("*")) if path.is_file())
-    for path, name in paths:
+        found = _local_files(root)
+    for path, size, name in found:
         parts = name.split("/")
         if len(parts) >= 3:
-            yield path, parts
+            yield path, size, parts
+
+
+def _local_files(root: Path) -> Iterator[tuple[Path, int, str]]:
+    for path in sorted(root.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+            found = path.stat()
+            if stat.S_ISREG(found.st_mode):
+                yield path, found.st_size, path.relative_to(root).as_posix()
 
 
 def _is_there(release: str) -> bool:

@@ -109,16 +109,6 @@ class Workspace:
         finally:
             lock.release()
 
-    def is_locked(self) -> bool:
-        """Whether a build holds the workspace now."""
-        if isinstance(self.root, ObjectPath):
-            return lease.is_held(self.root / ".lease")
-        try:
-            with filelock.FileLock(self.root / ".lock", timeout=0):
-                return False
-        except filelock.Timeout:
-            return True
-
     def folder(self, stage: str, key: str) -> Place:
         """The folder of a stage's files under one key."""
         return self.root / stage / key

@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from counterset.runs import KILLED, failures, latest, sizes
+    from counterset.runs import KILLED, RUNNING, failures, latest, sizes
 
     workspace = _workspace(args.workspace)
     run = latest(workspace)
@@ -46,12 +46,13 @@ def _status(args: argparse.Namespace) -> int:
     print(f"{run.name}: {run.state}, began {run.started_at}{ended}")
     if run.reason:
         print(run.reason)
+    if run.state == RUNNING and not run.process.is_here:
+        print(f"its process is on {run.process.machine} and cannot be seen from here; this is its last record")
     if run.state == KILLED:
         print("run the build again: it goes on where it stopped")
     print_table("stages of the last build", [_stage_row(name, counts) for name, counts in run.stages.items()])
     aside = [
-        {"stage": row["stage"], "shard": row["shard"], "model": row["model"], "tries": str(row["attempts"])}
-        | {"reason": row["reason"]}
+        {"stage": row.stage, "shard": row.shard, "model": row.model, "tries": str(row.attempts), "reason": row.reason}
         for row in failures(workspace)
     ]
     if aside:
@@ -67,13 +68,14 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _stage_row(name: str, counts: Any) -> dict[str, str]:
-    done, seconds = int(counts["done"]), counts["seconds"]
-    left = int(counts["total"]) - done - int(counts["reused"])
+    done, seconds = int(counts.get("done", 0)), counts.get("seconds", 0.0)
+    reused = int(counts.get("reused", 0))
+    left = int(counts.get("total", 0)) - done - reused
     rate = done / seconds if seconds else 0.0
     return {
         "stage": name,
         "done": f"{done:,}",
-        "found done": f"{int(counts['reused']):,}",
+        "found done": f"{reused:,}",
         "left": f"{left:,}",
         "seconds": f"{seconds:,.0f}",
         "a second": f"{rate:,.1f}" if done else "",
