@@ -254,3 +254,19 @@ def test_media_stay_below_what_the_service_blocks_at(tmp_path: Path) -> None:
     by_window = {limit.window_s: limit.amount for limit in MEDIA_LIMITS}
     assert set(by_window) == {3_600.0, 86_400.0}
     assert 4e9 < by_window[3_600.0] < 5e9 and 20e9 < by_window[86_400.0] < 24e9
+
+
+def test_what_is_counted_while_it_is_spent_waits_for_room_first(tmp_path: Path) -> None:
+    clock = Clock()
+    budget = budget_of(tmp_path / "b", clock, Limit(100, 3600.0), max_wait_s=60)
+    budget.await_room("requests")
+    assert budget.spent("requests", 3600) == 0, "asking for room spends nothing"
+    budget.spend("requests", 99)
+    budget.await_room("requests")
+    budget.spend("requests", 500)  # more than was left, and counted all the same
+    for _ in range(2):
+        with pytest.raises(SourceUnavailable, match="run the same command again after"):
+            budget_of(tmp_path / "b", clock, Limit(100, 3600.0), max_wait_s=60).await_room("requests")
+    clock.now += 3590
+    budget.await_room("requests")
+    assert clock.now >= 1_003_600
