@@ -231,10 +231,7 @@ class _Child:
         """How it ended; None while it runs."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if pid:
-            code = os.waitstatus_to_exitcode(status)
-            if code in (4, 5):
-                raise SystemExit(f"pytest ended with {code}: {self.mutant}")
-            return self._end(SURVIVED if code == 0 else CAUGHT)
+            return self._end(CAUGHT if os.waitstatus_to_exitcode(status) else SURVIVED)
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self.pid)
             used = process.cpu_times()

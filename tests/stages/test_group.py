@@ -115,3 +115,17 @@ def test_stability_is_one_for_clear_groups_and_less_for_noise() -> None:
         found[name] = stability(profiles, annotation.margins, NAMES, GroupConfig(), seed=0)
     assert min(found["clear"]) > 0.97
     assert max(found["vague"]) < min(found["clear"])
+
+
+@pytest.mark.parametrize(("min_purity", "is_kept"), [(0.5, True), (0.6, False)])
+def test_a_cluster_whose_photos_disagree_has_no_name(min_purity: float, is_kept: bool) -> None:
+    """One clear cluster, and one of which 55 photos say grass and 45 water, by a hair: that names neither."""
+    rng = np.random.default_rng(0)
+    clear = np.tile(np.array([1.0, 0, 0, 0]), (100, 1)) + rng.normal(scale=0.01, size=(100, 4))
+    vague = np.tile(np.array([0, 1.0, 1.0, 0]), (100, 1)) + rng.normal(scale=0.001, size=(100, 4))
+    vague[:55, 1] += 0.01
+    vague[55:, 2] += 0.01
+    profiles = np.asarray(np.concatenate([clear, vague]), np.float32)
+    groups = group(profiles, num_clusters=2, min_purity=min_purity)
+    assert groups[:100].count("snow") > 90
+    assert groups[100:155].count("grass") > 45 if is_kept else set(groups[100:]) == {None}

@@ -514,3 +514,18 @@ def test_the_removed_share_is_of_the_last_release(small: ReleaseInputs, tmp_path
     with pytest.raises(ReleaseError, match=r"10 of the 50 photos of 1\.0\.0 would be removed"):
         published(second, tmp_path, max_removed_share=0.199)
     assert published(second, tmp_path, max_removed_share=0.2).version == "2.0.0"
+
+
+def test_the_removed_share_is_of_the_last_releases_photos(small: ReleaseInputs, tmp_path: Path) -> None:
+    """Photos that are new beside them do not hide how many have gone."""
+    photo_ids = sorted(small.members["photo_id"].to_pylist())
+    later, gone = set(photo_ids[::2]), set(photo_ids[1:61:2])
+    published(drop_photos(small, later), tmp_path)
+    before, after = len(photo_ids) - len(later), len(photo_ids) - len(gone)
+    assert after > 1.5 * before
+    share, hidden = len(gone) / before, len(gone) / after
+    now = drop_photos(small, gone)
+    said = rf"{len(gone)} of the {before} photos of 1\.0\.0 would be removed and publish\.max_removed_share"
+    with pytest.raises(ReleaseError, match=said):
+        published(now, tmp_path, max_removed_share=(share + hidden) / 2)
+    assert published(now, tmp_path, max_removed_share=share, max_drop_change=1.0).version == "2.0.0"
