@@ -92,8 +92,8 @@ def test_photos_longer_than_the_limit(size: tuple[int, int]) -> None:
 
 
 def test_the_first_limit_that_is_passed_is_the_reason() -> None:
-    """A strip of one pixel is too small and too long; a large one too large and too long."""
-    images = table_of(IMAGES, [{"photo_id": "a", "image": png(1, 500)}, {"photo_id": "b", "image": png(41, 500)}])
+    """A narrow strip is too small and too long; a large one too large and too long."""
+    images = table_of(IMAGES, [{"photo_id": "a", "image": png(30, 100)}, {"photo_id": "b", "image": png(41, 500)}])
     candidates = table_of(CANDIDATES, [offer("a"), offer("b")])
     found = inspect_photos(images, candidates, LIMITS, shard="0")
     assert dict(zip(found.rejects["photo_id"].to_pylist(), found.rejects["reason"].to_pylist(), strict=True)) == {
