@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 
 from counterset.errors import WorkspaceError
 from counterset.schemas import GROUP_ACCURACY, PAIRS, STABILITY
@@ -42,9 +43,9 @@ def world() -> tuple[Rows, Rows, Rows]:
         background = {"photo_id": photo_id, "margin": float(rng.integers(5)) / 4}
         backgrounds.append(background | {"group": None if rng.random() < 0.1 else group})
         for model in (*SELECTORS, "third"):
-            if model == "m" or rng.random() < 0.95:
-                for space, chance in (("names", 0.6), ("other space", 0.1)):
-                    is_correct = bool(rng.random() < chance)
+            for space, chance in (("names", 0.6), ("other space", 0.1)):
+                is_correct = bool(rng.random() < chance)
+                if model == "m" or space != "names" or rng.random() < 0.95:
                     predictions.append(
                         {"photo_id": photo_id, "model": model, "label_space": space, "is_correct": is_correct}
                     )
@@ -180,7 +181,11 @@ def test_group_accuracy_of_every_model_and_half(world: tuple[Rows, Rows, Rows]) 
 def test_a_model_that_lacks_an_observers_photos_has_one_observer_less(world: tuple[Rows, Rows, Rows]) -> None:
     members, backgrounds, predictions = world
     lost = {row["photo_id"] for row in members if row["observer"] == "observer 3"}
-    fewer = [row for row in predictions if row["model"] != "third" or row["photo_id"] not in lost]
+    fewer = [
+        row
+        for row in predictions
+        if row["model"] != "third" or row["label_space"] != "names" or row["photo_id"] not in lost
+    ]
     before, after = (counted((members, backgrounds, rows)).group_accuracy.to_pylist() for rows in (predictions, fewer))
     kept = {(r["class_id"], r["group"], r["model"], r["half"]): r for r in after}
     changed = 0
@@ -201,9 +206,11 @@ def test_datasets_give_the_same_as_tables(world: tuple[Rows, Rows, Rows], tmp_pa
     for name, table in zip(("a member's", "b", "c"), tables, strict=True):
         pq.write_table(table, tmp_path / f"{name}.parquet")
         datasets.append(ds.dataset(tmp_path / f"{name}.parquet"))
+    elsewhere = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())  # as on S3, DuckDB cannot open its paths
+    remote = [ds.dataset(f"{name}.parquet", filesystem=elsewhere) for name in ("a member's", "b", "c")]
     options: dict[str, Any] = {"selectors": SELECTORS, "label_space": "names", "class_ids": CLASSES}
     expected = counted(world)
-    for given in (datasets, [ds.InMemoryDataset(table) for table in tables]):
+    for given in (datasets, remote, [ds.InMemoryDataset(table) for table in tables]):
         found = count(*given, **options)
         assert found.group_accuracy == expected.group_accuracy
         for mine, theirs in zip(found.classes, expected.classes, strict=True):
