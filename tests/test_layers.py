@@ -13,6 +13,7 @@ SOURCES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "flows").rglob("
 
 FOUNDATION = {
     "schemas",
+    "spreadsheet",
     "config",
     "errors",
     "fetching",

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from counterset.errors import ConfigError
 from counterset.manifests import manifest_path, read_csv
+from counterset.spreadsheet import as_meant, safe_cell
 
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u02bb\u0060\u00b4\uff07"), "'")
 
@@ -126,12 +127,13 @@ def class_list_csv(specs: Iterable[ClassSpec]) -> str:
     for spec in specs:
         index = "" if spec.imagenet_index is None else spec.imagenet_index
         taxa = " ".join(str(taxon_id) for taxon_id in spec.taxon_ids)
-        writer.writerow([spec.class_id, spec.name, index, "", taxa, spec.scientific_name, spec.rank])
+        row = [spec.class_id, spec.name, index, "", taxa, spec.scientific_name, spec.rank]
+        writer.writerow(map(safe_cell, row))
     return text.getvalue()
 
 
 def _spec(row: dict[str, str], where: str) -> ClassSpec:
-    class_id, name = (row.get("class_id") or "").strip(), tidy_name(row.get("name") or "")
+    class_id, name = (row.get("class_id") or "").strip(), tidy_name(as_meant(row.get("name") or ""))
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", class_id):
         raise ConfigError(f"{where}: class_id {class_id!r} must be lower-case letters, digits, '_' or '-'")
     if not name:
@@ -146,8 +148,8 @@ def _spec(row: dict[str, str], where: str) -> ClassSpec:
         name=name,
         imagenet_index=index if index >= 0 else None,
         taxon_ids=taxon_ids,
-        scientific_name=tidy_name(row.get("scientific_name") or ""),
-        rank=(row.get("rank") or "").strip(),
+        scientific_name=tidy_name(as_meant(row.get("scientific_name") or "")),
+        rank=as_meant(row.get("rank") or "").strip(),
     )
     spec.listed_taxa()
     return spec

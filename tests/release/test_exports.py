@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -140,6 +141,48 @@ def test_csv(release: Release, tmp_path: Path) -> None:
         assert list(read[0]) == getattr(release, split).column_names
         found |= {(split, row["class_id"], row["sha256"]) for row in read}
     assert found == rows_of(release)
+
+
+def test_formulas_from_strangers_are_text_in_csv(inputs: ReleaseInputs, photo_folder: Path, tmp_path: Path) -> None:
+    """A spreadsheet would run a credit line that begins with =, wherever it came from."""
+    credits = ("=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "(c) A. Author")
+    rows = inputs.candidates.to_pylist()
+    for number, row in enumerate(rows):
+        row["attribution"] = credits[number % len(credits)]
+    candidates = pa.Table.from_pylist(rows, schema=inputs.candidates.schema)
+    config = build_config().model_copy(update={"releases": str(tmp_path / "releases")})
+    release = load(publish(replace(inputs, candidates=candidates, config=config)).path)
+    exported = export_csv(release, tmp_path / "out")
+    found = set()
+    for split in ("common", "counter"):
+        with (exported.path / f"{split}.csv").open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                assert not [cell for cell in row.values() if cell.startswith(tuple("=+-@\t\r"))]
+                found.add(row["attribution"])
+    assert found == {*(f"'{text}" for text in credits[:-1]), credits[-1]}
+
+
+def test_the_hub_export_counts_what_it_holds(inputs: ReleaseInputs, photo_folder: Path, tmp_path: Path) -> None:
+    """Photos that could not be had, or may not be passed on, are missing, and every row is one or the other."""
+    rows = inputs.candidates.to_pylist()
+    for number, row in enumerate(rows):
+        row["license"] = None if number % 5 == 0 else row["license"]
+    candidates = pa.Table.from_pylist(rows, schema=inputs.candidates.schema)
+    config = build_config().model_copy(update={"releases": str(tmp_path / "releases")})
+    folder = publish(replace(inputs, candidates=candidates, config=config)).path
+    some = tmp_path / "some"
+    some.mkdir()
+    for number, path in enumerate(sorted(photo_folder.iterdir())):
+        if number % 2:
+            (some / path.name).symlink_to(path)
+    release = load(folder, mirrors=(str(some),), cache=tmp_path / "cache")
+    exported = export_hub(release, tmp_path / "out")
+    tables = [pq.read_table(path) for path in exported.path.rglob("*.parquet")]
+    held = {row["photo_id"]: row["image"] for table in tables for row in table.to_pylist()}
+    assert set(exported.missing) == {photo_id for photo_id, image in held.items() if image is None}
+    assert exported.num_photos == sum(image is not None for image in held.values()) > 0
+    reasons = set(exported.missing.values())
+    assert "its licence does not allow passing it on" in reasons and len(reasons) > 1
 
 
 def test_the_same_photos_give_the_same_archives(release: Release, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from counterset.schemas import (
     Half,
     TableSchema,
 )
+from counterset.spreadsheet import safe_cell
 from counterset.tables import table_of, write_bytes, write_table
 
 PUBLISHED_SELECTOR = "CLIP-LAION400M-ViT/B/32"
@@ -229,5 +230,6 @@ def _csv(table: pa.Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.column_names)
     for row in table.to_pylist():
-        writer.writerow(["" if v is None else round(v, 6) if isinstance(v, float) else v for v in row.values()])
+        values = (safe_cell(value) for value in row.values())
+        writer.writerow(["" if v is None else round(v, 6) if isinstance(v, float) else v for v in values])
     return text.getvalue()

@@ -16,7 +16,7 @@ import json
 import re
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,10 +27,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from counterset.errors import PictureError, ReleaseError
-from counterset.licenses import may_adapt
+from counterset.licenses import may_adapt, may_share
 from counterset.release.bundle import for_plain_readers, suffix_of
 from counterset.release.files import write_tables
 from counterset.release.layout import BUNDLED_COLUMNS, SPLITS
+from counterset.spreadsheet import safe_table
 
 UNFINISHED = ".unfinished-export"
 PHOTOS_PER_TAR = 1_000
@@ -70,7 +71,8 @@ class Exported:
     Attributes:
         path: its folder.
         num_photos: photos written, both splits.
-        missing: photo_id -> why, of the photos that could not be had or are no image file.
+        missing: photo_id -> why, of the photos that were not: they could not be fetched, are no image file, or
+            may not be passed on.
     """
 
     path: Path
@@ -129,15 +131,14 @@ def export_hub(release: Photos, folder: str | Path) -> Exported:
     """The Hugging Face hub's layout: card and the two splits, with an `image` column.
 
     Photos are bundled without metadata, and only where their licence allows passing them
-    on; the other rows keep their URL and an empty `image`.
+    on; the other rows keep their URL and an empty `image`, and are `missing`.
     """
     missing = dict[str, str]()
-
-    columns = ["photo_id", "license"]
-    licenses = {row["photo_id"]: row for split in SPLITS for row in getattr(release, split).select(columns).to_pylist()}
+    columns = ["photo_id", "license", "attribution"]
+    rows = {row["photo_id"]: row for split in SPLITS for row in getattr(release, split).select(columns).to_pylist()}
 
     def photo_bytes(photo_id: str) -> bytes | None:
-        return _photo(release, licenses[photo_id], missing)
+        return _photo(release, rows[photo_id], missing)
 
     tables = {
         split: _without_photos(table) for split, table in (("common", release.common), ("counter", release.counter))
@@ -149,18 +150,33 @@ def export_hub(release: Photos, folder: str | Path) -> Exported:
     # The card's other configurations name files that this export does not hold.
     card = re.sub(r"- config_name: (?!default\b)\w+\n  data_files:\n  - split: train\n    path: \S+\n", "", card)
     with _new(folder) as target:
-        write_tables(tables, target, str(release.metadata["counterset_version"]), photo_bytes)
+        written = write_tables(tables, target, str(release.metadata["counterset_version"]), photo_bytes)
         (target / "README.md").write_text(card, encoding="utf-8")
-    return Exported(Path(folder), sum(table.num_rows for table in tables.values()), missing)
+        for photo_id in _not_bundled(target, written):
+            may_be = may_share(rows[photo_id]["license"], rows[photo_id]["attribution"])
+            why = "it cannot be bundled" if may_be else "its licence does not allow passing it on"
+            missing.setdefault(photo_id, why)
+    return Exported(Path(folder), len(rows) - len(missing), missing)
+
+
+def _not_bundled(folder: Path, paths: Iterable[str]) -> list[str]:
+    """The photos of a release's files whose bytes these do not hold."""
+    tables = [pq.read_table(folder / path, columns=["photo_id", "bundled_sha256"]) for path in paths]
+    return [
+        photo_id
+        for table in tables
+        for photo_id in table.filter(table["bundled_sha256"].is_null())["photo_id"].to_pylist()
+    ]
 
 
 def export_csv(release: Photos, folder: str | Path) -> Exported:
-    """`common.csv` and `counter.csv`: the rows, photos by URL."""
+    """`common.csv` and `counter.csv`: the rows, photos by URL. Texts that a spreadsheet would take for a formula
+    stand behind an apostrophe."""
     count = 0
     with _new(folder) as target:
         for split in SPLITS:
             table = _without_photos(getattr(release, split))
-            pa.csv.write_csv(table, target / f"{split}.csv")
+            pa.csv.write_csv(safe_table(table), target / f"{split}.csv")
             count += table.num_rows
     return Exported(Path(folder), count, {})
 

@@ -38,7 +38,7 @@ _COLUMNS = {
 
 COMPARED = tuple(name for name in TABLES if name != "tombstones")
 """Tables that a difference is read from. Tombstones follow from it; rows of `common` and `counter` are those of
-`all_photos` and `pairs`."""
+`all_photos` and `pairs`, and how the same photos are bundled with them is packaging."""
 
 
 def meaning(table: str, column: str) -> Meaning:
