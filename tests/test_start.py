@@ -160,17 +160,28 @@ def test_places_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise AssertionError
 
 
-@pytest.mark.parametrize("stage", ["start", "work"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_a_build_in_good_order(sandbox: Any, number: signal.Signals, stage: str) -> None:
+def test_a_stopped_build_ends_in_good_order_and_resumes_to_the_same_bytes(demo_build: Any, tmp_path: Path) -> None:
+    """Told three times, at other moments and in other ways."""
+    sandbox = type(demo_build.sandbox)(tmp_path)
+    for number, stage in ((signal.SIGINT, "start"), (signal.SIGHUP, "download"), (signal.SIGTERM, "embed")):
+        stop_build(sandbox, demo_build.arguments, number, stage)
+    run = sandbox.counterset(*demo_build.arguments)
+    assert run.returncode == 0, run.stderr
+    [release] = (tmp_path / "demo" / "releases" / "counterset-demo").glob("[0-9]*")
+    assert (release / "SHA256SUMS").read_text() == (demo_build.release / "SHA256SUMS").read_text()
+
+
+def stop_build(sandbox: Any, arguments: tuple[str, ...], number: signal.Signals, stage: str) -> None:
     mark = f"{stage}-{number}"
-    folder = f"stopped-{mark}"
-    run = process(sandbox, "demo", "--folder", folder, "--photos-per-class", "300", **{MARK: mark})
+    workspace = sandbox.folder / "demo" / "workspace"
+    run = process(sandbox, *arguments, **{MARK: mark})
     begun = time.monotonic()
     while time.monotonic() - begun < 200:
         if stage == "start" and left(mark) and any("demo.server" in one for one in left(mark)):
             break
-        if stage == "work" and list((sandbox.folder / folder / "workspace").glob("photos/*/*.parquet")):
+        if stage == "download" and list(workspace.glob("download_scratch/*/*/out")):
+            break
+        if stage == "embed" and list(workspace.glob("photos/*/*.parquet")):
             break
         time.sleep(0.1)
     begun = time.monotonic()
@@ -184,6 +195,10 @@ def test_a_signal_ends_a_build_in_good_order(sandbox: Any, number: signal.Signal
     while left(mark) and time.monotonic() < end:
         time.sleep(0.1)
     assert not left(mark)
+    if workspace.exists() and stage != "start":
+        told = sandbox.counterset("status", str(workspace)).stdout
+        assert "failed" in told.splitlines()[0] or "killed" in told.splitlines()[0]
+        assert "run the build again" in told
 
 
 def test_a_thread_that_goes_on_does_not_hold_the_end() -> None:

@@ -45,6 +45,8 @@ class Record:
         self._update()
         if error is None:
             self._recorder.end(FINISHED, release=self.release)
+        elif not isinstance(error, Exception):
+            self._recorder.end(FAILED, reason="it was told to stop; run the build again: it goes on where it stopped")
         else:
             text = " ".join(str(error).split())[:1000]
             planned = isinstance(error, CountersetError)

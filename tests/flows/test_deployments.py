@@ -23,8 +23,8 @@ PAGES = ("README.md", "docs/operations.md")
 PREFECT: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 DEPLOYMENTS = {deployment["name"]: deployment for deployment in PREFECT["deployments"]}
-OTHERS = {"DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "XDG_CACHE_HOME"}
-"""Variables of other programs: the tracking standard, huggingface_hub, albumentations, the desktop standard."""
+OTHERS = {"DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "PREFECT_PROFILE", "PREFECT_PASSWORD"}
+"""Variables of other programs, and what is no setting of Prefect: the name of its profile, compose.yaml's password."""
 
 
 def flow_of(deployment: dict[str, Any]) -> Flow[Any, Any]:
@@ -86,6 +86,19 @@ def test_containers_are_reached_from_this_machine_alone_and_tell_nobody() -> Non
             source = volume.split(":")[0]
             assert source == "./runs" or source in COMPOSE["volumes"]
     assert "/runs/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_server_in_containers_asks_for_a_password_that_is_made_and_not_committed() -> None:
+    server, worker = (COMPOSE["services"][name]["environment"] for name in ("server", "worker"))
+    assert server["PREFECT_SERVER_API_AUTH_STRING"].startswith("counterset:${PREFECT_PASSWORD:?")
+    assert worker["PREFECT_API_AUTH_STRING"] == "counterset:${PREFECT_PASSWORD}"
+    origins = server["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+    assert origins == ["http://127.0.0.1:4200", "http://localhost:4200"]
+    assert "/.env" in (ROOT / ".gitignore").read_text().splitlines()
+    for page in ("compose.yaml", "docs/operations.md"):
+        [made] = re.findall(r"\(umask 077; for name in ([A-Z_ ]+); do", (ROOT / page).read_text())
+        text = (ROOT / "compose.yaml").read_text()
+        assert set(made.split()) == set(re.findall(r"\$\{([A-Z_]+):\?", text))
 
 
 def test_what_the_image_needs_is_in_it() -> None:

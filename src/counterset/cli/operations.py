@@ -1,4 +1,4 @@
-"""Commands for whoever runs builds: status, gc."""
+"""Commands for whoever runs builds: status, gc, prefect-profile."""
 
 from __future__ import annotations
 
@@ -17,10 +17,24 @@ free what neither a release that is still there nor the last finished build need
   counterset gc work/mine --yes    deletes it; what is needed again later is made again
 Old releases keep their files alive: delete a release's folder first to free what only it needs.
 """
+PROFILE_HELP = """\
+for schedules: write the profile `counterset` of Prefect, with a new password unless it has one. A server that
+is started with it answers only who knows the password, and no page of another site:
+  counterset prefect-profile
+  export PREFECT_PROFILE=counterset
+  prefect server start                   and so on: every prefect command in this shell uses it
+"""
 
 
 def add(commands: Any) -> None:
-    """The commands on workspaces."""
+    """The commands on workspaces, and the one on Prefect."""
+    profile = commands.add_parser(
+        "prefect-profile",
+        help="make the password of a Prefect server, for schedules",
+        description=PROFILE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    profile.set_defaults(run=_prefect_profile)
     for name, text, more, run in (
         ("status", "what a workspace has done, what is running, failed and left", STATUS_HELP, _status),
         ("gc", "free what no release of a workspace needs", GC_HELP, _gc),
@@ -102,6 +116,15 @@ def _gc(args: argparse.Namespace) -> int:
             return 0
         free(found)
     print(f"freed {total / 1e6:,.1f} MB")
+    return 0
+
+
+def _prefect_profile(args: argparse.Namespace) -> int:
+    from counterset_flows.profile import NAME, write_profile
+
+    page, path = write_profile()
+    print(f"{path} has the profile {NAME}: a server at {page} that asks for a password")
+    print(f"export PREFECT_PROFILE={NAME}   # then `prefect server start`, `prefect worker start` and others use it")
     return 0
 
 
