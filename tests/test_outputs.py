@@ -31,6 +31,7 @@ def test_others_are_one_sentence(tmp_path: Path) -> None:
         tmp_path / ("x" * 300),
         Path("/proc/counterset"),
         Path("a\0b"),
+        Path("a\udcff"),
     ):
         with pytest.raises(WorkspaceError, match=r"cannot be written \(.*\); choose another folder"):
             check_output(folder)

@@ -260,7 +260,7 @@ class NotifyConfig(_Section):
 class Config(_Section):
     """One build."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=200)
     workspace: str = "workspace"
     releases: str = "releases"
     seed: int = 0

@@ -16,6 +16,7 @@ def check_output(folder: Path) -> None:
         WorkspaceError: they cannot, or it cannot.
     """
     try:
+        str(folder).encode()  # what writes Parquet takes no other names
         nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
         with tempfile.TemporaryFile(dir=nearest):
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,70 @@ def test_two_imports_can_be_compared(published_folder: Path, tmp_path: Path) -> 
     new = load(imported(published_folder, tmp_path / "releases").path)
     assert (old.version, new.version) == ("1.0.0", "2.0.0")
     assert diff_releases(old, new).counts["removed"] == 1
+
+
+@pytest.mark.parametrize("place", ["Zebu", "ostrich/common-ground", "new", "ostrich/counter-new"])
+def test_a_folder_that_leads_elsewhere_is_refused(published_folder: Path, tmp_path: Path, place: str) -> None:
+    """Nothing of where it leads is looked at."""
+    linked = published_folder / place
+    outside = tmp_path / "outside"
+    if linked.exists():
+        linked.rename(outside)
+    else:
+        (outside / "common-secret").mkdir(parents=True)
+    linked.symlink_to(outside)
+    with pytest.raises(ReleaseError, match=r"is a link out of .*; copy the folder itself there"):
+        read_counteranimal(published_folder)
+    linked.unlink()
+    inside = published_folder / "ostrich" / "kept"
+    outside.rename(inside)
+    linked.symlink_to(inside)  # within the folder it is as good as any
+    if "/" not in place and place != "new":
+        assert read_counteranimal(published_folder).members.num_rows
+
+
+def test_what_is_no_photo_is_a_reject(published_folder: Path, tmp_path: Path) -> None:
+    """A pipe is not waited for, a folder is no photo, links are followed within the folder only."""
+    side = published_folder / "ostrich" / "common-ground"
+    before = read_counteranimal(published_folder)
+    os.mkfifo(side / "pipe.jpg")
+    (side / "folder.jpg").mkdir()
+    (tmp_path / "secret.jpg").write_bytes(draw_photo("secret"))
+    (side / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    (side / "loop.jpg").symlink_to(side / "loop.jpg")
+    (side / "gone.jpg").symlink_to(side / "nowhere.jpg")
+    (side / "device.jpg").symlink_to("/dev/zero")
+    (side / "within.jpg").symlink_to(side / "0.jpg")
+    found = read_counteranimal(published_folder)
+    assert found.members.num_rows == before.members.num_rows + 1
+    rejects = {row["detail"].partition(":")[0]: row["reason"] for row in found.rejects.to_pylist()}
+    refused = {"link.jpg": "url_refused", "device.jpg": "url_refused"}
+    names = ("pipe.jpg", "folder.jpg", "loop.jpg", "gone.jpg")
+    assert rejects.items() >= (refused | dict.fromkeys(names, "undecodable")).items()
+
+
+@pytest.mark.parametrize("name", ["a\nb", os.fsdecode(b"\xff"), "\u202egnp"])
+def test_names_that_no_table_can_hold(published_folder: Path, name: str) -> None:
+    for place in (published_folder / name, published_folder / "ostrich" / f"common-{name}"):
+        place.mkdir()
+        with pytest.raises(ReleaseError, match=r"has a folder named .*; rename it in plain UTF-8"):
+            read_counteranimal(published_folder)
+        place.rmdir()
+
+
+def test_a_class_twice_is_refused(published_folder: Path) -> None:
+    for name in ("01 ostrich", "Ostrich"):
+        (published_folder / name / "common-a").mkdir(parents=True)
+        with pytest.raises(ReleaseError, match="has two folders of the class 'ostrich'"):
+            read_counteranimal(published_folder)
+        (published_folder / name / "common-a").rmdir()
+        (published_folder / name).rmdir()
+
+
+def test_a_name_that_no_release_may_hold(published_folder: Path, tmp_path: Path) -> None:
+    (published_folder / "Zebu").rename(published_folder / ("z" * 230))
+    with pytest.raises(ReleaseError, match=r"may not name a folder.*at most 200"):
+        imported(published_folder, tmp_path / "releases")
 
 
 def test_wrong_folders_are_one_sentence(tmp_path: Path) -> None:

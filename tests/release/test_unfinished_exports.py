@@ -12,7 +12,7 @@ import filelock
 import pyarrow as pa
 import pytest
 
-from counterset.errors import ReleaseError
+from counterset.errors import ReleaseError, UserError
 from counterset.load import Release
 from counterset.release import exports
 
@@ -80,8 +80,9 @@ def test_a_full_disk_is_one_sentence(release: Release, tmp_path: Path, monkeypat
     (tmp_path / "file").touch()
     with pytest.raises(ReleaseError, match="exists and is not empty"):
         exports.export_csv(release, tmp_path / "file")
-    with pytest.raises(ReleaseError, match=r"cannot write .*Not a directory"):
-        exports.export_csv(release, tmp_path / "file" / "below")
+    for folder in (tmp_path / "file" / "below", tmp_path / "\udcff", tmp_path / ("x" * 300)):
+        with pytest.raises(UserError, match=r"cannot be written|no release|cannot write"):
+            exports.export_csv(release, folder)
 
 
 def test_long_names_that_begin_alike_stay_two(release: Release, tmp_path: Path) -> None:

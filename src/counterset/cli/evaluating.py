@@ -8,6 +8,7 @@ from typing import Any
 
 from counterset.cli.printing import interval, percent, print_table
 from counterset.cli.running import import_models, progress_bars
+from counterset.outputs import check_output
 
 MODEL_HELP = """\
 models:
@@ -185,6 +186,8 @@ def _plot(args: argparse.Namespace) -> int:
     from counterset.evaluation.points import read_figure
     from counterset.statistics.robustness import Scale
 
+    if args.output:
+        check_output(args.output)
     figure = read_figure(args.evaluation, Scale(args.scale) if args.scale else None, with_published=args.published)
     for path in write_plots(figure, args.output or args.evaluation):
         print(path)
@@ -198,6 +201,8 @@ def _compare(args: argparse.Namespace) -> int:
     from counterset.load import load
 
     release = load(args.release)
+    output = args.output or Path("evaluations") / f"{release.name}-{release.version}"
+    check_output(output)
     found = compare(release, args.evaluation)
     rows = found.classes.to_pylist()
     print_table("classes here and in the paper", [_compared(row) for row in rows])
@@ -212,7 +217,7 @@ def _compare(args: argparse.Namespace) -> int:
     print(f"{len(rows)} of the {found.num_published} published classes are here; {same} have the published pair")
     if found.drop_correlation is not None:
         print(f"correlation of the drops here and there: {found.drop_correlation:.2f}")
-    for path in found.write(args.output or Path("evaluations") / f"{release.name}-{release.version}"):
+    for path in found.write(output):
         print(path)
     return 0
 

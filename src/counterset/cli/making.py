@@ -11,6 +11,7 @@ from typing import Any
 from counterset.cli.printing import interval, pair_rows, percent, print_table
 from counterset.cli.running import import_models, run_flow
 from counterset.errors import UserError
+from counterset.outputs import check_output
 
 UNKNOWN_FREQUENCIES = (0.4, 0.25, 0.15, 0.1, 0.1)
 """Shares of a class's groups that a plan assumes when no earlier build tells them."""
@@ -144,13 +145,20 @@ def _plan(args: argparse.Namespace) -> int:
 
 def _classes_init(args: argparse.Namespace) -> int:
     from open_clip import IMAGENET_CLASSNAMES
+    from pydantic import ValidationError
 
     from counterset.classes import class_list_csv
     from counterset.config import SourceConfig
     from counterset.sources.drafts import draft_classes
     from counterset.tables import write_bytes
 
-    config = SourceConfig(api_url=args.api_url, contact=args.contact)
+    check_output(args.output.parent)
+    try:
+        config = SourceConfig(api_url=args.api_url, contact=args.contact)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = f"--{str(first['loc'][0]).replace('_', '-')}"
+        raise UserError(f"{option} {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from None
     drafts = draft_classes(args.names, config, args.output.parent / ".counterset", IMAGENET_CLASSNAMES)
     for draft in drafts:
         print(f"{draft.spec.class_id}: {draft.note}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from counterset.cli.printing import pair_rows, percent, print_table
+from counterset.outputs import check_output
 
 
 def add(commands: Any) -> None:
@@ -55,6 +56,8 @@ def _diff(args: argparse.Namespace) -> int:
     from counterset.release.changelog import render_text
     from counterset.release.diff import diff_releases
 
+    if args.output:
+        check_output(args.output)
     diff = diff_releases(load(args.old), load(args.new))
     print(render_text(diff), end="")
     if args.output:
@@ -112,6 +115,7 @@ def _import(args: argparse.Namespace) -> int:
     from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
     from counterset.stages.publish import publish
 
+    check_output(Path(args.releases))
     inputs = read_counteranimal(args.folder, releases=str(Path(args.releases).resolve()))
     print(publish(inputs, kind="imported", default_verdicts=IMPORTED_VERDICTS))
     return 0

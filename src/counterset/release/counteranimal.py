@@ -63,7 +63,8 @@ def read_counteranimal(
     not known, so every photo counts as its own.
 
     Raises:
-        ReleaseError: no such folder, no class in it, or two common (counter) folders of a class.
+        ReleaseError: no such folder, no class in it, a class or a side of it twice, a folder that
+            leads elsewhere, cannot be read, or has no plain name.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -76,17 +77,19 @@ def read_counteranimal(
     pairs: list[dict[str, Any]] = []
     specs: list[ClassSpec] = []
     taken: set[str] = set()
-    for place in sorted(path for path in root.iterdir() if path.is_dir()):
-        sides = _sides(place)
+    for place in _folders(root, root):
+        sides = _sides(place, root)
         if not sides:
             logger.warning("%s has no common-... or counter-... folder and is left out", place)
             continue
         spec = known.get(_key(place.name)) or ClassSpec(_key(place.name), _name(place.name))
+        if spec.class_id in {other.class_id for other in specs}:
+            raise ReleaseError(f"{root} has two folders of the class {spec.class_id!r}; leave one")
         specs.append(spec)
         counts = {}
         for split, (background, side) in sides.items():
             counts[split] = 0
-            for path in sorted(path for path in side.iterdir() if not path.name.startswith(".")):
+            for path in _listed(side):
                 photo_id = _photo_id(spec, split, path, taken)
                 try:
                     _add(rows, spec, photo_id, background, path, root)
@@ -113,16 +116,44 @@ def read_counteranimal(
     )
 
 
-def _sides(place: Path) -> dict[str, tuple[str, Path]]:
+def _sides(place: Path, root: Path) -> dict[str, tuple[str, Path]]:
     """Split -> background and folder."""
     found: dict[str, tuple[str, Path]] = {}
-    for side in sorted(path for path in place.iterdir() if path.is_dir()):
+    for side in _folders(place, root):
         match = _SIDE.fullmatch(side.name)
         if match:
             if match[1] in found:
                 raise ReleaseError(f"{place} has two {match[1]}-... folders; leave one")
             found[match[1]] = (match[2], side)
     return found
+
+
+def _folders(place: Path, root: Path) -> list[Path]:
+    """The folders in a folder, by name.
+
+    Raises:
+        ReleaseError: one is a link that leads out of `root`, or has a name that no table can hold.
+    """
+    found = [path for path in _listed(place) if path.is_dir()]
+    for path in found:
+        name = os.fsencode(path.name).decode("utf-8", "replace")
+        if name != path.name or not name.isprintable():
+            raise ReleaseError(f"{place} has a folder named {name!r}; rename it in plain UTF-8")
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise ReleaseError(f"{path} is a link out of {root}; copy the folder itself there")
+    return found
+
+
+def _listed(place: Path) -> list[Path]:
+    """What a folder holds, by name, without what is hidden.
+
+    Raises:
+        ReleaseError: it cannot be read.
+    """
+    try:
+        return sorted(path for path in place.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise ReleaseError(f"{place} cannot be read ({error.strerror}); give a folder that you may read") from error
 
 
 def _photo_id(spec: ClassSpec, split: str, path: Path, taken: set[str]) -> str:

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from counterset.errors import PictureError, ReleaseError
 from counterset.licenses import may_adapt, may_share
+from counterset.outputs import check_output
 from counterset.release.bundle import for_plain_readers, suffix_of
 from counterset.release.files import write_tables
 from counterset.release.layout import BUNDLED_COLUMNS, SPLITS
@@ -298,13 +299,15 @@ def _new(folder: str | Path) -> Iterator[Path]:
 
     Raises:
         ReleaseError: `folder` holds anything but an unfinished export, another export is being
-            written there, or it cannot be written.
+            written there, or the disk is full.
+        WorkspaceError: `folder` cannot be written.
     """
     target = Path(folder)
     aside = target / UNFINISHED
     try:
         if target.exists() and (not target.is_dir() or {path.name for path in target.iterdir()} - {UNFINISHED}):
             raise ReleaseError(f"{target} exists and is not empty; export into a new folder")
+        check_output(target)
         aside.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(aside / ".lock", timeout=0):
             content = aside / "content"

@@ -22,6 +22,9 @@ from counterset.schemas import SCHEMA_VERSION, Verdict
 
 FORMAT = "counterset-release"
 
+MAX_NAME = 200
+"""Characters of a release's name or a class id, which name folders."""
+
 _Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 _VERSION = r"\A(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\z"
 _Count = Annotated[int, Field(ge=0, lt=1 << 62)]
@@ -43,7 +46,7 @@ class StatedFile(_Statement):
 
 
 class _Class(_Statement):
-    class_id: Annotated[str, Field(pattern=r"\A[\w-]+\z", max_length=150)]
+    class_id: Annotated[str, Field(pattern=r"\A[\w-]+\z", max_length=MAX_NAME)]
     name: str
     imagenet_index: _Count | None
 
@@ -74,7 +77,7 @@ class _Counts(_Statement):
 
 
 class _Release(_Statement):
-    name: Annotated[str, Field(pattern=r"\A[a-z0-9][a-z0-9-]*\z", max_length=100)]
+    name: Annotated[str, Field(pattern=r"\A[a-z0-9][a-z0-9-]*\z", max_length=MAX_NAME)]
     version: Annotated[str, Field(pattern=_VERSION)]
     counterset_version: str
     default_verdicts: list[Verdict]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ from counterset.release.provenance import build_digest, release_metadata, statem
 from counterset.release.public import public_inputs
 from counterset.release.report import render_report
 from counterset.release.rows import query, release_tables
+from counterset.release.stated import MAX_NAME
 from counterset.release.summary import Summary, summarise
 from counterset.schemas import Verdict
 from counterset.storage import Place, place
@@ -239,9 +241,10 @@ def _tombstones(
 
 def _check_classes(inputs: ReleaseInputs) -> None:
     for spec in inputs.classes:
-        if not spec.class_id or not all(char.isalnum() or char in "_-" for char in spec.class_id):
+        if not re.fullmatch(rf"[\w-]{{1,{MAX_NAME}}}", spec.class_id):
             raise ReleaseError(
-                f"the class id {spec.class_id!r} may not name a folder; use letters, digits, '_' and '-' only"
+                f"the class id {spec.class_id!r} may not name a folder; use letters, digits, '_' and '-' only, at most "
+                f"{MAX_NAME}"
             )
 
 
