@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.models.lineage import pretraining_data
@@ -46,7 +47,7 @@ def publish_release(
     rejects = all_rejects(build, tables["members"], shards, candidates)
     backgrounds = read_table(tables["backgrounds"].path, BACKGROUNDS)
     downloads = pc.sum(pc.equal(rejects["stage"], "download")).as_py() or 0
-    crawl_rejects = pc.sum(pc.equal(rejects["stage"], "crawl")).as_py() or 0
+    before_download = rejects.filter(pc.is_in(rejects["stage"], pa.array(["crawl", "publish"])))["photo_id"]
     release = publish(
         ReleaseInputs(
             config=build.config,
@@ -63,7 +64,7 @@ def publish_release(
             models=_models(build),
             source_snapshot=snapshot_date(build, today),
             funnel={
-                "offered": candidates.num_rows + crawl_rejects,
+                "offered": candidates.num_rows + pc.count_distinct(before_download).as_py(),
                 "chosen": candidates.num_rows,
                 "downloaded": candidates.num_rows - downloads,
                 "readable": inspected.num_rows,

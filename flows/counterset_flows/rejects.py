@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.schemas import CANDIDATES, REJECTS, RejectReason
-from counterset.storage import place
+from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table, table_of
 from counterset_flows import failures
 from counterset_flows.context import Build, without
@@ -17,12 +17,60 @@ REJECT_STAGE = {"download": "download", "inspect": "curate", "embed": "embed"}
 """The stage that the rejects of a set-aside shard name, by the stage that failed."""
 
 
+OF_ITS_CLASS = (
+    RejectReason.LICENSE,
+    RejectReason.UNCREDITED,
+    RejectReason.URL_REFUSED,
+    RejectReason.SAME_OBSERVATION,
+    RejectReason.OBSERVER_DAY_CAP,
+    RejectReason.NOT_SAMPLED,
+)
+"""Why a class turns away a photo that is of it nevertheless."""
+
+
+def of_several_classes(build: Build) -> pa.Table:
+    """The photos that are of several classes, so that nothing is known of their class: a reject each class.
+
+    The first class's row has the photo's id, the others' the class's name behind it.
+    """
+    columns = ["photo_id", "class_id"]
+    offered = [read_table(path, CANDIDATES, columns) for path in _of_crawl(build, "crawl")]
+    reasons = pa.array([reason.value for reason in OF_ITS_CLASS])
+    for path in _of_crawl(build, "crawl_rejects"):
+        table = read_table(path, REJECTS, [*columns, "reason"])
+        offered.append(table.filter(pc.is_in(table["reason"], reasons)).select(columns))
+    table = (
+        pa.concat_tables([CANDIDATES.arrow().empty_table().select(columns), *offered]).group_by(columns).aggregate([])
+    )
+    counts = table.group_by("photo_id").aggregate([("class_id", "count")])
+    several = counts.filter(pc.greater(counts["class_id_count"], 1))["photo_id"].combine_chunks()
+    order = {spec.class_id: number for number, spec in enumerate(build.specs)}
+    classes: dict[str, list[str]] = {}
+    for row in table.filter(pc.is_in(table["photo_id"], several)).to_pylist():
+        classes.setdefault(row["photo_id"], []).append(row["class_id"])
+    rows = []
+    for photo_id, own in classes.items():
+        own.sort(key=lambda class_id: order[class_id])
+        constant = {
+            "stage": "crawl",
+            "reason": RejectReason.DUPLICATE_ID,
+            "detail": f"offered for {' and '.join(own)}, so its class is unknown",
+        }
+        ids = [photo_id, *(f"{photo_id}-{class_id}" for class_id in own[1:])]
+        rows += [{"photo_id": each, "class_id": name} | constant for each, name in zip(ids, own, strict=True)]
+    return table_of(REJECTS, rows)
+
+
+def _of_crawl(build: Build, stage: str) -> list[Place]:
+    return [build.workspace.file(stage, build.crawl_key, build.crawl_name(spec)) for spec in build.specs]
+
+
 def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: pa.Table) -> pa.Table:
     """The rejects of every stage (rejects schema), once a photo and stage.
 
     A photo that was asked for in several shards, because its download failed before,
     has the rejects of the last one only. One that a class turned away and another took
-    is no reject; one that several turned away is the first one's.
+    is no reject; one that several turned away is the first one's, unless it is of several.
 
     Args:
         build: the build.
@@ -31,9 +79,9 @@ def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: pa.T
         wanted: its candidates.
     """
     workspace = build.workspace
-    crawled = [workspace.file("crawl_rejects", build.crawl_key, build.crawl_name(spec)) for spec in build.specs]
     taken = wanted["photo_id"].combine_chunks()
-    tables = [without(read_table(path, REJECTS), taken) for path in crawled]
+    tables = [of_several_classes(build), *(read_table(path, REJECTS) for path in _of_crawl(build, "crawl_rejects"))]
+    tables = [without(table, taken) for table in tables]
     files = [
         workspace.file("withdrawn", build.crawl_key, build.snapshot_name),
         workspace.file("members_rejects", place(members.path).parent.name, "all"),

@@ -11,7 +11,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -35,6 +34,7 @@ from counterset.stages.download import MAX_ATTEMPTS, MAY_HEAL, download_photos
 from counterset.tables import TableRef, read_metadata, read_table, write_bytes, write_table
 from counterset.workspace import digest
 from counterset_flows.context import Build, read_all, without
+from counterset_flows.rejects import of_several_classes
 
 RETRY = "-retry"
 """Ends the name of a shard whose photos failed in an earlier one."""
@@ -63,12 +63,10 @@ def recheck(build: Build, crawls: list[TableRef]) -> TableRef:
 
 
 def candidates_of(build: Build, crawls: Iterable[TableRef]) -> pa.Table:
-    """All candidates that were not withdrawn, each photo id once (the first class in the list keeps it)."""
-    table = read_all(crawls, CANDIDATES)
+    """All candidates that were not withdrawn and are of one class alone."""
     withdrawn = read_table(build.workspace.file("withdrawn", build.crawl_key, build.snapshot_name), REJECTS)
-    table = without(table, withdrawn["photo_id"].combine_chunks())
-    _, first = np.unique(np.array(table["photo_id"].to_pylist(), object).astype(str), return_index=True)
-    return table.take(pa.array(np.sort(first)))
+    table = without(read_all(crawls, CANDIDATES), withdrawn["photo_id"].combine_chunks())
+    return without(table, of_several_classes(build)["photo_id"].combine_chunks())
 
 
 def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:

@@ -33,6 +33,7 @@ from counterset.storage import place
 from counterset.tables import RowGroups, TableRef, feature_matrix, read_table, table_of, write_bytes, write_table
 from counterset.workspace import digest
 from counterset_flows.context import Build, read_all
+from counterset_flows.rejects import of_several_classes
 from counterset_flows.shard_steps import candidates_of
 
 MAX_CACHED_BYTES = 1_000_000_000
@@ -45,6 +46,7 @@ def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef], em
     config = build.config
     looked_at = embedded if config.curate.max_similarity < 1 else []
     inputs = [ref.sha256 for ref in (*crawls, withdrawn, *photos, *looked_at)]
+    inputs += of_several_classes(build)["photo_id"].to_pylist()
     return digest("members", inputs, config.curate, config.select.salt, config.source.photos_per_observation)
 
 

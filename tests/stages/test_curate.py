@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 from datetime import date
 
@@ -177,3 +178,63 @@ def test_other_formats_are_read(kind: str) -> None:
     Image.open(io.BytesIO(picture(4))).save(out, kind)
     images = table_of(IMAGES, {"photo_id": ["a"], "image": [out.getvalue()]})
     assert inspect_photos(images, offers(["a"]), CurateConfig(), shard="s").photos.num_rows == 1
+
+
+def by_hash(salt: str, count: int) -> list[str]:
+    """Ids in the order in which `choose_members` comes to them."""
+    ids = [f"p-{number}" for number in range(count)]
+    return sorted(ids, key=lambda photo_id: hashlib.sha256(f"{salt}\x00{photo_id}".encode()).hexdigest())
+
+
+def told(rows: dict[str, tuple[str, int]]) -> pa.Table:
+    """Photos from id -> bytes' digest, number of set bits of the perceptual hash."""
+    return pa.table(
+        {
+            "photo_id": list(rows),
+            "sha256": [sha256 for sha256, _ in rows.values()],
+            "phash": pa.array([(2**bits - 1).to_bytes(8, "big") for _, bits in rows.values()], pa.binary(8)),
+            "width_px": [500] * len(rows),
+            "height_px": [500] * len(rows),
+            "shard": ["s"] * len(rows),
+        }
+    )
+
+
+def test_a_photo_is_turned_away_only_for_one_that_is_kept() -> None:
+    a, b, c, d = by_hash("x", 4)
+    # b leaves for a's observation, so its exact copy c stays; d is c's near copy.
+    photos = told({a: ("A", 0), b: ("B", 32), c: ("B", 32), d: ("D", 33)})
+    observations = {a: "1", b: "1", c: "2", d: "3"}
+    offered = offers([a, b, c, d], [observations[photo_id] for photo_id in (a, b, c, d)])
+    found = choose_members(photos, offered, CurateConfig(), salt="x")
+    assert set(found.members["photo_id"].to_pylist()) == {a, c}
+    assert {row["photo_id"]: (row["reason"], row["detail"]) for row in found.rejects.to_pylist()} == {
+        b: ("same_observation", "observation 1"),
+        d: ("near_duplicate", f"kept {c}"),
+    }
+
+
+def test_a_near_copy_takes_no_place_of_its_observation() -> None:
+    a, b, c = by_hash("x", 3)
+    photos = told({a: ("A", 0), b: ("B", 1), c: ("C", 60)})  # b is a's near copy; c is of b's observation
+    found = choose_members(photos, offers([a, b, c], ["1", "2", "2"]), CurateConfig(), salt="x")
+    assert set(found.members["photo_id"].to_pylist()) == {a, c}
+
+
+def test_equal_bytes_are_found_where_near_ones_are_not_looked_for() -> None:
+    a, b = by_hash("x", 2)
+    photos = told({a: ("A", 0), b: ("A", 0)})
+    found = choose_members(photos, offers([a, b]), CurateConfig(near_duplicate_bits=-1), salt="x")
+    assert reasons(found.rejects) == {b: "exact_duplicate"}
+
+
+def test_equal_bytes_of_two_classes_are_of_none() -> None:
+    a, b, c = by_hash("x", 3)
+    offered = offers([a, b, c]).to_pylist()
+    next(row for row in offered if row["photo_id"] == b)["class_id"] = "fox"
+    photos = told({a: ("A", 0), b: ("A", 0), c: ("C", 1)})
+    found = choose_members(photos, table_of(CANDIDATES, offered), CurateConfig(), salt="x")
+    assert found.members["photo_id"].to_pylist() == [c]
+    assert {row["detail"] for row in found.rejects.to_pylist()} == {
+        "the same bytes are offered for fox and lion, so their class is unknown"
+    }

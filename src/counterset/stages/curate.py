@@ -107,7 +107,8 @@ def choose_members(
 
     Of photos with equal bytes, near-equal perceptual hashes or features, or one observation,
     the one whose salted hash is smallest stays: a rule that knows nothing of the content,
-    and does not change when photos are added elsewhere.
+    and does not change when photos are added elsewhere. A photo is turned away only for one
+    that is kept. Equal bytes under several classes are of none, and all are turned away.
 
     Args:
         photos: all inspected photos (photos schema).
@@ -122,31 +123,34 @@ def choose_members(
     offered = {row["photo_id"]: row for row in candidates.to_pylist()}
     rows = photos.to_pylist()
     rows.sort(key=lambda row: hashlib.sha256(f"{salt}\x00{row['photo_id']}".encode()).hexdigest())
-    rejects = []
-    kept: list[dict[str, object]] = []
-    first_of: dict[str, str] = {}
-    taken: Counter[tuple[str, str]] = Counter()
+    rejects, members = [], []
+    classes: dict[str, set[str]] = {}
     for row in rows:
+        classes.setdefault(row["sha256"], set()).add(offered[row["photo_id"]]["class_id"])
+    for row in rows:
+        if len(own := classes[row["sha256"]]) > 1:
+            detail = f"the same bytes are offered for {' and '.join(sorted(own))}, so their class is unknown"
+            class_id = offered[row["photo_id"]]["class_id"]
+            rejects.append(_reject(row["photo_id"], class_id, RejectReason.EXACT_DUPLICATE, detail))
+    rows = [row for row in rows if len(classes[row["sha256"]]) == 1]
+    same_as = _duplicates(rows, config, features)
+    kept: dict[int, dict[str, object]] = {}
+    taken: Counter[tuple[str, str]] = Counter()
+    for index, row in enumerate(rows):
         offer = offered[row["photo_id"]]
         observation = (offer["source"], offer["observation_id"])
-        first = first_of.setdefault(row["sha256"], row["photo_id"])
-        if first != row["photo_id"]:
-            reason, detail = RejectReason.EXACT_DUPLICATE, f"kept {first}"
-        elif taken[observation] >= photos_per_observation:
-            reason, detail = RejectReason.SAME_OBSERVATION, f"observation {offer['observation_id']}"
-        else:
-            taken[observation] += 1
-            kept.append(row)
+        first = kept.get(same_as[index])
+        if first is not None:
+            is_equal = first["sha256"] == row["sha256"]
+            reason = RejectReason.EXACT_DUPLICATE if is_equal else RejectReason.NEAR_DUPLICATE
+            rejects.append(_reject(row["photo_id"], offer["class_id"], reason, f"kept {first['photo_id']}"))
             continue
-        rejects.append(_reject(row["photo_id"], offer["class_id"], reason, detail))
-    same_as = _near_duplicates(kept, config, features)
-    members = []
-    for index, row in enumerate(kept):
-        offer = offered[str(row["photo_id"])]
-        if same_as[index] != index:
-            detail = f"kept {kept[same_as[index]]['photo_id']}"
-            rejects.append(_reject(str(row["photo_id"]), offer["class_id"], RejectReason.NEAR_DUPLICATE, detail))
+        if taken[observation] >= photos_per_observation:
+            detail = f"observation {offer['observation_id']}"
+            rejects.append(_reject(row["photo_id"], offer["class_id"], RejectReason.SAME_OBSERVATION, detail))
             continue
+        taken[observation] += 1
+        kept[same_as[index]] = row
         observer = observer_hash(salt, offer["source"], offer["observer_id"])
         members.append(
             {
@@ -161,13 +165,14 @@ def choose_members(
     return Curation(table_of(MEMBERS, members), table_of(REJECTS, rejects))
 
 
-def _near_duplicates(
+def _duplicates(
     rows: list[dict[str, object]], config: CurateConfig, features: Mapping[str, npt.NDArray[np.float32]] | None
 ) -> list[int]:
-    """For each row the first row of its connected set of near-equal photos (its own index if none)."""
+    """For each row the first row of its connected set of equal and near-equal photos (its own index if none)."""
     if not rows:
         return []
-    pairs = [np.empty((0, 2), np.int64)]
+    first_of: dict[object, int] = {}
+    pairs = [np.array([(first_of.setdefault(row["sha256"], index), index) for index, row in enumerate(rows)], np.int64)]
     if config.near_duplicate_bits >= 0:
         pairs.append(_near_hashes(rows, config.near_duplicate_bits))
     if config.max_similarity < 1 and features is not None:
