@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import os
 import random
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from counterset.demo.catalog import Catalog, Observation
 from counterset.demo.faults import Fault, FaultKind
 from counterset.demo.server import serve
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
-from counterset.sources.bulk_tables import BulkTables, connect
+from counterset.sources.bulk_tables import BulkTables, _plain, connect
 from counterset.sources.inaturalist import INaturalistSource
 from counterset.sources.open_data import OpenDataSource
 
@@ -430,3 +431,49 @@ def test_recorded_tables_are_read_whole(table: str, tmp_path: Path) -> None:
     assert len(rows) == len(expected)
     assert bulk.num_bad_rows == {table: len(lines) - len(expected)} == {table: 2 if table == "observations" else 0}
     assert {str(row[0]) for row in rows} == {line[0] for line in expected}
+
+
+def test_a_busy_host_is_left_alone_for_as_long_as_it_asks(tmp_path: Path) -> None:
+    answers = [(503, "7"), (429, None), (200, None), (429, "5"), (200, None)]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, pause = answers.pop(0) if answers else (503, "3600")
+            self.send_response(status)
+            if pause:
+                self.send_header("Retry-After", pause)
+            self.end_headers()
+            if self.command == "GET" and status == 200:
+                self.wfile.write(b"text")
+
+        do_HEAD = do_GET
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    slept: list[float] = []
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        tables = BulkTables(url, tmp_path, sleep=slept.append)
+        assert tables.locate("taxa") == f"{url}/taxa.csv.gz"
+        assert b"".join(tables._download(f"{url}/taxa.csv.gz")) == b"text"
+        assert slept == [7.0, 4.0, 5.0]
+        with pytest.raises(SourceUnavailable, match="asks for a pause of 3600 s"):
+            tables.locate("photos")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_gzip_bomb_comes_in_small_parts() -> None:
+    bomb = gzip.compress(bytes(64 << 20)) + gzip.compress(b"and more")
+    for step in (len(bomb), 1000):
+        parts = list(_plain(iter([bomb[at : at + step] for at in range(0, len(bomb), step)])))
+        assert max(map(len, parts)) <= 1 << 20
+        assert sum(map(len, parts)) == (64 << 20) + 8 and parts[-1].endswith(b"and more")
+    with pytest.raises(zlib.error):
+        list(_plain(iter([bomb[:-4]])))

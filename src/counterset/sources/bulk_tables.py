@@ -29,7 +29,7 @@ import urllib3
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
 from counterset.fetching.addresses import AddressRefused, HostRules, is_loopback, netloc, shown
 from counterset.fetching.connections import session
-from counterset.fetching.gate import user_agent
+from counterset.fetching.gate import retry_after_s, user_agent
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,9 @@ MAX_LINE_BYTES = 500_000
 BUFFER_BYTES = 4_000_000
 """DuckDB holds several such buffers a thread; its default of 32 lines of the greatest length adds up."""
 MAX_TRIES = 6
+MAY_PASS = frozenset({429, 500, 502, 503, 504})
+MAX_PAUSE_S = 900.0
+"""A host that asks for a longer pause ends the run."""
 
 COLUMNS: dict[str, dict[str, str]] = {
     "taxa": {"taxon_id": "BIGINT", "ancestry": "VARCHAR", "rank": "VARCHAR", "name": "VARCHAR", "active": "VARCHAR"},
@@ -179,14 +182,32 @@ class BulkTables:
         return self._head(place).status_code == 200
 
     def _head(self, url: str) -> requests.Response:
-        try:
-            return self._session.head(url, timeout=self._timeout_s, allow_redirects=False)
-        except AddressRefused as error:
-            raise SourceError(f"{shown(url)} cannot be fetched ({error}); check source.path") from None
-        except requests.RequestException as error:
+        for num_failed in range(1, MAX_TRIES + 1):
+            try:
+                answer = self._session.head(url, timeout=self._timeout_s, allow_redirects=False)
+            except AddressRefused as error:
+                raise SourceError(f"{shown(url)} cannot be fetched ({error}); check source.path") from None
+            except requests.RequestException as error:
+                raise SourceUnavailable(
+                    f"{shown(url)} does not answer ({type(error).__name__}); run the same command again"
+                ) from None
+            if answer.status_code not in MAY_PASS:
+                return answer
+            self._wait(url, answer, num_failed)
+        raise SourceUnavailable(f"{shown(url)} answers {answer.status_code}; run the same command again later")
+
+    def _wait(self, url: str, answer: requests.Response, num_failed: int) -> None:
+        """Leave a host that is busy alone for as long as it asks.
+
+        Raises:
+            SourceUnavailable: that is too long.
+        """
+        asked_s = retry_after_s(answer.headers.get("Retry-After"), answer.headers.get("Date")) or 0.0
+        if asked_s > MAX_PAUSE_S:
             raise SourceUnavailable(
-                f"{url} does not answer ({str(error)[:200]}); run the same command again"
-            ) from error
+                f"{shown(url)} asks for a pause of {asked_s:.0f} s; run the same command again then"
+            )
+        self._sleep(max(2.0**num_failed, asked_s))
 
     @contextmanager
     def _piped(self, table: str, url: str) -> Iterator[tuple[str, list[str]]]:
@@ -241,10 +262,14 @@ class BulkTables:
             headers = {"Range": f"bytes={offset}-"} if offset else {}
             try:
                 with self._session.get(url, headers=headers, stream=True, timeout=self._timeout_s) as answer:
+                    if answer.status_code in MAY_PASS and num_failed + 1 < MAX_TRIES:
+                        num_failed += 1
+                        self._wait(url, answer, num_failed)
+                        continue
                     if answer.status_code not in (200, 206) and answer.status_code < 500:
-                        raise SourceError(f"{url} answers {answer.status_code}; check source.path")
+                        raise SourceError(f"{shown(url)} answers {answer.status_code}; check source.path")
                     if offset and (answer.status_code == 200 or answer.headers.get("ETag") != etag):
-                        raise SourceUnavailable(f"{url} changed while it was read; run the same command again")
+                        raise SourceUnavailable(f"{shown(url)} changed while it was read; run the same command again")
                     answer.raise_for_status()
                     etag = answer.headers.get("ETag")
                     for chunk in answer.raw.stream(CHUNK_BYTES, decode_content=False):
@@ -257,10 +282,10 @@ class BulkTables:
                 num_failed += 1
                 if num_failed >= MAX_TRIES:
                     raise SourceUnavailable(
-                        f"{url} broke off {num_failed} times ({str(error)[:200]}); download the tables and set "
-                        "source.path to their folder"
-                    ) from error
-                logger.warning("%s broke off after %d bytes; going on from there", url, offset)
+                        f"{shown(url)} broke off {num_failed} times ({type(error).__name__}); download the tables and "
+                        "set source.path to their folder"
+                    ) from None
+                logger.warning("%s broke off after %d bytes; going on from there", shown(url), offset)
                 self._sleep(2.0**num_failed)
 
 
@@ -294,10 +319,14 @@ def _plain(chunks: Iterator[bytes]) -> Iterator[bytes]:
         is_first = False
         while chunk:
             decoder = decoder or zlib.decompressobj(wbits=31)
-            yield decoder.decompress(chunk)
-            chunk = decoder.unused_data
+            text = decoder.decompress(chunk, CHUNK_BYTES)  # a megabyte of zeros would be a gigabyte
+            yield text
+            chunk = decoder.unconsumed_tail or decoder.unused_data
+            while not decoder.eof and not chunk and len(text) == CHUNK_BYTES:
+                text = decoder.decompress(b"", CHUNK_BYTES)
+                yield text
             if decoder.eof:
-                decoder = None
+                chunk, decoder = decoder.unused_data, None
     if decoder is not None:
         raise zlib.error("the file ends in mid-stream")
 
