@@ -55,6 +55,7 @@ def whole(error: BaseException) -> str:
         ('releases = "S3://KEY:{}@bucket/x"\n', ""),
         ("", '[source]\napi_url = "https://ann:{}@api.example.org/v1"'),
         ("", '[source]\nphoto_url = "http://{}@mirror.example.org"'),
+        ("", '[source]\nphoto_url = ["{}@mirror.example.org"]'),
         ("", '[source]\npath = "https://ann:{}@tables.example.org"'),
         ("", '[source]\nkind = "https://ann:{}@x.org"'),
         ("", '[source]\nallowed_hosts = ["http://ann:{}@x.org/"]'),

@@ -383,7 +383,8 @@ def _explain(error: ValidationError) -> str:
         (f"key {key!r}: " if key else "")
         + message[0].lower()
         + message[1:]
-        + f" (got {first['input']!r})" * (bool(key) and location[0] != "notify")  # a webhook is a secret
+        # An address may hold a secret.
+        + f" (got {first['input']!r})" * (bool(key) and "notify" not in key and "_url" not in key)
         + more
     )
 
