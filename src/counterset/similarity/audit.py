@@ -96,14 +96,13 @@ def audit_release(
             FROM joined GROUP BY ALL
             """
         ).to_arrow_table()
-    bands, num_unpredicted = _bands(release, joined, num_bands, seed)
     return Audit(
         conform(joined, NEAREST),
         conform(groups, GROUPS),
-        bands,
+        _bands(release, joined, num_bands, seed),
         own_duplicates(photos, photo_ids, vectors, threshold),
         photos.num_rows - joined.num_rows,
-        num_unpredicted,
+        _predicted(release, joined).num_unpredicted,
     )
 
 
@@ -137,42 +136,67 @@ def own_duplicates(photos: pa.Table, photo_ids: Sequence[str], vectors: Vectors,
     return table_of(OWN_DUPLICATES, rows)
 
 
-def _bands(release: Release, joined: pa.Table, num_bands: int, seed: int) -> tuple[pa.Table, dict[str, int]]:
-    """The bands of the pairs that the release counts, or of all pairs when it counts none.
+@dataclass(frozen=True)
+class _Predicted:
+    """Photos of the pairs, sorted by id, and what the models make of them.
 
-    And how many of their photos a model has no prediction of, for the models that lack some.
+    Attributes:
+        photos: (N,) rows: photo_id, class_id, split, observer, similarity.
+        models: (M,) names.
+        is_known: (N, M) whether the model has a prediction of the photo.
+        is_correct: (N, M) false where there is none.
     """
+
+    photos: pa.Table
+    models: tuple[str, ...]
+    is_known: npt.NDArray[np.bool_]
+    is_correct: npt.NDArray[np.bool_]
+
+    @property
+    def num_unpredicted(self) -> dict[str, int]:
+        """Photos that a model has no prediction of, for the models that lack some."""
+        lacking = (~self.is_known).sum(axis=0).tolist()
+        return {model: number for model, number in zip(self.models, lacking, strict=True) if number}
+
+
+def _predicted(release: Release, joined: pa.Table) -> _Predicted:
+    """Of the pairs that the release counts, or of all pairs when it counts none."""
     counted = pa.concat_tables([release.common.select(["photo_id"]), release.counter.select(["photo_id"])])
     paired = joined.filter(pc.is_valid(joined["split"]))
     if counted.num_rows:
         paired = paired.filter(pc.is_in(paired["photo_id"], counted["photo_id"].combine_chunks()))
     paired = paired.sort_by("photo_id")
     place = {photo_id: row for row, photo_id in enumerate(paired["photo_id"].to_pylist())}
-    predicted = _of_space(release).select(["photo_id", "model", "is_correct"]).to_pylist()
-    predicted = [row for row in predicted if row["photo_id"] in place]
-    models = tuple(sorted({row["model"] for row in predicted}))
-    if not models:
-        return table_of(BANDS, []), {}
+    rows = _of_space(release).select(["photo_id", "model", "is_correct"]).to_pylist()
+    rows = [row for row in rows if row["photo_id"] in place]
+    models = tuple(sorted({row["model"] for row in rows}))
     column = {model: index for index, model in enumerate(models)}
-    is_known = np.zeros((len(place), len(models)), np.bool_)
-    is_correct = np.zeros((len(place), len(models)), np.bool_)
-    for row in predicted:
+    found = _Predicted(
+        paired, models, np.zeros((len(place), len(models)), np.bool_), np.zeros((len(place), len(models)), np.bool_)
+    )
+    for row in rows:
         cell = place[row["photo_id"]], column[row["model"]]
-        is_known[cell], is_correct[cell] = True, row["is_correct"]
-    class_ids, class_index = np.unique(np.array(paired["class_id"].to_pylist()), return_inverse=True)
-    _, observer = np.unique(np.array(paired["observer"].to_pylist()), return_inverse=True)
+        found.is_known[cell], found.is_correct[cell] = True, row["is_correct"]
+    return found
+
+
+def _bands(release: Release, joined: pa.Table, num_bands: int, seed: int) -> pa.Table:
+    predicted = _predicted(release, joined)
+    if not predicted.models:
+        return table_of(BANDS, [])
+    photos = predicted.photos
+    class_ids, class_index = np.unique(np.array(photos["class_id"].to_pylist()), return_inverse=True)
+    _, observer = np.unique(np.array(photos["observer"].to_pylist()), return_inverse=True)
     outcomes = Outcomes(
         tuple(map(str, class_ids)),
-        models,
+        predicted.models,
         class_index.astype(np.int64),
-        np.where(np.array(paired["split"].to_pylist()) == "common", COMMON, COUNTER).astype(np.int64),
+        np.where(np.array(photos["split"].to_pylist()) == "common", COMMON, COUNTER).astype(np.int64),
         observer.astype(np.int64),
-        is_correct,
+        predicted.is_correct,
     )
-    similarity = paired["similarity"].to_numpy().astype(np.float32)
-    table = band_table(outcomes, similarity, num_bands=num_bands, seed=seed, is_known=is_known)
-    lacking = (~is_known).sum(axis=0).tolist()
-    return table, {model: number for model, number in zip(models, lacking, strict=True) if number}
+    similarity = photos["similarity"].to_numpy().astype(np.float32)
+    return band_table(outcomes, similarity, num_bands=num_bands, seed=seed, is_known=predicted.is_known)
 
 
 def _of_space(release: Release) -> pa.Table:
