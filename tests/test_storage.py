@@ -41,7 +41,7 @@ def test_addresses() -> None:
     assert str(path) == "s3://bucket/prefix/name.parquet?scheme=http"
     assert (path.name, path.stem, path.suffix, path.parent.name) == ("name.parquet", "name", ".parquet", "prefix")
     assert place(str(path)) == path and pickle.loads(pickle.dumps(path)) == path
-    for wrong in ("https://a.example/b", "gs://bucket/b", "s3://"):
+    for wrong in ("https://a.example/b", "gs://bucket/b", "s3://", "s3://a b/c", "s3://a/c", "s3://\udcff"):
         with pytest.raises(ConfigError, match="s3://bucket/prefix"):
             place(wrong)
 

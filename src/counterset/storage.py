@@ -14,6 +14,7 @@ import fnmatch
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -204,7 +205,8 @@ def place(address: str | Path | ObjectPath) -> Place:
         return Path(address)
     key, _, query = rest.partition("?")
     key = key.strip("/")
-    if scheme != "s3" or not key:
+    is_bucket = "@" in key or _BUCKET.fullmatch(key.partition("/")[0])
+    if scheme != "s3" or not is_bucket:
         raise ConfigError(f"{shown(address)!r} cannot be written to; give a folder, or s3://bucket/prefix")
     unknown = [name for name in parse_qs(query, keep_blank_values=True) if name not in OPTIONS]
     if "@" in rest or unknown:  # it is printed, logged and recorded
@@ -214,6 +216,9 @@ def place(address: str | Path | ObjectPath) -> Place:
             f"(AWS_ACCESS_KEY_ID, AWS_PROFILE, ...), and options are {', '.join(OPTIONS)}"
         )
     return ObjectPath(key, query)
+
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 
 
 @functools.lru_cache(maxsize=64)
