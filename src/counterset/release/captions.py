@@ -1,7 +1,8 @@
 """Captions: the source's own words without personal data, and two templated ones.
 
-Handles, e-mail addresses, web addresses and coordinates are taken out, and so are
-control and bidirectional-override characters; no place field is ever read.
+Handles, e-mail and web addresses, telephone numbers and coordinates are taken out in their
+common forms, and so are control and bidirectional-override characters; no place field is
+ever read. What no pattern can know, such as a name or a village, stays.
 """
 
 from __future__ import annotations
@@ -17,25 +18,85 @@ MAX_CHARACTERS = 5_000
 
 # Lengths are bounded and words begin where none can have begun before, so that the time
 # grows with the length of the text and not with its square.
-_EMAIL = r"(?<![\w.+'-])[\w.+'-]{1,64}(?:@|\s?[(\[]at[)\]]\s?)[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}"
-_DOMAINS = "com|org|net|edu|gov|io|info|app|gl|be|de|fr|uk|es|nl|ch|au|ca|nz|eu|dev|co|ru|jp|br|me"
+_PLAIN_TLDS = (
+    "com|org|net|edu|gov|mil|info|biz|app|dev|gl|ly|io|ai|tv|cc|fm|gg|eu|uk|de|fr|es|nl|be|ch|pt|pl|cz|sk|si|hr|hu|ro|"
+    "bg|gr|fi|dk|lv|lt|ee|ie|ru|ua|tr|jp|kr|cn|tw|hk|sg|au|nz|ca|br|ar|cl|mx|pe|ec|cr|za|ke|il|me|co|xyz|online|site|"
+    "blog|photo|photos|photography|pictures|wiki|page|link|club|shop|earth|world|eco"
+)
+_WORD_TLDS = "it|at|in|to|is|no|so|am|my|do|as|la|se|us|id|bio|art"
+"""Words as well: they end an address only before a slash."""
+
+_LABEL = r"[\w-]{1,63}"
+_AT = r"(?:\s?[(\[{]\s?(?:at|@)\s?[)\]}]\s?|\s?@\s?|\s+at\s+)"
+_DOT = r"(?:\s?[(\[{]\s?(?:dot|punkt|\.)\s?[)\]}]\s?|\s+dot\s+|\s?\.\s?)"
+_LOCAL = r"(?<![\w.+'-])[\w.+'-]{1,64}"
+_EMAIL = (
+    rf"{_LOCAL}(?:@|\s?[(\[{{]\s?at\s?[)\]}}]\s?){_LABEL}(?:\.{_LABEL}){{1,5}}|"
+    rf"(?i:{_LOCAL}{_AT}{_LABEL}(?:{_DOT}{_LABEL}){{0,2}}{_DOT}(?:{_PLAIN_TLDS})\b)"
+)
 _URL = (
-    r"(?:https?|ftp)://\S+|\bwww\.\S+|"
-    rf"(?<![\w.-])[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{0,4}}\.(?:{_DOMAINS})\b(?:/\S*)?"
+    r"(?i:\b(?:[a-z][a-z0-9+.-]{1,14}://|mailto:|geo:|www\.)\S+)|"
+    rf"(?<![\w.-])(?:{_LABEL}\.){{1,5}}(?i:(?:{_PLAIN_TLDS})\b(?:/\S*)?|(?:{_WORD_TLDS})/\S*)"
 )
-_HANDLE = r"(?<!\w)@[\w.\-]+"
-_DEGREES = (
-    r"[NSEWnsew]?\s?[-+]?\d{1,3}(?:[.,]\d+)?\s*°(?:\s*\d{1,2}(?:[.,]\d+)?\s*['′’])?"
-    r"(?:\s*\d{1,2}(?:[.,]\d+)?\s*(?:[\"″”]|''))?\s*[NSEWnsew]?\b"
+_NETWORK = (
+    r"(?i:\b(?:ig|insta|instagram|twitter|tiktok|telegram|skype|snapchat|whatsapp|facebook|fb|discord|bluesky)\b)"
 )
-_LETTERED = r"\b\d{1,3}[.,]\d{2,}\s*[NSEW]\b|\b[NSEW]\s*\d{1,3}[.,]\d{2,}\b"
-_DECIMAL_PAIR = r"[-+]?\b\d{1,3}\.\d{3,}\s*[,;/ ]\s*[-+]?\d{1,3}\.\d{3,}\b"
-_NAMED = r"(?i:\b(?:lat|latitude|lon|lng|long|longitude)\b[.:=\s]{0,3}[-+]?\d{1,3}[.,]\d+)"
-_UTM = r"\b\d{1,2}[C-HJ-NP-X]\s*\d{6}\s*[mE]?\s*\d{6,7}\s*[mN]?\b"
-_PHONE = r"(?<!\w)\+\d[\d\s().-]{7,}\d"
-_PERSONAL = re.compile("|".join((_EMAIL, _URL, _HANDLE, _DECIMAL_PAIR, _NAMED, _DEGREES, _LETTERED, _UTM, _PHONE)))
+_HANDLE = rf"(?<!\w)@[\w.\-]+|{_NETWORK}(?:\s?[:=]\s?[\w.\-]+|\s(?=[\w.]{{0,30}}[_\d])[\w.]{{2,40}})"
+
+_SIGN = r"[-+\u2212\u2013]?"
+_SIDE = r"(?:[NSEWO]\b|(?i:north|south|east|west)\b)"
+_DEGREE = r"(?:[\u00b0\u00ba\u02da]|\s?(?i:deg(?:rees?)?)\b\.?)"
+_MINUTE = r"(?:['\u2032\u2019]|\s?(?i:m(?:in)?)\b\.?)"
+_SECOND = r"(?:[\"\u2033\u201d]|''|\s?(?i:s(?:ec)?)\b\.?)"
+_NUMBER = r"\d{1,3}(?:[.,]\d{1,12})?"
+_NO_UNIT = r"(?!\d|[.,]\d|\s?(?i:[cdk]?m|mm|\u00b5m|ft|yd|mi|k?g|mg|lbs?|oz|[mc]?l|ha|%|h|hrs?|min|s|secs?|x)\b|\s?%)"
+_COORDINATES = (
+    # 40.44, -79.98 and 40.44N 79.98W; the same with decimal commas: 40,4461 -79,9822 and 48,85; 2,29
+    rf"(?<![\w.,]){_SIGN}\d{{1,3}}\.\d{{4,12}}\s?[,;/|\s]\s?{_SIGN}\d{{1,3}}\.\d{{4,12}}",
+    rf"(?<![\w.,]){_SIGN}\d{{1,3}}\.\d{{2,12}}\s?\u00b0?\s?[NS]?\s?[,;/|\s]\s?{_SIGN}\d{{1,3}}\.\d{{2,12}}{_NO_UNIT}"
+    rf"\s?\u00b0?(?:\s?[EWO]\b)?",
+    rf"(?<![\w.,]){_SIGN}\d{{1,3}},\d{{4,12}}\s?[;/|,\s]\s?{_SIGN}\d{{1,3}},\d{{3,12}}{_NO_UNIT}",
+    rf"(?<![\w.,]){_SIGN}\d{{1,3}},\d{{2,12}}(?:\s?;\s?{_SIGN}|\s?[,/|\s]\s?[-\u2212])\d{{1,3}},\d{{2,12}}{_NO_UNIT}",
+    # Lat 48.85 Long 2.29; Latitude: 48.85
+    rf"(?i:\blat(?:itude)?\b[.:=\s]{{0,3}}{_SIGN}{_NUMBER}\s?[NS]?\s?[,;/|]?\s?"
+    rf"\bl(?:on|ng|ong)(?:itude)?\b[.:=\s]{{0,3}}{_SIGN}{_NUMBER}(?:\s?[EWO]\b)?)",
+    rf"(?i:\b(?:lat|latitude|latitud|lon|lng|longitude|longitud)\b[.:=\s]{{0,3}}{_SIGN}\d{{1,3}}(?:[.,]\d{{1,12}})?"
+    rf"|\blong\s?[.:=]\s?{_SIGN}\d{{1,3}}[.,]\d{{1,12}})",
+    # 40° 26' 46" N, N 40° 26.767', 40d26m46s N, 40 degrees north, 40.4461°
+    rf"(?:\b[NSEW]\s?|(?<![\w.,])){_SIGN}{_NUMBER}\s?{_DEGREE}\s?\d{{1,2}}(?:[.,]\d{{1,12}})?\s?{_MINUTE}\s?"
+    rf"(?:\d{{1,2}}(?:[.,]\d{{1,12}})?\s?{_SECOND}\s?)?(?:{_SIDE}|\b[nsew]\b)?",
+    rf"(?:\b[NSEW]\s?|(?<![\w.,])){_NUMBER}\s?d\s?\d{{1,2}}(?:[.,]\d{{1,12}})?\s?(?:m(?:in)?|')\s?"
+    rf"(?:\d{{1,2}}(?:[.,]\d{{1,12}})?\s?{_SECOND}\s?(?:{_SIDE})?|{_SIDE})",
+    rf"\b[NSEW]\s?{_NUMBER}\s?[\u00b0\u00ba\u02da]",
+    rf"(?<![\w.,]){_SIGN}{_NUMBER}\s?{_DEGREE}\s?(?:{_SIDE}|[nsew]\b)",
+    rf"(?<![\w.,]){_SIGN}\d{{1,3}}[.,]\d{{2,12}}\s?[\u00b0\u00ba\u02da](?!\s?[CFK]\b)",
+    # 40 26 46 N, 40:26:46 N, 40 26.767 N, N40 26.767, N 40 26 46, 48.8582 N, N 48.8582, 48.85 north
+    r"(?<![\w.,])\d{1,3}[\s:]\s?\d{1,2}[\s:]\s?\d{1,2}(?:[.,]\d{1,12})?\s?[NSEWO]\b",
+    r"(?<![\w.,])\d{1,3}\s\d{1,2}[.,]\d{1,12}\s?[NSEWO]\b",
+    r"\b[NSEW]\s?\d{1,3}[\s:]\s?\d{1,2}(?:[.,]\d{1,12}|[\s:]\s?\d{1,2}(?:[.,]\d{1,12})?)\b",
+    rf"(?<![\w.,])\d{{1,3}}[.,]\d{{2,12}}\s?{_SIDE}|\b[NSEW]\s?\d{{1,3}}[.,]\d{{2,12}}\b",
+    # UTM, MGRS, British grid, plus codes, what3words
+    r"\b\d{1,2}\s?[C-HJ-NP-X]\s?\d{6}(?:\.\d{1,3})?\s?m?\s?E?,?\s?\d{6,7}(?:\.\d{1,3})?\s?m?\s?N?\b",
+    r"\b(?:(?i:mgrs)[:\s]\s?)?\d{1,2}\s?[C-HJ-NP-X]\s?[A-HJ-NP-Z]{2}\s?(?:\d{2,5}\s\d{2,5}|\d{4,10})\b",
+    r"\b[HNOST][A-HJ-Z]\s?(?:\d{3,5}\s\d{3,5}|\d{6}|\d{8}|\d{10})\b",
+    r"(?<![\w+])(?=[2-9+]{0,11}[CFGHJMPQRVWXcfghjmpqrvwx])[2-9CFGHJMPQRVWXcfghjmpqrvwx]{4,8}\+"
+    r"[2-9CFGHJMPQRVWXcfghjmpqrvwx]{2,3}(?!\w)",
+    r"///\s?[^\W\d_]{2,30}\.[^\W\d_]{2,30}\.[^\W\d_]{2,30}",
+)
+_PHONE = (
+    r"(?<!\w)(?:\+|00)\d[\d\s().\-/]{7,24}\d",
+    r"(?<![\w.,+-])(?:1[\s.-])?(?:\(\d{3}\)\s?|[2-9]\d\d[\s.-])[2-9]?\d{2,3}[\s.-]\d{4}\b(?![.,-]?\d)",
+    r"(?<![\w.,+-])\(0?\d{2,4}\)\s?\d{3,5}[\s.-]?\d{3,5}\b",
+    r"(?<![\w.,+-])0\d(?:[\s.-]?\d\d){4}\b(?![.,-]?\d)",
+    r"(?<![\w.,+-])0\d{2,4}\s?[\s/.-]\s?\d{3,8}(?:[\s.-]\d{3,5}){0,2}\b(?![.,-]?\d)",
+    r"(?i:\b(?:tel|telephone|phone|ph|mobile|cell|whatsapp|t\u00e9l|telefon|tel\u00e9fono|handy|fon)\b)"
+    r"[.:\s]{0,3}(?:\d[\s().\-/]{0,2}){6,15}",
+)
+_PERSONAL = re.compile("|".join((_EMAIL, _URL, _HANDLE, *_COORDINATES, *_PHONE)))
 _TAG = re.compile(r"<[^<>]{0,500}>")
 _SPACE = re.compile(r"\s+")
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0xFE6B: ord("@"), 0x3000: ord(" ")}
+"""Letters and signs as wide as ideographs, which hide an address from the patterns above."""
 
 
 def clean_text(text: str | None) -> str | None:
@@ -43,7 +104,7 @@ def clean_text(text: str | None) -> str | None:
     if not text:
         return None
     # Cut first: patterns over a hostile 100 kB text must stay cheap.
-    text = html.unescape(text[: 4 * MAX_CHARACTERS])
+    text = html.unescape(html.unescape(text[: 4 * MAX_CHARACTERS])).translate(_FULL_WIDTH)
     if not (text.isascii() and text.isprintable()):
         text = unicodedata.normalize("NFC", text)
         text = "".join(" " if unicodedata.category(char) in _INVISIBLE else char for char in text)
