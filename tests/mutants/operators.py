@@ -13,7 +13,7 @@ import difflib
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,7 @@ _SQL_SWAPS: tuple[tuple[str, str], ...] = (
     (r" \* ", " + "),
     (r"\blower\(", "("),
 )
+_LOOKS_LIKE_PATTERN = re.compile(r"\\[bdswBDSW]|\(\?")
 _PATTERN_PARTS: tuple[tuple[str, str], ...] = (
     (r"(?<!\\)(?<!\[)\^", ""),
     (r"(?<!\\)\$(?![^\[]*\])", ""),
@@ -101,7 +102,7 @@ _PATTERN_PARTS: tuple[tuple[str, str], ...] = (
     (r"\[\^", "["),
     (r"\(\?!", "(?="),
     (r"\(\?<!", "(?<="),
-    (r"(?<=[{,])\d+(?=[,}])", "+1"),
+    (r"(?<=[{,])\d(?=[,}])", "+1"),
 )
 
 
@@ -293,8 +294,9 @@ def _constant(node: ast.Constant, parent: ast.AST, field: str) -> Iterator[Chang
     elif isinstance(node.value, str):
         if _SQL.search(node.value):
             yield from (("sql", ast.Constant(new)) for new in _rewritten(node.value, _SQL_SWAPS))
-        elif _is_pattern(node, parent):
-            yield from (("pattern", ast.Constant(new)) for new in _patterns(node.value))
+        elif _is_pattern(node, parent) or _LOOKS_LIKE_PATTERN.search(node.value):
+            is_whole = not isinstance(parent, ast.JoinedStr)
+            yield from (("pattern", ast.Constant(new)) for new in _patterns(node.value, is_whole))
 
 
 def _joined(node: ast.JoinedStr, parent: ast.AST, field: str) -> Iterator[Change]:
@@ -311,13 +313,13 @@ def _joined(node: ast.JoinedStr, parent: ast.AST, field: str) -> Iterator[Change
                 yield "sql", ast.JoinedStr(values)
 
 
-def _rewritten(text: str, swaps: tuple[tuple[str, str], ...]) -> Iterator[str]:
+def _rewritten(text: str, swaps: tuple[tuple[str, str], ...], left_alone: Collection[int] = ()) -> Iterator[str]:
+    """The text with one place of it changed, for each place that is not left alone."""
     for pattern, new in swaps:
         for match in re.finditer(pattern, text, re.IGNORECASE if pattern.endswith(r"\(") else 0):
-            if new == "+1":
-                yield text[: match.start()] + str(int(match[0]) + 1) + text[match.end() :]
-            else:
-                yield text[: match.start()] + new + text[match.end() :]
+            if match.start() not in left_alone:
+                put = str(int(match[0]) + 1) if new == "+1" else new
+                yield text[: match.start()] + put + text[match.end() :]
 
 
 def _is_pattern(node: ast.Constant, parent: ast.AST) -> bool:
@@ -330,14 +332,23 @@ def _is_pattern(node: ast.Constant, parent: ast.AST) -> bool:
     )
 
 
-def _patterns(text: str) -> Iterator[str]:
+def _patterns(text: str, is_whole: bool) -> Iterator[str]:
     """Other patterns: without an anchor, another quantifier, without one alternative."""
-    for new in (*_rewritten(text, _PATTERN_PARTS), *_fewer_alternatives(text)):
+    alternatives = _fewer_alternatives(text) if is_whole else ()
+    for new in (*_rewritten(text, _PATTERN_PARTS, _inside_classes(text)), *alternatives):
         try:
             re.compile(new)
         except re.error:
             continue
         yield new
+
+
+def _inside_classes(text: str) -> set[int]:
+    """The places between the brackets of `[...]`, where quantifiers are plain characters."""
+    found: set[int] = set()
+    for match in re.finditer(r"(?<!\\)\[\^?\]?(?:\\.|[^\]\\])*\]", text):
+        found |= set(range(match.start() + 1, match.end()))
+    return found
 
 
 def _fewer_alternatives(text: str) -> Iterator[str]:

@@ -79,9 +79,9 @@ class Module:
 
     @property
     def key(self) -> str:
-        """16 hex digits that change with the module, its tests and the operators."""
+        """16 hex digits that change with the module and its tests."""
         digest = hashlib.sha256()
-        files = [Path(self.path), HERE / "operators.py"]
+        files = [Path(self.path)]
         for found in map(Path, self.tests):
             files += sorted(found.rglob("*.py")) if found.is_dir() else [found]
             files += sorted(found.parent.glob("conftest.py"))
