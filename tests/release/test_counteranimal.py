@@ -9,6 +9,7 @@ import pytest
 
 from counterset.errors import ReleaseError
 from counterset.load import Release, load
+from counterset.release import counteranimal
 from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
 from counterset.release.diff import diff_releases
 from counterset.release.exports import export_imagefolder
@@ -61,6 +62,35 @@ def test_it_loads_with_its_pairs(published_folder: Path, tmp_path: Path) -> None
     assert set(release.common["half"].to_pylist()) == {"all"}
     assert "as published" in (folder / "report.html").read_text()
     assert "<img" not in (folder / "report.html").read_text()
+
+
+def test_hostile_folders_are_rejects(published_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counteranimal, "MAX_FILE_BYTES", 1_000_000)
+    side = published_folder / "ostrich" / "common-ground"
+    (tmp_path / "secret.jpg").write_bytes(draw_photo("secret"))
+    (side / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    (side / "loop.jpg").symlink_to(side / "loop.jpg")
+    (side / "folder.jpg").mkdir()
+    os.mkfifo(side / "pipe.jpg")
+    (side / "large.jpg").write_bytes(draw_photo("large") + bytes(1_000_000))
+    (side / "page.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 300 300\nshowpage\n")
+    (side / "photo.jfif").write_bytes(draw_photo("jfif"))
+    (side / os.fsdecode(b"l\xf6we.jpg")).write_bytes(draw_photo("latin"))
+    (side / ".hidden").write_bytes(b"")
+    inputs = read_counteranimal(published_folder, releases=str(tmp_path / "releases"))
+    details = {row["detail"].partition(":")[0]: row["reason"] for row in inputs.rejects.to_pylist()}
+    assert details == {
+        "broken.jpg": "undecodable",
+        "link.jpg": "url_refused",
+        "loop.jpg": "undecodable",
+        "folder.jpg": "undecodable",
+        "pipe.jpg": "undecodable",
+        "large.jpg": "too_large",
+        "page.eps": "undecodable",
+        "l\ufffdwe.jpg": "url_refused",
+    }
+    assert any(row["url"].endswith("photo.jfif") for row in inputs.candidates.to_pylist())
+    assert inputs.funnel["in the folder"] == inputs.photos.num_rows + inputs.rejects.num_rows == 31
 
 
 def test_there_and_back_again(published_folder: Path, tmp_path: Path) -> None:
