@@ -19,12 +19,13 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image, PngImagePlugin
+from pydantic import ValidationError
 
 from counterset.config import CurateConfig
 from counterset.errors import PictureError
 from counterset.models.decoding import PixelDecoder
 from counterset.picture_files import MAX_SCANS, take_apart
-from counterset.pictures import MAX_PIXELS, Picture, rgb
+from counterset.pictures import MAX_ASPECT_RATIO, MAX_PIXELS, Picture, rgb
 from counterset.release.bundle import for_plain_readers, strip_metadata
 from counterset.release.thumbnails import thumbnail_uri
 from counterset.release.torch_photos import PhotoDataset
@@ -304,3 +305,10 @@ def test_png_texts_of_exif_are_dropped() -> None:
     content = encoded(scene(), "PNG", pnginfo=info)
     assert take_apart(content).orientation == 1
     assert b"profile" not in (strip_metadata(content) or b"profile")
+
+
+def test_a_config_may_not_ask_for_photos_that_no_decoder_reads() -> None:
+    assert CurateConfig(max_pixels=MAX_PIXELS, max_aspect_ratio=MAX_ASPECT_RATIO)
+    for setting in ({"max_pixels": MAX_PIXELS + 1}, {"max_aspect_ratio": MAX_ASPECT_RATIO + 0.1}):
+        with pytest.raises(ValidationError, match="less than or equal to"):
+            CurateConfig(**setting)

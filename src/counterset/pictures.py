@@ -31,6 +31,8 @@ from counterset.schemas import RejectReason
 DECODER_VERSION = 2
 """Part of every key of what is made from pixels: raise it with every change of what a file shows. 1 = release 0.1.0."""
 
+PHASH_SIDE_PX = 256
+"""Perceptual hashes are of JPEGs that were decoded no smaller than this."""
 MAX_PIXELS = 50_000_000
 MAX_ASPECT_RATIO = 20
 """Longer side to shorter: models scale the shorter side, and the longer one follows."""
@@ -128,6 +130,18 @@ class Picture:
             raise PictureError(RejectReason.UNDECODABLE, detail) from error
         turn = _TURNS.get(self.file.orientation)
         return image if turn is None else image.transpose(turn)
+
+    def phash(self) -> bytes:
+        """64-bit perceptual hash (DCT) of the upright picture, 8 bytes.
+
+        Raises:
+            PictureError: as `rgb`.
+        """
+        import imagehash  # and with it scipy, which most readers of pictures do without
+
+        # Scaled decoding still reads the file to its end.
+        bits = imagehash.phash(self.rgb(PHASH_SIDE_PX)).hash
+        return np.packbits(bits.reshape(-1)).tobytes()
 
 
 def rgb(content: bytes) -> Image.Image:

@@ -107,7 +107,9 @@ def is_shown_plainly(row: Mapping[str, object], content: bytes) -> bool:
 
 
 @pytest.mark.parametrize("way", ["bundled", "mirrored"])
-def test_image_folders_show_it_to_torchvision(odd: Odd, way: str, tmp_path: Path) -> None:
+def test_image_folders_show_it_to_torchvision(
+    odd: Odd, way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     from torchvision.datasets import ImageFolder
 
     release: Release = getattr(odd, way)
@@ -115,7 +117,7 @@ def test_image_folders_show_it_to_torchvision(odd: Odd, way: str, tmp_path: Path
     rows = {str(row["photo_id"]): row for row in odd.rows}
     assert exported.num_photos == len(rows) and not exported.missing
     read = ImageFolder(str(exported.path))
-    num_turned = 0
+    num_turned = num_kept = 0
     for position, (path, _) in enumerate(read.samples):
         photo_id = Path(path).stem
         content = odd.contents[photo_id]
@@ -124,7 +126,10 @@ def test_image_folders_show_it_to_torchvision(odd: Odd, way: str, tmp_path: Path
             num_turned += not Picture.read(content).is_plain
         else:
             assert Path(path).read_bytes() == release.photo(photo_id)
-    assert num_turned > 5
+            num_kept += 1
+            assert photo_id in exported.as_stored
+    assert num_turned > 5 and num_kept == len(exported.as_stored) > 0
+    assert f"{num_kept} photos keep their orientation tag" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

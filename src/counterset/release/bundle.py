@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-import logging
 
 from counterset.errors import PictureError
 from counterset.pictures import Picture
-
-logger = logging.getLogger(__name__)
 
 _SUFFIXES = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif"))
 
@@ -42,10 +39,7 @@ def for_plain_readers(content: bytes, *, may_adapt: bool) -> bytes:
         PictureError: as `counterset.pictures.rgb`.
     """
     picture = Picture.read(content)
-    if picture.is_plain:
-        return content
-    if not may_adapt:
-        logger.warning("a photo that its licence forbids to change keeps its orientation tag; let readers turn it")
+    if picture.is_plain or not may_adapt:
         return content
     buffer = io.BytesIO()
     picture.rgb().save(buffer, "PNG")

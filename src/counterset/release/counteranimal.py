@@ -13,9 +13,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import imagehash
-import numpy as np
-
 from counterset.classes import ClassSpec, id_of_name, load_classes, tidy_name
 from counterset.config import Config, DownloadConfig
 from counterset.errors import PictureError, ReleaseError
@@ -176,7 +173,7 @@ def _add(
     """
     content = _content(path, root)
     picture = Picture.read(content)
-    bits = imagehash.phash(picture.rgb()).hash
+    phash = picture.phash()
     shared = {"photo_id": photo_id, "class_id": spec.class_id}
     rows["candidates"].append(
         dict.fromkeys(CANDIDATES.arrow().names)
@@ -195,7 +192,7 @@ def _add(
             "width_px": picture.width_px,
             "height_px": picture.height_px,
             "size_bytes": len(content),
-            "phash": np.packbits(bits.reshape(-1)).tobytes(),
+            "phash": phash,
             "shard": "imported",
         }
     )

@@ -13,11 +13,12 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import re
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,10 +30,13 @@ import pyarrow.parquet as pq
 from counterset.errors import PictureError, ReleaseError
 from counterset.licenses import may_adapt, may_share
 from counterset.outputs import check_output
+from counterset.pictures import Picture
 from counterset.release.bundle import for_plain_readers, suffix_of
 from counterset.release.files import write_tables
 from counterset.release.layout import BUNDLED_COLUMNS, SPLITS
 from counterset.spreadsheet import safe_table
+
+logger = logging.getLogger(__name__)
 
 UNFINISHED = ".unfinished-export"
 PHOTOS_PER_TAR = 1_000
@@ -74,25 +78,45 @@ class Exported:
         num_photos: photos written, both splits.
         missing: photo_id -> why, of the photos that were not: they could not be fetched, are no image file, or
             may not be passed on.
+        as_stored: photos whose licence forbids any change, so that only readers of orientation tags and
+            of 16 bits see what is evaluated.
     """
 
     path: Path
     num_photos: int
     missing: dict[str, str]
+    as_stored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """What an export has to say of its photos."""
+
+    missing: dict[str, str] = field(default_factory=dict)
+    as_stored: list[str] = field(default_factory=list)
+
+    def exported(self, folder: str | Path, num_photos: int) -> Exported:
+        if self.as_stored:
+            logger.warning(
+                "%d photos keep their orientation tag or 16 bits, for their licence forbids any change: "
+                "turn them when reading (PIL.ImageOps.exif_transpose), or leave them out",
+                len(self.as_stored),
+            )
+        return Exported(Path(folder), num_photos, self.missing, tuple(self.as_stored))
 
 
 def export_imagefolder(release: Photos, folder: str | Path) -> Exported:
     """`<class_id>/common-<background>/<photo_id>.jpg` and `counter-`: CounterAnimal's published layout,
     which torchvision's ImageFolder reads."""
-    missing, count = dict[str, str](), 0
+    notes, count = _Notes(), 0
     with _new(folder) as target:
         for split in SPLITS:
-            for row, content, suffix in _rows_with_photos(release, split, missing):
+            for row, content, suffix in _rows_with_photos(release, split, notes):
                 place = target / _safe(row["class_id"]) / f"{split}-{_safe(row['background'])}"
                 place.mkdir(parents=True, exist_ok=True)
                 (place / f"{_safe(row['photo_id'])}.{suffix}").write_bytes(content)
                 count += 1
-    return Exported(Path(folder), count, missing)
+    return notes.exported(folder, count)
 
 
 def export_webdataset(release: Photos, folder: str | Path) -> Exported:
@@ -102,14 +126,14 @@ def export_webdataset(release: Photos, folder: str | Path) -> Exported:
     `test/<n>.tar` of `<photo_id>.jpg`, `.cls` (the label) and `.json` (the row). Where every class has an
     ImageNet index, labels are these and all 1000 class names are kept.
     """
-    missing, count = dict[str, str](), 0
+    notes, count = _Notes(), 0
     names = _label_names(release)
     with _new(folder) as target:
         for split in SPLITS:
             place = target / f"{release.name}-{split}"
             (place / "test").mkdir(parents=True)
             shards = 0
-            for shard in _chunks(_rows_with_photos(release, split, missing), PHOTOS_PER_TAR):
+            for shard in _chunks(_rows_with_photos(release, split, notes), PHOTOS_PER_TAR):
                 with tarfile.open(place / "test" / f"{shards}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
                     for row, content, suffix in shard:
                         # WebDataset takes everything after the first dot for the field's name.
@@ -125,7 +149,7 @@ def export_webdataset(release: Photos, folder: str | Path) -> Exported:
             (place / "zeroshot_classification_templates.txt").write_text(
                 "".join(f"{template}\n" for template in _templates(release)), encoding="utf-8"
             )
-    return Exported(Path(folder), count, missing)
+    return notes.exported(folder, count)
 
 
 def export_hub(release: Photos, folder: str | Path) -> Exported:
@@ -134,12 +158,12 @@ def export_hub(release: Photos, folder: str | Path) -> Exported:
     Photos are bundled without metadata, and only where their licence allows passing them
     on; the other rows keep their URL and an empty `image`, and are `missing`.
     """
-    missing = dict[str, str]()
+    notes = _Notes()
     columns = ["photo_id", "license", "attribution"]
     rows = {row["photo_id"]: row for split in SPLITS for row in getattr(release, split).select(columns).to_pylist()}
 
     def photo_bytes(photo_id: str) -> bytes | None:
-        return _photo(release, rows[photo_id], missing)
+        return _photo(release, rows[photo_id], notes)
 
     tables = {
         split: _without_photos(table) for split, table in (("common", release.common), ("counter", release.counter))
@@ -156,8 +180,8 @@ def export_hub(release: Photos, folder: str | Path) -> Exported:
         for photo_id in _not_bundled(target, written):
             may_be = may_share(rows[photo_id]["license"], rows[photo_id]["attribution"])
             why = "it cannot be bundled" if may_be else "its licence does not allow passing it on"
-            missing.setdefault(photo_id, why)
-    return Exported(Path(folder), len(rows) - len(missing), missing)
+            notes.missing.setdefault(photo_id, why)
+    return notes.exported(folder, len(rows) - len(notes.missing))
 
 
 def _not_bundled(folder: Path, paths: Iterable[str]) -> list[str]:
@@ -222,23 +246,25 @@ def _without_photos(table: pa.Table) -> pa.Table:
     return table.select([name for name in table.column_names if name not in BUNDLED_COLUMNS])
 
 
-def _rows_with_photos(
-    release: Photos, split: str, missing: dict[str, str]
-) -> Iterator[tuple[dict[str, Any], bytes, str]]:
-    """Row, bytes and file suffix of every photo that can be had; the others go to `missing`."""
+def _rows_with_photos(release: Photos, split: str, notes: _Notes) -> Iterator[tuple[dict[str, Any], bytes, str]]:
+    """Row, bytes and file suffix of every photo that can be had; the others go to the notes."""
     for row in _without_photos(getattr(release, split)).to_pylist():
-        content = _photo(release, row, missing)
+        content = _photo(release, row, notes)
         if content is not None:
             yield row, content, suffix_of(content) or "jpg"
 
 
-def _photo(release: Photos, row: Mapping[str, Any], missing: dict[str, str]) -> bytes | None:
+def _photo(release: Photos, row: Mapping[str, Any], notes: _Notes) -> bytes | None:
     """A photo's file in which plain readers see what is evaluated, where its licence allows that."""
+    photo_id, may_change = row["photo_id"], may_adapt(row["license"])
     try:
-        return for_plain_readers(release.photo(row["photo_id"]), may_adapt=may_adapt(row["license"]))
+        content = for_plain_readers(release.photo(photo_id), may_adapt=may_change)
+        if not may_change and not Picture.read(content).is_plain:
+            notes.as_stored.append(photo_id)
     except (ReleaseError, PictureError) as error:
-        missing[row["photo_id"]] = str(error)
+        notes.missing[photo_id] = str(error)
         return None
+    return content
 
 
 def _label_names(release: Photos) -> list[str]:

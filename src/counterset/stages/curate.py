@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import faiss
-import imagehash
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -26,9 +25,6 @@ from counterset.pictures import Picture
 from counterset.schemas import MEMBERS, PHOTOS, REJECTS, Half, RejectReason
 from counterset.similarity.search import pairs_above
 from counterset.tables import table_of
-
-PHASH_SIDE_PX = 256
-"""Perceptual hashes are of JPEGs that were decoded no smaller than this."""
 
 
 class Inspection(NamedTuple):
@@ -74,13 +70,12 @@ def _inspect(content: bytes, config: CurateConfig) -> dict[str, object]:
         raise PictureError(RejectReason.TOO_SMALL, f"{width} x {height} pixels")
     if max(width, height) > config.max_aspect_ratio * min(width, height):
         raise PictureError(RejectReason.ASPECT_RATIO, f"{width} x {height} pixels")
-    phash = imagehash.phash(picture.rgb(PHASH_SIDE_PX))  # scaled JPEG decoding still reads the file to its end
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "width_px": width,
         "height_px": height,
         "size_bytes": len(content),
-        "phash": np.packbits(phash.hash.reshape(-1)).tobytes(),
+        "phash": picture.phash(),
     }
 
 
