@@ -94,3 +94,11 @@ def test_labels_with_an_endless_field_are_one_sentence(tmp_path: Path) -> None:
     path.write_text("photo_id,background\np1," + "x" * 140_000 + "\n")
     with pytest.raises(ConfigError, match=r"cannot read the labels .*field larger than field limit"):
         read_labels(path)
+
+
+def test_labels_name_groups_in_any_spelling() -> None:
+    backgrounds, labels = build(2_000)
+    spelt = {
+        photo_id: frozenset(name.upper().replace(" ", "\u00a0") for name in names) for photo_id, names in labels.items()
+    }
+    assert calibrate(spelt, backgrounds, precision=0.9).chosen == calibrate(labels, backgrounds, precision=0.9).chosen

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from counterset.classes import normal_name, tidy_name
 from counterset.errors import ConfigError
 from counterset.manifests import read_csv
 from counterset.statistics.breaking import found_share
 from counterset.statistics.calibration import Threshold, thresholds
 
 LOW_COVERAGE = 0.9
-UNSURE = ("", "X", "?")
+UNSURE = ("", "x", "?")
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +54,15 @@ def read_labels(path: Path) -> dict[str, frozenset[str]]:
     if not rows or not {"photo_id", "background"} <= rows[0].keys():
         raise ConfigError(f"the labels {path} need the columns photo_id and background, and at least one row")
     named = {
-        (row["photo_id"] or "").strip(): frozenset(part.strip() for part in (row["background"] or "").split("|"))
-        for row in rows
+        row["photo_id"].strip(): frozenset(tidy_name(part) for part in row["background"].split("|")) for row in rows
     }
-    return {photo_id: names for photo_id, names in named.items() if photo_id and not names & set(UNSURE)}
+    unsure = {photo_id for photo_id, names in named.items() if any(_says(names, name) for name in UNSURE)}
+    return {photo_id: names for photo_id, names in named.items() if photo_id and photo_id not in unsure}
+
+
+def _says(names: frozenset[str], group: str) -> bool:
+    """Whether a group is among the names, in the form in which names are compared."""
+    return normal_name(group) in map(normal_name, names)
 
 
 def calibrate(
@@ -86,7 +92,7 @@ def calibrate(
     if not grouped:
         raise ConfigError("none of the labelled photos is in a group of this build; label photos that the build has")
     kept_margins = np.array([margin for _, _, margin in grouped], np.float64)
-    is_right = np.array([group in labels[photo_id] for photo_id, group, _ in grouped])
+    is_right = np.array([_says(labels[photo_id], group) for photo_id, group, _ in grouped])
     tried = tuple(thresholds(kept_margins, is_right, confidence))
     enough = [threshold for threshold in tried if threshold.precision_low >= precision]
     if not enough:
@@ -136,7 +142,7 @@ def audit_pairs(
         if names is None or pair is None or row["group"] is None or row["photo_id"] not in correct:
             continue
         group = row["group"]
-        facts = (group == pair["counter"], group == pair["common"], group in names, correct[row["photo_id"]])
+        facts = (group == pair["counter"], group == pair["common"], _says(names, group), correct[row["photo_id"]])
         audited.setdefault(row["class_id"], []).append(facts)
     rows = []
     everything = [facts for _, found in sorted(audited.items()) for facts in found]
