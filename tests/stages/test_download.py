@@ -224,3 +224,26 @@ def test_a_photo_over_the_cap_is_a_reject(tmp_path: Path) -> None:
     )
     assert result.images["photo_id"].to_pylist() == ["small"]
     assert [(row["photo_id"], row["reason"]) for row in result.rejects.to_pylist()] == [("large", "too_large")]
+
+
+@pytest.mark.parametrize(("retries", "passes"), [(0, 0), (1, 0), (0, 1)])
+def test_a_failing_photo_is_asked_for_as_often_as_the_config_says(
+    retries: int, passes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once and `retries` times more, and so again in each later pass of the build; what comes is asked for once."""
+    monkeypatch.setattr(download, "REPEAT_AFTER_S", (0.0,) * passes)
+    seen = Counter[str]()
+
+    def answer(path: str, number: int) -> int:
+        seen[path] += 1
+        return 500 if path == "/bad" else 200
+
+    with scripted(answer) as host:
+        result = download_photos(
+            candidates({name: f"{host}/{name}" for name in ("bad", "good", "well")}),
+            tmp_path / "scratch",
+            DownloadConfig(retries=retries),
+            user_agent="counterset/test",
+        )
+    assert result.images["photo_id"].to_pylist() == ["good", "well"]
+    assert seen == {"/bad": (1 + retries) * (1 + passes), "/good": 1, "/well": 1}
