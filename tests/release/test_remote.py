@@ -259,6 +259,18 @@ def test_a_release_that_was_moved_away_is_followed_by_another(
     assert {name: (again.path / name).read_bytes() for name in files(again.path)} == first
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"version": "x/../y", "attempt": "a"}', b'{"version": "1.0.0"}'])
+def test_a_mark_that_says_nothing_is_one_sentence(small: ReleaseInputs, bucket: str, content: bytes) -> None:
+    at(f"{bucket}/mark/little-animals/.next/none").write_bytes(content)
+    with pytest.raises(ReleaseError, match=r"\.next/none does not say which release comes next; remove it"):
+        published(small, f"{bucket}/mark")
+
+
+def test_a_bucket_that_cannot_be_written_is_one_sentence(small: ReleaseInputs, bucket: str) -> None:
+    with pytest.raises(ReleaseError, match=r"cannot publish to s3://no-such-bucket/x/little-animals .*NoSuchBucket"):
+        published(small, "s3://no-such-bucket/x")
+
+
 def test_ten_comes_after_nine(small: ReleaseInputs, fewer: ReleaseInputs, bucket: str) -> None:
     releases = f"{bucket}/ten"
     published(small, releases, version="9.0.0")

@@ -22,6 +22,7 @@ from pathlib import Path
 from counterset.errors import ReleaseError
 from counterset.release.checksums import METADATA, SUMS, parse_sums
 from counterset.release.last import LastRelease, damaged, newest, opened
+from counterset.release.layout import version_key
 from counterset.release.stated import stated
 from counterset.storage import ObjectPath
 from counterset.tables import sha256_of, write_bytes
@@ -65,7 +66,7 @@ def fetch_last(home: ObjectPath, folder: Path) -> tuple[Head, LastRelease | None
         found = head.mark.read_tagged()
         if found is None:
             break
-        mark = json.loads(found[0])
+        mark = _parsed(head.mark, found[0])
         if not any(_parts(head, mark["attempt"]).walk()) and not any((home / mark["version"]).walk()):
             head = Head(home, head.last, found[1])  # the release was moved away by hand
             break
@@ -74,6 +75,19 @@ def fetch_last(home: ObjectPath, folder: Path) -> tuple[Head, LastRelease | None
     if highest and newest([highest, head.last]) != head.last:
         raise ReleaseError(damaged(str(home / highest), FileNotFoundError(2, "no such object", SUMS)))
     return head, None if last is None else _fetch(home / last, folder / last, home.name)
+
+
+def _parsed(path: ObjectPath, content: bytes) -> dict[str, str]:
+    """What a mark says.
+
+    Raises:
+        ReleaseError: it is none.
+    """
+    with contextlib.suppress(ValueError):
+        found = json.loads(content)
+        if isinstance(found, dict) and {"version", "attempt"} == found.keys() and version_key(str(found["version"])):
+            return {name: str(value) for name, value in found.items()}
+    raise ReleaseError(f"{path} does not say which release comes next; remove it, and run again")
 
 
 def _versions(home: ObjectPath, name: str) -> list[str]:
@@ -131,10 +145,11 @@ def upload(folder: Path, head: Head) -> None:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         write_bytes(path.read_bytes(), parts / path.relative_to(folder).as_posix())
     mark = {"version": folder.name, "attempt": attempt}
-    head.mark.write_if(json.dumps(mark, sort_keys=True).encode(), head.etag)
+    content = json.dumps(mark, sort_keys=True).encode()
+    head.mark.write_if(content, head.etag)
     # Read back: a write whose answer was lost is refused when it is sent again, and is ours nevertheless.
     found = head.mark.read_tagged()
-    if found is None or json.loads(found[0]) != mark:
+    if found is None or found[0] != content:
         _delete(parts)
         raise ReleaseError(
             f"another build published to {head.home} while this one ran, so this one published nothing; run it again"

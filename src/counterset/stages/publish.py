@@ -40,7 +40,7 @@ from counterset.release.rows import query, release_tables
 from counterset.release.stated import MAX_NAME
 from counterset.release.summary import Summary, summarise
 from counterset.schemas import Verdict
-from counterset.storage import Place, place
+from counterset.storage import ObjectPath, Place, place
 from counterset.tables import sha256_of, table_of, write_bytes
 
 logger = logging.getLogger(__name__)
@@ -88,6 +88,15 @@ def publish(
     if isinstance(home, Path):
         with _alone(home) as aside:
             return _write(aside, home, inputs, said, read_last(home, inputs.config.name))
+    try:
+        return _publish_to(home, inputs, said)
+    except OSError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ReleaseError(f"cannot publish to {home} ({reason}); check the bucket and your credentials") from error
+
+
+def _publish_to(home: ObjectPath, inputs: ReleaseInputs, said: dict[str, Any]) -> Published:
+    """Write the release below an address on S3."""
     with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
         head, last = remote.fetch_last(home, Path(folder))
         with _alone(Path(folder)) as aside:
