@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 import counterset
@@ -98,7 +100,8 @@ class Rebuilt:
 def rebuilt(request: Any, sandbox: Any, tmp_path_factory: pytest.TempPathFactory) -> Rebuilt:
     folder = first.__wrapped__(tmp_path_factory.mktemp("rebuilt"))  # type: ignore[attr-defined]
     world, _ = demo_catalog(PHOTOS_PER_CLASS, SEED)
-    with serve(world, port=PORT) as server:
+    one_at_a_time = filelock.FileLock(Path(tempfile.gettempdir()) / f"counterset-port-{PORT}.lock")
+    with one_at_a_time, serve(world, port=PORT) as server:
         run = sandbox.counterset("build", str(folder / f"{request.param}.toml"))
         assert run.returncode == 0, run.stderr
         downloads = sum("/photos/" in record.path for record in server.requests)
