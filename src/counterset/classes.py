@@ -7,6 +7,7 @@ the packaged ones.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import re
 import unicodedata
@@ -28,6 +29,7 @@ def tidy_name(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", visible).split())
 
 
+@functools.lru_cache(maxsize=10_000)  # lists name few classes many times
 def normal_name(text: str) -> str:
     """A name as it is compared, everywhere: `Red-Fox`, `red fox` and `RED_FOX` are one.
 

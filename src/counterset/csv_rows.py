@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import IO, NamedTuple
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -47,7 +47,11 @@ def header_of(
 
 
 def records_of(
-    file: IO[str], header: Sequence[str], separator: str, is_header: Callable[[Sequence[str]], bool]
+    file: IO[str],
+    header: Sequence[str],
+    separator: str,
+    is_header: Callable[[Sequence[str]], bool],
+    known: Collection[str] = (),
 ) -> Iterator[Line | BadLine]:
     """The lines below a header, in order.
 
@@ -59,26 +63,26 @@ def records_of(
         header: its column names.
         separator: between cells.
         is_header: as in `header_of`.
+        known: column names in lower case, some of which every header has.
     """
     lines = _Lines(file, 2)
     own = [name.casefold() for name in header]
+    suspect = {*own, *known}
     below = ""
     while True:
         reader = csv.reader(lines, delimiter=separator, strict=True)
         try:
             for cells in reader:
                 number, texts = lines.taken()
-                names = [_name(cell) for cell in cells]
                 fault = below
                 if any("\0" in text for text in texts):
                     fault = "has a null character"
-                elif not any(names):
+                elif not any(cell.strip() for cell in cells):
                     continue
-                elif [name.casefold() for name in names] == own:
-                    below = ""
-                    continue
-                elif is_header(names):
-                    below = f"stands below another header, that of line {number}"
+                elif not suspect.isdisjoint(names := [_name(cell).casefold() for cell in cells]) and (
+                    names == own or is_header(names)
+                ):
+                    below = "" if names == own else f"stands below another header, that of line {number}"
                     continue
                 elif len(cells) != len(header):
                     fault = f"has {len(cells)} cells, not {len(header)}"

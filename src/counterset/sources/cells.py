@@ -29,8 +29,10 @@ def text_of(value: object) -> str | None:
         value = value.decode("utf-8", "replace")
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    text = str(value).encode("utf-8", "replace").decode().replace("\0", "").strip()[:MAX_TEXT_CHARS]
-    return text or None
+    text = str(value)
+    if not text.isascii() or "\0" in text:
+        text = text.encode("utf-8", "replace").decode().replace("\0", "")
+    return text.strip()[:MAX_TEXT_CHARS] or None
 
 
 def known_text(value: object) -> str | None:

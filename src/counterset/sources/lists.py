@@ -35,6 +35,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """What a column may be called, whatever the case. Of several that are there, the first that says something counts."""
 
+NAMES = frozenset(COLUMNS["url"] + COLUMNS["class"])
+
 BATCH_ROWS = 20_000
 
 
@@ -123,7 +125,8 @@ class ListFile:
 
     def labels(self, row: Row) -> list[str]:
         """The class names of a row, in normal form; more than one only where the column holds lists."""
-        value = self.value(row, "class", lambda cell: cell if isinstance(cell, list | tuple) else label_text(cell))
+        cells = (row.values[place] for place in self.places["class"])
+        value = next((cell for cell in cells if (cell if isinstance(cell, list | tuple) else text_of(cell))), None)
         return [normal_name(label_text(part) or "") for part in (value if isinstance(value, list | tuple) else [value])]
 
     def labels_of_line(self, line: BadLine) -> set[str]:
@@ -144,7 +147,7 @@ class ListFile:
     def _of_csv(self) -> Iterator[Row | BadLine]:
         with self._open() as file:
             separator, names = self._header(file)
-            for line in records_of(file, names, separator, is_header):
+            for line in records_of(file, names, separator, is_header, NAMES):
                 yield line if isinstance(line, BadLine) else Row(line.number, line.cells)
 
     def _of_json(self) -> Iterator[Row | BadLine]:
