@@ -96,6 +96,7 @@ def license_code(text: str | None) -> str | None:
         return " "
 
     plain = _URL.sub(take, plain)
+    plain = re.sub(r"_(\d)_(\d)(?!\d)", r" \1.\2", plain).replace("_", " ")  # GBIF's CC_BY_4_0
     if re.search(r"[^a-z0-9\s./(),:-]", plain):
         return None
     plain = re.sub(r"\s+", " ", re.sub(r"[\s/(),:-]|\.(?!\d)", " ", plain)).strip()
@@ -107,11 +108,10 @@ def license_code(text: str | None) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Lower case, with one kind of dash and space; a version's dots, where underscores stood for them."""
+    """Lower case, with one kind of dash and space, without quotes around it."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = "".join("-" if _is_dash(char) else char for char in text if _is_dash(char) or not _is_invisible(char))
-    text = re.sub(r"_(\d)_(\d)(?!\d)", r" \1.\2", text.strip().strip("\"'"))
-    return text.replace("_", " ")
+    return text.strip().strip("\"'")
 
 
 def _is_dash(char: str) -> bool:
