@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from counterset.release.bounded import ABSENT
 from counterset.release.layout import TABLES, version_key
 from counterset.release.meaning import COMPARED, Meaning, meaning
+from counterset.tables import write_bytes
 
 NO_REASON = "not_in_build"
 
@@ -127,11 +128,11 @@ class ReleaseDiff:
         return max(((abs(row["drop_change"]), row["class_id"]) for row in rows), default=(0.0, ""))
 
     def write(self, folder: str | Path) -> None:
-        """Write the rows as `added.parquet`, `removed.parquet`, ... into `folder`."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
+        """Write the rows as `added.parquet`, `removed.parquet`, ... into `folder`, each whole or not at all."""
         for name in ("added", "removed", "edited", "moved", "pairs", "predictions", "columns", "rows", "settings"):
-            pq.write_table(getattr(self, name), target / f"{name}.parquet", compression="zstd")
+            content = pa.BufferOutputStream()
+            pq.write_table(getattr(self, name), content, compression="zstd")
+            write_bytes(content.getvalue().to_pybytes(), Path(folder) / f"{name}.parquet")
 
 
 def next_version(old: str | None, level: str) -> str:
