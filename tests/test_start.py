@@ -263,3 +263,19 @@ def test_output_that_has_no_room(sandbox: Any) -> None:
     run = process(sandbox, "show", "nothing-here", shell="2> /dev/full")
     run.communicate(timeout=120)
     assert run.returncode == 2
+
+
+@pytest.mark.parametrize("shell", ["2> /dev/full", "2> >(true)"])
+def test_progress_that_cannot_be_shown_fails_nothing(shell: str) -> None:
+    code = """
+import sys, time
+from counterset.cli import running, streams
+streams.prepare()
+time.sleep(0.5)  # its reader has gone
+with running.progress_bars() as bars:
+    bars.add_task("embed", total=2, completed=1, note="")
+print("went on")
+"""
+    command = ["bash", "-c", f'exec "$@" {shell}', "bash", sys.executable, "-c", code]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "went on\n")

@@ -7,6 +7,10 @@ import io
 import os
 import select
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def prepare() -> None:
@@ -27,9 +31,22 @@ def prepare() -> None:
         if getattr(sys, name) is None:
             mode = "r" if number == 0 else "w"
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    encoding = sys.stderr.encoding
+    if sys.stderr is sys.__stderr__:  # not a test's own
+        raw = io.BufferedWriter(_Lenient(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(raw, encoding, errors="replace", write_through=True)
+
+
+class _Lenient(io.FileIO):
+    """A file of messages: what cannot be written is left out, for a command does not fail by its progress bars."""
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        try:
+            return super().write(content)
+        except OSError:
+            return len(memoryview(content))
 
 
 def is_unread() -> bool:
@@ -47,11 +64,8 @@ def silence(number: int) -> None:
 
 
 def complain(text: str) -> None:
-    """Print one sentence to stderr, if it can be written to."""
-    try:
-        print(f"counterset: {text}", file=sys.stderr, flush=True)
-    except OSError:
-        silence(2)
+    """Print one sentence to stderr."""
+    print(f"counterset: {text}", file=sys.stderr, flush=True)
 
 
 def is_disk_full(error: OSError) -> bool:
