@@ -130,6 +130,12 @@ def test_colour_profiles_stay_in_bundles_and_decide_nothing() -> None:
         assert bundled is not None
         before = Image.open(io.BytesIO(PHOTOS[name])).info["icc_profile"]
         assert Image.open(io.BytesIO(bundled)).info["icc_profile"] == before
+    for kind in ("JPEG", "PNG", "WEBP"):
+        content = encoded(scene(), kind, icc_profile=np.random.default_rng(0).bytes(3_000_000))
+        bundled = strip_metadata(content)
+        assert bundled is not None and len(bundled) < 100_000  # or anything could be handed on in one
+        assert "icc_profile" not in Image.open(io.BytesIO(bundled)).info
+        assert_same(rgb(bundled), rgb(content))
     odd = encoded(scene(), "PNG", icc_profile=b"not a profile at all")
     assert_same(rgb(odd), scene())
 

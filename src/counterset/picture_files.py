@@ -23,7 +23,7 @@ MAX_SCANS = 32
 MAX_PARTS = 100_000
 """Segments, chunks or blocks of a file."""
 MAX_PROFILE_BYTES = 1 << 20
-"""An unpacked colour profile; larger ones are left out."""
+"""A colour profile, unpacked; larger ones are left out."""
 
 _ORIENTATION = 0x0112
 _EXIF = b"Exif\0\0"
@@ -32,7 +32,7 @@ _JFIF = b"\xff\xe0\x00\x10JFIF\0\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _PNG_VIEWERS = (b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"cICP", b"iCCP")
-_VP8X_EXIF, _VP8X_XMP = 0x08, 0x04
+_VP8X_ICC, _VP8X_EXIF, _VP8X_XMP = 0x20, 0x08, 0x04
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
@@ -114,6 +114,8 @@ def _jpeg(content: bytes) -> PictureFile:
         elif marker == 0xD9:
             if not num_scans:
                 _refuse("no scan")
+            if sum(len(part.content) for part in parts if part.is_for_viewers) > MAX_PROFILE_BYTES:
+                parts = [part for part in parts if not part.is_for_viewers]
             return PictureFile("JPEG", *size, (*parts, _Part(segment)), orientation)
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if size[0]:
@@ -219,7 +221,7 @@ def _webp(content: bytes) -> PictureFile:
                 _refuse("a header that is not the first chunk")
             width, height = (int.from_bytes(payload[start : start + 3], "little") + 1 for start in (4, 7))
             size = _size(width, height)
-            parts.append(_Part(chunk[:8] + bytes([payload[0] & ~(_VP8X_EXIF | _VP8X_XMP)]) + chunk[9:]))
+            parts.append(_Part(chunk[:8] + bytes([payload[0] & ~(_VP8X_ICC | _VP8X_EXIF | _VP8X_XMP)]) + chunk[9:]))
         elif kind in (b"VP8 ", b"VP8L", b"ANMF"):
             num_frames += 1
             if num_frames == 1:
@@ -227,11 +229,20 @@ def _webp(content: bytes) -> PictureFile:
                 parts.append(_Part(chunk))
         elif kind in (b"ALPH", b"ANIM") and not num_frames:
             parts.append(_Part(chunk))
-        elif kind == b"ICCP":
-            parts.append(_Part(chunk))  # the header counts it, so it stays; no decoder reads it
-        elif kind == b"EXIF" and parts and parts[0].content[:4] == b"VP8X":
+        elif not parts or parts[0].content[:4] != b"VP8X":
+            continue  # only the extended format has more
+        elif kind == b"ICCP" and len(parts) == 1 and len(chunk) <= MAX_PROFILE_BYTES:
+            parts[0] = _flagged(parts[0], _VP8X_ICC)
+            parts.append(_Part(chunk))  # no decoder reads it, but the header counts it
+        elif kind == b"EXIF":
             orientation = _orientation(payload.removeprefix(_EXIF))
     _refuse("too many chunks", RejectReason.TOO_LARGE)
+
+
+def _flagged(header: _Part, flag: int) -> _Part:
+    """A WebP file's extended header with one flag more."""
+    content = header.content
+    return _Part(content[:8] + bytes([content[8] | flag]) + content[9:])
 
 
 def _webp_size(kind: bytes, payload: bytes) -> tuple[int, int]:
@@ -310,7 +321,7 @@ def _with_orientation(kind: str, parts: list[bytes], orientation: int) -> list[b
     if kind == "PNG":
         chunk = b"eXIf" + tiff
         return [*parts[:2], struct.pack(">I", len(tiff)) + chunk + struct.pack(">I", zlib.crc32(chunk)), *parts[2:]]
-    header = parts[0][:8] + bytes([parts[0][8] | _VP8X_EXIF]) + parts[0][9:]
+    header = _flagged(_Part(parts[0]), _VP8X_EXIF).content
     return [header, *parts[1:], b"EXIF" + struct.pack("<I", len(tiff)) + tiff]
 
 
