@@ -156,7 +156,8 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
     if not build.is_done("images", key, shard):
         candidates = read_table(workspace.file("shards", key, shard), CANDIDATES)
         source = build.config.source
-        build.budget.await_room(MEDIA_BYTES)  # before, or each run after the budget is spent would fetch one more
+        # Before, or each run after the budget is spent would fetch one more.
+        build.budget.await_room(MEDIA_BYTES, lambda: on_progress(0) if on_progress else None)
         scratch = workspace.scratch("download_scratch", key) / shard
         result = download_photos(
             candidates,

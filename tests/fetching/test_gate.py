@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import socket
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from counterset.errors import ConfigError
 from counterset.fetching import connections, gate
 from counterset.fetching.addresses import HostRules
 from counterset.fetching.gate import FetchFailed, Gate, retry_after_s, user_agent
@@ -50,6 +52,8 @@ def test_a_photo_comes_with_its_headers_and_says_who_asks(host: Host) -> None:
     assert found.content == b"photo" and found.headers["x-robots-tag"] == "noai"
     assert "User-Agent: tester/1\r\n" in host.heads[0] and "Mozilla" not in host.heads[0]
     assert "Accept-Encoding: identity" in host.heads[0]
+    with pytest.raises(ConfigError, match="plain ASCII"):
+        user_agent("Ann\r\nX: y")
     assert user_agent("a@example.org").startswith("counterset/") and user_agent("x").endswith(" (x)")
 
 
@@ -263,6 +267,7 @@ def test_every_answer_has_a_reason(
     monkeypatch.setattr(gate, "FIRST_WAIT_S", 0.0)
     host.answers["/a"] = answer
     found = failure(gate_of(host, tries=3), f"{host.url}/a")
+    gc.collect()  # while the warning is ignored
     assert found.reason == reason, str(found)
     assert found.may_pass == may_pass
     assert len(host.asked) == (3 if found.may_pass else 1)

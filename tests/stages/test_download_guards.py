@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from counterset.config import DownloadConfig
-from counterset.errors import SourceUnavailable
+from counterset.errors import BuildStopped, SourceUnavailable
 from counterset.schemas import RejectReason
 from counterset.stages import download
 from counterset.stages.download import Failure, _check_hosts, download_photos
@@ -175,6 +175,18 @@ def test_a_hosts_pause_is_kept_between_the_passes(host: Host, tmp_path: Path) ->
     images, rejects = photos(host, tmp_path / "s", {"limited": "/limited"})
     assert not rejects and len(images) == 1
     assert len(times) == 2 and times[1] - times[0] >= 2
+
+
+def test_a_build_that_stops_does_not_wait_for_a_pause(host: Host, tmp_path: Path) -> None:
+    def progress(done: int) -> None:
+        if host.asked:
+            raise BuildStopped("the build stops")
+
+    host.answers["/limited"] = reply(b"", "429 x", Retry_After="200")
+    began = time.monotonic()
+    with pytest.raises(BuildStopped):
+        photos(host, tmp_path / "s", {"limited": "/limited"}, on_progress=progress)
+    assert time.monotonic() - began < 100
 
 
 def test_a_host_is_judged_by_many_photos_of_its_own() -> None:

@@ -149,7 +149,8 @@ def redirected(url: str, location: str) -> str:
         AddressRefused: its Location cannot be read.
     """
     try:
-        return urljoin(url, quote(clean(location), safe=_SAFE))
+        # A header's bytes come as Latin-1; encoded as they were, UTF-8 stays UTF-8.
+        return urljoin(url, quote(clean(location).encode("latin-1"), safe=_SAFE))
     except ValueError:
         raise AddressRefused("the address cannot be read") from None
 

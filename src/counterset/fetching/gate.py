@@ -24,6 +24,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from counterset.errors import ConfigError
 from counterset.fetching.addresses import Address, AddressRefused, HostRules, redirected
 from counterset.fetching.connections import Pools, deadline, is_over
 from counterset.schemas import RejectReason
@@ -318,7 +319,13 @@ def _in_words(address: Address) -> Iterator[None]:
 
 
 def user_agent(contact: str = "") -> str:
-    """The honest User-Agent: project, version and whom to write to."""
+    """The honest User-Agent: project, version and whom to write to.
+
+    Raises:
+        ConfigError: the contact cannot go into a header.
+    """
+    if any(ord(letter) < 32 or ord(letter) > 126 for letter in contact):
+        raise ConfigError("source.contact goes into an HTTP header; write it in plain ASCII")
     try:
         version = importlib.metadata.version("counterset")
     except importlib.metadata.PackageNotFoundError:

@@ -85,10 +85,15 @@ class Budget:
                     connection.execute("COMMIT")
                     return
                 connection.execute("ROLLBACK")
-            self._sleep_or_refuse(kind, wait_s, now, limit)
+            self._refuse_long(kind, wait_s, now, limit)
+            self._sleep(wait_s)
 
-    def await_room(self, kind: str) -> None:
+    def await_room(self, kind: str, on_wait: Callable[[], None] = lambda: None) -> None:
         """Wait until something may be spent, for what is counted while it is spent (`spend`).
+
+        Args:
+            kind: of the limits.
+            on_wait: called every second of the wait; may raise to end it.
 
         Raises:
             SourceUnavailable: that would take longer than `max_wait_s`.
@@ -99,7 +104,9 @@ class Budget:
                 wait_s, limit = self._wait(connection, kind, 1.0, now, is_spaced=False)
             if wait_s <= 0:
                 return
-            self._sleep_or_refuse(kind, wait_s, now, limit)
+            self._refuse_long(kind, wait_s, now, limit)
+            on_wait()
+            self._sleep(min(wait_s, 1.0))
 
     def spend(self, kind: str, amount: float) -> None:
         """Note what was spent, also what is more than was left."""
@@ -115,14 +122,13 @@ class Budget:
             ).fetchone()
         return float(row[0])
 
-    def _sleep_or_refuse(self, kind: str, wait_s: float, now: float, limit: Limit) -> None:
+    def _refuse_long(self, kind: str, wait_s: float, now: float, limit: Limit) -> None:
         if wait_s > self._max_wait_s:
             again = datetime.fromtimestamp(now + wait_s, UTC)
             raise SourceUnavailable(
                 f"the budget of {limit.amount:,.0f} {kind.replace('_', ' ')} in {limit.window_s / HOUR_S:g} h is "
                 f"spent; run the same command again after {again:%Y-%m-%d %H:%M} UTC and it goes on from here"
             )
-        self._sleep(wait_s)
 
     def _wait(
         self, connection: sqlite3.Connection, kind: str, amount: float, now: float, is_spaced: bool

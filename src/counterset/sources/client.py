@@ -88,8 +88,6 @@ class ApiClient:
                 f"{shown(api_url)} asks its users to say who they are; "
                 "set source.contact to a web page or e-mail address"
             )
-        if any(ord(letter) < 32 or ord(letter) > 126 for letter in contact):
-            raise ConfigError("source.contact goes into an HTTP header; write it in plain ASCII")
         self._api_url = api_url.rstrip("/")
         self._budget = budget
         self._timeout_s = timeout_s

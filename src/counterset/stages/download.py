@@ -120,7 +120,7 @@ def download_photos(
         run = _Run(config, user_agent, [*allowed_hosts, netloc(photo_host)], on_bytes)
         run.img2dataset(remote, folder, config.retries, on_progress)
         _collect(folder, remote, images, failures)
-        _repeat(run, remote, folder, images, failures)
+        _repeat(run, remote, folder, images, failures, on_progress or (lambda done: None))
     try:
         _check_hosts(remote, images, failures, is_retry, is_mirror=bool(photo_host))
     except SourceUnavailable:
@@ -137,7 +137,12 @@ def download_photos(
 
 
 def _repeat(
-    run: _Run, remote: dict[str, str], folder: Path, images: dict[str, bytes], failures: dict[str, Failure]
+    run: _Run,
+    remote: dict[str, str],
+    folder: Path,
+    images: dict[str, bytes],
+    failures: dict[str, Failure],
+    on_progress: Callable[[int], None],
 ) -> None:
     """Ask again, after a while, for what failed for a reason that may pass; stop when nothing heals."""
     for number, wait_s in enumerate(REPEAT_AFTER_S, 1):
@@ -148,9 +153,12 @@ def _repeat(
         }
         if not again:
             return
-        time.sleep(max([wait_s, *(failures[name].wait_s for name in again)]))
+        until = time.monotonic() + max([wait_s, *(failures[name].wait_s for name in again)])
+        while (left_s := until - time.monotonic()) > 0:
+            on_progress(len(remote))  # which stops the wait when the build stops
+            time.sleep(min(left_s, 0.5))
         place = folder / "again" / str(number)
-        run.img2dataset(again, place, 0, None)
+        run.img2dataset(again, place, 0, lambda done: on_progress(len(remote)))
         before = len(images)
         _collect(place, again, images, failures)
         for name in again.keys() & images.keys():
