@@ -289,3 +289,13 @@ def test_a_damaged_parquet_file_is_one_sentence(copied: Path) -> None:
         with contextlib.suppress(ReleaseError):
             check_footer(path, None)
             read_bounded(path, split_schema("common", True), optional={"image"})
+
+
+def test_a_class_whose_pair_stands_there_twice(copied: Path) -> None:
+    from counterset.evaluation.published import compare
+
+    pairs = pq.read_table(copied / "pairs.parquet")
+    pq.write_table(pa.concat_tables([pairs, pairs]), copied / "pairs.parquet")
+    reseal(copied)
+    with pytest.raises(ReleaseError, match="states the pair of a class twice"):
+        compare(load(copied))

@@ -89,3 +89,17 @@ def test_an_earlier_build_teaches() -> None:
     )
     with pytest.raises(UserError, match="tested no class"):
         learn(group_accuracy, table_of(PAIRS, [pair_row("b", "too_small")]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"accuracy_common": float("inf")}, {"observer_correlation": float("nan")}, {"observer_correlation": None}],
+)
+def test_impossible_figures_teach_nothing(change: dict[str, float | None]) -> None:
+    tested = {"q_value": 0.01, "accuracy_common": 0.8, "accuracy_counter": 0.6, "observer_correlation": 0.17}
+    groups = table_of(GROUP_ACCURACY, [accuracy_row("grass", "m", "all", 300)])
+    learn(groups, table_of(PAIRS, [pair_row("a", "confirmed", **tested)]))
+    with pytest.raises(UserError, match="figures are impossible"):
+        learn(groups, table_of(PAIRS, [pair_row("a", "confirmed", **(tested | change))]))
+    with pytest.raises(UserError, match="figures are impossible"):
+        learn(groups.slice(0, 0), table_of(PAIRS, [pair_row("a", "confirmed", **tested)]))

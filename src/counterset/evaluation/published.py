@@ -157,6 +157,10 @@ def compare(release: Release, evaluation: Path | None = None) -> Comparison:
                     **_sides("published_", published_rows.get(model)),
                 }
             )
+    if len({row["class_id"] for row in classes}) < len(classes):
+        raise ReleaseError(
+            f"{release.name} {release.version} states the pair of a class twice; do not use this release"
+        )
     return Comparison(table_of(COMPARISON, classes), table_of(COMPARED_MODELS, models), len(there))
 
 

@@ -145,7 +145,7 @@ def learn(group_accuracy: pa.Table, pairs: pa.Table, *, max_q_value: float = 0.0
         max_q_value: of the next build.
 
     Raises:
-        UserError: the earlier build has no class with a tested pair.
+        UserError: the earlier build has no class with a tested pair, or figures that cannot be.
     """
     tested = pairs.filter(pc.is_valid(pairs["q_value"]))
     if not tested.num_rows:
@@ -164,13 +164,22 @@ def learn(group_accuracy: pa.Table, pairs: pa.Table, *, max_q_value: float = 0.0
     }
     accuracies = pc.add(tested["accuracy_common"], tested["accuracy_counter"])
     confirmed = pc.sum(pc.equal(tested["verdict"], Verdict.CONFIRMED.value)).as_py()
+    accuracy, correlation = pc.mean(accuracies).as_py(), pc.max(tested["observer_correlation"]).as_py()
+    is_sound = accuracy is not None and 0 <= accuracy <= 2 and correlation is not None and 0 <= correlation <= 1
+    if (
+        not observers
+        or observers < 0
+        or not all(sum(groups.values()) > 0 for groups in photos.values())
+        or not is_sound
+    ):
+        raise UserError("the earlier build's figures are impossible, so nothing can be learnt from it; plan without it")
     return Learnt(
         frequencies,
         Assumptions(
             num_classes=pairs.num_rows,
-            observer_correlation=pc.max(tested["observer_correlation"]).as_py(),
+            observer_correlation=correlation,
             photos_per_observer=sum(sum(groups.values()) for groups in photos.values()) / observers,
-            accuracy=pc.mean(accuracies).as_py() / 2,
+            accuracy=accuracy / 2,
             share_confirmed=confirmed / pairs.num_rows,
             max_q_value=max_q_value,
         ),
