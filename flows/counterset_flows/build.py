@@ -157,6 +157,12 @@ def _finished(current: Build, stage: str, key: str) -> TableRef | None:
 def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     logger = get_run_logger()
     current.check_models()
+    if anew := current.anew:
+        logger.info(
+            "made anew, for settings, inputs, packages or counterset itself have changed since: %s; photos that were "
+            "downloaded from the same address are kept",
+            ", ".join(anew),
+        )
     crawls = _crawl_all(current)
     table_steps.snapshot_date(current, _today())  # now, for a killed build may go on another day
     recheck(current, crawls)

@@ -2,61 +2,96 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel
 
 from counterset.backgrounds import Background, load_vocabulary
 from counterset.classes import ClassSpec, load_classes
 from counterset.config import Config
+from counterset.content import content
 from counterset.models.lineage import check_roles
-from counterset.models.open_clip_encoder import features_id, weights_sha256
+from counterset.models.open_clip_encoder import features_id
 from counterset.models.prompts import LabelSpace, label_space
+from counterset.models.shared_weights import check_weights
 from counterset.pictures import DECODER_VERSION
-from counterset.schemas import (
-    TableSchema,
-)
+from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
 from counterset.sources import Source
 from counterset.sources.budget import Budget
 from counterset.sources.factory import make_source
 from counterset.sources.inaturalist import build_budget
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_metadata, read_table, sha256_of, write_bytes
-from counterset.workspace import Workspace, digest
+from counterset.workspace import Workspace, digest, versions
 
-SOURCE_CONTENT = {
-    "kind",
-    "path",
-    "photos_per_class",
-    "order",
-    "licenses",
-    "quality_grades",
-    "include_captive",
-    "observed_from",
-    "observed_to",
-    "photos_per_observer_day",
-    "photos_per_observation",
-    "allowed_hosts",
+READS = {
+    "requests": ("source",),
+    "crawl": ("source",),
+    "pool": ("source", "download"),
+    "photos": (),
+    "features": ("models",),
+    "members": ("source", "curate", "select"),
+    "backgrounds": ("annotate", "group"),
+    "predictions": ("evaluate",),
+    "pairs": ("models", "evaluate", "select"),
 }
-"""The source settings that decide which photos are offered (limits and mirrors do not)."""
+"""The sections that a stage is given. It depends on all of their settings but those that are marked (`NotContent`)."""
+
+REVISIONS = dict.fromkeys(READS, 1)
+"""Raised by whoever changes what a stage makes of the same inputs."""
+
+PHOTO_PACKAGES = ("pillow", "ImageHash", "numpy", "scipy")
+GROUP_PACKAGES = ("faiss-cpu", "numpy")
+SCORE_PACKAGES = ("numpy",)
+TEST_PACKAGES = ("numpy", "scipy", "statsmodels", "duckdb")
+MEMBER_PACKAGES = ("faiss-cpu", "numpy", "scipy")
+"""Packages whose version may change a stage's bytes; those of features are in their model's id."""
 
 
-def _state_of_files(config: Config) -> list[list[object]]:
-    """Name, size and time of the files that a list or folder source reads, so that a changed one is read anew."""
+def settings_of(config: Config, stage: str, *packages: str) -> list[object]:
+    """What a stage's key holds of the config, of its code's revision and of packages; its inputs come beside it."""
+    known = content(config, stage)
+    sections = {
+        name for name, field in type(config).model_fields.items() if isinstance(getattr(config, name), BaseModel)
+    }
+    kept = {name: part for name, part in known.items() if name not in sections or name in READS[stage]}
+    return [stage, REVISIONS[stage], kept, versions(*packages)]
+
+
+def _digests_of_files(config: Config) -> list[list[str]]:
+    """Name and SHA-256 of the files that a list or folder source reads, so that a changed one is read anew."""
     path = Path(config.source.path)
     if config.source.kind not in ("url_list", "folder") or not path.exists():
         return []
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+    def named(file: Path) -> list[str]:
+        try:
+            return [os.fsencode(file.relative_to(path)).hex(), sha256_of(file)]
+        except OSError:  # the source says so when it comes to it
+            return [os.fsencode(file.relative_to(path)).hex(), ""]
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(named, files))
 
 
 class Build:
-    """One config with its workspace: what every step needs to know."""
+    """One config with its workspace: what every step needs to know.
+
+    Attributes:
+        requests_key: of what the source answered; one for all choices among the same answers.
+        crawl_key: of the candidates.
+        origin_key: of where photos come from, whatever is done with them.
+        pool_key: of the photos' bytes. Photos are downloaded once, whatever asks for them.
+        photos_key: of what the photos are.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -66,21 +101,20 @@ class Build:
         check_roles(config.models)
         self.workspace = Workspace(config.workspace)
         place(config.releases)  # an address that nothing can be written to is refused before the work
-        source = config.source.model_dump(mode="json", include=SOURCE_CONTENT)
-        source["is_enriched"] = bool(config.source.api_url)  # the Open Data tables lack what the API adds
-        self.crawl_key = digest("crawl", source, config.seed, _state_of_files(config))
-        # Photos are downloaded once, whatever asks for them.
-        self.pool_key = digest("pool", config.source.kind, config.source.photo_size, config.download.shard_size)
+        # The newest are asked for until there are enough, so what is asked depends on how many are chosen.
+        asked = settings_of(config, "requests" if config.source.order == "sample" else "crawl")
+        self.requests_key = digest(asked, _digests_of_files(config))
+        self.crawl_key = digest(settings_of(config, "crawl"), self.requests_key)
+        self.origin_key = digest("origin", content(config.source, "pool"))
+        self.pool_key = digest(settings_of(config, "pool"))
         self.photos_key = digest(
-            "photos",
-            self.pool_key,
-            DECODER_VERSION,  # part of the embeddings' keys by this one
-            config.curate.model_dump(exclude={"near_duplicate_bits", "max_similarity"}),
+            settings_of(config, "photos", *PHOTO_PACKAGES), PHOTOS.version, DECODER_VERSION, self.pool_key
         )
+        self._features: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: the keys as they are here, and no open connection."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("budget", "source")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("budget", "source", "fetched")}
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -104,51 +138,97 @@ class Build:
 
     @functools.cached_property
     def source(self) -> Source:
-        self.workspace.fetch_scratch("crawl_state", self.crawl_key)
+        self.workspace.fetch_scratch("crawl_state", self.requests_key)
         # URLs stay the source's own; the mirror is only where they are fetched from.
         return make_source(
             self.config.source.model_copy(update={"photo_url": ""}),
-            self.workspace.scratch("crawl_state", self.crawl_key),
+            self.workspace.scratch("crawl_state", self.requests_key),
             self.config.seed,
             budget=self.budget,
+            look=self.snapshot,
         )
 
+    @functools.cached_property
+    def fetched(self) -> dict[str, tuple[str, str]]:
+        """URL -> pool and shard of each photo that was downloaded from the same origin under another pool's key.
+
+        The key of the pool that earlier versions made for this config is among them.
+        """
+        source, download = self.config.source, self.config.download
+        pools = {path.name for path in self.workspace.folder("pools", self.origin_key).glob("*")}
+        pools |= {digest("pool", source.kind, source.photo_size, download.shard_size)}
+        found: dict[str, tuple[str, str]] = {}
+        for pool in sorted(pools - {self.pool_key}):
+            for shard in set(self.workspace.names("images", pool)) & set(self.workspace.names("shards", pool)):
+                table = read_table(self.workspace.file("shards", pool, shard), CANDIDATES, ["url"])
+                found |= {url: (pool, shard) for url in table["url"].to_pylist()}
+        return found
+
     def check_models(self) -> None:
-        """See that every model's weights can be had, before anything is crawled.
+        """See that every model's weights can be had, and that the roles do not share any, before anything is crawled.
 
         Raises:
             ModelError: one cannot.
+            ConfigError: two roles share weights.
         """
         for model in self.model_names:
-            weights_sha256(model)
+            self.features_of(model)
+        check_weights(self.config.models, are_fetched=True)
 
     @property
-    def _snapshot_path(self) -> Place:
-        return self.workspace.folder("crawl", self.crawl_key) / "snapshot.txt"
+    def anew(self) -> list[str]:
+        """What this workspace holds of earlier settings, inputs or versions, none of which can be used."""
+        stages = {"crawl": self.crawl_key, "photos": self.photos_key}
+        stages |= {f"embeddings of {model}": self.embed_key(model) for model in self.model_names}
+        return [name for name, key in stages.items() if self.workspace.other_keys(name.partition(" ")[0], key)]
+
+    @property
+    def _looks(self) -> Place:
+        """What is known of the looks at the source: how many, and which have come to their end."""
+        return self.workspace.folder("looks", self.requests_key)
 
     @property
     def snapshot(self) -> int:
         """Which look at the source this is: 1 for the first crawl, one more with every refresh."""
-        return int(self._snapshot_path.read_text()) if self._snapshot_path.is_file() else 1
+        path = self._looks / "snapshot.txt"
+        return int(path.read_text()) if path.is_file() else 1
 
     def refresh(self) -> None:
         """Begin a new look at the source; an unfinished one goes on instead.
 
         A look ends with the question what was withdrawn, so a class that was added since does not reopen it.
         """
-        if self.is_done("withdrawn", self.crawl_key, self.snapshot_name):
-            write_bytes(str(self.snapshot + 1).encode(), self._snapshot_path)
+        if (self._looks / f"ended-{self.snapshot_name}.txt").is_file():
+            write_bytes(str(self.snapshot + 1).encode(), self._looks / "snapshot.txt")
+
+    def end_look(self) -> None:
+        """The source was asked about every photo of some config; the next refresh begins a new look."""
+        write_bytes(b"", self._looks / f"ended-{self.snapshot_name}.txt")
+
+    def day_of_look(self, today: Callable[[], str]) -> str:
+        """The day that the source's answers are of, kept so that a resumed build says the same day."""
+        path = self._looks / f"day-{self.snapshot_name}.txt"
+        if not path.is_file():
+            write_bytes(today().encode(), path)
+        return path.read_text().strip()
 
     @property
     def snapshot_name(self) -> str:
         return f"{self.snapshot:04d}"
 
     def crawl_name(self, spec: ClassSpec) -> str:
-        return f"{spec.class_id}-{digest(dataclasses.asdict(spec))[:8]}-{self.snapshot_name}"
+        is_by_taxon = self.config.source.kind in ("inaturalist", "open_data")
+        described = content(spec, "requests" if is_by_taxon else "crawl")
+        return f"{spec.class_id}-{digest(described)[:8]}-{self.snapshot_name}"
+
+    def features_of(self, model: str) -> str:
+        """The id of a model's features, as it was when this build first asked."""
+        if model not in self._features:
+            self._features[model] = features_id(model, self.config.models.backend)
+        return self._features[model]
 
     def embed_key(self, model: str) -> str:
-        models = self.config.models
-        return digest("embed", self.photos_key, features_id(model, models.backend), models.batch_size)
+        return digest(settings_of(self.config, "features"), self.photos_key, self.features_of(model))
 
     def ref(self, stage: str, key: str, name: str) -> TableRef:
         """The reference of a finished file."""

@@ -73,6 +73,6 @@ def demo(folder: str = "demo", photos_per_class: int = 300, refresh: bool = True
         refresh: as in `rebuild`.
     """
     leave_none()
-    with demo_server(photos_per_class) as server:
+    with demo_server(photos_per_class, folder=Path(folder).resolve()) as server:
         config = demo_config(Path(folder).resolve(), server.url, photos_per_class)
         return str(build(config, refresh=refresh).release)

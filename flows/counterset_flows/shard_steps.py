@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.classes import ClassSpec
-from counterset.errors import SourceError
+from counterset.errors import ConfigError, SourceError
 from counterset.fetching.gate import user_agent
-from counterset.models.open_clip_encoder import load_encoder
+from counterset.models.open_clip_encoder import features_id, load_encoder
 from counterset.schemas import (
     CANDIDATES,
     IMAGES,
@@ -45,7 +45,7 @@ def crawl_class(build: Build, spec: ClassSpec) -> TableRef:
     name = build.crawl_name(spec)
     if not build.is_done("crawl", build.crawl_key, name):
         crawl = build.source.crawl(spec)
-        build.workspace.keep_scratch("crawl_state", build.crawl_key)
+        build.workspace.keep_scratch("crawl_state", build.requests_key)
         write_table(crawl.rejects, REJECTS, build.workspace.file("crawl_rejects", build.crawl_key, name))
         write_table(crawl.candidates, CANDIDATES, build.workspace.file("crawl", build.crawl_key, name))
     return build.ref("crawl", build.crawl_key, name)
@@ -59,6 +59,7 @@ def recheck(build: Build, crawls: list[TableRef]) -> TableRef:
         if build.snapshot > 1 and isinstance(build.source, Rechecks):
             rejects = build.source.recheck(read_all(crawls, CANDIDATES), build.specs)
         write_table(rejects, REJECTS, build.workspace.file("withdrawn", key, name))
+    build.end_look()
     return build.ref("withdrawn", key, name)
 
 
@@ -92,6 +93,7 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
     last: dict[str, str] = {}
     moved: set[str] = set()
     relevant = []
+    write_bytes(b"", build.workspace.folder("pools", build.origin_key) / build.pool_key)
     names = build.workspace.names("shards", build.pool_key)
     for name in names:
         path = build.workspace.file("shards", build.pool_key, name)
@@ -155,12 +157,13 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
     workspace, key = build.workspace, build.pool_key
     if not build.is_done("images", key, shard):
         candidates = read_table(workspace.file("shards", key, shard), CANDIDATES)
+        taken_over = _taken_over(build, candidates)
         source = build.config.source
         # Before, or each run after the budget is spent would fetch one more.
         build.budget.await_room(MEDIA_BYTES, lambda: on_progress(0) if on_progress else None)
         scratch = workspace.scratch("download_scratch", key) / shard
         result = download_photos(
-            candidates,
+            without(candidates, taken_over["photo_id"].combine_chunks()),
             scratch,
             build.config.download,
             user_agent=user_agent(source.contact),
@@ -171,9 +174,29 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
             on_bytes=lambda count: build.budget.spend(MEDIA_BYTES, count),
         )
         write_table(result.rejects, REJECTS, workspace.file("download_rejects", key, shard))
-        write_table(result.images, IMAGES, workspace.file("images", key, shard))
+        write_table(pa.concat_tables([taken_over, result.images]), IMAGES, workspace.file("images", key, shard))
         shutil.rmtree(scratch, ignore_errors=True)
     return build.ref("images", key, shard)
+
+
+def _taken_over(build: Build, candidates: pa.Table) -> pa.Table:
+    """The candidates' images (images schema) that came from the same address for other settings, and fit these."""
+    url_of = dict(zip(candidates["photo_id"].to_pylist(), candidates["url"].to_pylist(), strict=True))
+    places = {build.fetched[url] for url in url_of.values() if url in build.fetched and not url.startswith("file:")}
+    found = [IMAGES.arrow().empty_table()]
+    missing = pa.array(sorted(url_of), pa.string())
+    for pool, shard in sorted(places):
+        listed = read_table(build.workspace.file("shards", pool, shard), CANDIDATES, ["photo_id", "url"]).to_pylist()
+        same = pa.array([row["photo_id"] for row in listed if url_of.get(row["photo_id"]) == row["url"]], pa.string())
+        table = read_table(build.workspace.file("images", pool, shard), IMAGES).cast(IMAGES.arrow())
+        fits = pc.less_equal(pc.binary_length(table["image"]), build.config.download.max_size_bytes)
+        found.append(
+            table.filter(
+                pc.and_(fits, pc.and_(pc.is_in(table["photo_id"], same), pc.is_in(table["photo_id"], missing)))
+            )
+        )
+        missing = missing.filter(pc.invert(pc.is_in(missing, found[-1]["photo_id"].combine_chunks())))
+    return pa.concat_tables(found)
 
 
 def inspect_shard(build: Build, shard: str) -> TableRef:
@@ -182,7 +205,7 @@ def inspect_shard(build: Build, shard: str) -> TableRef:
     if not build.is_done("photos", key, shard):
         images = read_table(workspace.file("images", build.pool_key, shard), IMAGES)
         candidates = read_table(workspace.file("shards", build.pool_key, shard), CANDIDATES)
-        result = curate.inspect_photos(images, candidates, build.config.curate, shard=shard)
+        result = curate.inspect_photos(images, candidates, curate.BOUNDS, shard=shard)
         write_table(result.rejects, REJECTS, workspace.file("photos_rejects", key, shard))
         write_table(result.photos, PHOTOS, workspace.file("photos", key, shard))
     return build.ref("photos", key, shard)
@@ -194,7 +217,13 @@ def embed_shard(build: Build, shard: str, model: str) -> TableRef:
     if not build.is_done("embeddings", key, shard):
         images = read_table(build.workspace.file("images", build.pool_key, shard), IMAGES)
         photos = read_table(build.workspace.file("photos", build.photos_key, shard), PHOTOS, ["photo_id"])
-        encoder = load_encoder(model, build.config.models.backend)
+        backend = build.config.models.backend
+        if features_id(model, backend) != build.features_of(model):
+            raise ConfigError(
+                f"the features of {model} are not the same on every machine of this build: packages, processors or "
+                "weights differ; make them alike, or set models.backend = 'torch-float32' if only processors do"
+            )
+        encoder = load_encoder(model, backend)
         table = embed.embed_photos(images, photos, encoder, batch_size=build.config.models.batch_size)
         write_table(table, embeddings(encoder.embedding_dim), build.workspace.file("embeddings", key, shard))
     return build.ref("embeddings", key, shard)

@@ -92,13 +92,13 @@ def describe_shard(work: Path, base: EmbeddingSet, role: str) -> None:
     [shard] = base.shards
     path = part(work, "shards", role, shard.identity)
     if not path.is_file():
-        vectors = sha256_of(shard.vectors)
+        vectors, ids = shard.sha256
         row = {
             "role": role,
             "shard": shard.name,
             "num_rows": shard.num_rows,
             "vectors_sha256": vectors,
-            "ids_sha256": vectors if shard.ids == shard.vectors else sha256_of(shard.ids),
+            "ids_sha256": ids,
         }
         write_table(table_of(BASE_SHARDS, [row]), BASE_SHARDS, path)
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.backgrounds import load_templates
-from counterset.models.open_clip_encoder import load_encoder, weights_sha256
-from counterset.models.prompts import classifier
+from counterset.content import content
+from counterset.models.open_clip_encoder import load_encoder, texts_id
+from counterset.models.prompts import classifier, prompts
 from counterset.schemas import (
     BACKGROUNDS,
     GROUP_ACCURACY,
@@ -30,9 +31,17 @@ from counterset.schemas import (
 from counterset.sources.open_data import OpenDataSource
 from counterset.stages import annotate, curate, evaluate, group, select
 from counterset.storage import place
-from counterset.tables import RowGroups, TableRef, feature_matrix, read_table, table_of, write_bytes, write_table
+from counterset.tables import RowGroups, TableRef, feature_matrix, read_table, table_of, write_table
 from counterset.workspace import digest
-from counterset_flows.context import Build, read_all
+from counterset_flows.context import (
+    GROUP_PACKAGES,
+    MEMBER_PACKAGES,
+    SCORE_PACKAGES,
+    TEST_PACKAGES,
+    Build,
+    read_all,
+    settings_of,
+)
 from counterset_flows.rejects import of_several_classes
 from counterset_flows.shard_steps import candidates_of
 
@@ -47,7 +56,7 @@ def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef], em
     looked_at = embedded if config.curate.max_similarity < 1 else []
     inputs = [ref.sha256 for ref in (*crawls, withdrawn, *photos, *looked_at)]
     inputs += of_several_classes(build)["photo_id"].to_pylist()
-    return digest("members", inputs, config.curate, config.select.salt, config.source.photos_per_observation)
+    return digest(settings_of(config, "members", *MEMBER_PACKAGES), MEMBERS.version, inputs)
 
 
 def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef]) -> TableRef:
@@ -58,15 +67,17 @@ def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef],
         candidates = candidates_of(build, crawls)
         table = read_all(photos, PHOTOS)
         table = table.filter(pc.is_in(table["photo_id"], candidates["photo_id"].combine_chunks()))
+        fit = curate.fitting(table, candidates, curation)
         result = curate.choose_members(
-            table,
+            fit.photos,
             candidates,
             curation,
             salt=salt,
             photos_per_observation=build.config.source.photos_per_observation,
             features=_features_by_id(build, embedded) if curation.max_similarity < 1 else None,
         )
-        write_table(result.rejects, REJECTS, build.workspace.file("members_rejects", key, "all"))
+        rejects = pa.concat_tables([fit.rejects, result.rejects])
+        write_table(rejects, REJECTS, build.workspace.file("members_rejects", key, "all"))
         write_table(result.members, MEMBERS, build.workspace.file("members", key, "all"))
     return build.ref("members", key, "all")
 
@@ -83,17 +94,16 @@ def _features_by_id(build: Build, embedded: list[TableRef]) -> dict[str, np.ndar
 
 
 def backgrounds_key(build: Build, members: TableRef) -> str:
-    config = build.config
+    annotator = build.config.models.annotator
     return digest(
-        "backgrounds",
+        settings_of(build.config, "backgrounds", *GROUP_PACKAGES),
+        [BACKGROUNDS.version, STABILITY.version],
         members.sha256,
-        build.embed_key(config.models.annotator),
+        build.embed_key(annotator),
+        texts_id(annotator),
         [dataclasses.asdict(background) for background in build.vocabulary],
         dataclasses.asdict(load_templates()),
-        [dataclasses.asdict(spec) for spec in build.specs],
-        config.annotate,
-        config.group,
-        config.seed,
+        [content(spec, "backgrounds") for spec in build.specs],
     )
 
 
@@ -146,14 +156,14 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
 
 def predictions_key(build: Build, members: TableRef, model: str, templates: str) -> str:
     return digest(
-        "predictions",
+        settings_of(build.config, "predictions", *SCORE_PACKAGES),
+        PREDICTIONS.version,
         members.sha256,
         model,
         build.embed_key(model),
-        build.space.labels,
+        _classifier_key(build, model, templates),
         build.space.index_of,
         build.space.name,
-        templates,
     )
 
 
@@ -181,13 +191,16 @@ def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], mo
 
 
 def _classifier_key(build: Build, model: str, templates: str) -> str:
-    return digest("classifier", weights_sha256(model), build.space.labels, templates)
+    texts = [prompts(templates, label) for label in build.space.labels]
+    return digest("classifier", texts_id(model), build.space.labels, texts)
 
 
 def keys(build: Build, refs: Iterable[TableRef]) -> set[str]:
     """The keys of all files that a build's tables stand on."""
     return {
+        build.requests_key,
         build.crawl_key,
+        build.origin_key,
         build.pool_key,
         build.photos_key,
         *map(build.embed_key, build.model_names),
@@ -213,6 +226,18 @@ def _classifier(build: Build, model: str, templates: str) -> np.ndarray:
     return feature_matrix(read_table(path, schema))
 
 
+def pairs_key(build: Build, inputs: list[TableRef], by_templates: dict[str, list[TableRef]]) -> str:
+    """`inputs` are the members, backgrounds, stability and predictions."""
+    return digest(
+        settings_of(build.config, "pairs", *TEST_PACKAGES),
+        [GROUP_ACCURACY.version, SENSITIVITY.version, PAIRS.version],
+        [ref.sha256 for ref in inputs],
+        {name: [ref.sha256 for ref in refs] for name, refs in by_templates.items()},
+        build.space.name,
+        [spec.class_id for spec in build.specs],
+    )
+
+
 def select_pairs(
     build: Build,
     members: TableRef,
@@ -226,18 +251,9 @@ def select_pairs(
         by_templates: the selectors' predictions under other prompts, by their name.
     """
     config = build.config
-    key = digest(
-        "select",
-        [members.sha256, backgrounds.sha256, *(ref.sha256 for ref in predictions)],
-        {name: [ref.sha256 for ref in refs] for name, refs in by_templates.items()},
-        config.select,
-        config.evaluate.templates,
-        config.models.selectors,
-        [spec.class_id for spec in build.specs],
-        config.seed,
-    )
+    stability = build.ref("stability", backgrounds_key(build, members), "all")
+    key = pairs_key(build, [members, backgrounds, stability, *predictions], by_templates)
     if not build.is_done("pairs", key, "all"):
-        stability = build.workspace.file("stability", backgrounds_key(build, members), "all")
         result = select.select_pairs(
             read_table(members.path, MEMBERS),
             read_table(backgrounds.path, BACKGROUNDS),
@@ -249,7 +265,7 @@ def select_pairs(
             seed=config.seed,
             templates=config.evaluate.templates,
             predictions_by_templates={name: read_all(refs, PREDICTIONS) for name, refs in by_templates.items()},
-            stability=read_table(stability, STABILITY),
+            stability=read_table(stability.path, STABILITY),
         )
         write_table(result.group_accuracy, GROUP_ACCURACY, build.workspace.file("group_accuracy", key, "all"))
         write_table(result.sensitivity, SENSITIVITY, build.workspace.file("sensitivity", key, "all"))
@@ -282,10 +298,5 @@ def photo_bytes(build: Build, members: pa.Table) -> Callable[[str], bytes | None
 
 
 def snapshot_date(build: Build, today: str) -> str:
-    """The day that the source's content is of: a bulk snapshot's own, else the crawl's, kept in the
-    workspace so that a resumed build says the same day."""
-    path = build.workspace.folder("crawl", build.crawl_key) / f"crawled_on-{build.snapshot_name}.txt"
-    if not path.is_file():
-        day = build.source.snapshot if isinstance(build.source, OpenDataSource) else today
-        write_bytes(day.encode(), path)
-    return path.read_text().strip()
+    """The day that the source's content is of: a bulk snapshot's own, else the crawl's."""
+    return build.day_of_look(lambda: build.source.snapshot if isinstance(build.source, OpenDataSource) else today)

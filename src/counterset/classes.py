@@ -14,8 +14,9 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from counterset.content import NotContent
 from counterset.errors import ConfigError
 from counterset.manifests import manifest_path, read_csv
 from counterset.spreadsheet import as_meant, safe_cell
@@ -49,6 +50,10 @@ def id_of_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", unaccented).strip("_")
 
 
+BY_TAXON = NotContent("the source is asked by taxon", of=("requests",))
+BY_NAME = NotContent("prompts hold the name alone", of=("backgrounds",))
+
+
 @dataclass(frozen=True)
 class ClassSpec:
     """One class.
@@ -64,11 +69,13 @@ class ClassSpec:
     """
 
     class_id: str
-    name: str
-    imagenet_index: int | None = None
-    taxon_ids: tuple[int, ...] = ()
-    scientific_name: str = ""
-    rank: str = ""
+    name: Annotated[str, BY_TAXON]
+    imagenet_index: Annotated[
+        int | None, NotContent("the label that it leads to is in the key", of=("requests", "crawl", "backgrounds"))
+    ] = None
+    taxon_ids: Annotated[tuple[int, ...], BY_NAME] = ()
+    scientific_name: Annotated[str, BY_NAME] = ""
+    rank: Annotated[str, BY_NAME] = ""
 
     def listed_taxa(self) -> tuple[ListedTaxon, ...]:
         """The taxa with their names and ranks, in the list's order.

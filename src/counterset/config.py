@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from counterset import marks
 from counterset.errors import ConfigError
 from counterset.fetching.addresses import key_with_user
 from counterset.licenses import LICENSES
@@ -59,8 +60,8 @@ def _web_address(text: str) -> str:
 class ClassesConfig(_Section):
     """Which classes: a class list (packaged name or CSV path) and, optionally, a subset."""
 
-    list: str
-    only: tuple[str, ...] = ()
+    list: Annotated[str, marks.NAMED]
+    only: Annotated[tuple[str, ...], marks.NAMED] = ()
 
 
 class SourceConfig(_Section):
@@ -68,30 +69,30 @@ class SourceConfig(_Section):
 
     kind: Literal["inaturalist", "open_data", "url_list", "folder"] = "inaturalist"
     api_url: str = "https://api.inaturalist.org/v1"
-    photo_url: str = ""
+    photo_url: Annotated[str, marks.MIRROR] = ""
     """Replaces the host of every photo URL, e.g. a mirror; empty = as the source says."""
-    path: str = ""
+    path: Annotated[str, marks.OFFERED] = ""
     """The tables, list or folder of the sources that read files."""
-    contact: str = ""
+    contact: Annotated[str, marks.CALLER] = ""
     """Web page or e-mail put into the User-Agent; required for real hosts."""
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: Annotated[tuple[str, ...], marks.ANSWERS] = ()
     """More hosts that photos may come from (also the only way to allow a private address)."""
-    photos_per_class: int = Field(default=300, ge=1)
-    order: Literal["sample", "latest"] = "sample"
+    photos_per_class: Annotated[int, marks.CHOSEN] = Field(default=300, ge=1)
+    order: Annotated[Literal["sample", "latest"], marks.OFFERED] = "sample"
     """sample = seeded hash of the observation's id; latest = newest first, as the paper did."""
-    licenses: tuple[str, ...] = OPEN_LICENSES
-    quality_grades: tuple[str, ...] = ("research",)
-    include_captive: bool = False
-    photo_size: Literal["small", "medium", "large", "original"] = "medium"
-    observed_from: str = ""
-    observed_to: str = ""
-    photos_per_observer_day: int = Field(default=3, ge=1)
+    licenses: Annotated[tuple[str, ...], marks.OFFERED] = OPEN_LICENSES
+    quality_grades: Annotated[tuple[str, ...], marks.OFFERED] = ("research",)
+    include_captive: Annotated[bool, marks.OFFERED] = False
+    photo_size: Annotated[Literal["small", "medium", "large", "original"], marks.ANSWERS] = "medium"
+    observed_from: Annotated[str, marks.OFFERED] = ""
+    observed_to: Annotated[str, marks.OFFERED] = ""
+    photos_per_observer_day: Annotated[int, marks.CHOSEN] = Field(default=3, ge=1)
     """At most so many photos of one class by one observer on one day."""
-    photos_per_observation: int = Field(default=1, ge=1)
+    photos_per_observation: Annotated[int, marks.CHOSEN] = Field(default=1, ge=1)
     """At most so many photos of one observation, those of the lowest positions."""
-    requests_per_minute: int = Field(default=60, ge=1)
-    requests_per_day: int = Field(default=10_000, ge=1)
-    timeout_s: float = Field(default=30.0, gt=0)
+    requests_per_minute: Annotated[int, marks.TIRELESS] = Field(default=60, ge=1)
+    requests_per_day: Annotated[int, marks.TIRELESS] = Field(default=10_000, ge=1)
+    timeout_s: Annotated[float, marks.TIRELESS] = Field(default=30.0, gt=0)
 
     @field_validator("licenses")
     @classmethod
@@ -126,9 +127,9 @@ class SourceConfig(_Section):
 class DownloadConfig(_Section):
     """How photos are downloaded (img2dataset)."""
 
-    threads: int = Field(default=16, ge=1)
-    timeout_s: int = Field(default=20, ge=1)
-    retries: int = Field(default=2, ge=0)
+    threads: Annotated[int, marks.TIRELESS] = Field(default=16, ge=1)
+    timeout_s: Annotated[int, marks.TIRELESS] = Field(default=20, ge=1)
+    retries: Annotated[int, marks.TIRELESS] = Field(default=2, ge=0)
     max_size_bytes: int = Field(default=20_000_000, ge=1)
     shard_size: int = Field(default=2_000, ge=1)
     """Photos in a shard, the unit of all work."""
@@ -150,12 +151,12 @@ class ModelsConfig(_Section):
     """Three roles, three models. A model is an open_clip tag (`ViT-B-32/laion400m_e31`),
     `local-dir:PATH`, `hf-hub:NAME` or `demo:NAME`."""
 
-    annotator: str
-    selectors: tuple[str, ...] = Field(min_length=1)
-    evaluators: tuple[str, ...] = ()
-    allow_circular: bool = False
+    annotator: Annotated[str, marks.ROLE]
+    selectors: Annotated[tuple[str, ...], marks.ROLE] = Field(min_length=1)
+    evaluators: Annotated[tuple[str, ...], marks.ROLE] = ()
+    allow_circular: Annotated[bool, marks.LEAVE] = False
     batch_size: int = Field(default=64, ge=1)
-    backend: Literal["torch", "torch-float32", "openvino"] = "torch"
+    backend: Annotated[Literal["torch", "torch-float32", "openvino"], marks.NUMBERS] = "torch"
     """What computes image features. torch = large models in bfloat16 where the processor or GPU multiplies it
     natively; torch-float32 = never; openvino = large models in int8 on the processor (`counterset[openvino]`).
     Both fast ways are checked against float32 at each load, and given up for a model that fails."""
@@ -171,7 +172,7 @@ class ModelsConfig(_Section):
 class AnnotateConfig(_Section):
     """How backgrounds are named."""
 
-    vocabulary: str = "counteranimal"
+    vocabulary: Annotated[str, marks.NAMED] = "counteranimal"
     method: Literal["combined", "plain", "conditioned", "standardised"] = "combined"
     min_margin: float = Field(default=0.0, ge=0.0)
     """Photos with a smaller margin abstain; `counterset calibrate` finds it for a stated precision."""
@@ -196,10 +197,10 @@ class GroupConfig(_Section):
 class EvaluateConfig(_Section):
     """Zero-shot classification."""
 
-    label_space: str = "imagenet1k"
+    label_space: Annotated[str, marks.NAMED] = "imagenet1k"
     """imagenet1k = all 1000 ImageNet names; classes = the class list's own names; or a text file of names."""
-    templates: Literal["paper", "openai80"] = "paper"
-    compare_templates: tuple[Literal["paper", "openai80"], ...] = ("paper", "openai80")
+    templates: Annotated[Literal["paper", "openai80"], marks.PROMPTS] = "paper"
+    compare_templates: Annotated[tuple[Literal["paper", "openai80"], ...], marks.PROMPTS] = ("paper", "openai80")
     """The selectors' drops are stated under these prompts too; 80 prompts for 1000 labels take some minutes
     on a GPU and most of an hour on two cores, once a selector. Empty = only `templates`."""
 
@@ -207,19 +208,19 @@ class EvaluateConfig(_Section):
 class SelectConfig(_Section):
     """How each class's pair is chosen and tested."""
 
-    mode: Literal["split", "paper"] = "split"
+    mode: Annotated[Literal["split", "paper"], marks.AFTER_MEMBERS] = "split"
     salt: str = "counterset"
     """Put before the observer id when halves are drawn."""
-    min_photos: int = Field(default=20, ge=1)
+    min_photos: Annotated[int, marks.AFTER_MEMBERS] = Field(default=20, ge=1)
     """A group needs so many photos on each half."""
-    min_observers: int = Field(default=10, ge=2)
+    min_observers: Annotated[int, marks.AFTER_MEMBERS] = Field(default=10, ge=2)
     """A group needs so many observers on each half."""
-    max_q_value: float = Field(default=0.05, ge=1e-6, le=0.5)
+    max_q_value: Annotated[float, marks.AFTER_MEMBERS] = Field(default=0.05, ge=1e-6, le=0.5)
     """Share of the confirmed classes that may be so by chance. Well below the power of 0.8 that plans are made for."""
-    min_drop: Fraction = 0.05
+    min_drop: Annotated[Fraction, marks.AFTER_MEMBERS] = 0.05
     """Paper mode keeps classes whose accuracies differ by more than this."""
-    num_permutations: int = Field(default=20_000, ge=100)
-    fragile_share: Fraction = 0.1
+    num_permutations: Annotated[int, marks.AFTER_MEMBERS] = Field(default=20_000, ge=100)
+    fragile_share: Annotated[Fraction, marks.AFTER_MEMBERS] = 0.1
     """Pairs that this share of outcome-dependent mislabels would explain are marked fragile."""
 
 
@@ -260,13 +261,13 @@ class NotifyConfig(_Section):
 class Config(_Section):
     """One build."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=200)
-    workspace: str = "workspace"
-    releases: str = "releases"
-    seed: int = 0
-    runner: Literal["threads", "processes", "ray"] = "threads"
+    name: Annotated[str, marks.TITLE] = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=200)
+    workspace: Annotated[str, marks.PLACE] = "workspace"
+    releases: Annotated[str, marks.PLACE] = "releases"
+    seed: Annotated[int, marks.NO_DRAW] = 0
+    runner: Annotated[Literal["threads", "processes", "ray"], marks.RUNNER] = "threads"
     """Where shards are worked on; the release is the same. ray = a local cluster, or the one at $RAY_ADDRESS."""
-    max_failed_share: Fraction = 0.05
+    max_failed_share: Annotated[Fraction, marks.STOP] = 0.05
     """Shards that fail three times are set aside; a build with a larger share of its photos in such shards stops."""
     classes: ClassesConfig
     source: SourceConfig = SourceConfig()

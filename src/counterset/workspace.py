@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import json
 import uuid
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import filelock
 from pydantic import BaseModel
 
 from counterset import lease
+from counterset.content import content
 from counterset.errors import WorkspaceError
 from counterset.storage import ObjectPath, Place, fetch, keep, place, scratch_of
 
@@ -33,11 +35,22 @@ def digest(*parts: Any) -> str:
 
     def plain(value: Any) -> Any:
         if isinstance(value, BaseModel):
-            return value.model_dump(mode="json")
+            return content(value)
         raise TypeError(f"{type(value)} has no stable digest")
 
     text = json.dumps(parts, sort_keys=True, default=plain, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The installed versions of packages that a file's bytes depend on; "" where one is not installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = ""
+    return found
 
 
 def check_writable(root: Place, setting: str) -> None:
@@ -116,6 +129,12 @@ class Workspace:
     def file(self, stage: str, key: str, name: str) -> Place:
         """The path of one finished file, there or not."""
         return self.folder(stage, key) / f"{name}.parquet"
+
+    def other_keys(self, stage: str, key: str) -> bool:
+        """Whether a stage has finished files under other keys and none under this one."""
+        if next(iter(self.folder(stage, key).glob("*.parquet")), None) is not None:
+            return False
+        return next(iter((self.root / stage).glob("*/*.parquet")), None) is not None
 
     def names(self, stage: str, key: str) -> list[str]:
         """The names of the finished files of a stage under one key, sorted."""

@@ -54,7 +54,8 @@ class Talker:
 
 def test_texts_are_asked_for_once_and_unknown_ones_reported(small: Any, tmp_path: Path) -> None:
     first, second = Talker(breaks_after=60), Talker()
-    settings: dict[str, Any] = {"name": "talker", "label_space": "classes", "output": tmp_path, "shard_size": 8}
+    settings: dict[str, Any] = {"name": "talker", "version": "1", "label_space": "classes", "output": tmp_path}
+    settings["shard_size"] = 8
     with pytest.raises(KeyboardInterrupt):
         counterset.evaluate(small.load(), predict=first, batch_size=4, **settings)
     found = counterset.evaluate(small.load(), predict=second, batch_size=4, **settings)
@@ -72,6 +73,28 @@ def test_texts_are_asked_for_once_and_unknown_ones_reported(small: Any, tmp_path
     again = counterset.evaluate(small.load(), predict=Talker(breaks_after=0), **settings)
     assert again.num_computed == {"talker": 0}
     assert again.predictions.drop_columns(["margin"]).equals(found.predictions.drop_columns(["margin"]))
+
+
+def test_another_callable_of_the_same_name_is_asked(small: Any, tmp_path: Path) -> None:
+    def evaluate(column: int, **settings: Any) -> Any:
+        def scores(images: list[Image.Image], labels: list[str]) -> Any:
+            return np.tile(np.arange(len(labels)) == column, (len(images), 1)).astype(float)
+
+        return counterset.evaluate(
+            small.load(), predict=scores, name="mine", label_space="classes", output=tmp_path, **settings
+        )
+
+    def answers(found: Any) -> set[str]:
+        return set(found.predictions["predicted"].to_pylist())
+
+    first, retrained = evaluate(0), evaluate(1)
+    assert first.num_computed == retrained.num_computed == {"mine": first.predictions.num_rows}
+    assert answers(first) != answers(retrained)
+    assert not (tmp_path / "answers").exists(), "nothing is kept that may be another's"
+    kept = evaluate(0, version="a")
+    assert evaluate(1, version="a").num_computed == {"mine": 0}, "its user says that it is the same"
+    assert evaluate(1, version="b").num_computed == kept.num_computed
+    assert evaluate(1, version="b").record["models"]["mine"]["version"] == "b"
 
 
 def test_one_of_twenty_is_asked_class_by_class(small: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,6 +157,21 @@ def test_what_does_not_fit_is_refused(
     with pytest.raises(EmbeddingsError, match=sentence) as caught:
         read_all(open_embeddings(tmp_path, model))
     assert "\n" not in str(caught.value)
+
+
+def test_a_shard_is_known_by_its_content(tmp_path: Path) -> None:
+    """Names, sizes and times are those of another set in reproducible archives and layers of containers."""
+    for name, vectors in (("base", VECTORS), ("reference", VECTORS[::-1]), ("copy", VECTORS)):
+        (tmp_path / name).mkdir()
+        write_npy(tmp_path / name / "a.npy", IDS, vectors)
+        for path in (tmp_path / name).iterdir():
+            os.utime(path, (0, 0))
+    base, reference, copy = (
+        open_embeddings(tmp_path / name, "toy").shards[0].identity for name in ("base", "reference", "copy")
+    )
+    assert base == copy != reference
+    write_npy(tmp_path / "copy" / "a.npy", [*IDS[:-1], "zzz"], VECTORS)
+    assert open_embeddings(tmp_path / "copy", "toy").shards[0].identity != base, "ids are content too"
 
 
 def test_two_sets_of_different_models_are_refused(tmp_path: Path) -> None:

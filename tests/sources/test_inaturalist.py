@@ -68,6 +68,26 @@ def test_every_photo_is_found_once_over_many_pages(tmp_path: Path, config_of: Ma
     assert {query.get("id_below") for query in queries[1:]} == {str(rows[-1].observation_id + 1)}
 
 
+def test_another_choice_of_one_look_asks_nothing(tmp_path: Path, config_of: MakeConfig) -> None:
+    rows = foxes(30)
+
+    def look(number: int, seed: int = 0, spec: ClassSpec = RED_FOX, **settings: object) -> tuple[list[int], int]:
+        before = len(server.requests)
+        source = INaturalistSource(config_of(server, **settings), tmp_path, seed, retry=QUICK, look=number)
+        source.check((spec,))
+        return ids(source.crawl(spec).candidates), len(server.requests) - before
+
+    with serve(catalog(*rows)) as server:
+        first, num_asked = look(1, photos_per_class=10)
+        assert len(first) == 10 and num_asked > 2
+        other, num_asked = look(1, seed=1, photos_per_class=10)
+        assert other != first and num_asked == 0
+        assert look(1, photos_per_class=20, photos_per_observer_day=1)[1] == 0
+        assert look(1, spec=dataclasses.replace(RED_FOX, name="the fox"), photos_per_class=10) == (first, 0)
+        assert look(2, photos_per_class=10)[1] > 1, "a new look asks what changed since"
+        assert look(2, seed=1, photos_per_class=10) == (other, 0)
+
+
 def test_a_row_carries_what_captions_and_credits_need(tmp_path: Path, config_of: MakeConfig) -> None:
     rows = (
         observation(1, taxon_id=420691, description="A fox in snow\ud800\0.", tags=("snow", "night")),

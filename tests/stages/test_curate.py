@@ -11,7 +11,7 @@ from PIL import Image
 
 from counterset.config import CurateConfig
 from counterset.schemas import CANDIDATES, IMAGES, Half
-from counterset.stages.curate import choose_members, half_of, inspect_photos, observer_hash
+from counterset.stages.curate import BOUNDS, choose_members, fitting, half_of, inspect_photos, observer_hash
 from counterset.tables import table_of
 
 
@@ -73,6 +73,18 @@ def test_bad_photos_are_rejects_with_their_reason() -> None:
         "tiny": "too_small",
         "panorama": "aspect_ratio",
     }
+
+
+def test_sides_are_judged_after_inspection_as_within_it() -> None:
+    """So another limit needs no new inspection, and no new features."""
+    files = {"good": picture(1), "tiny": picture(2, 40, 30), "panorama": picture(3, 1200, 150)}
+    images = table_of(IMAGES, {"photo_id": list(files), "image": list(files.values())})
+    within = inspect_photos(images, offers(list(files)), CurateConfig(), shard="s")
+    inspected = inspect_photos(images, offers(list(files)), BOUNDS, shard="s")
+    assert inspected.photos.num_rows == 3 and not inspected.rejects.num_rows
+    after = fitting(inspected.photos, offers(list(files)), CurateConfig())
+    assert after.photos.equals(within.photos) and after.rejects.equals(within.rejects)
+    assert fitting(inspected.photos, offers(list(files)), CurateConfig(min_side_px=30)).photos.num_rows == 2
 
 
 def test_duplicates_leave_one_whatever_the_order() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from counterset.config import Config, parse_config
 from counterset.demo.server_process import ServerProcess
@@ -16,10 +19,33 @@ from counterset.tables import read_table
 TRUTH = Path(__file__).resolve().parent / "weights" / "truth.json"
 
 
-def demo_server(photos_per_class: int | None = None, seed: int = 0) -> ServerProcess:
-    """The look-alike server of the demo's world, as a process of its own; use it in a `with` block."""
+def demo_server(photos_per_class: int | None = None, seed: int = 0, folder: Path | None = None) -> ServerProcess:
+    """The look-alike server of the demo's world, as a process of its own; use it in a `with` block.
+
+    Args:
+        photos_per_class: None = as the demo's config has it.
+        seed: of the world.
+        folder: where the demo works. Its server takes the port that it had there before, for a source at another
+            address is another source.
+    """
     wanted = _settings()["source"]["photos_per_class"] if photos_per_class is None else photos_per_class
-    return ServerProcess("--photos-per-class", str(wanted), "--seed", str(seed))
+    kept = folder / f".port-{wanted}-{seed}" if folder else None
+    port = _free_port(kept.read_text(encoding="ascii")) if kept and kept.is_file() else 0
+    server = ServerProcess("--photos-per-class", str(wanted), "--seed", str(seed), "--port", str(port))
+    if kept:
+        with contextlib.suppress(OSError):  # the build says so, in its own words
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(f"{urlsplit(server.url).port}\n", encoding="ascii")
+    return server
+
+
+def _free_port(text: str) -> int:
+    """The port, or 0 (any) where it is taken or is none."""
+    try:
+        with socket.create_server(("127.0.0.1", int(text))):
+            return int(text)
+    except (OSError, ValueError, OverflowError):
+        return 0
 
 
 def demo_config(folder: Path, url: str, photos_per_class: int | None = None, seed: int = 0) -> Config:

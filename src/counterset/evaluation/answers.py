@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ Predict = Callable[[list[Image.Image], list[str]], Any]
 MAX_ANSWER = 200
 """Characters of an answer that are kept."""
 NUM_EXAMPLES = 10
+ONCE = "(asked once)"
 
 
 class _Answer(NamedTuple):
@@ -61,12 +63,15 @@ def ask(
     candidates: Candidates,
     predict: Predict,
     name: str,
+    version: str,
     folder: Path,
     batch_size: int,
     shard_size: int,
     progress: Progress,
 ) -> Answered:
-    """Ask about every photo that was not asked about before under this name and with these candidates.
+    """Ask about every photo that was not asked about before under this name and version, with these candidates.
+
+    A callable without a stated version may be another one each time, so nothing of it is kept.
 
     The callable sees photos of one class at a time, for they share their candidates; the
     candidates are in alphabetical order, which says nothing of the truth.
@@ -74,6 +79,11 @@ def ask(
     Raises:
         ModelError: it answers with another number of answers, or of another kind.
     """
+    if not version:
+        with tempfile.TemporaryDirectory(prefix="counterset-answers-") as passing:
+            return ask(
+                release, photos, candidates, predict, name, ONCE, Path(passing), batch_size, shard_size, progress
+            )
     tables = [PREDICTIONS.arrow().empty_table()]
     unknown: list[str] = []
     num_asked = num_done = 0
@@ -82,7 +92,7 @@ def ask(
         own = photos.only(photos.class_id == class_id)
         labels = sorted({candidates.space.labels[position] for position in candidates.of_class[class_id]})
         readable = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
-        shards = folder / f"{readable}-{digest(name, labels, DECODER_VERSION)[:12]}"
+        shards = folder / f"{readable}-{digest(name, version, labels, DECODER_VERSION)[:12]}"
         kept = _kept(shards)
         missing = sorted(set(own.sha256.tolist()) - set(kept))
         for start in range(0, len(missing), shard_size):

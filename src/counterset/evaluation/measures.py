@@ -47,6 +47,7 @@ class ModelFacts:
         has_scores: whether labels have an order behind the first.
         num_unknown: answers that name no candidate.
         unknown_answers: some of them.
+        version: that its user stated of a callable.
     """
 
     family: str
@@ -56,6 +57,7 @@ class ModelFacts:
     has_scores: bool = True
     num_unknown: int = 0
     unknown_answers: tuple[str, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True)

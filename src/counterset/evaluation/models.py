@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from counterset.evaluation.vectors import Floats32, VectorStore
-from counterset.models.open_clip_encoder import OpenClipEncoder, features_id, load_encoder, weights_sha256
+from counterset.models.open_clip_encoder import OpenClipEncoder, features_id, load_encoder, texts_id, weights_sha256
 from counterset.models.prompts import LabelSpace, mean_text_features, prompts
 from counterset.models.timm_classifier import TimmClassifier, is_classifier, load_classifier
 from counterset.workspace import digest
@@ -57,7 +57,7 @@ class ImageTextModel:
     def __init__(self, name: str) -> None:
         self.name = f"local-dir:{name}" if Path(name).is_dir() and ":" not in name else name
         self.weights_sha256 = weights_sha256(self.name)
-        self.folder = _folder(self.name, features_id(self.name))
+        self.folder = _folder(self.name, digest(features_id(self.name), texts_id(self.name)))
 
     @functools.cached_property
     def encoder(self) -> OpenClipEncoder:
@@ -85,7 +85,7 @@ class FixedClassModel:
         self._classifier: TimmClassifier = load_classifier(name)
         self.family = "ImageNet" if self._classifier.labels is None else "classifier"
         self.weights_sha256 = self._classifier.weights_sha256
-        self.folder = _folder(name, self.weights_sha256)
+        self.folder = _folder(name, self._classifier.features_id)
 
     def encode_images(self, images: Sequence[bytes], batch_size: int) -> Floats32:
         """(N, C) logits."""
@@ -113,11 +113,9 @@ def _key(texts: Sequence[str]) -> str:
 
 def _folder(name: str, features: str) -> str:
     """A readable name, and a digest of all that decides the vectors."""
-    config = ""
     if name.startswith("local-dir:"):
-        config = (Path(name.removeprefix("local-dir:")) / "open_clip_config.json").read_text(encoding="utf-8")
         name = f"local-{Path(name).name}"
     elif "@" in name or "local-dir:" in name:
         name = f"{name.partition('@')[0].partition('local-dir:')[0]}-{Path(name).name}"
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
-    return f"{readable}-{digest(readable, features, config)[:12]}"
+    return f"{readable}-{digest(readable, features)[:12]}"

@@ -30,6 +30,7 @@ from counterset.evaluation.vectors import Floats32, Progress, VectorStore, no_pr
 from counterset.load import Release, load
 from counterset.models.prompts import LabelSpace, prompts
 from counterset.models.registry import trained_on
+from counterset.models.shared_weights import origin
 from counterset.outputs import check_output
 from counterset.pictures import DECODER_VERSION
 from counterset.schemas import CLASS_METRICS, PREDICTIONS, Half
@@ -74,6 +75,7 @@ def evaluate(
     *,
     predict: Predict | None = None,
     name: str = "",
+    version: str = "",
     label_space: str = "",
     templates: str = "paper",
     half: str = "",
@@ -98,7 +100,9 @@ def evaluate(
         predict: any other model, called with a list of RGB PIL images and the list of candidate
             labels; gives one label's text an image, or (N, C) scores. Answers that name no
             candidate count as wrong and are reported.
-        name: of `predict`; its answers are kept under this name, so another model needs another.
+        name: of `predict`, in the tables.
+        version: of `predict`, e.g. its checkpoint's digest. Its answers are kept under name and version, so that
+            a run goes on and a second one asks nothing; "" = it is asked about every photo each time.
         label_space: `imagenet1k`, `classes`, `top20`, or a text file; "" = as the release was built.
         templates: `paper`, `openai80`, or a text file of templates.
         half: `confirm` (default where the release has it: photographers who did not choose the
@@ -120,7 +124,7 @@ def evaluate(
     if not models and predict is None:
         raise UserError("nothing to evaluate: name at least one model, or give predict")
     if predict is not None and not name:
-        raise UserError("a callable needs a name: its answers are kept under it")
+        raise UserError("a callable needs a name: its figures stand under it; give name=")
     axes = _scale(scale)
     asked = label_space or _built_with(release)
     specs = tuple(ClassSpec(row["class_id"], row["name"], row["imagenet_index"]) for row in release.metadata["classes"])
@@ -153,10 +157,19 @@ def evaluate(
         facts[model.name] = run.facts(model)
     if predict is not None:
         answered = ask(
-            release, photos, candidates, predict, name, run.output / "answers", batch_size, shard_size, run.say(name)
+            release,
+            photos,
+            candidates,
+            predict,
+            name,
+            version,
+            run.output / "answers",
+            batch_size,
+            shard_size,
+            run.say(name),
         )
         tables.append(answered.predictions)
-        facts[name] = dataclasses.replace(ModelFacts("other"), **answered.facts)
+        facts[name] = dataclasses.replace(ModelFacts("other", version=version), **answered.facts)
         run.num_computed[name] = answered.num_asked
     record = {
         "format": FORMAT,
@@ -246,7 +259,7 @@ def _in_sample(release: Release, name: str, weights: str, trained: frozenset[str
     made += [(one, "selector", "") for one in _selectors(release) if one not in known]
     # The selector speaks first: its choice is what flatters a drop.
     for other, role, sha256 in sorted(made, key=lambda one: one[1] != "selector"):
-        if other == name or (sha256 and sha256 == weights):
+        if origin(other) == origin(name) or (sha256 and sha256 == weights):
             return f"is the release's {role}"
     for other, role, _ in sorted(made, key=lambda one: one[1] != "selector"):
         shared = trained & trained_on(other)

@@ -13,8 +13,8 @@ import functools
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -28,21 +28,38 @@ from safetensors import SafetensorError
 from torch.nn import functional
 
 from counterset.errors import ModelError
+from counterset.models.batches import in_batches
 from counterset.models.decoding import PixelDecoder
+from counterset.models.model_config import CONFIG_FILE, described, tokenizer_options
 from counterset.models.openvino_tower import OpenVinoTower, check_installed
 from counterset.models.precision import LARGE_BYTES, PROBE_LABELS, Backend, Features, agrees, native_half
 from counterset.models.towers import ImageTower, PlainTower, TorchTower, probe_features
+from counterset.pictures import DECODER_VERSION
 from counterset.tables import sha256_of
+from counterset.workspace import digest, versions
 
 DEMO_WEIGHTS = Path(__file__).resolve().parents[1] / "demo" / "weights"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-MAX_DECODE_THREADS = 8
+TEXTS_PER_BATCH = 256
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Options of glibc's mallopt(3)."""
-LOAD_ERRORS = (OSError, RuntimeError, ValueError, KeyError, AssertionError, UnpicklingError, SafetensorError)
+LOAD_ERRORS = (
+    *(OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError),
+    *(UnpicklingError, SafetensorError),
+)
 """What open_clip and the hub raise for files that are missing, foreign, of another shape, or out of reach."""
 UNREACHABLE = ("Hub and we cannot find", "offline mode is enabled", "urlopen error")
 """Parts of what they say where there is no network."""
+
+
+PACKAGES = ("torch", "torchvision", "open-clip-torch", "timm", "pillow", "numpy")
+"""Decode, prepare and compute: another version of one may give other features."""
+INT8_PACKAGES = ("openvino", "nncf")
+TEXT_PACKAGES = ("transformers", "tokenizers", "ftfy")
+NEW_NS = 2_000_000_000
+"""A file that changed so recently may be written again without its time of change moving on."""
+TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
+"""Files of a model's folder that its tokenizer may read."""
 
 
 class OpenClipEncoder:
@@ -63,45 +80,39 @@ class OpenClipEncoder:
         self._tokenizer = tokenizer
         self._tower = tower
         self._device = model.logit_scale.device
-        self._lock = threading.Lock()
+        self._lock = threading.Lock() if tower.is_serial else contextlib.nullcontext()
         self.embedding_dim = int(self.encode_texts(["a photo"]).shape[1])
 
     def encode_images(self, images: Sequence[bytes], batch_size: int) -> Features:
         """(N, D) unit-length image features of encoded photos, in order.
 
-        Batches are cut the same way whenever the same photos are asked for, so the
-        same call gives the same bits on one machine.
+        Batches are cut the same way whenever the same photos are asked for, and each is one thread's work,
+        so the same call gives the same bits on one machine, whatever its number of threads.
 
         Args:
             images: JPEG, PNG, GIF or WebP files' bytes that decode.
             batch_size: photos in one forward pass.
         """
-        features = [np.empty((0, self.embedding_dim), np.float32)]
-        with self._lock, torch.inference_mode(), ThreadPoolExecutor(num_threads()) as pool:
-            starts = range(0, len(images), batch_size)
-            # Photos are decoded one batch ahead of the model.
-            ahead = [self._decode(pool, images[start : start + batch_size]) for start in starts[:1]]
-            for start in starts:
-                batch = ahead.pop(0)
-                if start + batch_size < len(images):
-                    ahead.append(self._decode(pool, images[start + batch_size :][:batch_size]))
-                # B x (3, H, W) -> (B, 3, H, W) -> (B, D)
-                pixels = torch.stack([photo.result() for photo in batch])
+
+        def encode(batch: Sequence[bytes]) -> Features:
+            # B x (3, H, W) -> (B, 3, H, W) -> (B, D)
+            pixels = torch.stack([self._tower.decode(image) for image in batch])
+            with self._lock:
                 encoded = functional.normalize(self._tower.encode(pixels), dim=-1)
-                features.append(encoded.cpu().numpy())
-        return np.concatenate(features)
+            return np.asarray(encoded.cpu().numpy(), np.float32)
+
+        empty = np.empty((0, self.embedding_dim), np.float32)
+        return np.concatenate([empty, *in_batches(images, batch_size, encode)])
 
     def encode_texts(self, texts: Sequence[str]) -> Features:
         """(N, D) unit-length text features, in order; in float32, for they are few."""
-        features = []
-        with self._lock, torch.inference_mode():
-            for start in range(0, len(texts), 256):
-                tokens = self._tokenizer(list(texts[start : start + 256])).to(self._device)
-                features.append(self._model.encode_text(tokens, normalize=True).float().cpu().numpy())
-        return np.concatenate(features)
 
-    def _decode(self, pool: ThreadPoolExecutor, images: Sequence[bytes]) -> list[Future[torch.Tensor]]:
-        return [pool.submit(self._tower.decode, image) for image in images]
+        def encode(batch: Sequence[str]) -> Features:
+            tokens = self._tokenizer(list(batch)).to(self._device)
+            features: Features = self._model.encode_text(tokens, normalize=True).float().cpu().numpy()
+            return features
+
+        return np.concatenate(in_batches(texts, TEXTS_PER_BATCH, encode))
 
 
 @functools.cache
@@ -114,9 +125,8 @@ def _keep_freed_memory() -> None:
             libc.mallopt(option, size)
 
 
-@functools.lru_cache(maxsize=4)
 def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
-    """Load a model by its config name, onto a GPU where there is one.
+    """Load a model by its config name, onto a GPU where there is one; once a process, unless its files change.
 
     A large model's image tower computes in what `precision` says, if its features of the
     probe images are float32's within the limits of `counterset.models.precision`; else in float32
@@ -125,11 +135,16 @@ def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
     Raises:
         ModelError: no such model, or its weights cannot be had or do not fit.
     """
+    return _load(name, backend, features_id(name, backend), texts_id(name))
+
+
+@functools.lru_cache(maxsize=4)
+def _load(name: str, backend: Backend, _features: str, _texts: str) -> OpenClipEncoder:
     _keep_freed_memory()
-    model_name, _ = _resolve(name)
+    model_name, pretrained = _resolve(name)
     model, preprocess = _create(name)
     try:
-        tokenizer = open_clip.get_tokenizer(model_name)
+        tokenizer = open_clip.get_tokenizer(model_name, **tokenizer_options(described(model_name, pretrained)))
     except LOAD_ERRORS as error:
         raise cannot_load(name, error) from error
     wanted = precision(name, backend)
@@ -148,6 +163,9 @@ def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
     return OpenClipEncoder(name, weights_sha256(name), model, tokenizer, PlainTower(model, preprocess))
 
 
+load_encoder.cache_clear = _load.cache_clear  # type: ignore[attr-defined]
+
+
 def precision(name: str, backend: Backend = "torch") -> str:
     """What a model's image tower is to compute in on this machine, before any check.
 
@@ -162,21 +180,54 @@ def precision(name: str, backend: Backend = "torch") -> str:
         check_installed()
     elif backend == "torch-float32" or half is None:
         return "float32"
-    is_large = sum(path.stat().st_size for path in _weight_files(name)) >= LARGE_BYTES
+    is_large = sum(path.stat().st_size for path in weight_files(name)) >= LARGE_BYTES
     if not is_large:
         return "float32"
     return "int8" if backend == "openvino" else str(half).removeprefix("torch.")
 
 
-@functools.lru_cache(maxsize=64)
 def features_id(name: str, backend: Backend = "torch") -> str:
-    """Names all that decides a model's image features: its weights and, unless it is float32, the precision.
+    """Names all that decides a model's image features: weights, architecture, preprocessing, precision, packages.
 
     Raises:
         ModelError: as `load_encoder`.
     """
     kind = precision(name, backend)
-    return weights_sha256(name) if kind == "float32" else f"{weights_sha256(name)}-{kind}"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = digest(_config(name), weights_sha256(name), device, DECODER_VERSION, versions(*PACKAGES))
+    if kind == "int8":  # OpenVINO shares products out among threads of its own
+        return f"{found}-{kind}-{digest(versions(*INT8_PACKAGES), len(os.sched_getaffinity(0)))}"
+    return found if kind == "float32" else f"{found}-{kind}"
+
+
+def texts_id(name: str) -> str:
+    """Names all that decides a model's text features: weights, architecture, tokenizer, packages.
+
+    Raises:
+        ModelError: as `load_encoder`.
+    """
+    model_name, _ = _resolve(name)
+    files: list[list[str]] = []
+    if model_name.startswith("local-dir:"):
+        folder = Path(model_name.removeprefix("local-dir:"))
+        paths = sorted(path for path in folder.iterdir() if path.suffix in TOKENIZER_SUFFIXES and path.is_file())
+        files = [[path.name, sha256_of(path)] for path in paths if path.name not in (CONFIG_FILE, "recipe.json")]
+    return digest(_config(name), weights_sha256(name), files, versions(*PACKAGES, *TEXT_PACKAGES))
+
+
+features_id.cache_clear = lambda: None  # type: ignore[attr-defined]
+
+
+def _config(name: str) -> dict[str, Any]:
+    """What a model is besides its weights.
+
+    Raises:
+        ModelError: as `load_encoder`.
+    """
+    try:
+        return described(*_resolve(name))
+    except LOAD_ERRORS as error:
+        raise cannot_load(name, error) from error
 
 
 def _create(name: str) -> tuple[Any, Any]:
@@ -187,22 +238,16 @@ def _create(name: str) -> tuple[Any, Any]:
     """
     model_name, pretrained = _resolve(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    tokenizer_options(_config(name))  # no questions on the terminal by text models either
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(
-            model_name, pretrained=pretrained, device=device, weights_only=True
+            model_name, pretrained=pretrained, device=device, weights_only=True, require_pretrained=True
         )
     except LOAD_ERRORS as error:
         raise cannot_load(name, error) from error
     return model.eval(), preprocess
 
 
-def num_threads() -> int:
-    """Threads that decode photos: one a processor that this process may use."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, MAX_DECODE_THREADS)
-
-
-@functools.lru_cache(maxsize=64)
 def weights_sha256(name: str) -> str:
     """The SHA-256 of a model's checkpoint (of the digests of all weight files, for a folder).
 
@@ -211,12 +256,32 @@ def weights_sha256(name: str) -> str:
     Raises:
         ModelError: as `load_encoder`.
     """
-    digests = [sha256_of(path) for path in _weight_files(name)]
+    digests = [digest_of(path) for path in weight_files(name)]
     is_folder = _resolve(name)[0].startswith("local-dir:")
     return hashlib.sha256("".join(digests).encode()).hexdigest() if is_folder else digests[0]
 
 
-def _weight_files(name: str) -> list[Path]:
+def digest_of(path: Path) -> str:
+    """A file's SHA-256. It is read once a process, and again when it was written since.
+
+    The time of change, which no program can set, tells that, unless it is too recent to tell two writes apart.
+    """
+    found = path.stat()
+    mark = (path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    if time.time_ns() - found.st_ctime_ns < NEW_NS:
+        return sha256_of(path)
+    return _kept_digest(mark)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_digest(mark: tuple[Path, int, int, int, int]) -> str:
+    return sha256_of(mark[0])
+
+
+weights_sha256.cache_clear = _kept_digest.cache_clear  # type: ignore[attr-defined]
+
+
+def weight_files(name: str) -> list[Path]:
     """The files of a model's checkpoint, downloaded where they are not in the cache.
 
     Raises:
@@ -232,11 +297,17 @@ def _weight_files(name: str) -> list[Path]:
             return files
         if pretrained is not None and "@" in name:
             return [Path(pretrained)]
-        if pretrained is None:
-            return [Path(download_pretrained_from_hf(model_name.removeprefix("hf-hub:")))]
-        return [Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(model_name, pretrained)))]
+        return [_downloaded(model_name, pretrained)]
     except LOAD_ERRORS as error:
         raise cannot_load(name, error) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _downloaded(model_name: str, pretrained: str | None) -> Path:
+    """The hub is asked once a process."""
+    if pretrained is None:
+        return Path(download_pretrained_from_hf(model_name.removeprefix("hf-hub:")))
+    return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(model_name, pretrained)))
 
 
 def cannot_load(name: str, error: BaseException) -> ModelError:

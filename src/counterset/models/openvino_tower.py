@@ -31,10 +31,12 @@ class OpenVinoTower:
 
     Attributes:
         precision: int8.
+        is_serial: OpenVINO has threads of its own.
         pixels: decodes photos.
     """
 
     precision = "int8"
+    is_serial = True
 
     def __init__(self, model: Any) -> None:
         openvino, nncf = _import()

@@ -7,12 +7,12 @@ Checkpoints are safetensors, or torch files read with `weights_only`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,15 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 
 from counterset.errors import ModelError
+from counterset.models.batches import in_batches
 from counterset.models.lineage import pretraining_data
-from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS, cannot_load
+from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS, PACKAGES, cannot_load, digest_of
 from counterset.models.prompts import LabelSpace
 from counterset.pictures import rgb
+from counterset.workspace import digest, versions
 
 NUM_IMAGENET_CLASSES = 1000
 PREFIXES = ("timm:", "torchvision:")
-DECODE_THREADS = 2
 TAG_DATA = {"in1k": ("ImageNet-1K",), **dict.fromkeys(("in12k", "in21k", "in22k"), ("ImageNet-21K",))}
 """What a part of a timm tag says of the data."""
 
@@ -68,17 +69,23 @@ class TimmClassifier:
     Attributes:
         name: as it was asked for.
         weights_sha256: of the tensors' names and bytes, whatever file they came in.
+        features_id: names all that decides its logits: weights, architecture, preprocessing, packages.
         labels: the names of its classes; None = ImageNet-1K's, by index.
     """
 
-    def __init__(self, name: str, model: Any, transform: Any, labels: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, name: str, model: Any, transform: Any, labels: tuple[str, ...] | None, architecture: str
+    ) -> None:
         self.name = name
         self.labels = labels
         self._model = model
         self._transform = transform
         self._device = next(model.parameters()).device
-        self._lock = threading.Lock()
+        self._lock = threading.Lock() if self._device.type == "cuda" else contextlib.nullcontext()
         self.weights_sha256 = _digest(model)
+        described = Path(architecture.removeprefix("local-dir:")) / "config.json"
+        text = described.read_text(encoding="utf-8") if described.is_file() else architecture
+        self.features_id = digest(self.weights_sha256, text, repr(transform), self._device.type, versions(*PACKAGES))
 
     def encode_images(self, images: Sequence[bytes], batch_size: int) -> Logits:
         """(N, C) logits of encoded photos, in order.
@@ -87,19 +94,16 @@ class TimmClassifier:
             images: JPEG, PNG, GIF or WebP files' bytes that decode.
             batch_size: photos in one forward pass.
         """
+
+        def encode(batch: Sequence[bytes]) -> Logits:
+            # B x (3, H, W) -> (B, 3, H, W) -> (B, C)
+            pixels = torch.stack([self._transform(rgb(image)) for image in batch]).to(self._device)
+            with self._lock:
+                logits: Logits = self._model(pixels).float().cpu().numpy()
+            return logits
+
         num_labels = len(self.labels) if self.labels is not None else NUM_IMAGENET_CLASSES
-        logits = [np.empty((0, num_labels), np.float32)]
-        with self._lock, torch.inference_mode(), ThreadPoolExecutor(DECODE_THREADS) as pool:
-            starts = range(0, len(images), batch_size)
-            batches = [pool.submit(self._decode, images[start : start + batch_size]) for start in starts[:2]]
-            for index, _ in enumerate(starts):
-                if index + 2 < len(starts):
-                    batches.append(pool.submit(self._decode, images[starts[index + 2] :][:batch_size]))
-                # (B, 3, H, W) -> (B, C)
-                pixels = batches[index].result().to(self._device)
-                batches[index] = None  # type: ignore[call-overload]
-                logits.append(self._model(pixels).float().cpu().numpy())
-        return np.concatenate(logits)
+        return np.concatenate([np.empty((0, num_labels), np.float32), *in_batches(images, batch_size, encode)])
 
     def columns(self, space: LabelSpace) -> list[int]:
         """The classifier's class of each label of `space`.
@@ -121,25 +125,31 @@ class TimmClassifier:
             columns.append(column)
         return columns
 
-    def _decode(self, images: Sequence[bytes]) -> torch.Tensor:
-        return torch.stack([self._transform(rgb(image)) for image in images])
 
-
-@functools.lru_cache(maxsize=2)
 def load_classifier(name: str) -> TimmClassifier:
-    """Load a classifier by its name, onto a GPU where there is one.
+    """Load a classifier by its name, onto a GPU where there is one; once a process, unless its files change.
 
     Raises:
         ModelError: no such model, its weights cannot be had or do not fit, or its classes are unknown.
     """
-    if name.startswith("demo:"):
-        name, asked = f"timm:local-dir:{DEMO_WEIGHTS / name.removeprefix('demo:')}", name
-    else:
-        asked = name
+    own = f"timm:local-dir:{DEMO_WEIGHTS / name.removeprefix('demo:')}" if name.startswith("demo:") else name
+    return _load(own, name, _digests_of_files(own))
+
+
+def _digests_of_files(name: str) -> tuple[str, ...]:
+    """Of the files that a name points to; () for a name of a library's own."""
+    _, is_folder, folder = name.partition("local-dir:")
+    path = Path(folder if is_folder else name.partition("@")[2])
+    found = sorted(path.iterdir()) if is_folder and path.is_dir() else [path]
+    return tuple(f"{file.name} {digest_of(file)}" for file in found if file.is_file())
+
+
+@functools.lru_cache(maxsize=2)
+def _load(name: str, asked: str, _digests: tuple[str, ...]) -> TimmClassifier:
     kind, _, model_name = name.partition(":")
     try:
         model, transform, labels = (_timm if kind == "timm" else _torchvision)(model_name)
-    except (*LOAD_ERRORS, AttributeError) as error:
+    except LOAD_ERRORS as error:
         raise cannot_load(asked, error) from error
     num_classes = _num_classes(model)
     if num_classes != (len(labels) if labels is not None else NUM_IMAGENET_CLASSES):
@@ -148,7 +158,10 @@ def load_classifier(name: str) -> TimmClassifier:
             "give it as timm:local-dir:FOLDER with label_names in its config.json"
         )
     model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    return TimmClassifier(asked, model, transform, labels)
+    return TimmClassifier(asked, model, transform, labels, model_name.partition("@")[0])
+
+
+load_classifier.cache_clear = _load.cache_clear  # type: ignore[attr-defined]
 
 
 def _timm(model_name: str) -> tuple[Any, Any, tuple[str, ...] | None]:
@@ -185,8 +198,8 @@ def _num_classes(model: Any) -> int:
 
 
 def _digest(model: Any) -> str:
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

@@ -23,9 +23,11 @@ class ImageTower(Protocol):
 
     Attributes:
         precision: what it computes in.
+        is_serial: it takes one batch at a time: a GPU, or a library with threads of its own.
     """
 
     precision: str
+    is_serial: bool
 
     def decode(self, content: bytes) -> torch.Tensor:
         """(3, H, W) of one photo; called from several threads."""
@@ -43,6 +45,7 @@ class PlainTower:
         self._model = model
         self._preprocess = preprocess
         self._device = model.logit_scale.device
+        self.is_serial = self._device.type == "cuda"
 
     def decode(self, content: bytes) -> torch.Tensor:
         return self._preprocess(rgb(content))
@@ -62,6 +65,7 @@ class TorchTower:
         self._model = model
         self._dtype = dtype
         self._device = model.logit_scale.device
+        self.is_serial = self._device.type == "cuda"
         model.visual.to(dtype)
         if dtype is torch.bfloat16 and self._device.type == "cpu" and pack(model.visual):
             logger.debug("the image tower's weights are laid out for bfloat16")

@@ -12,6 +12,7 @@ The order of a set is that of its shards' names, then of rows; ties of similarit
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterset.errors import EmbeddingsError
+from counterset.tables import sha256_of
 from counterset.workspace import digest
 
 Vectors = npt.NDArray[np.float32]
@@ -48,14 +50,32 @@ class Shard:
         vectors: the Parquet or .npy file.
         ids: the Parquet file that holds the ids; the same file for Parquet vectors.
         num_rows: vectors.
-        identity: digest of name, sizes and times of the files: what finished work is filed under.
+        columns: of ids and of vectors.
     """
 
     name: str
     vectors: Path
     ids: Path
     num_rows: int
-    identity: str
+    columns: tuple[str, str]
+
+    @functools.cached_property
+    def sha256(self) -> tuple[str, str]:
+        """Of the vectors' file and of the ids', read once.
+
+        Raises:
+            EmbeddingsError: one cannot be read.
+        """
+        try:
+            vectors = sha256_of(self.vectors)
+            return vectors, vectors if self.ids == self.vectors else sha256_of(self.ids)
+        except OSError as error:
+            raise EmbeddingsError(f"{self.vectors} cannot be read ({error.strerror}); write it again") from error
+
+    @property
+    def identity(self) -> str:
+        """What finished work is filed under: name and content. Sizes and times may be another shard's, too."""
+        return digest(self.name, self.sha256, self.columns)
 
 
 @dataclass(frozen=True)
@@ -194,8 +214,7 @@ def open_embeddings(
     tags: dict[str, Path] = {}
     for name, vectors, id_file in pairs:
         num_rows, dim = _shape(vectors, column)
-        files = [[file.stat().st_size, file.stat().st_mtime_ns] for file in dict.fromkeys((vectors, id_file))]
-        shards.append(Shard(name, vectors, id_file, num_rows, digest(name, files, ids[0], column)))
+        shards.append(Shard(name, vectors, id_file, num_rows, (ids[0], column)))
         if num_rows:
             dims.setdefault(dim, vectors)
         for tag in _tags(vectors) if column else ():

@@ -19,6 +19,7 @@ def make_source(
     seed: int,
     on_progress: OnProgress | None = None,
     budget: Budget | None = None,
+    look: int = 0,
 ) -> Source:
     """The source that `config.kind` names.
 
@@ -28,13 +29,14 @@ def make_source(
         on_progress: called with a class and the observations read so far.
         budget: of all requests; one in `state` by default. Builds with several
             states share one by `inaturalist.build_budget(config, folder)`.
+        look: number of the look at the source; what was asked in it is not asked again. 0 = always look again.
 
     Raises:
         ConfigError: the config lacks what this source needs.
     """
     match config.kind:
         case "inaturalist":
-            return INaturalistSource(config, state, seed, on_progress=on_progress, budget=budget)
+            return INaturalistSource(config, state, seed, on_progress=on_progress, budget=budget, look=look)
         case "open_data":
             return OpenDataSource(config, state, seed, on_progress=on_progress, budget=budget)
         case "url_list":

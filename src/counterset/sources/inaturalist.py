@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class INaturalistSource:
         seed: of the choice among acceptable photos.
         on_progress: called after each page with the class and the observations read so far.
         budget: shared by several sources; one in `state` by default.
+        look: number of the look at the source; what was asked in it is not asked again. 0 = always look again.
 
     Raises:
         ConfigError: a real host and no contact.
@@ -61,10 +63,12 @@ class INaturalistSource:
         on_progress: OnProgress | None = None,
         budget: Budget | None = None,
         retry: RetryPolicy | None = None,
+        look: int = 0,
     ) -> None:
         self._config = config
         self._state = state
         self._seed = seed
+        self._look = look
         self._on_progress = on_progress
         self._client = ApiClient(
             config.api_url,
@@ -82,9 +86,10 @@ class INaturalistSource:
             SourceError: a taxon is unknown, inactive, or another than listed.
             SourceUnavailable: the service does not answer.
         """
-        resolved = TaxonResolver(self._client).resolve(specs)
-        for spec in specs:
-            record = {"class": _signature(spec), "taxon_ids": resolved[spec.class_id]}
+        unknown = tuple(spec for spec in specs if not self._look or self._known(spec).get("look") != self._look)
+        resolved = TaxonResolver(self._client).resolve(unknown) if unknown else {}
+        for spec in unknown:
+            record = {"class": _signature(spec), "taxon_ids": resolved[spec.class_id], "look": self._look}
             write_bytes(json.dumps(record).encode(), self._taxa_path(spec))
 
     def crawl(self, spec: ClassSpec) -> Crawl:
@@ -97,12 +102,32 @@ class INaturalistSource:
         query = self._query(taxon_ids)
         store = PageStore(self._state / spec.class_id, query)
         windows = store.windows()
+        while not (windows and windows[-1].is_done and self._look and windows[-1].look >= self._look):
+            self._read(spec, taxon_ids, query, store, windows)
+            if not self._look:
+                break
+        if len(windows) == 1:
+            return self._choose(spec, store, query, windows[0])
+        # What earlier runs told may be so no more, and of what was deleted no later run says a word.
+        return standing(
+            lambda gone: self._choose(spec, store, query, windows[0], gone), lambda table: self.recheck(table, (spec,))
+        )
+
+    def _read(
+        self,
+        spec: ClassSpec,
+        taxon_ids: tuple[int, ...],
+        query: dict[str, str],
+        store: PageStore,
+        windows: list[Window],
+    ) -> None:
+        """Read the run that was broken off to its end, or else a new one."""
         if not windows or windows[-1].is_done:
             since = ""
             if windows:
                 since = (datetime.fromisoformat(windows[-1].started) - INDEX_LAG).date().isoformat()
             started = datetime.now(UTC).isoformat(timespec="seconds")
-            windows.append(Window(self._upper(query, since), started, since))
+            windows.append(Window(self._upper(query, since), started, since, look=self._look))
             store.save(windows)
         run, window = len(windows) - 1, windows[-1]
         num_read = 0
@@ -115,14 +140,8 @@ class INaturalistSource:
                 self._on_progress(spec.class_id, num_read)
             if self._config.order == "latest" and self._is_enough(store, taxon_ids, records[-1]["id"]):
                 break
-        windows[-1] = Window(window.upper, window.started, window.since, is_done=True)
+        windows[-1] = replace(window, is_done=True)
         store.save(windows)
-        if len(windows) == 1:
-            return self._choose(spec, store, query, window)
-        # What earlier runs told may be so no more, and of what was deleted no later run says a word.
-        return standing(
-            lambda gone: self._choose(spec, store, query, windows[0], gone), lambda table: self.recheck(table, (spec,))
-        )
 
     def _choose(
         self, spec: ClassSpec, store: PageStore, query: dict[str, str], first: Window, gone: Collection[str] = ()
@@ -220,13 +239,16 @@ class INaturalistSource:
     def taxon_ids(self, spec: ClassSpec) -> tuple[int, ...]:
         """The active taxa of a class, as `check` found them; asked for now if it did not run."""
         for _ in range(2):
-            path = self._taxa_path(spec)
-            if path.exists():
-                record = json.loads(path.read_text(encoding="utf-8"))
-                if record["class"] == _signature(spec):
-                    return tuple(record["taxon_ids"])
+            if record := self._known(spec):
+                return tuple(record["taxon_ids"])
             self.check((spec,))
         raise AssertionError("check() keeps what it finds")
+
+    def _known(self, spec: ClassSpec) -> dict[str, Any]:
+        """What `check` kept of a class; empty where it did not run, or the class had other taxa."""
+        path = self._taxa_path(spec)
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return record if record.get("class") == _signature(spec) else {}
 
     def _query(self, taxon_ids: tuple[int, ...]) -> dict[str, str]:
         config = self._config

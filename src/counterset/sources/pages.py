@@ -27,12 +27,14 @@ class Window:
         started: UTC time at which it began, ISO 8601.
         since: only observations changed since this UTC day; "" = all.
         is_done: the run came to its end.
+        look: number of the look at the source that it belongs to; 0 = of none.
     """
 
     upper: int
     started: str
     since: str = ""
     is_done: bool = False
+    look: int = 0
 
 
 class PageStore:

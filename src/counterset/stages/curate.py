@@ -1,8 +1,8 @@
 """Curate: which downloaded photos are kept, and which half each observer belongs to.
 
-Two steps. `inspect_photos` looks at each photo alone, shard by shard. `choose_members`
-looks across photos: duplicates, one photo an observation, the halves. Neither ever asks
-whether a model is right about a photo.
+Three steps. `inspect_photos` looks at each photo alone, shard by shard, and says what it is;
+`fitting` keeps those whose sides fit the config. `choose_members` looks across photos: duplicates,
+one photo an observation, the halves. None ever asks whether a model is right about a photo.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from scipy.sparse.csgraph import connected_components
 
 from counterset.config import CurateConfig
 from counterset.errors import PictureError
-from counterset.pictures import Picture
+from counterset.pictures import MAX_ASPECT_RATIO, MAX_PIXELS, Picture
 from counterset.schemas import MEMBERS, PHOTOS, REJECTS, Half, RejectReason
 from counterset.similarity.search import pairs_above
 from counterset.tables import table_of
+
+BOUNDS = CurateConfig(min_side_px=1, max_pixels=MAX_PIXELS, max_aspect_ratio=MAX_ASPECT_RATIO)
+"""Which photos are looked at and embedded, whatever a config keeps of them: another limit embeds none anew."""
 
 
 class Inspection(NamedTuple):
@@ -64,12 +67,8 @@ def inspect_photos(images: pa.Table, candidates: pa.Table, config: CurateConfig,
 def _inspect(content: bytes, config: CurateConfig) -> dict[str, object]:
     picture = Picture.read(content)
     width, height = picture.width_px, picture.height_px
-    if width * height > config.max_pixels:
-        raise PictureError(RejectReason.TOO_LARGE, f"{width} x {height} pixels")
-    if min(width, height) < config.min_side_px:
-        raise PictureError(RejectReason.TOO_SMALL, f"{width} x {height} pixels")
-    if max(width, height) > config.max_aspect_ratio * min(width, height):
-        raise PictureError(RejectReason.ASPECT_RATIO, f"{width} x {height} pixels")
+    if (reason := _misfit(width, height, config)) is not None:
+        raise PictureError(reason, f"{width} x {height} pixels")
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "width_px": width,
@@ -77,6 +76,34 @@ def _inspect(content: bytes, config: CurateConfig) -> dict[str, object]:
         "size_bytes": len(content),
         "phash": picture.phash(),
     }
+
+
+def fitting(photos: pa.Table, candidates: pa.Table, config: CurateConfig) -> Inspection:
+    """The inspected photos whose sides fit the config, and one reject for each other.
+
+    Args:
+        photos: inspected photos (photos schema), within BOUNDS.
+        candidates: gives the class of each photo (photo_id, class_id are read).
+        config: caps on sides, pixels and aspect ratio.
+    """
+    class_ids = dict(zip(candidates["photo_id"].to_pylist(), candidates["class_id"].to_pylist(), strict=True))
+    columns = (photos[name].to_pylist() for name in ("photo_id", "width_px", "height_px"))
+    fits, rejects = [], []
+    for photo_id, width, height in zip(*columns, strict=True):
+        reason = _misfit(width, height, config)
+        fits.append(reason is None)
+        if reason is not None:
+            rejects.append(_reject(photo_id, class_ids[photo_id], reason, f"{width} x {height} pixels"))
+    return Inspection(photos.filter(pa.array(fits, pa.bool_())), table_of(REJECTS, rejects))
+
+
+def _misfit(width: int, height: int, config: CurateConfig) -> RejectReason | None:
+    """Why a photo of these sides is turned away."""
+    if width * height > config.max_pixels:
+        return RejectReason.TOO_LARGE
+    if min(width, height) < config.min_side_px:
+        return RejectReason.TOO_SMALL
+    return RejectReason.ASPECT_RATIO if max(width, height) > config.max_aspect_ratio * min(width, height) else None
 
 
 def observer_hash(salt: str, source: str, observer_id: str) -> str:
@@ -106,7 +133,7 @@ def choose_members(
     that is kept. Equal bytes under several classes are of none, and all are turned away.
 
     Args:
-        photos: all inspected photos (photos schema).
+        photos: all photos that fit (photos schema).
         candidates: their candidates (candidates schema).
         config: `near_duplicate_bits` and `max_similarity`.
         salt: from the select config; also decides the halves.

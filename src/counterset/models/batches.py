@@ -1,0 +1,45 @@
+"""Batches side by side, each computed by one thread.
+
+A product of matrices rounds differently when more threads share it, so a model whose batches are
+shared out among threads gives other bits on another machine. Here each batch is one thread's work, and
+more processors work on more batches: the bits are the same for any number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+MAX_SIDE_BY_SIDE = 32
+"""Each batch at work holds its activations, a few hundred megabytes for a large model."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_batches(items: Sequence[Item], size: int, work: Callable[[Sequence[Item]], Result]) -> list[Result]:
+    """`work` of each batch of items, in order; as many side by side as PyTorch may use threads here.
+
+    Args:
+        items: cut into batches in order; the last one may be smaller.
+        size: items in a batch.
+        work: called in inference mode, from several threads.
+    """
+    starts = range(0, len(items), size)
+    if not starts:
+        return []
+    threads = torch.get_num_threads()
+
+    def one(start: int) -> Result:
+        with torch.inference_mode():
+            return work(items[start : start + size])
+
+    workers = min(threads, len(starts), MAX_SIDE_BY_SIDE)
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(one, starts))
+    finally:
+        torch.set_num_threads(threads)  # a worker's setting is also that of threads to come
