@@ -10,6 +10,7 @@ becomes a task, so a second build of one config runs next to none. `shards` runs
 from __future__ import annotations
 
 import datetime
+import logging
 from dataclasses import dataclass
 
 from prefect import flow, get_run_logger, task
@@ -158,9 +159,9 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     logger = get_run_logger()
     current.check_models()
     if anew := current.anew:
-        logger.info(
+        logging.getLogger(__name__).warning(  # not the run's own logger, whose lines the command line does not show
             "made anew, for settings, inputs, packages or counterset itself have changed since: %s; photos that were "
-            "downloaded from the same address are kept",
+            "downloaded from the same addresses are kept",
             ", ".join(anew),
         )
     crawls = _crawl_all(current)

@@ -88,8 +88,7 @@ class Build:
     Attributes:
         requests_key: of what the source answered; one for all choices among the same answers.
         crawl_key: of the candidates.
-        origin_key: of where photos come from, whatever is done with them.
-        pool_key: of the photos' bytes. Photos are downloaded once, whatever asks for them.
+        pool_key: of the photos' bytes, one for all crawls.
         photos_key: of what the photos are.
     """
 
@@ -105,7 +104,6 @@ class Build:
         asked = settings_of(config, "requests" if config.source.order == "sample" else "crawl")
         self.requests_key = digest(asked, _digests_of_files(config))
         self.crawl_key = digest(settings_of(config, "crawl"), self.requests_key)
-        self.origin_key = digest("origin", content(config.source, "pool"))
         self.pool_key = digest(settings_of(config, "pool"))
         self.photos_key = digest(
             settings_of(config, "photos", *PHOTO_PACKAGES), PHOTOS.version, DECODER_VERSION, self.pool_key
@@ -150,13 +148,9 @@ class Build:
 
     @functools.cached_property
     def fetched(self) -> dict[str, tuple[str, str]]:
-        """URL -> pool and shard of each photo that was downloaded from the same origin under another pool's key.
-
-        The key of the pool that earlier versions made for this config is among them.
-        """
-        source, download = self.config.source, self.config.download
-        pools = {path.name for path in self.workspace.folder("pools", self.origin_key).glob("*")}
-        pools |= {digest("pool", source.kind, source.photo_size, download.shard_size)}
+        """URL -> pool and shard of each photo that was downloaded under another pool's key: for other settings, or
+        by an earlier version. A photo is known by its address, whichever service told of it."""
+        pools = {path.parent.name for path in (self.workspace.root / "images").glob("*/*.parquet")}
         found: dict[str, tuple[str, str]] = {}
         for pool in sorted(pools - {self.pool_key}):
             for shard in set(self.workspace.names("images", pool)) & set(self.workspace.names("shards", pool)):

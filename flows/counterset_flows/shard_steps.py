@@ -93,7 +93,6 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
     last: dict[str, str] = {}
     moved: set[str] = set()
     relevant = []
-    write_bytes(b"", build.workspace.folder("pools", build.origin_key) / build.pool_key)
     names = build.workspace.names("shards", build.pool_key)
     for name in names:
         path = build.workspace.file("shards", build.pool_key, name)

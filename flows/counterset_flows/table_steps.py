@@ -200,7 +200,6 @@ def keys(build: Build, refs: Iterable[TableRef]) -> set[str]:
     return {
         build.requests_key,
         build.crawl_key,
-        build.origin_key,
         build.pool_key,
         build.photos_key,
         *map(build.embed_key, build.model_names),
