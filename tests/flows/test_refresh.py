@@ -57,12 +57,13 @@ def test_a_refresh_follows_the_source(sandbox: Any) -> None:
         config.write_text(CONFIG.format(url=server.photo_url))
         run = sandbox.counterset("build", str(config))
         assert run.returncode == 0, run.stderr
+        port = server.server_port  # a service at another address is another source
     first = photo_ids(releases / "1.0.0")
     gone, closed = sorted(first)[3], sorted(first)[7]
     larger, _ = demo_catalog(44, 3)  # contains the smaller world unchanged
     known = {observation.observation_id for observation in small.observations}
     world = changed(larger, known, gone.removeprefix("inaturalist-"), closed.removeprefix("inaturalist-"))
-    with serve(world) as server:
+    with serve(world, port=port) as server:
         config.write_text(CONFIG.format(url=server.photo_url))
         run = sandbox.counterset("build", str(config), "--refresh")
         assert run.returncode == 0, run.stderr
