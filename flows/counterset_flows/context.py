@@ -172,9 +172,9 @@ class Build:
     @property
     def anew(self) -> list[str]:
         """What this workspace holds of earlier settings, inputs or versions, none of which can be used."""
-        stages = {"crawl": self.crawl_key, "photos": self.photos_key}
-        stages |= {f"embeddings of {model}": self.embed_key(model) for model in self.model_names}
-        return [name for name, key in stages.items() if self.workspace.other_keys(name.partition(" ")[0], key)]
+        keys = {"crawl": [self.crawl_key], "photos": [self.photos_key]}
+        keys["embeddings"] = [self.embed_key(model) for model in self.model_names]
+        return [stage for stage, own in keys.items() if all(self.workspace.other_keys(stage, key) for key in own)]
 
     @property
     def _looks(self) -> Place:
