@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import resource
@@ -103,7 +104,11 @@ def test_release_json_is_bounded_in_size_and_depth(copied: Path) -> None:
     whole = (copied / "release.json").read_text()
     for content in (f'{{"x": {"[" * 100_000}', whole[: len(whole) // 2], "", "\udcff", "null", "[]", "1e999"):
         (copied / "release.json").write_text(content, errors="surrogateescape")
-        with pytest.raises(ReleaseError):
+        with pytest.raises(ReleaseError, match="is altered"):
+            load(copied)
+        digest = hashlib.sha256((copied / "release.json").read_bytes()).hexdigest()
+        (copied / "SHA256SUMS").write_text(f"{digest}  release.json\n")
+        with pytest.raises(ReleaseError, match=r"cannot be read|holds no release"):
             load(copied)
     (copied / "release.json").write_text(whole[:-2] + " " * 10_000_000 + "}")
     with pytest.raises(ReleaseError, match=r"larger than \d+ bytes"):

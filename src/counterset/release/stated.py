@@ -7,6 +7,7 @@ SHA256SUMS, is refused.
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -123,8 +124,12 @@ def stated(metadata: bytes, sums: bytes, where: str) -> Stated:
         ReleaseError: they are damaged, of something else, of a newer version, or contradict each other.
     """
     try:
+        digests = parse_sums(sums.decode("utf-8"), where)
+        if METADATA not in digests:
+            raise ReleaseError(f"{where}: {SUMS} does not list {METADATA}; fetch the release again")
+        if hashlib.sha256(metadata).hexdigest() != digests[METADATA]:
+            raise ReleaseError(f"the release {where} is altered: {METADATA} does not match {SUMS}; fetch it again")
         found = pydantic_core.from_json(metadata, allow_inf_nan=True)  # bounds the depth, unlike json
-        text = sums.decode("utf-8")
     except ValueError as error:
         raise ReleaseError(f"the release {where} cannot be read ({error}); fetch the release again") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
@@ -145,15 +150,14 @@ def stated(metadata: bytes, sums: bytes, where: str) -> Stated:
             f"{METADATA} of {where} says {_short(first['input'])} for {key or 'files'!r} ({first['msg']}); "
             "do not use this release, or fetch it again"
         ) from error
-    digests = parse_sums(text, where)
     listed = {path: entry.sha256 for path, entry in files.items()}
     for path in sorted({*listed, *digests} - {METADATA}):
         if listed.get(path) != digests.get(path):
             raise ReleaseError(
                 f"{METADATA} and {SUMS} of {where} state different things of {path!r}; fetch the release again"
             )
-    if METADATA in listed or METADATA not in digests:
-        raise ReleaseError(f"{where}: {SUMS} does not list {METADATA}; fetch the release again")
+    if METADATA in listed:
+        raise ReleaseError(f"{where}: {METADATA} lists itself; do not use this release")
     return Stated(found, files, digests)
 
 
