@@ -25,7 +25,7 @@ from counterset.pictures import DECODER_VERSION
 from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
 from counterset.sources import Source
 from counterset.sources.budget import Budget
-from counterset.sources.factory import make_source
+from counterset.sources.factory import input_files, make_source
 from counterset.sources.inaturalist import build_budget
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_metadata, read_table, sha256_of, write_bytes
@@ -66,11 +66,8 @@ def settings_of(config: Config, stage: str, *packages: str) -> list[object]:
 
 
 def _digests_of_files(config: Config) -> list[list[str]]:
-    """Name and SHA-256 of the files that a list or folder source reads, so that a changed one is read anew."""
-    path = Path(config.source.path)
-    if config.source.kind not in ("url_list", "folder") or not path.exists():
-        return []
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    """Name and SHA-256 of the files that the source reads, so that a changed one is read anew."""
+    path, files = Path(config.source.path), input_files(config.source)
 
     def named(file: Path) -> list[str]:
         try:

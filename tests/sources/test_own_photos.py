@@ -19,7 +19,7 @@ from counterset.demo.server import serve
 from counterset.errors import ConfigError, SourceError
 from counterset.schemas import CANDIDATES, REJECTS
 from counterset.sources import Crawl, Rechecks
-from counterset.sources.factory import make_source
+from counterset.sources.factory import input_files, make_source
 from counterset.sources.folder import FolderSource
 from counterset.sources.hosts import HostRules
 from counterset.sources.own_photos import license_code
@@ -326,3 +326,19 @@ def test_one_line_switches_between_the_sources(tmp_path: Path) -> None:
         assert set(crawl.candidates["source"].to_pylist()) == {kind}
         licenses = set(crawl.candidates["license"].to_pylist())
         assert licenses <= {*OPEN_LICENSES, None}
+
+
+def test_the_files_of_a_source_are_known_whatever_its_kind(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    names = {file.relative_to(root).as_posix() for file in input_files(SourceConfig(kind="folder", path=str(root)))}
+    assert "hare/0.JPG" in names and "hare/notes.txt" in names and "hare/.hidden.jpg" not in names
+    listed = write(tmp_path / "list.csv", [dict(row) for row in ROWS])
+    new_kind = SourceConfig.model_construct(kind="gbif", path=str(listed))  # a kind that nobody has made known yet
+    assert input_files(new_kind) == input_files(url_config(listed)) == [listed]
+    assert input_files(SourceConfig(kind="open_data", path=str(root))) == input_files(SourceConfig()) == []
+
+
+def test_every_source_that_can_look_again_is_told_which_look_it_is(tmp_path: Path) -> None:
+    for kind in ("inaturalist", "open_data"):
+        config = SourceConfig.model_validate({"kind": kind, "contact": "ann@example.org"})
+        assert vars(make_source(config, tmp_path / kind, 0, look=3))["_look"] == 3

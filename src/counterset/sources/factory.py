@@ -38,8 +38,22 @@ def make_source(
         case "inaturalist":
             return INaturalistSource(config, state, seed, on_progress=on_progress, budget=budget, look=look)
         case "open_data":
-            return OpenDataSource(config, state, seed, on_progress=on_progress, budget=budget)
+            return OpenDataSource(config, state, seed, on_progress=on_progress, budget=budget, look=look)
         case "url_list":
             return UrlListSource(config, seed)
         case "folder":
             return FolderSource(config, seed)
+
+
+def input_files(config: SourceConfig) -> list[Path]:
+    """The visible local files that a source reads, all below `source.path`: a changed one is to be read anew.
+
+    Those of the Open Data tables are not among them: that source knows another snapshot by itself.
+    """
+    path = Path(config.path)
+    if not config.path or config.kind == "open_data" or not path.exists():
+        return []
+    if not path.is_dir():
+        return [path]
+    files = [file for file in path.rglob("*") if file.is_file()]
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts))
