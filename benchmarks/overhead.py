@@ -71,9 +71,9 @@ thumbnails_per_group = 2
 
 def bare(config_path: Path) -> dict[str, float]:
     """Seconds of each stage, run one after the other in this process."""
-    from counterset_flows import shard_steps, table_steps
-    from counterset_flows.context import Build
-    from counterset_flows.publishing import publish_release
+    from counterset.steps import shard_steps, table_steps
+    from counterset.steps.keys import Build
+    from counterset.steps.release_steps import publish_release
 
     seconds: dict[str, float] = {}
 
@@ -135,7 +135,7 @@ def flow(config: Path, *arguments: str) -> float:
 
 def img2dataset_alone(config: Path, folder: Path) -> tuple[int, float, float]:
     """Photos, and seconds of one img2dataset call on the list of all shards: its own, and of the whole process."""
-    from counterset_flows.context import Build
+    from counterset.steps.keys import Build
 
     settings = load_config(config)
     build = Build(settings)

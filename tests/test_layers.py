@@ -45,6 +45,17 @@ MAY_IMPORT = {
     "similarity": {"foundation", "statistics", "release", "load", "similarity"},
     "evaluation": {"foundation", "statistics", "models", "stages", "release", "load", "evaluation"},
     "demo": {"foundation", "demo", "models"},
+    "steps": {
+        "foundation",
+        "statistics",
+        "models",
+        "stages",
+        "sources",
+        "release",
+        "load",
+        "similarity",
+        "steps",
+    },
     "flows": {
         "foundation",
         "statistics",
@@ -56,6 +67,7 @@ MAY_IMPORT = {
         "load",
         "similarity",
         "demo",
+        "steps",
     },
     "cli": {
         "foundation",
@@ -69,6 +81,7 @@ MAY_IMPORT = {
         "similarity",
         "evaluation",
         "demo",
+        "steps",
         "cli",
     },
 }

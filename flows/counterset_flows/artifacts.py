@@ -24,9 +24,9 @@ from prefect.exceptions import PrefectException
 from counterset.config import Config
 from counterset.errors import GateRefused
 from counterset.schemas import PAIRS
+from counterset.steps import progress
 from counterset.storage import Place
 from counterset.tables import TableRef, read_table
-from counterset_flows import progress
 
 logger = logging.getLogger(__name__)
 

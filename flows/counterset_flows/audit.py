@@ -24,11 +24,11 @@ from counterset.similarity.embedding_sets import EmbeddingSet
 from counterset.similarity.layout import BANDS, BASE_SHARDS, GROUPS, NEAREST, OWN_DUPLICATES
 from counterset.similarity.published import Folder, publish_folder
 from counterset.similarity.report import render_audit
+from counterset.steps import progress, similarity_steps
+from counterset.steps.pruning_steps import shards_table
+from counterset.steps.similarity_steps import Queries, locked, only, read_queries
 from counterset.tables import TableRef, sha256_of, write_bytes, write_table
-from counterset_flows import progress, similarity_steps
-from counterset_flows.pruning_steps import shards_table
 from counterset_flows.runners import Pool
-from counterset_flows.similarity_steps import Queries, locked, only, read_queries
 from counterset_flows.similarity_tasks import Source, find_nearest, gather_queries, workers
 
 

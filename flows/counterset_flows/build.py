@@ -18,14 +18,14 @@ from prefect import flow, get_run_logger, task
 from counterset.classes import ClassSpec
 from counterset.config import Config
 from counterset.schemas import PAIRS
+from counterset.steps import progress, shard_steps, table_steps
+from counterset.steps.keys import Build
+from counterset.steps.records import Record
+from counterset.steps.release_steps import publish_release
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table
 from counterset.workspace import check_writable
-from counterset_flows import progress, shard_steps, table_steps
 from counterset_flows.artifacts import Pages
-from counterset_flows.context import Build
-from counterset_flows.publishing import publish_release
-from counterset_flows.records import Record
 from counterset_flows.runners import retrying
 from counterset_flows.shards import run_shards
 

@@ -17,12 +17,12 @@ from prefect import flow, task
 from counterset.similarity.deduplicate import default_clusters
 from counterset.similarity.embedding_sets import EmbeddingSet, check_same
 from counterset.similarity.published import Folder
+from counterset.steps import cluster_steps
+from counterset.steps import similarity_steps as steps
+from counterset.steps.pruning_steps import Pruned, check_ids, limits_table, publish_pruning
+from counterset.steps.similarity_steps import locked, only, part, read_queries
 from counterset.tables import TableRef
-from counterset_flows import cluster_steps
-from counterset_flows import similarity_steps as steps
-from counterset_flows.pruning_steps import Pruned, check_ids, limits_table, publish_pruning
 from counterset_flows.runners import Pool, retrying
-from counterset_flows.similarity_steps import locked, only, part, read_queries
 from counterset_flows.similarity_tasks import Job, Source, find_nearest, gather_queries, run_jobs, workers
 
 

@@ -13,10 +13,10 @@ import torch
 from prefect import get_run_logger, task
 
 from counterset.errors import BuildStopped, UserError
+from counterset.steps import failures, progress, shard_steps
+from counterset.steps.keys import Build
+from counterset.steps.schedule import Job, Schedule
 from counterset.tables import TableRef
-from counterset_flows import failures, progress, shard_steps
-from counterset_flows.context import Build
-from counterset_flows.queues import Job, Schedule
 from counterset_flows.runners import ATTEMPTS, Pool, as_user_error, pool, retrying
 
 logger = logging.getLogger(__name__)

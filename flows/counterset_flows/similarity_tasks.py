@@ -20,10 +20,11 @@ from counterset.config import Config
 from counterset.errors import EmbeddingsError
 from counterset.load import Release, load
 from counterset.similarity.embedding_sets import EmbeddingSet, check_same, open_embeddings
+from counterset.steps import progress, similarity_steps
+from counterset.steps.similarity_steps import PHOTOS_PER_CHUNK, embed_chunk, only, part, release_key, write_queries
 from counterset.tables import TableRef
-from counterset_flows import progress, runners, similarity_steps
+from counterset_flows import runners
 from counterset_flows.runners import Pool, retrying
-from counterset_flows.similarity_steps import PHOTOS_PER_CHUNK, embed_chunk, only, part, release_key, write_queries
 
 
 @dataclass(frozen=True)

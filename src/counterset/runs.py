@@ -205,7 +205,7 @@ def sizes(workspace: Workspace) -> dict[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class SetAside:
-    """What a build records of a shard that it goes on without (`counterset_flows.failures`)."""
+    """What a build records of a shard that it goes on without (`counterset.steps.failures`)."""
 
     stage: str
     shard: str

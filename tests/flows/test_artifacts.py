@@ -13,13 +13,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from counterset_flows import notify, progress
+from counterset_flows import notify
 from counterset_flows.artifacts import Pages, changes_page, failure_page, percent_done, progress_text, report_page
 from counterset_flows.notify import VARIABLE, message, send, webhook_of
 
 from counterset.config import Config, load_config
 from counterset.errors import ConfigError, GateRefused
 from counterset.release.public import PublicNames
+from counterset.steps import progress
 
 
 def free_port() -> int:

@@ -92,7 +92,7 @@ def _validate(args: argparse.Namespace) -> int:
 
     config = load_config(args.config)
     import_models()
-    from counterset_flows.context import Build
+    from counterset.steps.keys import Build
 
     build = Build(config)
     build.workspace.prepare()

@@ -71,7 +71,9 @@ def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -
             stack.enter_context(places.writable())
             leave_none()
             with contextlib.redirect_stderr(io.StringIO()):  # of a setting that is wrong, `server` speaks itself
-                from counterset_flows import progress, server
+                from counterset_flows import server
+
+                from counterset.steps import progress
 
             wait = stack.enter_context(server.running())
             import_models()

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from counterset_flows import shard_steps, table_steps
-from counterset_flows.context import Build
-from counterset_flows.rejects import all_rejects
 from PIL import Image
 
 from counterset.config import parse_config
 from counterset.errors import SourceError
 from counterset.schemas import CANDIDATES, REJECTS
+from counterset.steps import shard_steps, table_steps
+from counterset.steps.keys import Build
+from counterset.steps.rejects import all_rejects
 from counterset.tables import TableRef, read_table, table_of, write_table
 
 CLASSES = ("ice_bear", "lion")

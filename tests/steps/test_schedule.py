@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from counterset_flows.queues import MAX_AHEAD, STAGES, Job, Schedule
+
+from counterset.steps.schedule import MAX_AHEAD, STAGES, Job, Schedule
 
 LIMITS = {"download": 1, "inspect": 1, "embed": 1}
 MODELS = ("a", "b")

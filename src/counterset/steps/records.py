@@ -8,8 +8,8 @@ from typing import Self
 
 from counterset.errors import CountersetError
 from counterset.runs import FAILED, FINISHED, Recorder
-from counterset_flows import progress
-from counterset_flows.context import Build
+from counterset.steps import progress
+from counterset.steps.keys import Build
 
 EVERY_S = 2.0
 """Between two writes."""

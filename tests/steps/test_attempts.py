@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from counterset_flows import shard_steps
-from counterset_flows.context import Build
 from PIL import Image
 
 from counterset.config import parse_config
 from counterset.schemas import CANDIDATES, IMAGES, REJECTS, RejectReason
+from counterset.steps import shard_steps
+from counterset.steps.keys import Build
 from counterset.tables import TableRef, read_table, table_of, write_table
 
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.schemas import CANDIDATES, REJECTS, RejectReason
+from counterset.steps import failures
+from counterset.steps.keys import Build, without
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table, table_of
-from counterset_flows import failures
-from counterset_flows.context import Build, without
 
 REJECT_STAGE = {"download": "download", "inspect": "curate", "embed": "embed"}
 """The stage that the rejects of a set-aside shard name, by the stage that failed."""

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from counterset_flows import context, table_steps
-from counterset_flows.context import READS, REVISIONS, Build
 from pydantic import BaseModel
 from safetensors.torch import load_file, save_file
 
@@ -21,6 +19,9 @@ from counterset.config import Config, parse_config
 from counterset.content import STAGES, NotContent, content, marks_of
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS
 from counterset.schemas import REJECTS
+from counterset.steps import keys as context
+from counterset.steps import table_steps
+from counterset.steps.keys import READS, REVISIONS, Build
 from counterset.tables import TableRef, table_of
 from counterset.workspace import digest
 

@@ -30,10 +30,7 @@ from counterset.schemas import (
 )
 from counterset.sources.open_data import OpenDataSource
 from counterset.stages import annotate, curate, evaluate, group, select
-from counterset.storage import place
-from counterset.tables import RowGroups, TableRef, feature_matrix, read_table, table_of, write_table
-from counterset.workspace import digest
-from counterset_flows.context import (
+from counterset.steps.keys import (
     GROUP_PACKAGES,
     MEMBER_PACKAGES,
     SCORE_PACKAGES,
@@ -42,8 +39,11 @@ from counterset_flows.context import (
     read_all,
     settings_of,
 )
-from counterset_flows.rejects import of_several_classes
-from counterset_flows.shard_steps import candidates_of
+from counterset.steps.rejects import of_several_classes
+from counterset.steps.shard_steps import candidates_of
+from counterset.storage import place
+from counterset.tables import RowGroups, TableRef, feature_matrix, read_table, table_of, write_table
+from counterset.workspace import digest
 
 MAX_CACHED_BYTES = 1_000_000_000
 """Of photos, while a release is written."""

@@ -19,8 +19,8 @@ from counterset.similarity.layout import BASE_SHARDS, FAR_PARTS, KEPT, NEAR_PART
 from counterset.similarity.prune import Objects, decide, find_cut
 from counterset.similarity.published import Folder, publish_folder
 from counterset.similarity.search import Ints
+from counterset.steps.similarity_steps import Queries, far_key, near_key, part, read_queries
 from counterset.tables import TableRef, read_table, table_of, write_table
-from counterset_flows.similarity_steps import Queries, far_key, near_key, part, read_queries
 
 
 @dataclass(frozen=True)

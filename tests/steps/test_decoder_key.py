@@ -6,14 +6,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from counterset_flows import context
-from counterset_flows.context import Build
 
 from counterset.config import parse_config
 from counterset.evaluation.run import _Run
 from counterset.evaluation.vectors import VectorStore
+from counterset.steps import keys as context
+from counterset.steps.keys import Build
 
-from .small_build import SMALL_BUILD
+from ..flows.small_build import SMALL_BUILD
 
 
 def test_another_reading_of_files_makes_photos_and_features_anew(

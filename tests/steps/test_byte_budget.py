@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from counterset_flows import shard_steps
-from counterset_flows.context import Build
 
 from counterset.config import parse_config
 from counterset.errors import SourceUnavailable
 from counterset.sources import inaturalist
 from counterset.sources.budget import MEDIA_BYTES, Limit
 from counterset.stages import download
+from counterset.steps import shard_steps
+from counterset.steps.keys import Build
 
 from ..fetching.raw_server import Host, hosting, reply
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from counterset_flows import shard_steps, table_steps
-from counterset_flows.context import Build
 
 from counterset.config import parse_config
 from counterset.demo.server import LookAlikeServer, serve
 from counterset.demo.world import demo_catalog
 from counterset.schemas import CANDIDATES, IMAGES, REJECTS
+from counterset.steps import shard_steps, table_steps
+from counterset.steps.keys import Build
 from counterset.tables import read_table, sha256_of
 
 MODELS = {"annotator": "demo:annotator", "selectors": ["demo:selector"]}

@@ -7,15 +7,15 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from counterset_flows import shard_steps, table_steps
-from counterset_flows.context import Build
-from counterset_flows.rejects import all_rejects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from counterset.config import parse_config
 from counterset.schemas import CANDIDATES, IMAGES, MEMBERS, REJECTS
+from counterset.steps import shard_steps, table_steps
+from counterset.steps.keys import Build
+from counterset.steps.rejects import all_rejects
 from counterset.tables import read_table, table_of, write_bytes, write_table
 
 CLASSES = {"lion": "lion", "ice_bear": "Ice Bear"}

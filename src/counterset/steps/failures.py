@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from counterset.errors import BuildStopped, CountersetError
+from counterset.steps.keys import Build
 from counterset.tables import write_bytes
-from counterset_flows.context import Build
 
 
 @dataclass(frozen=True)

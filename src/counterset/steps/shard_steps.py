@@ -31,10 +31,10 @@ from counterset.sources.budget import MEDIA_BYTES
 from counterset.sources.hosts import photo_hosts
 from counterset.stages import curate, embed
 from counterset.stages.download import MAX_ATTEMPTS, MAY_HEAL, download_photos
+from counterset.steps.keys import Build, read_all, without
+from counterset.steps.rejects import of_several_classes
 from counterset.tables import TableRef, read_metadata, read_table, write_bytes, write_table
 from counterset.workspace import digest
-from counterset_flows.context import Build, read_all, without
-from counterset_flows.rejects import of_several_classes
 
 RETRY = "-retry"
 """Ends the name of a shard whose photos failed in an earlier one."""

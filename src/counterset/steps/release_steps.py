@@ -12,11 +12,11 @@ from counterset.models.open_clip_encoder import weights_sha256
 from counterset.release.inputs import ModelRecord, ReleaseInputs
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY
 from counterset.stages.publish import publish
+from counterset.steps.keys import Build, read_all
+from counterset.steps.rejects import all_rejects
+from counterset.steps.shard_steps import candidates_of
+from counterset.steps.table_steps import photo_bytes, snapshot_date
 from counterset.tables import TableRef, read_table, sha256_of
-from counterset_flows.context import Build, read_all
-from counterset_flows.rejects import all_rejects
-from counterset_flows.shard_steps import candidates_of
-from counterset_flows.table_steps import photo_bytes, snapshot_date
 
 
 def publish_release(
