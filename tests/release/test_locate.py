@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from counterset.errors import ReleaseError
@@ -206,3 +207,27 @@ def test_a_file_of_another_digest_is_refused_and_nothing_is_kept(remote: Remote,
     with pytest.raises(ReleaseError, match=r"pairs\.parquet does not match SHA256SUMS; the release is altered"):
         find_release("https://a.example/1.0.0", None, tmp_path)
     assert list((tmp_path / "releases").iterdir()) == []
+
+
+def test_the_current_folder_is_no_packaged_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("9.0.0", "10.0.0"):
+        release_at(tmp_path / version)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_release("", None, None).resolve() == find_release(".", None, None).resolve() == tmp_path / "10.0.0"
+    monkeypatch.chdir(tmp_path / "below")
+    assert find_release("..", None, None).resolve() == tmp_path / "10.0.0"
+
+
+@pytest.mark.parametrize("error", [pa.ArrowInvalid("no such bucket"), OSError("no such bucket")])
+def test_s3_that_cannot_be_read_is_one_sentence(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(url: str) -> None:
+        raise error
+
+    monkeypatch.setattr(locate, "_s3_file", fails)
+    with pytest.raises(
+        ReleaseError, match=r"cannot read s3://bucket/1\.0\.0/SHA256SUMS \(no such bucket\); check the address"
+    ):
+        find_release("s3://bucket/1.0.0", None, tmp_path)

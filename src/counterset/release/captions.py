@@ -92,7 +92,7 @@ _PHONE = (
     r"(?i:\b(?:tel|telephone|phone|ph|mobile|cell|whatsapp|t\u00e9l|telefon|tel\u00e9fono|handy|fon)\b)"
     r"[.:\s]{0,3}(?:\d[\s().\-/]{0,2}){6,15}",
 )
-_PERSONAL = re.compile("|".join((_EMAIL, _URL, _HANDLE, *_COORDINATES, *_PHONE)))
+_PERSONAL = re.compile("|".join((_EMAIL, _URL, *_PHONE, _HANDLE, *_COORDINATES)))
 _TAG = re.compile(r"<[^<>]{0,500}>")
 _SPACE = re.compile(r"\s+")
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0xFE6B: ord("@"), 0x3000: ord(" ")}
@@ -139,8 +139,6 @@ def _article(name: str) -> str:
 
 
 _SCRIPTS = {
-    "HIRAGANA": "ja",
-    "KATAKANA": "ja",
     "HANGUL": "ko",
     "CJK": "zh",
     "CYRILLIC": "ru",
