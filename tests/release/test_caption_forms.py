@@ -156,6 +156,8 @@ def test_words_beside_an_address_stay() -> None:
     assert clean_text("a flat example.com here") == "a flat here"
     assert clean_text("a fox atexample.com here") == "a fox here"
     assert clean_text("at 40.44, 79.98 Wood") == "at Wood"
+    for text in ("40.4461, 79.9822", "4.4461,7.9822", "4.4461 ; 7.9822"):
+        assert clean_text(f"at {text} m") == "at m", "four decimals are a place, whatever follows"
     assert clean_text("at 40.44\u00b0 Cool") == "at Cool"
     assert clean_text("at 17T 630084 4833438 Nest") == "at Nest"
 

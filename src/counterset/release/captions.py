@@ -95,7 +95,7 @@ _PHONE = (
 _PERSONAL = re.compile("|".join((_EMAIL, _URL, *_PHONE, _HANDLE, *_COORDINATES)))
 _TAG = re.compile(r"<[^<>]{0,500}>")
 _SPACE = re.compile(r"\s+")
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0xFE6B: ord("@"), 0x3000: ord(" ")}
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0xFE6B: ord("@")}
 """Letters and signs as wide as ideographs, which hide an address from the patterns above."""
 
 
