@@ -26,6 +26,7 @@ FOUNDATION = {
     "marks",
     "outputs",
     "parquet_sql",
+    "registry",
     "classes",
     "csv_rows",
     "backgrounds",

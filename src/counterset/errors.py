@@ -3,6 +3,7 @@
 CountersetError                 base; its text is one sentence with the remedy
 ├── UserError                   the user can mend it: the command line exits with 2
 │   ├── ConfigError             a config file or class list is wrong
+│   ├── ExtensionError          what another package adds cannot be loaded
 │   ├── SourceError             a source answers, but what was asked of it cannot be had
 │   ├── SourceUnavailable       a source does not answer after all retries
 │   ├── ServerUnavailable       the Prefect server does not start, or cannot be used
@@ -30,6 +31,10 @@ class UserError(CountersetError):
 
 class ConfigError(UserError):
     """A config file, class list or vocabulary is wrong."""
+
+
+class ExtensionError(UserError):
+    """Another package adds something to counterset that cannot be loaded, or under a name that is taken."""
 
 
 class SourceError(UserError):
