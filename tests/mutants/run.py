@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import hashlib
 import importlib
 import importlib.abc
@@ -316,6 +317,8 @@ def _import_all(names: Iterable[str]) -> None:
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # or every child would go through all of that when it looks for garbage
 
 
 def run_module(
