@@ -20,6 +20,7 @@ from counterset.demo.photo import draw_photo
 from counterset.errors import ModelError
 from counterset.models import open_clip_encoder, openvino_tower
 from counterset.models.decoding import PixelDecoder, rgb
+from counterset.models.held import let_go
 from counterset.models.open_clip_encoder import features_id, load_encoder, precision
 from counterset.models.packed import PackedAttention, PackedLinear, PackedPatches, pack
 from counterset.models.precision import agrees, native_half, probes
@@ -62,11 +63,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(open_clip_encoder, "LARGE_BYTES", 0)
     monkeypatch.setattr(open_clip_encoder, "native_half", lambda: torch.bfloat16)
-    for cached in (load_encoder, features_id):
-        cached.cache_clear()
+    let_go()
     yield f"local-dir:{folder}"
-    for cached in (load_encoder, features_id):
-        cached.cache_clear()
+    let_go()
 
 
 def test_features_are_float32s_within_the_limits(name: str) -> None:
@@ -84,7 +83,7 @@ def test_features_are_float32s_within_the_limits(name: str) -> None:
 def test_a_load_gives_the_same_features_again(name: str) -> None:
     images = [encoded(photo(seed), quality=90) for seed in range(5)]
     first = load_encoder(name).encode_images(images, 4)
-    load_encoder.cache_clear()
+    let_go()
     np.testing.assert_array_equal(first, load_encoder(name).encode_images(images, 4))
 
 

@@ -30,6 +30,7 @@ from torch.nn import functional
 from counterset.errors import ModelError
 from counterset.models.batches import in_batches
 from counterset.models.decoding import PixelDecoder
+from counterset.models.held import held
 from counterset.models.model_config import CONFIG_FILE, described, tokenizer_options
 from counterset.models.openvino_tower import OpenVinoTower, check_installed
 from counterset.models.precision import LARGE_BYTES, PROBE_LABELS, Backend, Features, agrees, native_half
@@ -63,7 +64,7 @@ TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
 
 
 class OpenClipEncoder:
-    """One loaded model. Use `load_encoder`, which loads each model once a process.
+    """One loaded model. Use `load_encoder`, which loads each model once per process.
 
     Attributes:
         name: as in the config.
@@ -126,7 +127,9 @@ def _keep_freed_memory() -> None:
 
 
 def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
-    """Load a model by its config name, onto a GPU where there is one; once a process, unless its files change.
+    """Load a model by its config name, onto a GPU where there is one; once per process, unless its files change.
+
+    Two backends that compute the same features are one model.
 
     A large model's image tower computes in what `precision` says, if its features of the
     probe images are float32's within the limits of `counterset.models.precision`; else in float32
@@ -135,11 +138,11 @@ def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
     Raises:
         ModelError: no such model, or its weights cannot be had or do not fit.
     """
-    return _load(name, backend, features_id(name, backend), texts_id(name))
+    key = (name, features_id(name, backend), texts_id(name))
+    return held(key, lambda: _load(name, backend))
 
 
-@functools.lru_cache(maxsize=4)
-def _load(name: str, backend: Backend, _features: str, _texts: str) -> OpenClipEncoder:
+def _load(name: str, backend: Backend) -> OpenClipEncoder:
     _keep_freed_memory()
     model_name, pretrained = _resolve(name)
     model, preprocess = _create(name)
@@ -161,9 +164,6 @@ def _load(name: str, backend: Backend, _features: str, _texts: str) -> OpenClipE
         return load_encoder(name)
     model, preprocess = _create(name)  # the weights were rounded in place
     return OpenClipEncoder(name, weights_sha256(name), model, tokenizer, PlainTower(model, preprocess))
-
-
-load_encoder.cache_clear = _load.cache_clear  # type: ignore[attr-defined]
 
 
 def precision(name: str, backend: Backend = "torch") -> str:
@@ -213,9 +213,6 @@ def texts_id(name: str) -> str:
         paths = sorted(path for path in folder.iterdir() if path.suffix in TOKENIZER_SUFFIXES and path.is_file())
         files = [[path.name, sha256_of(path)] for path in paths if path.name not in (CONFIG_FILE, "recipe.json")]
     return digest(_config(name), weights_sha256(name), files, versions(*PACKAGES, *TEXT_PACKAGES))
-
-
-features_id.cache_clear = lambda: None  # type: ignore[attr-defined]
 
 
 def _config(name: str) -> dict[str, Any]:
@@ -276,9 +273,6 @@ def digest_of(path: Path) -> str:
 @functools.lru_cache(maxsize=64)
 def _kept_digest(mark: tuple[Path, int, int, int, int]) -> str:
     return sha256_of(mark[0])
-
-
-weights_sha256.cache_clear = _kept_digest.cache_clear  # type: ignore[attr-defined]
 
 
 def weight_files(name: str) -> list[Path]:

@@ -8,7 +8,6 @@ Checkpoints are safetensors, or torch files read with `weights_only`.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import threading
@@ -26,6 +25,7 @@ from timm.data.transforms_factory import create_transform
 
 from counterset.errors import ModelError
 from counterset.models.batches import in_batches
+from counterset.models.held import held
 from counterset.models.lineage import pretraining_data
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS, PACKAGES, cannot_load, digest_of
 from counterset.models.prompts import LabelSpace
@@ -64,7 +64,7 @@ def classifier_data(name: str) -> frozenset[str]:
 
 
 class TimmClassifier:
-    """One loaded classifier. Use `load_classifier`, which loads each model once a process.
+    """One loaded classifier. Use `load_classifier`, which loads each model once per process.
 
     Attributes:
         name: as it was asked for.
@@ -127,13 +127,13 @@ class TimmClassifier:
 
 
 def load_classifier(name: str) -> TimmClassifier:
-    """Load a classifier by its name, onto a GPU where there is one; once a process, unless its files change.
+    """Load a classifier by its name, onto a GPU where there is one; once per process, unless its files change.
 
     Raises:
         ModelError: no such model, its weights cannot be had or do not fit, or its classes are unknown.
     """
     own = f"timm:local-dir:{DEMO_WEIGHTS / name.removeprefix('demo:')}" if name.startswith("demo:") else name
-    return _load(own, name, _digests_of_files(own))
+    return held((name, _digests_of_files(own)), lambda: _load(own, name))
 
 
 def _digests_of_files(name: str) -> tuple[str, ...]:
@@ -144,8 +144,7 @@ def _digests_of_files(name: str) -> tuple[str, ...]:
     return tuple(f"{file.name} {digest_of(file)}" for file in found if file.is_file())
 
 
-@functools.lru_cache(maxsize=2)
-def _load(name: str, asked: str, _digests: tuple[str, ...]) -> TimmClassifier:
+def _load(name: str, asked: str) -> TimmClassifier:
     kind, _, model_name = name.partition(":")
     try:
         model, transform, labels = (_timm if kind == "timm" else _torchvision)(model_name)
@@ -159,9 +158,6 @@ def _load(name: str, asked: str, _digests: tuple[str, ...]) -> TimmClassifier:
         )
     model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     return TimmClassifier(asked, model, transform, labels, model_name.partition("@")[0])
-
-
-load_classifier.cache_clear = _load.cache_clear  # type: ignore[attr-defined]
 
 
 def _timm(model_name: str) -> tuple[Any, Any, tuple[str, ...] | None]:

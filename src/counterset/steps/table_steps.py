@@ -84,7 +84,7 @@ def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef],
 
 def _features_by_id(build: Build, embedded: list[TableRef]) -> dict[str, np.ndarray]:
     """photo_id -> (D,) features under the annotator."""
-    schema = embeddings(load_encoder(build.config.models.annotator).embedding_dim)
+    schema = embeddings(load_encoder(build.config.models.annotator, build.config.models.backend).embedding_dim)
     tables = [read_table(ref.path, schema) for ref in embedded]
     return {
         photo_id: vector
@@ -113,7 +113,7 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
     if not build.is_done("backgrounds", key, "all"):
         kept = read_table(members.path, MEMBERS)
         class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
-        encoder = load_encoder(config.models.annotator)
+        encoder = load_encoder(config.models.annotator, config.models.backend)
         method, names = config.annotate.method, [background.name for background in build.vocabulary]
         directions = annotate.background_classifiers(encoder, build.vocabulary, build.specs, method)
         features: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
@@ -211,7 +211,7 @@ def keys(build: Build, refs: Iterable[TableRef]) -> set[str]:
 def _classifier(build: Build, model: str, templates: str) -> np.ndarray:
     """(C, D) text features of the labels, kept: 80 prompts for each of 1000 labels take a while without a GPU."""
     key = _classifier_key(build, model, templates)
-    encoder = load_encoder(model)
+    encoder = load_encoder(model, build.config.models.backend)
     schema = text_features(encoder.embedding_dim)
     path = build.workspace.file("classifier", key, "all")
     if not build.is_done("classifier", key, "all"):
