@@ -20,7 +20,7 @@ from counterset_flows.notify import VARIABLE, message, send, webhook_of
 from counterset.config import Config, load_config
 from counterset.errors import ConfigError, GateRefused
 from counterset.release.public import PublicNames
-from counterset.steps import progress
+from counterset.steps.progress import Progress, StageCount
 
 
 def free_port() -> int:
@@ -73,6 +73,8 @@ def test_a_gate_tells_and_shows_why(demo_build: Any, demo_workspace: Path, recei
     text = (Path(__file__).parents[2] / "configs" / "demo.toml").read_text()
     text = text.replace('"workspace"', f'"{demo_workspace}"').replace("2500", demo_build.arguments[-1])
     text = text.replace("with_images = true", "with_images = false")  # less to write before the gate
+    [port] = demo_workspace.parent.glob(".port-*")  # the source is known by its address, though nobody asks it now
+    text = text.replace("[source]", f'[source]\napi_url = "http://127.0.0.1:{port.read_text().strip()}/v1"')
     text += f'min_confirmed = 9\n[notify]\nwebhook = "{receiver.url}"\n'
     (tmp_path / "gated.toml").write_text(text)
     sandbox = type(demo_build.sandbox)(tmp_path)
@@ -100,7 +102,7 @@ def test_a_server_that_is_away_costs_only_the_pages(caplog: pytest.LogCaptureFix
 
     away = {PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
     with temporary_settings(away), caplog.at_level(logging.WARNING, "counterset_flows.artifacts"):
-        pages = Pages(config(), every_s=0.01)
+        pages = Pages(config(), Progress(), every_s=0.01)
         pages._run_id = uuid4()  # as in a flow run
         with pages:
             pass
@@ -110,16 +112,16 @@ def test_a_server_that_is_away_costs_only_the_pages(caplog: pytest.LogCaptureFix
 
 
 def test_pages_outside_a_flow_run_ask_nobody() -> None:
-    with Pages(config()) as pages:
+    with Pages(config(), Progress()) as pages:
         assert pages._create("report", "markdown", "") is None
 
 
 def test_progress_counts_each_stage_as_one_share() -> None:
     stages = {
-        "crawl": progress.StageCount(total=4, done=1, reused=3),
-        "download": progress.StageCount(total=10, done=5),
-        "inspect": progress.StageCount(total=0),
-        "withdrawn": progress.StageCount(total=10, done=10),  # not one of the shares
+        "crawl": StageCount(total=4, done=1, reused=3),
+        "download": StageCount(total=10, done=5),
+        "inspect": StageCount(total=0),
+        "withdrawn": StageCount(total=10, done=10),  # not one of the shares
     }
     assert percent_done(stages) == round(100 * 2.5 / 7, 1)
     assert progress_text(stages).startswith("crawl 4 of 4, download 5 of 10")
