@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +23,7 @@ from prefect.exceptions import PrefectException
 from counterset.config import Config
 from counterset.errors import GateRefused
 from counterset.schemas import PAIRS
-from counterset.steps import progress
+from counterset.steps.progress import Progress, StageCount
 from counterset.storage import Place
 from counterset.tables import TableRef, read_table
 
@@ -45,15 +44,16 @@ class Pages:
 
     Args:
         config: the build's config.
+        progress: what is shown of the run.
         every_s: seconds between two looks at the progress.
     """
 
-    def __init__(self, config: Config, every_s: float = EVERY_S) -> None:
+    def __init__(self, config: Config, progress: Progress, every_s: float = EVERY_S) -> None:
         context = FlowRunContext.get()
         self._run_id: UUID | None = context.flow_run.id if context and context.flow_run else None
         self._config = config
+        self._progress = progress
         self._every_s = every_s
-        self._started = time.monotonic()
         self._progress_id: UUID | None = None
         self._shown: tuple[float, str] = (0.0, "")
         self._ended = threading.Event()
@@ -95,9 +95,8 @@ class Pages:
             self._show_progress()
 
     def _show_progress(self, is_done: bool = False) -> None:
-        known = dict(progress.current().stages)  # a copy: other threads begin stages meanwhile
-        stages = {name: count for name, count in known.items() if count.started >= self._started}
-        now = (100.0 if is_done else percent_done(stages)), progress_text(stages)
+        known = dict(self._progress.stages)  # a copy: other threads begin stages meanwhile
+        now = (100.0 if is_done else percent_done(known)), progress_text(known)
         if self._progress_id is not None and now != self._shown:
             self._shown = now
             self._update(self._progress_id, *now)
@@ -130,7 +129,7 @@ class Pages:
         logger.warning("Prefect's UI shows no pages of this build: %s: %s", type(error).__name__, error)
 
 
-def percent_done(stages: Mapping[str, progress.StageCount]) -> float:
+def percent_done(stages: Mapping[str, StageCount]) -> float:
     """Progress in percent, 0 to 100: each stage is one share of the whole, the release another."""
     shares = [
         min(1.0, (count.done + count.reused) / count.total) if count.total else 1.0
@@ -140,7 +139,7 @@ def percent_done(stages: Mapping[str, progress.StageCount]) -> float:
     return round(100 * sum(shares) / (len(STAGES) + 1), 1)
 
 
-def progress_text(stages: Mapping[str, progress.StageCount]) -> str:
+def progress_text(stages: Mapping[str, StageCount]) -> str:
     """Where each stage stands, e.g. `crawl 5 of 5, download 120 of 400`."""
     counts = [f"{name} {count.done + count.reused:,} of {count.total:,}" for name, count in stages.items()]
     return ", ".join(counts) or "begun"

@@ -24,7 +24,8 @@ from counterset.similarity.embedding_sets import EmbeddingSet
 from counterset.similarity.layout import BANDS, BASE_SHARDS, GROUPS, NEAREST, OWN_DUPLICATES
 from counterset.similarity.published import Folder, publish_folder
 from counterset.similarity.report import render_audit
-from counterset.steps import progress, similarity_steps
+from counterset.steps import similarity_steps
+from counterset.steps.progress import Progress
 from counterset.steps.pruning_steps import shards_table
 from counterset.steps.similarity_steps import Queries, locked, only, read_queries
 from counterset.tables import TableRef, sha256_of, write_bytes, write_table
@@ -51,7 +52,13 @@ class AuditOptions:
 
 @flow(name="counterset-audit", validate_parameters=False)
 def audit(
-    source: Source, base: EmbeddingSet, output: Path, name: str, options: AuditOptions, runner: str = "threads"
+    source: Source,
+    base: EmbeddingSet,
+    output: Path,
+    name: str,
+    options: AuditOptions,
+    runner: str = "threads",
+    progress: Progress | None = None,
 ) -> Folder:
     """Audit one release against a base.
 
@@ -62,13 +69,14 @@ def audit(
         name: of the audit.
         options: how.
         runner: threads, processes or ray.
+        progress: told what is done; None = nobody looks.
 
     Raises:
         UserError: something that the user can mend, in one sentence.
     """
     assert source.release is not None
     work = output / ".work"
-    with locked(work), workers(runner) as pool:
+    with locked(work), workers(runner, progress) as pool:
         asked = gather_queries(pool, work, [source], base, None)
         queries = read_queries(asked.path, base.embedding_dim)
         nearest_ids, similarity, search = _nearest(pool, work, base, asked, queries, options)
@@ -90,7 +98,7 @@ def _nearest(
 ) -> tuple[list[str], Any, dict[str, Any]]:
     if options.index == "exact":
         return (*find_nearest(pool, work, base, "base", asked), {"kind": "exact"})
-    progress.current().begin("index", 1)
+    pool.progress.begin("index", 1)
     found = search_ivfpq(base, queries.vectors, seed=options.seed)
     ids: list[str] = [""] * len(queries.ids)
     position, offset = found.nearest.position[:, 0], 0
@@ -100,7 +108,7 @@ def _nearest(
         for index in ((position >= offset) & (position < offset + len(own))).nonzero()[0]:
             ids[index] = own[int(position[index]) - offset].as_py()
         offset += len(own)
-    progress.current().advance("index", 1)
+    pool.progress.advance("index", 1)
     search = {"kind": "ivfpq", "recall": found.recall, "recall_sample": found.num_sampled}
     return ids, found.nearest.similarity[:, 0], search
 

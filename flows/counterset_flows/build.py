@@ -18,8 +18,9 @@ from prefect import flow, get_run_logger, task
 from counterset.classes import ClassSpec
 from counterset.config import Config
 from counterset.schemas import PAIRS
-from counterset.steps import progress, shard_steps, table_steps
+from counterset.steps import shard_steps, table_steps
 from counterset.steps.keys import Build
+from counterset.steps.progress import Progress
 from counterset.steps.records import Record
 from counterset.steps.release_steps import publish_release
 from counterset.storage import Place, place
@@ -50,9 +51,7 @@ class BuildResult:
 @task(name="crawl", task_run_name="crawl {spec.class_id}", **retrying)
 def crawl(build: Build, spec: ClassSpec) -> TableRef:
     """Candidates of one class."""
-    ref = shard_steps.crawl_class(build, spec)
-    progress.current().advance("crawl", 1)
-    return ref
+    return shard_steps.crawl_class(build, spec)
 
 
 @task(name="recheck", **retrying)
@@ -76,17 +75,13 @@ def members(build: Build, crawls: list[TableRef], photos: list[TableRef], embedd
 @task(name="annotate and group", **retrying)
 def backgrounds(build: Build, chosen: TableRef, embedded: list[TableRef]) -> TableRef:
     """Each photo's background profile and group."""
-    ref = table_steps.annotate_and_group(build, chosen, embedded)
-    progress.current().advance("annotate", ref.num_rows)
-    return ref
+    return table_steps.annotate_and_group(build, chosen, embedded)
 
 
 @task(name="evaluate", task_run_name="evaluate {model} {templates}", **retrying)
 def predictions(build: Build, chosen: TableRef, embedded: list[TableRef], model: str, templates: str) -> TableRef:
     """One model's predictions under one set of prompts."""
-    ref = table_steps.evaluate_model(build, chosen, embedded, model, templates)
-    progress.current().advance("evaluate", ref.num_rows)
-    return ref
+    return table_steps.evaluate_model(build, chosen, embedded, model, templates)
 
 
 @task(name="select", **retrying)
@@ -117,33 +112,35 @@ def publish(
 def _crawl_all(build: Build) -> list[TableRef]:
     names = {spec: build.crawl_name(spec) for spec in build.specs}
     missing = [spec for spec in build.specs if not build.is_done("crawl", build.crawl_key, names[spec])]
-    progress.current().begin("crawl", len(build.specs), reused=len(build.specs) - len(missing))
+    build.progress.begin("crawl", len(build.specs), reused=len(build.specs) - len(missing))
     if missing:
         build.source.check(build.specs)
     for spec in missing:  # one connection to the source, one request at a time
         crawl(build, spec)
+        build.progress.advance("crawl", 1)
     return [build.ref("crawl", build.crawl_key, names[spec]) for spec in build.specs]
 
 
 @flow(name="counterset-build", validate_parameters=False)
-def build(config: Config, refresh: bool = False) -> BuildResult:
+def build(config: Config, refresh: bool = False, progress: Progress | None = None) -> BuildResult:
     """Build one release from a config.
 
     Args:
         config: the build's config.
         refresh: look at the source again: what is new is added, what was withdrawn is
             removed, the rest is reused. Without it, a finished crawl is never repeated.
+        progress: told what is done; None = nobody looks.
 
     Raises:
         UserError: something that the user can mend, in one sentence.
     """
-    current = Build(config)
+    current = Build(config, progress)
     current.workspace.prepare()
     check_writable(place(config.releases), "releases")  # now, not after the work
     with current.workspace.locked():
         if refresh:
             current.refresh()
-        with Pages(config) as pages, Record(current) as record:
+        with Pages(config, current.progress) as pages, Record(current) as record:
             return _build(current, pages, record)
 
 
@@ -179,15 +176,20 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     key = table_steps.members_key(current, crawls, photos, looked_at)
     chosen = _finished(current, "members", key) or members(current, crawls, photos, looked_at)
     annotated = _finished(current, "backgrounds", table_steps.backgrounds_key(current, chosen))
-    progress.current().begin("annotate", chosen.num_rows, reused=annotated.num_rows if annotated else 0)
-    annotated = annotated or backgrounds(current, chosen, embedded[current.config.models.annotator])
+    current.progress.begin("annotate", chosen.num_rows, reused=annotated.num_rows if annotated else 0)
+    if annotated is None:
+        annotated = backgrounds(current, chosen, looked_at)
+        current.progress.advance("annotate", annotated.num_rows)
     wanted = current.evaluations
     known = {
         item: _finished(current, "predictions", table_steps.predictions_key(current, chosen, *item)) for item in wanted
     }
     reused = sum(ref.num_rows for ref in known.values() if ref)
-    progress.current().begin("evaluate", chosen.num_rows * len(wanted), reused=reused)
-    made = {item: known[item] or predictions(current, chosen, embedded[item[0]], *item) for item in wanted}
+    current.progress.begin("evaluate", chosen.num_rows * len(wanted), reused=reused)
+    made: dict[tuple[str, str], TableRef] = {}
+    for item, found in known.items():
+        made[item] = found or predictions(current, chosen, embedded[item[0]], *item)
+        current.progress.advance("evaluate", 0 if found else made[item].num_rows)
     usual = current.config.evaluate.templates
     predicted = [ref for (_, templates), ref in made.items() if templates == usual]
     by_templates: dict[str, list[TableRef]] = {}
@@ -204,4 +206,4 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     logger.info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)
     record.release = release
     record.use(*table_steps.keys(current, (*crawls, *photos, *made.values(), *tables.values())))
-    return BuildResult(place(release), is_new, pairs, progress.current().counts())
+    return BuildResult(place(release), is_new, pairs, current.progress.counts())

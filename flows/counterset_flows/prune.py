@@ -19,6 +19,7 @@ from counterset.similarity.embedding_sets import EmbeddingSet, check_same
 from counterset.similarity.published import Folder
 from counterset.steps import cluster_steps
 from counterset.steps import similarity_steps as steps
+from counterset.steps.progress import Progress
 from counterset.steps.pruning_steps import Pruned, check_ids, limits_table, publish_pruning
 from counterset.steps.similarity_steps import locked, only, part, read_queries
 from counterset.tables import TableRef
@@ -83,6 +84,7 @@ def prune(
     options: PruneOptions,
     id_column: str | None = None,
     runner: str = "threads",
+    progress: Progress | None = None,
 ) -> Folder:
     """Prune one base set.
 
@@ -95,6 +97,7 @@ def prune(
         options: what else is removed.
         id_column: the column of ids of embeddings that are queries.
         runner: threads, processes or ray.
+        progress: told what is done; None = nobody looks.
 
     Raises:
         UserError: something that the user can mend, in one sentence.
@@ -102,7 +105,7 @@ def prune(
     work = output / ".work"
     if reference is not None:
         check_same(base, reference)
-    with locked(work), workers(runner) as pool:
+    with locked(work), workers(runner, progress) as pool:
         check_ids(base)
         asked = gather_queries(pool, work, sources, base, id_column)
         queries = read_queries(asked.path, base.embedding_dim)

@@ -14,7 +14,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 
 from counterset.config import Config
 from counterset.errors import ConfigError, ShardError, UserError, WorkspaceError
+from counterset.steps.progress import Progress
 from counterset_flows import server
 
 WORKER_RETRIES = 3
@@ -66,12 +67,14 @@ class Pool:
         limits: tasks side by side, by stage.
         threads: of one embedding.
         is_ray: tasks say how many processors they need.
+        progress: told what is done.
     """
 
     runner: TaskRunner[Any]
     limits: dict[str, int]
     threads: int
     is_ray: bool = False
+    progress: Progress = field(default_factory=Progress)
 
     def submit(self, task: Any, stage: str, **parameters: Any) -> Any:
         """Start a task; its future."""
@@ -96,7 +99,7 @@ class Pool:
 
 
 @contextlib.contextmanager
-def pool(config: Config) -> Iterator[Pool]:
+def pool(config: Config, progress: Progress | None = None) -> Iterator[Pool]:
     """The config's runner, started; ended with the block.
 
     Raises:
@@ -119,7 +122,7 @@ def pool(config: Config) -> Iterator[Pool]:
         if config.runner != "ray":
             kind: Any = ProcessPoolTaskRunner if config.runner == "processes" else ThreadPoolTaskRunner
             runner = stack.enter_context(kind(max_workers=sum(limits.values())))
-        yield Pool(runner, limits, threads, is_ray=config.runner == "ray")
+        yield Pool(runner, limits, threads, config.runner == "ray", progress or Progress())
 
 
 @contextlib.contextmanager

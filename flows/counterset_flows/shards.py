@@ -13,38 +13,32 @@ import torch
 from prefect import get_run_logger, task
 
 from counterset.errors import BuildStopped, UserError
-from counterset.steps import failures, progress, shard_steps
+from counterset.steps import failures, shard_steps
 from counterset.steps.keys import Build
+from counterset.steps.progress import Progress
 from counterset.steps.schedule import Job, Schedule
 from counterset.tables import TableRef
 from counterset_flows.runners import ATTEMPTS, Pool, as_user_error, pool, retrying
 
 logger = logging.getLogger(__name__)
 
-_stopping = threading.Event()
-"""Set when a build of this process stops early: a download may have hours to go."""
-
 
 @task(name="download", task_run_name="download {shard}", tags=["media"], **retrying)
 def download(build: Build, shard: str) -> TableRef:
     """One shard's images."""
-    return shard_steps.download_shard(build, shard, _live_report())
+    return shard_steps.download_shard(build, shard, _live_report(build.progress))
 
 
-def _live_report() -> Callable[[int], None] | None:
-    """What a download tells while it runs; None in another process, whose parent counts whole shards.
-
-    Not part of the task itself, for that is sent to other processes and a lock cannot be.
-    """
-    meter = progress.current()
-    if "download" not in meter.stages:
+def _live_report(progress: Progress) -> Callable[[int], None] | None:
+    """What a download tells while it runs; None in another process, whose parent counts whole shards."""
+    if "download" not in progress.stages:
         return None
-    start = meter.stages["download"].done
+    start = progress.stages["download"].done
 
     def report(done: int) -> None:
-        if _stopping.is_set():
+        if progress.stopping.is_set():
             raise BuildStopped("the build stops, and so does this download; run again to go on")
-        meter.at("download", start + done)
+        progress.at("download", start + done)
 
     return report
 
@@ -73,23 +67,22 @@ def run_shards(build: Build, shards: list[str]) -> list[str]:
     sizes = {shard: shard_steps.shard_size(build, shard) for shard in shards}
     missing = failures.unfinished(build, shards)
     jobs = [Job(shard, stage, model) for shard, todo in missing.items() for stage, model in todo]
-    _begin(jobs, sizes, len(build.model_names))
+    _begin(build, jobs, sizes)
     if jobs:
-        _stopping.clear()
         with pool(build.config) as started:
             try:
                 _Run(build, sizes, jobs, started).run()
             finally:  # whatever ends the run, what still works in a thread may stop
-                _stopping.set()
+                build.progress.stopping.set()
     left = failures.unfinished(build, shards)
     return [shard for shard in shards if shard not in left]
 
 
-def _begin(jobs: list[Job], sizes: dict[str, int], num_models: int) -> None:
+def _begin(build: Build, jobs: list[Job], sizes: dict[str, int]) -> None:
     total = sum(sizes.values())
-    for stage, times in (("download", 1), ("inspect", 1), ("embed", num_models)):
+    for stage, times in (("download", 1), ("inspect", 1), ("embed", len(build.model_names))):
         todo = sum(sizes[job.shard] for job in jobs if job.stage == stage)
-        progress.current().begin(stage, total * times, reused=total * times - todo)
+        build.progress.begin(stage, total * times, reused=total * times - todo)
 
 
 class _Run:
@@ -124,7 +117,7 @@ class _Run:
             else:
                 stop = stop or self._set_aside(job, outcome)
             if stop is not None:
-                _stopping.set()
+                self._build.progress.stopping.set()
         if stop is not None:
             raise stop
 
@@ -156,7 +149,7 @@ class _Run:
 
     def _count(self, job: Job) -> None:
         self._done[job.stage] += self._sizes[job.shard]
-        progress.current().at(job.stage, self._done[job.stage])
+        self._build.progress.at(job.stage, self._done[job.stage])
         failures.forget(self._build, job.stage, job.shard, job.model)
 
     def _set_aside(self, job: Job, error: BaseException) -> BuildStopped | None:

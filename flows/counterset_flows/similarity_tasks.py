@@ -20,7 +20,8 @@ from counterset.config import Config
 from counterset.errors import EmbeddingsError
 from counterset.load import Release, load
 from counterset.similarity.embedding_sets import EmbeddingSet, check_same, open_embeddings
-from counterset.steps import progress, similarity_steps
+from counterset.steps import similarity_steps
+from counterset.steps.progress import Progress
 from counterset.steps.similarity_steps import PHOTOS_PER_CHUNK, embed_chunk, only, part, release_key, write_queries
 from counterset.tables import TableRef
 from counterset_flows import runners
@@ -56,7 +57,7 @@ def run_jobs(pool: Pool, stage: str, doing: Any, jobs: Sequence[Job]) -> None:
     """Run what is not done yet; the first error ends the stage, and what would follow is never begun."""
     missing = [job for job in jobs if not job.done.is_file()]
     total = sum(job.size for job in jobs)
-    progress.current().begin(stage, total, reused=total - sum(job.size for job in missing))
+    pool.progress.begin(stage, total, reused=total - sum(job.size for job in missing))
     waiting = iter(missing)
     at_once = pool.limits["embed"]  # a search uses as many processors as an embedding
     ahead = [(job, pool.submit(doing, "embed", **job.parameters)) for job in itertools.islice(waiting, at_once)]
@@ -65,15 +66,15 @@ def run_jobs(pool: Pool, stage: str, doing: Any, jobs: Sequence[Job]) -> None:
         found = pool.outcome(future)
         if isinstance(found, BaseException):
             raise found
-        progress.current().advance(stage, job.size)
+        pool.progress.advance(stage, job.size)
         ahead += [
             (next_job, pool.submit(doing, "embed", **next_job.parameters)) for next_job in itertools.islice(waiting, 1)
         ]
 
 
-def workers(runner: str) -> AbstractContextManager[Pool]:
+def workers(runner: str, progress: Progress | None) -> AbstractContextManager[Pool]:
     """The task runner of that name, started; ended with the block."""
-    return runners.pool(Config.model_construct(runner=runner))
+    return runners.pool(Config.model_construct(runner=runner), progress)
 
 
 @functools.lru_cache(maxsize=4)

@@ -51,7 +51,7 @@ def progress_bars() -> Any:
     )
 
 
-def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -> Any:
+def run_flow(prepare: Callable[[], Callable[..., Any]], log_json: bool = False) -> Any:
     """Run a flow; what it gives.
 
     Args:
@@ -73,7 +73,7 @@ def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -
             with contextlib.redirect_stderr(io.StringIO()):  # of a setting that is wrong, `server` speaks itself
                 from counterset_flows import server
 
-                from counterset.steps import progress
+                from counterset.steps.progress import BarProgress
 
             wait = stack.enter_context(server.running())
             import_models()
@@ -81,5 +81,5 @@ def run_flow(prepare: Callable[[], Callable[[], Any]], log_json: bool = False) -
             wait()
         if not log_json:
             bars = stack.enter_context(progress_bars())
-            progress.use(progress.BarProgress(bars))
+            return run(progress=BarProgress(bars))
         return run()

@@ -27,6 +27,7 @@ from counterset.sources import Source
 from counterset.sources.budget import Budget
 from counterset.sources.factory import input_files, make_source
 from counterset.sources.inaturalist import build_budget
+from counterset.steps.progress import Progress
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_metadata, read_table, sha256_of, write_bytes
 from counterset.workspace import Workspace, digest, versions
@@ -83,14 +84,16 @@ class Build:
     """One config with its workspace: what every step needs to know.
 
     Attributes:
+        progress: what is done of the run; in another process, counts that nobody looks at.
         requests_key: of what the source answered; one for all choices among the same answers.
         crawl_key: of the candidates.
         pool_key: of the photos' bytes, one for all crawls.
         photos_key: of what the photos are.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, progress: Progress | None = None) -> None:
         self.config = config
+        self.progress = progress or Progress()
         self.specs: tuple[ClassSpec, ...] = load_classes(config.classes.list, config.classes.only)
         self.vocabulary: tuple[Background, ...] = load_vocabulary(config.annotate.vocabulary)
         self.space: LabelSpace = label_space(config.evaluate.label_space, self.specs)
@@ -109,7 +112,11 @@ class Build:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: the keys as they are here, and no open connection."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("budget", "source", "fetched")}
+        stays = ("budget", "source", "fetched", "progress")
+        return {name: value for name, value in self.__dict__.items() if name not in stays}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"progress": Progress()}
 
     @property
     def model_names(self) -> tuple[str, ...]:

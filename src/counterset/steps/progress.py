@@ -1,4 +1,4 @@
-"""Progress of a build: one line a stage for logs, bars for the command line."""
+"""Progress of a run: one line per stage for logs, bars for the command line. A flow makes it and hands it on."""
 
 from __future__ import annotations
 
@@ -23,10 +23,18 @@ class StageCount:
 
 
 class Progress:
-    """Counts by stage; safe from several threads. Logs when a stage ends."""
+    """Counts by stage; safe from several threads. Logs when a stage ends.
+
+    Attributes:
+        stages: each stage's counts, in the order of their beginning.
+        stopping: set when the run stops early, for a download may have hours to go.
+    """
+
+    __slots__ = ("_lock", "stages", "stopping")  # and no __dict__, which Prefect would send to its server
 
     def __init__(self) -> None:
         self.stages: dict[str, StageCount] = {}
+        self.stopping = threading.Event()
         self._lock = threading.Lock()
 
     def begin(self, stage: str, total: int, reused: int = 0) -> None:
@@ -70,6 +78,8 @@ class Progress:
 class BarProgress(Progress):
     """Bars with counts, rate and time left on a terminal (rich)."""
 
+    __slots__ = ("_bars", "_tasks")
+
     def __init__(self, bars: Any) -> None:
         super().__init__()
         self._bars = bars
@@ -83,17 +93,3 @@ class BarProgress(Progress):
         self._bars.update(
             self._tasks[stage], total=count.total, completed=min(count.total, count.done + count.reused), note=note
         )
-
-
-_current: Progress = Progress()
-
-
-def use(progress: Progress) -> None:
-    """Make `progress` the one that flows of this process report to."""
-    global _current
-    _current = progress
-
-
-def current() -> Progress:
-    """The progress that flows of this process report to."""
-    return _current

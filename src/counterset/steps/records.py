@@ -8,7 +8,6 @@ from typing import Self
 
 from counterset.errors import CountersetError
 from counterset.runs import FAILED, FINISHED, Recorder
-from counterset.steps import progress
 from counterset.steps.keys import Build
 
 EVERY_S = 2.0
@@ -24,6 +23,7 @@ class Record:
 
     def __init__(self, build: Build) -> None:
         self.release = ""
+        self._progress = build.progress
         self._recorder = Recorder(build.workspace, build.config.name)
         self._keys: set[str] = set()
         self._ended = threading.Event()
@@ -57,4 +57,4 @@ class Record:
             self._update()
 
     def _update(self) -> None:
-        self._recorder.update(progress.current().counts(), self._keys)
+        self._recorder.update(self._progress.counts(), self._keys)
