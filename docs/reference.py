@@ -4,109 +4,220 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import pkgutil
+import inspect
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 from mkdocs.structure.files import File, Files
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 import counterset
 from counterset.cli import _parser
 from counterset.config import Config
+from counterset.content import STAGES, marks_of
 from counterset.schemas import TableSchema
+from counterset.steps.keys import READS
+
+PACKAGE = Path(counterset.__file__).parent
+EXAMPLE_DIM = 512
+"""For the tables whose schema depends on the length of a model's features."""
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages."""
-    pages = {"config": config_page(), "commands": commands_page(), "tables": tables_page()}
-    for name, text in pages.items():
+    for name, text in pages().items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
 
 
-def config_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Name, type, default and meaning of every config key, sections inside out."""
+def pages() -> dict[str, str]:
+    """Name -> Markdown of each generated page."""
+    return {"config": config_page(), "commands": commands_page(), "tables": tables_page(), "python": python_page()}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One config key as the reference shows it."""
+
+    name: str
+    type: str
+    default: str
+    meaning: str
+    keys: str
+
+
+def config_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[Key]:
+    """Every config key, a section's after each other."""
+    marks = marks_of(model)
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from config_keys(kind, f"{prefix}{name}.")
             continue
-        default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
-        yield f"{prefix}{name}", _type(kind), default, " ".join((field.description or "").split())
+        yield Key(
+            prefix + name,
+            _type(kind, field.metadata),
+            "required" if field.is_required() else f"`{_toml(field.get_default(call_default_factory=True))}`",
+            " ".join((field.description or "").split()),
+            _keys(prefix.rstrip("."), marks[name]),
+        )
+
+
+def _keys(section: str, marks: Any) -> str:
+    """In which stages' keys a setting is, and why not in others."""
+    reads = [stage for stage in STAGES if not section or section in READS[stage]]
+    held = [stage for stage in reads if not any(mark.covers(stage) for mark in marks)]
+    reasons = "; ".join(mark.reason for mark in marks)
+    if held:
+        return f"In the keys of: {', '.join(held)}" + (f" (not in others: {reasons})" if reasons else "")
+    return f"In no key: {reasons or 'read when the release is written and after'}"
 
 
 def config_page() -> str:
-    """A section per part of the config, a row per key."""
+    """A heading per key, so that search and links find each."""
     lines = ["# Config keys", "", "A build is one TOML file. Relative paths are relative to the file.", ""]
+    lines += [
+        "Finished files are filed under keys. When a setting changes, the files of the stages in whose keys it is are"
+    ]
+    lines += ["made anew, and those of later stages where their inputs come out different. The page"]
+    lines += ["[What is made anew when something changes](../keys.md) has the measured table.", ""]
     section = None
-    for name, kind, default, meaning in config_keys():
-        head, _, key = name.rpartition(".")
+    for key in config_keys():
+        head, _, _ = key.name.rpartition(".")
         if head != section:
             section = head
-            text = (Config if not head else _model(head)).__doc__ or ""
-            lines += ["", f"## `[{head}]`" if head else "## Top level", "", " ".join(text.split()), ""]
-            lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
-        lines.append(f"| `{key}` | {_cell(kind)} | {_cell(default)} | {_cell(meaning)} |")
-    return "\n".join(lines) + "\n"
+            text = (Config if not head else Config.model_fields[head].annotation).__doc__ or ""  # type: ignore[union-attr]
+            lines += [f"## [{head}]" if head else "## Top level", "", " ".join(text.split()), ""]
+        lines += [f"### `{key.name}`", "", key.meaning, ""]
+        lines += [f"- Type: {key.type}", f"- Default: {key.default}", f"- {key.keys}", ""]
+    return "\n".join(lines)
+
+
+def _type(kind: Any, metadata: Any = ()) -> str:
+    """A type in words, with its bounds."""
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return f"list of {', '.join(f'`{part}`' for part in get_args(inner))}" if get_args(inner) else "list of texts"
+    words = {bool: "`true` or `false`", int: "whole number", float: "number", str: "text", SecretStr: "text, a secret"}
+    bounds = {
+        word: getattr(part, name)
+        for part in metadata
+        for name, word in (("ge", "from"), ("gt", "above"), ("le", "to"))
+        if getattr(part, name, None) is not None
+    }
+    return " ".join([words[kind], *(f"{word} {value:,}" for word, value in bounds.items())])
+
+
+def _toml(value: Any) -> str:
+    """A default as it would be written in the file."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def commands_page() -> str:
-    """What `--help` says, a section per command."""
+    """A section per command: what it does, its usage, its arguments."""
     lines = ["# Command line", ""]
-    for name, parser in _commands(_parser()):
-        lines += [f"## `{name}`", "", "```text", parser.format_help().rstrip(), "```", ""]
+    for parser, text in commands():
+        lines += [f"## {parser.prog}", "", parser.description or f"{text[:1].upper()}{text[1:]}.", ""]
+        if "\n" in (parser.description or ""):
+            lines[-2] = f"```text\n{parser.description}\n```"
+        usage = argparse.HelpFormatter(parser.prog, width=72)
+        usage.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups, prefix="")
+        lines += ["```text", usage.format_help().rstrip(), "```", ""]
+        rows = [f"| {_names(action)} | {_cell(_help(action))} |" for action in arguments(parser)]
+        lines += ["| argument | meaning |", "|---|---|", *rows, ""] * bool(rows)
+        if parser.epilog:
+            lines += ["```text", parser.epilog.rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def commands(parser: argparse.ArgumentParser | None = None, text: str = "") -> Iterator[tuple[Any, str]]:
+    """Every command's parser and the line that the list of commands has on it."""
+    parser = parser or _parser()
+    yield parser, text
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            told = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            for name, child in action.choices.items():
+                yield from commands(child, told.get(name, ""))
+
+
+def arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """A command's own arguments."""
+    left_out = (argparse._HelpAction, argparse._SubParsersAction)
+    return [action for action in parser._actions if not isinstance(action, left_out)]
+
+
+def _names(action: argparse.Action) -> str:
+    value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
+    names = action.option_strings or [""]
+    return ", ".join(f"`{f'{name} {value}'.strip()}`" for name in names)
+
+
+def _help(action: argparse.Action) -> str:
+    text = (action.help or "") % {"default": action.default}
+    choices = f"; one of {', '.join(map(str, action.choices))}" if action.choices else ""
+    has_default = action.default not in (None, "", [], False) and "default" not in text
+    default = f" (default: {action.default})" if has_default and action.default != argparse.SUPPRESS else ""
+    return text + choices + default + (" (required)" if action.required and action.option_strings else "")
 
 
 def tables_page() -> str:
     """A section per table, a row per column."""
-    lines = ["# Tables", "", "Accuracies are fractions in [0, 1], drops in [-1, 1]. Every file says its table and its"]
-    lines += ["schema's version in its Parquet metadata.", ""]
+    lines = ["# Tables", "", "Accuracies are fractions in [0, 1], drops in [-1, 1]. Every file names its table and the"]
+    lines += ["version of its schema in its Parquet metadata.", ""]
     for name, schema in sorted(tables().items()):
-        lines += [f"## {name}", "", f"One row per {_without_article(schema.row)}; sorted by "]
+        lines += [f"## {name}", "", f"One row is {schema.row}. Rows are sorted by "]
         lines[-1] += f"{', '.join(f'`{part}`' for part in schema.key)}."
-        lines += ["", "| column | type | may be null | meaning |", "|---|---|---|---|"]
+        lines += ["", "| column | type | null | meaning |", "|---|---|---|---|"]
         for column in schema.columns:
             null = "yes" if column.nullable else ""
-            lines.append(f"| `{column.name}` | `{column.type}` | {null} | {_cell(column.doc)} |")
+            kind = str(column.type).replace("element: ", "").replace("item: ", "").replace(str(EXAMPLE_DIM), "dim")
+            lines.append(f"| `{column.name}` | `{kind}` | {null} | {_cell(column.doc)} |")
         lines.append("")
     return "\n".join(lines)
 
 
 def tables() -> dict[str, TableSchema]:
-    """Every table schema of the package by its name."""
+    """Every table schema of the package by its name; bundled photos' columns are those of `common` and `counter`."""
     found: dict[str, TableSchema] = {}
-    for module in pkgutil.walk_packages(counterset.__path__, "counterset."):
-        if module.name.rpartition(".")[2] in ("schemas", "layout"):
-            for value in vars(importlib.import_module(module.name)).values():
-                if isinstance(value, TableSchema):
-                    found[value.name] = value
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "TableSchema(" not in path.read_text(encoding="utf-8"):
+            continue
+        name = ".".join(("counterset", *path.relative_to(PACKAGE).with_suffix("").parts))
+        for value in list(vars(importlib.import_module(name)).values()):
+            if inspect.isfunction(value) and value.__annotations__.get("return") == "TableSchema":
+                schemas = [value(*arguments) for arguments in _examples(value)]
+            else:
+                schemas = [value] if isinstance(value, TableSchema) else []
+            found |= {schema.name: schema for schema in schemas}
     return found
 
 
-def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    yield parser.prog, parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for child in action.choices.values():
-                yield from _commands(child)
+def _examples(make: Any) -> list[tuple[Any, ...]]:
+    return [("common", True), ("counter", True)] if "split" in inspect.signature(make).parameters else [(EXAMPLE_DIM,)]
 
 
-def _model(path: str) -> type[BaseModel]:
-    model: Any = Config
-    for part in path.split("."):
-        model = model.model_fields[part].annotation
-    return model  # type: ignore[no-any-return]
-
-
-def _type(kind: Any) -> str:
-    return str(getattr(kind, "__name__", kind) if isinstance(kind, type) else kind).replace("typing.", "")
+def python_page() -> str:
+    """Each public name with its docstring."""
+    lines = ["# Python", "", "What `import counterset` offers; anything else may change without notice.", ""]
+    for name in counterset.__all__:
+        thing = getattr(counterset, name)
+        if inspect.ismodule(thing):
+            lines += [f"::: {thing.__name__}", ""]
+        elif hasattr(thing, "__qualname__"):
+            lines += [f"::: {thing.__module__}.{thing.__qualname__}", ""]
+    return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _without_article(text: str) -> str:
-    return text.removeprefix("one ").removeprefix("a ").removeprefix("an ")
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -15,6 +15,7 @@ FOUNDATION = {
     "schemas",
     "spreadsheet",
     "config",
+    "config_sections",
     "content",
     "errors",
     "fetching",

@@ -33,11 +33,11 @@ def add(commands: Any) -> None:
     demo.set_defaults(run=_demo)
 
     validate = commands.add_parser("validate", help="check a config, its classes, models and folders")
-    validate.add_argument("config", type=Path)
+    validate.add_argument("config", type=Path, help="a TOML file")
     validate.set_defaults(run=_validate)
 
     plan = commands.add_parser("plan", help="how many photos a config needs to confirm a drop, before any download")
-    plan.add_argument("config", type=Path)
+    plan.add_argument("config", type=Path, help="a TOML file")
     plan.add_argument("--drop", type=float, default=0.2, help="the true drop to confirm, as a fraction (default: 0.2)")
     plan.add_argument("--learn-from", help="an earlier release: its group frequencies and observer correlation")
     plan.set_defaults(run=_plan)
@@ -46,8 +46,10 @@ def add(commands: Any) -> None:
     init = classes.add_parser("init", help="draft a class list from common names, by taxon search")
     init.add_argument("names", nargs="+", metavar="NAME", help='common names, e.g. "red fox"')
     init.add_argument("--contact", default="", help="your web page or e-mail, sent in the User-Agent")
-    init.add_argument("--api-url", default="https://api.inaturalist.org/v1")
-    init.add_argument("--output", type=Path, default=Path("classes.csv"))
+    init.add_argument(
+        "--api-url", default="https://api.inaturalist.org/v1", help="the API that is asked (default: iNaturalist's)"
+    )
+    init.add_argument("--output", type=Path, default=Path("classes.csv"), help="default: ./classes.csv")
     init.set_defaults(run=_classes_init)
 
 

@@ -17,27 +17,33 @@ def add(commands: Any) -> None:
     show.set_defaults(run=_show)
 
     diff = commands.add_parser("diff", help="what changed between two releases")
-    diff.add_argument("old")
-    diff.add_argument("new")
+    diff.add_argument("old", help="folder, name, or URL of the earlier release")
+    diff.add_argument("new", help="folder, name, or URL of the later release")
     diff.add_argument("--output", type=Path, help="also write the rows that differ, as Parquet, into this folder")
     diff.set_defaults(run=_diff)
 
     export = commands.add_parser("export", help="write a release in another layout")
-    export.add_argument("release")
-    export.add_argument("layout", choices=["imagefolder", "webdataset", "hub", "csv", "captions"])
-    export.add_argument("folder", type=Path)
+    export.add_argument("release", help="folder, name, or URL of a release")
+    export.add_argument(
+        "layout",
+        choices=["imagefolder", "webdataset", "hub", "csv", "captions"],
+        help="how photos and rows are laid out",
+    )
+    export.add_argument("folder", type=Path, help="where to write; must be empty or new")
     export.add_argument("--mirror", action="append", default=[], help="where photos are asked for first")
     export.set_defaults(run=_export)
 
     calibrate = commands.add_parser("calibrate", help="the annotate.min_margin for a stated precision, from labels")
     calibrate.add_argument("release", help="built with annotate.min_margin = 0")
     calibrate.add_argument("labels", type=Path, help="CSV of a random sample: photo_id, background (several with |)")
-    calibrate.add_argument("--precision", type=float, default=0.95)
+    calibrate.add_argument("--precision", type=float, default=0.95, help="share of names to be right (default: 0.95)")
     calibrate.set_defaults(run=_calibrate)
 
     imported = commands.add_parser("import", help="make a release of the published CounterAnimal folders")
     imported.add_argument("folder", type=Path, help="holds <class>/common-<background>/*.jpg")
-    imported.add_argument("--releases", default="releases")
+    imported.add_argument(
+        "--releases", default="releases", help="folder or s3:// address of releases (default: ./releases)"
+    )
     imported.set_defaults(run=_import)
 
 

@@ -75,9 +75,11 @@ def add(commands: Any) -> None:
         metavar="EMBEDDINGS",
         help="near-pruning: remove what is nearer to a query than the query's nearest image in this set",
     )
-    prune.add_argument("--keep", type=int, help="far-pruning: keep so many, those most similar to any query")
+    prune.add_argument("--keep", type=int, help="far-pruning: keep this many images, those most similar to any query")
     prune.add_argument(
-        "--max-similarity", type=float, help="de-duplication: more similar images of one k-means cluster are one"
+        "--max-similarity",
+        type=float,
+        help="de-duplication: keep one of several images of a k-means cluster that are more similar than this",
     )
     prune.add_argument(
         "--clusters", type=int, help="k-means clusters (default: the square root of the number of images)"

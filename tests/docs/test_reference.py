@@ -1,0 +1,101 @@
+"""The reference pages, written from the code, leave nothing out."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pydantic import BaseModel
+
+import counterset
+from counterset.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_reference", ROOT / "docs/reference.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up their annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+def fields() -> set[str]:
+    names: set[str] = set()
+    for name, field in Config.model_fields.items():
+        kind = field.annotation
+        is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
+        names |= {f"{name}.{inner}" for inner in kind.model_fields} if is_section else {name}  # type: ignore[union-attr]
+    return names
+
+
+def test_every_config_key_is_described(reference: ModuleType) -> None:
+    keys = {key.name: key for key in reference.config_keys()}
+    assert keys.keys() == fields()
+    without = [name for name, key in keys.items() if not key.meaning.endswith(".")]
+    assert not without, "write a docstring, one or more sentences, below each of these keys in config_sections.py"
+    page = reference.config_page()
+    assert all(f"### `{name}`" in page for name in keys)
+
+
+def test_types_and_keys_are_told_in_words(reference: ModuleType) -> None:
+    keys = {key.name: key for key in reference.config_keys()}
+    assert keys["runner"].type == "one of `threads`, `processes`, `ray`"
+    assert keys["max_failed_share"].type == "number from 0.0 to 1.0"
+    assert keys["curate.max_pixels"].type == "whole number from 1 to 50,000,000"
+    assert keys["source.licenses"].default.startswith('`["cc0", ')
+    assert keys["models.annotator"].default == "required"
+    assert keys["notify.webhook"].type == "text, a secret"
+    assert keys["source.photo_url"].keys == "In no key: a mirror gives the same bytes"
+    assert keys["select.mode"].keys.startswith("In the keys of: pairs (not in others: ")
+    assert keys["annotate.method"].keys == "In the keys of: backgrounds"
+    assert keys["publish.title"].keys == "In no key: read when the release is written and after"
+
+
+def test_descriptions_are_in_no_key() -> None:
+    """What a config is dumped to for its keys holds values alone."""
+    described = Config.model_fields["seed"].description
+    assert described and described not in str(Config.model_construct(seed=1).model_dump())
+
+
+def test_every_argument_of_every_command_has_help(reference: ModuleType) -> None:
+    commands = list(reference.commands())
+    assert {"counterset build", "counterset classes init", "counterset gc"} <= {parser.prog for parser, _ in commands}
+    without = [
+        f"{parser.prog} {action.dest}"
+        for parser, _ in commands
+        for action in reference.arguments(parser)
+        if not action.help
+    ]
+    assert not without
+    assert all(text for parser, text in commands[1:])
+    page = reference.commands_page()
+    assert "`--refresh`" in page and "one of threads, processes, ray" in page
+
+
+def test_every_table_is_on_the_page(reference: ModuleType) -> None:
+    """Every call of TableSchema, in any module: those of a name that is computed are the two splits."""
+    written: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "TableSchema":
+                name = node.args[0]
+                written |= {str(name.value)} if isinstance(name, ast.Constant) else {"common", "counter"}
+    assert len(written) > 40
+    assert reference.tables().keys() == written
+    page = reference.tables_page()
+    assert all(f"\n## {name}\n" in page for name in written)
+    assert all(column.doc for schema in reference.tables().values() for column in schema.columns)
+
+
+def test_every_public_name_is_on_the_python_page(reference: ModuleType) -> None:
+    page = reference.python_page()
+    for name in counterset.__all__:
+        assert name.startswith("__") or f".{name}\n" in page
