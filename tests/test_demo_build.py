@@ -168,7 +168,7 @@ def test_other_commands_read_the_release(demo_build: Any, tmp_path: Path) -> Non
     same = counterset_command("diff", release, release)
     assert same.returncode == 0 and "no row differs" in same.stdout
     exported = counterset_command("export", release, "imagefolder", str(tmp_path / "folder"))
-    assert exported.returncode == 0 and "0 could not be had" in exported.stdout, exported.stderr
+    assert exported.returncode == 0 and "0 could not be exported" in exported.stdout, exported.stderr
     assert any((tmp_path / "folder").glob("*/common-*/*.jpg"))
     plan = counterset_command("plan", str(config_path("demo.toml")), "--learn-from", release)
     assert plan.returncode == 0 and "observer correlation" in plan.stdout, plan.stderr

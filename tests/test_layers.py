@@ -17,6 +17,7 @@ FOUNDATION = {
     "config",
     "config_sections",
     "content",
+    "deprecation",
     "errors",
     "fetching",
     "pictures",

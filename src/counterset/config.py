@@ -26,6 +26,7 @@ from counterset.config_sections import (
     SelectConfig,
     SourceConfig,
 )
+from counterset.deprecation import RENAMED_KEYS, with_new_keys
 from counterset.errors import ConfigError
 from counterset.fetching.addresses import key_with_user
 
@@ -76,7 +77,7 @@ def parse_config(raw: dict[str, object], base: Path, origin: str = "config") -> 
     if key := key_with_user(raw):
         raise ConfigError(f"{origin}: key {key!r} holds a user name or password, which would be printed; leave it out")
     try:
-        config = Config.model_validate(raw)
+        config = Config.model_validate(with_new_keys(raw, RENAMED_KEYS, origin))
     except ValidationError as error:
         raise ConfigError(f"{origin}: {_explain(error)}") from None
     return _resolve(config, base)
@@ -137,14 +138,9 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"key {key!r} is missing; add it" + more
     message = str(first["msg"]).removeprefix("Value error, ")
-    return (
-        (f"key {key!r}: " if key else "")
-        + message[0].lower()
-        + message[1:]
-        # An address may hold a secret.
-        + f" (got {first['input']!r})" * (bool(key) and "notify" not in key and "_url" not in key)
-        + more
-    )
+    is_shown = bool(key) and "notify" not in key and "_url" not in key  # an address may hold a secret
+    got = f" (got {first['input']!r})" if is_shown else ""
+    return (f"key {key!r}: " if key else "") + message[0].lower() + message[1:] + got + more
 
 
 def _known_keys(location: list[str]) -> list[str]:

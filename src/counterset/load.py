@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow as pa
 
+    from counterset.release.exporting import Exported
     from counterset.release.photo_store import PhotoStore
     from counterset.release.torch_photos import PhotoDataset
 
@@ -251,6 +252,22 @@ class Release:
 
         frames = {split: polars.from_arrow(getattr(self, split)) for split in _SPLITS}
         return {split: frame for split, frame in frames.items() if isinstance(frame, polars.DataFrame)}
+
+    def export(self, layout: str, folder: str | Path) -> Exported:
+        """Write the photos of `common` and `counter` into a new folder in another layout.
+
+        Args:
+            layout: imagefolder, webdataset, hub, csv, captions, or one that an installed package adds.
+            folder: does not exist yet, or is empty.
+
+        Raises:
+            ConfigError: no such layout.
+            ReleaseError: the folder is not empty, or cannot be written.
+        """
+        from counterset.release.exports import EXPORTS
+
+        exported: Exported = EXPORTS[layout](self, folder)
+        return exported
 
     @functools.cached_property
     def labels(self) -> dict[str, int]:

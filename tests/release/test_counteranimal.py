@@ -12,7 +12,7 @@ from counterset.load import Release, load
 from counterset.release import counteranimal
 from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
 from counterset.release.diff import diff_releases
-from counterset.release.exports import export_imagefolder
+from counterset.release.exports import EXPORTS
 from counterset.stages.publish import Published, publish
 
 from .build_inputs import draw_photo
@@ -98,7 +98,7 @@ def test_there_and_back_again(published_folder: Path, tmp_path: Path) -> None:
         return load(folder, mirrors=(f"{origin}/{{path}}",), cache=tmp_path / "cache")
 
     first = opened(imported(published_folder, tmp_path / "one").path, published_folder)
-    exported = export_imagefolder(first, tmp_path / "exported")
+    exported = EXPORTS["imagefolder"](first, tmp_path / "exported")
     assert exported.num_photos == 22
     second = opened(imported(exported.path, tmp_path / "two").path, exported.path)
     assert sorted(second.common["sha256"].to_pylist()) == sorted(first.common["sha256"].to_pylist())

@@ -16,15 +16,9 @@ import pytest
 from counterset.classes import ClassSpec
 from counterset.errors import ReleaseError
 from counterset.load import Release, load
-from counterset.release.exports import (
-    CAPTION_KINDS,
-    Exported,
-    export_captions,
-    export_csv,
-    export_hub,
-    export_imagefolder,
-    export_webdataset,
-)
+from counterset.release.exporting import Exported
+from counterset.release.exports import EXPORTS
+from counterset.release.exports.captions import CAPTION_KINDS
 from counterset.release.inputs import ReleaseInputs
 from counterset.stages.publish import publish
 
@@ -51,7 +45,7 @@ def digest(content: bytes) -> str:
 def test_imagefolder_as_torchvision_reads_it(release: Release, tmp_path: Path) -> None:
     from torchvision.datasets import ImageFolder
 
-    exported = export_imagefolder(release, tmp_path / "out")
+    exported = EXPORTS["imagefolder"](release, tmp_path / "out")
     found: Rows = set()
     read = ImageFolder(str(exported.path))
     for path, target in read.samples:
@@ -71,7 +65,7 @@ def test_webdataset_as_clip_benchmark_reads_it(release: Release, tmp_path: Path)
     """The documented code path of CLIP_benchmark's `build_wds_dataset`, step by step."""
     import webdataset
 
-    exported = export_webdataset(release, tmp_path / "out")
+    exported = EXPORTS["webdataset"](release, tmp_path / "out")
     found: Rows = set()
     labels = {label: class_id for class_id, label in release.labels.items()}
     for split in ("common", "counter"):
@@ -102,7 +96,7 @@ def test_webdataset_as_clip_benchmark_reads_it(release: Release, tmp_path: Path)
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_clip_benchmark_itself_reads_it(release: Release, tmp_path: Path) -> None:
     builder = pytest.importorskip("clip_benchmark.datasets.builder", reason="CLIP_benchmark is not installed")
-    exported = export_webdataset(release, tmp_path / "out")
+    exported = EXPORTS["webdataset"](release, tmp_path / "out")
     for split in ("common", "counter"):
         read = builder.build_dataset(
             dataset_name=f"wds/little-animals-{split}",
@@ -120,7 +114,7 @@ def test_hub_layout_as_datasets_reads_it(release: Release, tmp_path: Path, monke
     import datasets
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    exported = export_hub(release, tmp_path / "out")
+    exported = EXPORTS["hub"](release, tmp_path / "out")
     read = datasets.load_dataset(str(exported.path), cache_dir=str(tmp_path / "hf"))
     found = {
         (split, row["class_id"], row["sha256"])
@@ -133,7 +127,7 @@ def test_hub_layout_as_datasets_reads_it(release: Release, tmp_path: Path, monke
 
 
 def test_csv(release: Release, tmp_path: Path) -> None:
-    exported = export_csv(release, tmp_path / "out")
+    exported = EXPORTS["csv"](release, tmp_path / "out")
     found: Rows = set()
     for split in ("common", "counter"):
         with (exported.path / f"{split}.csv").open(newline="", encoding="utf-8") as file:
@@ -152,7 +146,7 @@ def test_formulas_from_strangers_are_text_in_csv(inputs: ReleaseInputs, photo_fo
     candidates = pa.Table.from_pylist(rows, schema=inputs.candidates.schema)
     config = build_config().model_copy(update={"releases": str(tmp_path / "releases")})
     release = load(publish(replace(inputs, candidates=candidates, config=config)).path)
-    exported = export_csv(release, tmp_path / "out")
+    exported = EXPORTS["csv"](release, tmp_path / "out")
     found = set()
     for split in ("common", "counter"):
         with (exported.path / f"{split}.csv").open(newline="", encoding="utf-8") as file:
@@ -176,7 +170,7 @@ def test_the_hub_export_counts_what_it_holds(inputs: ReleaseInputs, photo_folder
         if number % 2:
             (some / path.name).symlink_to(path)
     release = load(folder, mirrors=(str(some),), cache=tmp_path / "cache")
-    exported = export_hub(release, tmp_path / "out")
+    exported = EXPORTS["hub"](release, tmp_path / "out")
     tables = [pq.read_table(path) for path in exported.path.rglob("*.parquet")]
     held = {row["photo_id"]: row["image"] for table in tables for row in table.to_pylist()}
     assert set(exported.missing) == {photo_id for photo_id, image in held.items() if image is None}
@@ -186,7 +180,7 @@ def test_the_hub_export_counts_what_it_holds(inputs: ReleaseInputs, photo_folder
 
 
 def test_the_same_photos_give_the_same_archives(release: Release, tmp_path: Path) -> None:
-    first, second = (export_webdataset(release, tmp_path / name).path for name in ("a", "b"))
+    first, second = (EXPORTS["webdataset"](release, tmp_path / name).path for name in ("a", "b"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert files
     for file in files:
@@ -201,14 +195,14 @@ def test_missing_photos_are_named(release_folder: Path, photo_folder: Path, tmp_
     for row in release.common.to_pylist() + release.counter.to_pylist():
         if row["sha256"] not in lost:
             (partial / row["sha256"]).symlink_to(photo_folder / row["sha256"])
-    exported = export_imagefolder(release, tmp_path / "out")
+    exported = EXPORTS["imagefolder"](release, tmp_path / "out")
     assert sorted(exported.missing) == sorted(release.common["photo_id"].to_pylist()[:3])
     assert exported.num_photos == release.common.num_rows + release.counter.num_rows - 3
 
 
 def test_a_folder_in_use_is_left_alone(release: Release, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("x")
-    for export in (export_csv, export_hub, export_imagefolder, export_webdataset, export_captions):
+    for export in EXPORTS.values():
         with pytest.raises(ReleaseError, match="is not empty; export into a new folder"):
             export(release, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
@@ -245,8 +239,8 @@ def test_hostile_names_stay_in_the_folder(inputs: ReleaseInputs, photo_folder: P
 
     before = set(tmp_path.rglob("*"))
     results: list[Exported] = [
-        export_imagefolder(Foreign(), tmp_path / "a"),
-        export_webdataset(Foreign(), tmp_path / "b"),
+        EXPORTS["imagefolder"](Foreign(), tmp_path / "a"),
+        EXPORTS["webdataset"](Foreign(), tmp_path / "b"),
     ]
     for path in set(tmp_path.rglob("*")) - before:
         assert path.is_relative_to(tmp_path / "a") or path.is_relative_to(tmp_path / "b") or "cache" in str(path)
@@ -261,13 +255,13 @@ def test_classes_without_an_index_are_their_own_labels(
     classes = tuple(ClassSpec(spec.class_id, f"kind {i}\nof") for i, spec in enumerate(inputs.classes))
     config = build_config().model_copy(update={"releases": str(tmp_path / "releases")})
     folder = publish(replace(inputs, classes=classes, config=config)).path
-    exported = export_webdataset(load(folder, mirrors=(str(photo_folder),), cache=tmp_path / "c"), tmp_path / "out")
+    exported = EXPORTS["webdataset"](load(folder, mirrors=(str(photo_folder),), cache=tmp_path / "c"), tmp_path / "out")
     names = (exported.path / "little-animals-common" / "classnames.txt").read_text().splitlines()
     assert names == [f"kind {i} of" for i in range(len(classes))]
 
 
 def test_captions_pair_the_same_photos_with_each_kind(release: Release, tmp_path: Path) -> None:
-    exported = export_captions(release, tmp_path / "out")
+    exported = EXPORTS["captions"](release, tmp_path / "out")
     tables = {kind: pq.read_table(exported.path / f"{kind}.parquet") for kind in CAPTION_KINDS}
     photos = tables["object"]["photo_id"].to_pylist()
     assert len(photos) == exported.num_photos > 3
@@ -282,9 +276,9 @@ def test_captions_pair_the_same_photos_with_each_kind(release: Release, tmp_path
 
 
 def test_captions_of_a_release_without_photos_keep_their_types(release: Release, tmp_path: Path) -> None:
-    full = pq.read_schema(export_captions(release, tmp_path / "full").path / "title.parquet")
+    full = pq.read_schema(EXPORTS["captions"](release, tmp_path / "full").path / "title.parquet")
     for split in ("common", "counter"):
         release.__dict__[split] = getattr(release, split).slice(0, 0)
-    exported = export_captions(release, tmp_path / "out")
+    exported = EXPORTS["captions"](release, tmp_path / "out")
     assert exported.num_photos == 0
     assert all(pq.read_schema(exported.path / f"{kind}.parquet").equals(full) for kind in CAPTION_KINDS)

@@ -19,7 +19,7 @@ from counterset.errors import ReleaseError
 from counterset.load import Release, load
 from counterset.models.open_clip_encoder import load_encoder
 from counterset.pictures import Picture, rgb
-from counterset.release.exports import export_hub, export_imagefolder, export_webdataset
+from counterset.release.exports import EXPORTS
 from counterset.release.photo_store import BundledPhotos
 from counterset.stages.publish import publish
 
@@ -113,7 +113,7 @@ def test_image_folders_show_it_to_torchvision(
     from torchvision.datasets import ImageFolder
 
     release: Release = getattr(odd, way)
-    exported = export_imagefolder(release, tmp_path / "out")
+    exported = EXPORTS["imagefolder"](release, tmp_path / "out")
     rows = {str(row["photo_id"]): row for row in odd.rows}
     assert exported.num_photos == len(rows) and not exported.missing
     read = ImageFolder(str(exported.path))
@@ -136,7 +136,7 @@ def test_image_folders_show_it_to_torchvision(
 def test_webdatasets_show_it_to_plain_readers(odd: Odd, tmp_path: Path) -> None:
     import webdataset
 
-    exported = export_webdataset(odd.mirrored, tmp_path / "out")
+    exported = EXPORTS["webdataset"](odd.mirrored, tmp_path / "out")
     found = 0
     for split in ("common", "counter"):
         urls = [str(path) for path in sorted(exported.path.glob(f"*-{split}/test/*.tar"))]
@@ -155,7 +155,7 @@ def test_datasets_of_the_hub_show_it(odd: Odd, tmp_path: Path, monkeypatch: pyte
     import datasets
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    exported = export_hub(odd.bundled, tmp_path / "out")
+    exported = EXPORTS["hub"](odd.bundled, tmp_path / "out")
     read = datasets.load_dataset(str(exported.path), cache_dir=str(tmp_path / "hf"))
     for split in ("common", "counter"):
         for row in read[split]:

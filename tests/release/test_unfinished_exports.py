@@ -14,14 +14,15 @@ import pytest
 
 from counterset.errors import ReleaseError, UserError
 from counterset.load import Release
-from counterset.release import exports
+from counterset.release.exporting import UNFINISHED
+from counterset.release.exports import EXPORTS
 
 from .forging import restate
 
 KILLED = """
 import os, sys
 from counterset.load import load
-from counterset.release import exports
+from counterset.release.exports import EXPORTS
 release = load(sys.argv[1], mirrors=(sys.argv[2],), cache=sys.argv[3])
 real, asked = release.photo, []
 def photo(photo_id):
@@ -30,11 +31,11 @@ def photo(photo_id):
         os._exit(9)
     return real(photo_id)
 release.photo = photo
-getattr(exports, sys.argv[4])(release, sys.argv[5])
+EXPORTS[sys.argv[4]](release, sys.argv[5])
 """
 
 
-@pytest.mark.parametrize("name", ["export_imagefolder", "export_webdataset", "export_hub"])
+@pytest.mark.parametrize("name", ["imagefolder", "webdataset", "hub"])
 def test_a_killed_export_shows_nothing_and_is_begun_again(
     release: Release, release_folder: Path, photo_folder: Path, tmp_path: Path, name: str
 ) -> None:
@@ -42,12 +43,12 @@ def test_a_killed_export_shows_nothing_and_is_begun_again(
     places = [str(path) for path in (release_folder, photo_folder, tmp_path / "cache")]
     run = subprocess.run([sys.executable, "-c", KILLED, *places, name, str(out)], check=False, timeout=120)
     assert run.returncode == 9
-    assert [path.name for path in out.iterdir()] == [exports.UNFINISHED]
-    exported = getattr(exports, name)(release, out)
-    again = getattr(exports, name)(release, tmp_path / "other")
+    assert [path.name for path in out.iterdir()] == [UNFINISHED]
+    exported = EXPORTS[name](release, out)
+    again = EXPORTS[name](release, tmp_path / "other")
     assert exported.num_photos == again.num_photos
     assert _content(out) == _content(tmp_path / "other")
-    assert not (out / exports.UNFINISHED).exists()
+    assert not (out / UNFINISHED).exists()
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -55,19 +56,19 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 
 def test_an_unfinished_export_with_other_files_is_left_alone(release: Release, tmp_path: Path) -> None:
-    (tmp_path / exports.UNFINISHED).mkdir()
+    (tmp_path / UNFINISHED).mkdir()
     (tmp_path / "mine").write_text("x")
     with pytest.raises(ReleaseError, match="is not empty; export into a new folder"):
-        exports.export_csv(release, tmp_path)
+        EXPORTS["csv"](release, tmp_path)
 
 
 def test_one_export_at_a_time(release: Release, tmp_path: Path) -> None:
-    (tmp_path / exports.UNFINISHED).mkdir()
+    (tmp_path / UNFINISHED).mkdir()
     with (
-        filelock.FileLock(tmp_path / exports.UNFINISHED / ".lock"),
+        filelock.FileLock(tmp_path / UNFINISHED / ".lock"),
         pytest.raises(ReleaseError, match="another export is being written"),
     ):
-        exports.export_csv(release, tmp_path)
+        EXPORTS["csv"](release, tmp_path)
 
 
 def test_a_full_disk_is_one_sentence(release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,13 +77,13 @@ def test_a_full_disk_is_one_sentence(release: Release, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ReleaseError, match=r"cannot write .*No space left on device; free space"):
-        exports.export_imagefolder(release, tmp_path / "out")
+        EXPORTS["imagefolder"](release, tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(ReleaseError, match="exists and is not empty"):
-        exports.export_csv(release, tmp_path / "file")
+        EXPORTS["csv"](release, tmp_path / "file")
     for folder in (tmp_path / "file" / "below", tmp_path / "\udcff", tmp_path / ("x" * 300)):
         with pytest.raises(UserError, match=r"cannot be written|no release|cannot write"):
-            exports.export_csv(release, folder)
+            EXPORTS["csv"](release, folder)
 
 
 def test_long_names_that_begin_alike_stay_two(release: Release, tmp_path: Path) -> None:
@@ -101,9 +102,9 @@ def test_long_names_that_begin_alike_stay_two(release: Release, tmp_path: Path) 
         def photo(self, photo_id: str) -> bytes:
             return release.photo(real[photo_id])
 
-    exports.export_imagefolder(Long(), tmp_path / "folder")
+    EXPORTS["imagefolder"](Long(), tmp_path / "folder")
     assert sum(path.is_file() for path in (tmp_path / "folder").rglob("*")) == 2
-    assert exports.export_webdataset(Long(), tmp_path / "set").num_photos == 2
+    assert EXPORTS["webdataset"](Long(), tmp_path / "set").num_photos == 2
 
 
 def test_a_class_that_the_release_does_not_name(copied: Path) -> None:
@@ -112,4 +113,4 @@ def test_a_class_that_the_release_does_not_name(copied: Path) -> None:
     metadata: dict[str, Any] = dict(load(copied).metadata)
     restate(copied, classes=metadata["classes"][1:])
     with pytest.raises(ReleaseError, match=r"which its release\.json does not name"):
-        exports.export_csv(load(copied), copied.parent / "out")
+        EXPORTS["csv"](load(copied), copied.parent / "out")

@@ -24,8 +24,8 @@ from counterset.evaluation.points import read_figure
 from counterset.evaluation.record import read_record
 from counterset.evaluation.run import evaluate
 from counterset.load import Release
-from counterset.release import exports
 from counterset.release.diff import diff_releases
+from counterset.release.exports import EXPORTS
 from counterset.release.layout import SPLITS, TABLES
 
 from .make_fixtures import BUILT_AT, KEPT, PHOTOS_PER_CLASS, PORT, RELEASES, SEED
@@ -67,7 +67,7 @@ def test_bundled_photos_are_read(first: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["imagefolder", "webdataset", "hub", "csv", "captions"])
 def test_releases_export(first: Path, layout: str) -> None:
-    exported = getattr(exports, f"export_{layout}")(opened(first), first / "exported")
+    exported = EXPORTS[layout](opened(first), first / "exported")
     assert exported.num_photos == (10 if layout != "captions" else exported.num_photos)
     assert not exported.missing
     assert any(path.is_file() for path in (first / "exported").rglob("*"))

@@ -8,6 +8,7 @@ from typing import Any
 
 from counterset.cli.printing import pair_rows, percent, print_table
 from counterset.outputs import check_output
+from counterset.release.exports import EXPORTS
 
 
 def add(commands: Any) -> None:
@@ -24,11 +25,7 @@ def add(commands: Any) -> None:
 
     export = commands.add_parser("export", help="write a release in another layout")
     export.add_argument("release", help="folder, name, or URL of a release")
-    export.add_argument(
-        "layout",
-        choices=["imagefolder", "webdataset", "hub", "csv", "captions"],
-        help="how photos and rows are laid out",
-    )
+    export.add_argument("layout", help=f"{', '.join(EXPORTS.own)}, or one that an installed package adds")
     export.add_argument("folder", type=Path, help="where to write; must be empty or new")
     export.add_argument("--mirror", action="append", default=[], help="where photos are asked for first")
     export.set_defaults(run=_export)
@@ -73,11 +70,10 @@ def _diff(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from counterset.load import load
-    from counterset.release import exports
 
-    write = getattr(exports, f"export_{args.layout}")
-    exported = write(load(args.release, mirrors=args.mirror), args.folder)
-    print(f"{exported.num_photos} photos in {exported.path}; {len(exported.missing)} could not be had")
+    EXPORTS.check(args.layout)
+    exported = load(args.release, mirrors=args.mirror).export(args.layout, args.folder)
+    print(f"{exported.num_photos} photos in {exported.path}; {len(exported.missing)} could not be exported")
     return 0
 
 

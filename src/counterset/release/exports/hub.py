@@ -1,0 +1,57 @@
+"""The Hugging Face hub's layout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from counterset.errors import ReleaseError
+from counterset.licenses import may_share
+from counterset.release.exporting import Exported, Notes, Photos, new_folder, photo_file, without_photos
+from counterset.release.files import write_tables
+from counterset.release.layout import SPLITS
+
+
+def export(release: Photos, folder: str | Path) -> Exported:
+    """The Hugging Face hub's layout: card and the two splits, with an `image` column.
+
+    Photos are bundled without metadata, and only where their licence allows passing them
+    on; the other rows keep their URL and an empty `image`, and are `missing`.
+    """
+    notes = Notes()
+    columns = ["photo_id", "license", "attribution"]
+    rows = {row["photo_id"]: row for split in SPLITS for row in getattr(release, split).select(columns).to_pylist()}
+
+    def photo_bytes(photo_id: str) -> bytes | None:
+        return photo_file(release, rows[photo_id], notes)
+
+    tables = {
+        split: without_photos(table) for split, table in (("common", release.common), ("counter", release.counter))
+    }
+    try:
+        card = (release.path / "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"the card of {release.path} cannot be read ({error}); fetch the release again") from error
+    # The card's other configurations name files that this export does not hold.
+    card = re.sub(r"- config_name: (?!default\b)\w+\n  data_files:\n  - split: train\n    path: \S+\n", "", card)
+    with new_folder(folder) as target:
+        written = write_tables(tables, target, str(release.metadata["counterset_version"]), photo_bytes)
+        (target / "README.md").write_text(card, encoding="utf-8")
+        for photo_id in _not_bundled(target, written):
+            may_be = may_share(rows[photo_id]["license"], rows[photo_id]["attribution"])
+            why = "it cannot be bundled" if may_be else "its licence does not allow passing it on"
+            notes.missing.setdefault(photo_id, why)
+    return notes.exported(folder, len(rows) - len(notes.missing))
+
+
+def _not_bundled(folder: Path, paths: Iterable[str]) -> list[str]:
+    """The photos of a release's files whose bytes these do not hold."""
+    tables = [pq.read_table(folder / path, columns=["photo_id", "bundled_sha256"]) for path in paths]
+    return [
+        photo_id
+        for table in tables
+        for photo_id in table.filter(table["bundled_sha256"].is_null())["photo_id"].to_pylist()
+    ]
