@@ -20,15 +20,18 @@ from counterset.content import STAGES, marks_of
 from counterset.schemas import TableSchema
 from counterset.steps.keys import READS
 
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(counterset.__file__).parent
 EXAMPLE_DIM = 512
 """For the tables whose schema depends on the length of a model's features."""
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the generated pages."""
+    """Add the generated pages, and the page for contributors, which lies where contributors look for it."""
     for name, text in pages().items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    files.append(File.generated(config, "contributing.md", content=contributing))
     return files
 
 
