@@ -175,17 +175,17 @@ def _help(action: argparse.Action) -> str:
 
 
 def tables_page() -> str:
-    """A section per table, a row per column."""
+    """A section per table, a row per column; two columns wide, for phones."""
     lines = ["# Tables", "", "Accuracies are fractions in [0, 1], drops in [-1, 1]. Every file names its table and the"]
     lines += ["version of its schema in its Parquet metadata.", ""]
     for name, schema in sorted(tables().items()):
         lines += [f"## {name}", "", f"One row is {schema.row}. Rows are sorted by "]
         lines[-1] += f"{', '.join(f'`{part}`' for part in schema.key)}."
-        lines += ["", "| column | type | null | meaning |", "|---|---|---|---|"]
+        lines += ["", "| column | meaning |", "|---|---|"]
         for column in schema.columns:
-            null = "yes" if column.nullable else ""
             kind = str(column.type).replace("element: ", "").replace("item: ", "").replace(str(EXAMPLE_DIM), "dim")
-            lines.append(f"| `{column.name}` | `{kind}` | {null} | {_cell(column.doc)} |")
+            null = " or null" if column.nullable else ""
+            lines.append(f"| `{column.name}`<br>{kind}{null} | {_cell(column.doc)} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -63,7 +63,7 @@ def test_every_block_says_its_language() -> None:
         found = blocks(text)
         assert len(found) == len(re.findall(r"^```", text, re.M)) / 2, f"a fence of {page.name} does not end"
         assert {block.language for block in found} <= LANGUAGES, page.name
-        assert text.count("<!-- not executed:") == sum(bool(block.reason) for block in found), f"{page.name}: a mark is lost"
+        assert text.count("<!-- not executed:") == sum(bool(block.reason) for block in found), page.name
 
 
 @pytest.mark.parametrize("page", of("python"))
