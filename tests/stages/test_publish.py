@@ -412,8 +412,8 @@ DAMAGES: dict[str, tuple[str, Any]] = {
     "tombstones struck out": ("tombstones", lambda folder: without_line(folder, "tombstones.parquet")),
     "altered CHANGELOG": ("CHANGELOG", lambda folder: (folder / "CHANGELOG.md").write_text("# Changes\n\n## 0.9.0\n")),
     "no release.json": ("release.json", lambda folder: (folder / "release.json").unlink()),
-    "altered release.json": ("no release of counterset", lambda folder: (folder / "release.json").write_text("{}")),
-    "a list as release.json": ("no release of counterset", lambda folder: (folder / "release.json").write_text("[]")),
+    "altered release.json": ("is altered: release.json", lambda folder: (folder / "release.json").write_text("{}")),
+    "a list as release.json": ("is altered: release.json", lambda folder: (folder / "release.json").write_text("[]")),
     "a line that is no checksum": ("SHA256SUMS", lambda folder: (folder / "SHA256SUMS").write_text("x\n")),
     "all files but one": ("SHA256SUMS", lambda folder: [p.unlink() for p in folder.glob("[!r]*") if p.is_file()]),
     "another version's folder": (
