@@ -1,7 +1,7 @@
 """Batches side by side, each computed by one thread.
 
-A product of matrices rounds differently when more threads share it, so a model whose batches are
-shared out among threads gives other bits on another machine. Here each batch is one thread's work, and
+A product of matrices may round differently when more threads share it, so a model whose batches are
+shared out among threads may give other bits on another machine. Here each batch is one thread's work, and
 more processors work on more batches: the bits are the same for any number of them.
 """
 
