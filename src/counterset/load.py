@@ -152,52 +152,52 @@ class Release:
 
     @functools.cached_property
     def common(self) -> pa.Table:
-        """One row a photo of a common background, of the classes with the wanted verdicts."""
+        """One row per photo of a common background, of the classes with the wanted verdicts."""
         return self._of_verdicts("common")
 
     @functools.cached_property
     def counter(self) -> pa.Table:
-        """One row a photo of a counter background, of the classes with the wanted verdicts."""
+        """One row per photo of a counter background, of the classes with the wanted verdicts."""
         return self._of_verdicts("counter")
 
     @property
     def all_photos(self) -> pa.Table:
-        """One row a photo that curation kept."""
+        """One row per photo that curation kept."""
         return self.table("all_photos")
 
     @property
     def groups(self) -> pa.Table:
-        """One row a class, background group, model and half."""
+        """One row per class, background group, model and half."""
         return self.table("groups")
 
     @property
     def pairs(self) -> pa.Table:
-        """One row a class, with its pair and verdict."""
+        """One row per class, with its pair and verdict."""
         return self.table("pairs")
 
     @property
     def predictions(self) -> pa.Table:
-        """One row a photo, model and label space."""
+        """One row per photo, model and label space."""
         return self.table("predictions")
 
     @property
     def captions(self) -> pa.Table:
-        """One row a photo, with its texts."""
+        """One row per photo, with its texts."""
         return self.table("captions")
 
     @property
     def rejects(self) -> pa.Table:
-        """One row a photo turned away, and stage."""
+        """One row per photo turned away, and stage."""
         return self.table("rejects")
 
     @property
     def attribution(self) -> pa.Table:
-        """One row a photo, with its credit line."""
+        """One row per photo, with its credit line."""
         return self.table("attribution")
 
     @property
     def tombstones(self) -> pa.Table:
-        """One row a photo that an earlier version held."""
+        """One row per photo that an earlier version held."""
         return self.table("tombstones")
 
     @functools.cached_property
@@ -227,7 +227,7 @@ class Release:
     def fetch(self, threads: int = 4) -> dict[str, str]:
         """Bring all photos of `common` and `counter` into the cache, so that later reads need no network.
 
-        Returns photo_id -> why, of the photos that cannot be had.
+        Returns photo_id -> why, of the photos that could not be fetched.
         """
         photo_ids = [*self.common["photo_id"].to_pylist(), *self.counter["photo_id"].to_pylist()]
         return self.photos.fetch(photo_ids, threads)

@@ -55,9 +55,9 @@ class Evaluation:
     Attributes:
         folder: where it lies.
         record: the content of evaluation.json.
-        metrics: one row a model (metrics schema).
-        class_metrics: one row a model, class and side.
-        predictions: one row a photo and model.
+        metrics: one row per model (metrics schema).
+        class_metrics: one row per model, class and side.
+        predictions: one row per photo and model.
         num_computed: photos that went through a model in this run, by model.
     """
 
@@ -116,7 +116,7 @@ def evaluate(
         progress: called with a model's name, its photos done and its photos wanted.
 
     Raises:
-        UserError: a model, label space, template or photo cannot be had, or a size is below 1.
+        UserError: a model, label space, template or photo cannot be loaded, or a size is below 1.
     """
     if min(batch_size, shard_size) < 1:
         raise UserError(f"batch size {batch_size} and shard size {shard_size} must be at least 1; give larger ones")
