@@ -54,6 +54,10 @@ SALT = "counterset"
 CAUGHT, SURVIVED, TIMEOUT, MEMORY = "caught", "survived", "timeout", "memory"
 
 
+class TestsFail(Exception):
+    """The tests of a module fail without any change, so they tell nothing."""
+
+
 @dataclass(frozen=True)
 class Module:
     """A module to change, and the tests that must notice.
@@ -343,7 +347,7 @@ def run_module(
         equivalent: ids or lines of mutants that no test can notice.
 
     Raises:
-        SystemExit: the tests fail on the module as it is.
+        TestsFail: on the module as it is.
     """
     key = module.key
     sample = module.sample(number, equivalent)
@@ -371,7 +375,7 @@ def _as_it_is(module: Module, scratch: Path) -> dict[str, Any]:
         time.sleep(0.01)
     if ended.result != SURVIVED:
         said = (scratch / "log.txt").read_text(encoding="utf-8", errors="replace")
-        raise SystemExit(f"{module.name}: its tests fail without any change:\n{said[-3000:]}")
+        raise TestsFail(f"{module.name}: its tests fail without any change:\n{said[-3000:]}")
     found: dict[str, Any] = json.loads((scratch / "seen.json").read_text(encoding="utf-8"))
     return found
 
@@ -445,15 +449,21 @@ def main() -> int:
     total = Score(0, 0)
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         for module in modules:
-            score = run_module(
-                module,
-                records,
-                Path(scratch) / module.name,
-                number=options.number or None,
-                jobs=options.jobs,
-                deadline=deadline,
-                equivalent=equivalent.get(module.name, ()),
-            )
+            try:
+                score = run_module(
+                    module,
+                    records,
+                    Path(scratch) / module.name,
+                    number=options.number or None,
+                    jobs=options.jobs,
+                    deadline=deadline,
+                    equivalent=equivalent.get(module.name, ()),
+                )
+            except TestsFail as error:
+                is_good = False
+                print(f"| {module.name} | its tests fail without any change |", flush=True)
+                print(error, file=sys.stderr)
+                continue
             is_whole = score.num_run == score.num_mutants
             is_good &= is_whole and score.share >= FLOOR
             _tell(module.name, score, "" if is_whole else f" (of {score.num_mutants}: time is up)")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
-from counterset.schemas import RejectReason
-from counterset.sources.acceptance import accept, by_day, by_id, crawl_from
+from counterset.schemas import REJECTS, RejectReason
+from counterset.sources import Crawl
+from counterset.sources.acceptance import accept, by_day, by_id, crawl_from, standing
+from counterset.sources.selection import crawl_of
+from counterset.tables import table_of
 
 TAXA = (42,)
 
@@ -147,3 +151,49 @@ def test_a_candidate_has_all_that_was_told(observation_id: int | None, named: st
 def test_an_observation_without_an_integer_id_comes_before_those_with_one() -> None:
     both = [offer(1, observation_id=5, uuid="a"), offer(1, observation_id=None, uuid="z")]
     assert taken(both, by_day) == taken(both[::-1], by_day) == {"inaturalist-1": "z"}
+
+
+def test_a_withdrawn_photo_gives_its_place_to_the_next_that_stands() -> None:
+    """Two of five are wanted; the first, and the first in its place, are withdrawn. Each is asked about once."""
+    spec = ClassSpec("fox", "fox", 277, (42,))
+    offers = [offer(number) for number in range(1, 6)]
+    asked: list[list[str]] = []
+
+    def choose(without: Any) -> Crawl:
+        kept = [row for row in offers if f"inaturalist-{row['photo_id']}" not in without][:2]
+        found = accept(kept, TAXA, SourceConfig(), 0)
+        return crawl_of(
+            spec,
+            crawl_from(spec, found, SourceConfig(), "s").candidates.to_pylist(),
+            {"inaturalist-9": (RejectReason.LICENSE, "none")},
+        )
+
+    def recheck(candidates: pa.Table) -> pa.Table:
+        ids = sorted(candidates["photo_id"].to_pylist())
+        asked.append(ids)
+        gone = [photo_id for photo_id in ids if photo_id in ("inaturalist-1", "inaturalist-3")]
+        row = {"class_id": "fox", "stage": "publish", "reason": "withdrawn", "detail": "gone"}
+        return table_of(REJECTS, [{"photo_id": photo_id} | row for photo_id in gone])
+
+    found = standing(choose, recheck)
+    assert sorted(found.candidates["photo_id"].to_pylist()) == ["inaturalist-2", "inaturalist-4"]
+    assert {row["photo_id"]: row["reason"] for row in found.rejects.to_pylist()} == {
+        "inaturalist-1": "withdrawn",
+        "inaturalist-3": "withdrawn",
+        "inaturalist-9": "license",
+    }
+    assert asked == [["inaturalist-1", "inaturalist-2"], ["inaturalist-3"], ["inaturalist-4"]]
+
+
+def test_where_all_stand_they_are_asked_about_once_and_an_empty_choice_never() -> None:
+    spec, asked = ClassSpec("fox", "fox", 277, (42,)), []
+
+    def recheck(candidates: pa.Table) -> pa.Table:
+        asked.append(candidates.num_rows)
+        return table_of(REJECTS, [])
+
+    found = accept([offer(1), offer(2)], TAXA, SourceConfig(), 0)
+    crawl = crawl_from(spec, found, SourceConfig(), "s")
+    assert standing(lambda without: crawl, recheck).candidates == crawl.candidates
+    assert standing(lambda without: crawl_of(spec, [], {}), recheck).candidates.num_rows == 0
+    assert asked == [2]
