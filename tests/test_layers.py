@@ -72,7 +72,9 @@ MAY_IMPORT = {
         "demo",
         "steps",
     },
+    "api": {"foundation", "release", "load", "similarity", "flows"},
     "cli": {
+        "api",
         "foundation",
         "statistics",
         "models",

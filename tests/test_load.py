@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-import counterset
 from counterset.errors import ReleaseError
 from counterset.load import load
 from counterset.release import locate
@@ -91,11 +90,6 @@ def test_the_first_row_needs_no_pandas(home: Path) -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "False"
-
-
-def test_names_stay() -> None:
-    assert counterset.__all__ == ["Release", "__version__", "evaluate", "load"]
-    assert callable(counterset.load)
 
 
 def test_a_folder_a_version_and_the_newest(home: Path) -> None:

@@ -14,6 +14,8 @@ import select
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import psutil
 
@@ -23,13 +25,57 @@ LOOK_EVERY_S = 2.0
 """Between two looks at what the process has started."""
 
 
-def leave_none() -> None:
-    """Start the watcher for this process. Harmless when called again."""
-    if MARK in os.environ:
+END_S = 10.0
+"""How long the end of a block waits for the watcher."""
+
+BLOCK_ENDED = b"."
+"""Told to the watcher when only what was started in a block is to end, and not all that the process started."""
+
+
+class Watcher(NamedTuple):
+    """The process that watches, and the pipe's end that it waits for."""
+
+    process: subprocess.Popen[bytes]
+    write_end: int
+
+
+@contextlib.contextmanager
+def none_left() -> Iterator[None]:
+    """Leave no process behind that was started in the block, which is all that the caller's own program asks for.
+
+    When this process dies in the block, or is told to stop, all that it started ends with it.
+    """
+    watcher = leave_none()
+    try:
+        yield
+    except Exception:
+        _end(watcher)
+        raise
+    _end(watcher)
+
+
+def _end(watcher: Watcher | None) -> None:
+    if watcher is None:
         return
+    os.environ.pop(MARK, None)
+    with contextlib.suppress(OSError):  # somebody ended the watcher
+        os.write(watcher.write_end, BLOCK_ENDED)
+    os.close(watcher.write_end)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        watcher.process.wait(timeout=END_S)
+
+
+def leave_none() -> Watcher | None:
+    """Start the watcher for this process, to the end of it.
+
+    Returns:
+        The watcher; None when there is one already.
+    """
+    if MARK in os.environ:
+        return None
     mark = uuid.uuid4().hex
     read_end, write_end = os.pipe()  # not inheritable, but for the read end below
-    subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "counterset_flows.orphans", str(read_end), mark, str(os.getpid())],
         pass_fds=(read_end,),
         stdin=subprocess.DEVNULL,
@@ -40,6 +86,7 @@ def leave_none() -> None:
     os.close(read_end)
     os.set_inheritable(write_end, False)
     os.environ[MARK] = mark  # set after the watcher started, so it does not carry it
+    return Watcher(process, write_end)
 
 
 def _watch(read_end: int, mark: str, parent: int) -> None:
@@ -49,6 +96,8 @@ def _watch(read_end: int, mark: str, parent: int) -> None:
         with contextlib.suppress(psutil.Error):
             # Ray's agents overwrite their environment, so they are known by their descent while that can be seen.
             found = set(psutil.Process(parent).children(recursive=True)) or found
+    if os.read(read_end, 1) == BLOCK_ENDED:
+        found = set()
     found.discard(psutil.Process())
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

@@ -1,27 +1,41 @@
 """counterset: spurious-background benchmarks, built, tested and released.
 
-`counterset.load(name_or_path)` opens a release, `counterset.evaluate(release, ...)` measures models
-on it; nothing heavy is imported before that.
+`counterset.build(config)` makes a release, `load` opens one, `diff` compares two, `evaluate` measures models on one and
+`audit` compares one with a training set. `errors` are what they raise. The names in `__all__`, with the public
+attributes of what they give, are what stays compatible (docs/compatibility.md). Nothing heavy is imported before it is
+asked for.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+from counterset import errors
 from counterset.load import Release, load
 
 if TYPE_CHECKING:
+    from counterset.api import audit, build, diff
     from counterset.evaluation.run import evaluate
 
-__all__ = ["Release", "__version__", "evaluate", "load"]
+__all__ = ["Release", "__version__", "audit", "build", "diff", "errors", "evaluate", "load"]
+
+_LATER = {
+    "audit": "counterset.api",
+    "build": "counterset.api",
+    "diff": "counterset.api",
+    "evaluate": "counterset.evaluation.run",
+}
+"""Imported when first asked for, with the module that holds it."""
 
 
 def __getattr__(name: str) -> Any:
-    """`evaluate`, imported when first asked for: it brings torch."""
-    if name == "evaluate":
-        from counterset.evaluation.run import evaluate
-
-        return evaluate
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

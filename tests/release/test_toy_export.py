@@ -65,7 +65,7 @@ def test_a_release_exports_itself(release: Release, tmp_path: Path) -> None:
 
 def test_the_functions_of_0_1_still_work(release: Release, tmp_path: Path) -> None:
     with pytest.warns(
-        DeprecationWarning, match=r'export_csv is deprecated and .* 0\.3; use release.export\("csv", f'
+        DeprecationWarning, match=r'export_csv is deprecated and .* 0\.4; use release.export\("csv", f'
     ) as told:
         export = exports.export_csv
     assert told[0].filename == __file__

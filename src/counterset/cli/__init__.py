@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from counterset import __version__
 from counterset.cli import evaluating, making, operations, releases, similarity, stopping, streams
 from counterset.errors import UserError
 
@@ -109,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"counterset {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
     parser.add_argument(
         "--log-json", action="store_true", help="log what is done as JSON, one object a line, to stderr"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from counterset.api import prepare_build
 from counterset.cli.printing import interval, pair_rows, percent, print_table
 from counterset.cli.running import import_models, run_flow
 from counterset.errors import UserError
@@ -54,10 +53,7 @@ def add(commands: Any) -> None:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from counterset.config import load_config
-
-    config = load_config(args.config)
-    result = _run_build(config, args, refresh=args.refresh)
+    result = _run_build(args.config, args, refresh=args.refresh)
     _summary(result)
     return 0
 
@@ -170,12 +166,7 @@ def _classes_init(args: argparse.Namespace) -> int:
 
 
 def _run_build(config: Any, args: argparse.Namespace, refresh: bool = False) -> Any:
-    def prepare() -> Callable[[], Any]:
-        from counterset_flows.build import build
-
-        return functools.partial(build, config, refresh=refresh)
-
-    return run_flow(prepare, args.log_json)
+    return run_flow(prepare_build(config, refresh=refresh), args.log_json)
 
 
 def _summary(result: Any) -> None:

@@ -55,16 +55,15 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _diff(args: argparse.Namespace) -> int:
-    from counterset.load import load
+    from counterset.api import diff
     from counterset.release.changelog import render_text
-    from counterset.release.diff import diff_releases
 
     if args.output:
         check_output(args.output)
-    diff = diff_releases(load(args.old), load(args.new))
-    print(render_text(diff), end="")
+    changes = diff(args.old, args.new)
+    print(render_text(changes), end="")
     if args.output:
-        diff.write(args.output)
+        changes.write(args.output)
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import io
 import os
 import sys
 from collections.abc import Callable
@@ -65,17 +64,11 @@ def run_flow(prepare: Callable[[], Callable[..., Any]], log_json: bool = False) 
     console = Console(stderr=True, quiet=log_json)
     with contextlib.ExitStack() as stack:
         with console.status("starting"):
-            from counterset_flows import places
-            from counterset_flows.orphans import leave_none
+            from counterset_flows import surroundings
 
-            stack.enter_context(places.writable())
-            leave_none()
-            with contextlib.redirect_stderr(io.StringIO()):  # of a setting that is wrong, `server` speaks itself
-                from counterset_flows import server
+            from counterset.steps.progress import BarProgress
 
-                from counterset.steps.progress import BarProgress
-
-            wait = stack.enter_context(server.running())
+            wait = stack.enter_context(surroundings.prepared())
             import_models()
             run = prepare()
             wait()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from counterset.api import check_fraction, prepare_audit, result_name, stem
 from counterset.cli.printing import print_table
 from counterset.cli.running import run_flow
 from counterset.errors import UserError
@@ -102,34 +101,22 @@ def _shared(parser: Any, output: str) -> None:
 
 
 def _audit(args: argparse.Namespace) -> int:
-    from counterset.load import load
-    from counterset.similarity.embedding_sets import open_embeddings
-    from counterset.similarity.published import check_home
-
-    _check_fraction("--threshold", args.threshold)
-    if not 1 <= args.bands <= 100:
-        raise UserError(f"--bands {args.bands} cannot be cut; give a number from 1 to 100")
-    release = load(args.release, mirrors=args.mirror)
-    name = _name(args.name, f"{release.name}-{release.version}-vs-{_stem(args.against)}")
-    check_home(args.output / name, "audit")
-    base = open_embeddings(args.against, args.model, id_column=args.id_column, normalise=args.normalise)
-    if args.queries is not None:
-        _check_queries(base, args.queries, None)
-
-    def prepare() -> Callable[[], Any]:
-        from counterset_flows.audit import AuditOptions, audit
-        from counterset_flows.similarity_tasks import Source
-
-        return functools.partial(
-            audit,
-            Source(release, args.queries, tuple(args.mirror)),
-            base,
-            args.output.resolve(),
-            name,
-            AuditOptions(args.threshold, args.bands, args.index, args.seed),
-            args.runner,
-        )
-
+    prepare = prepare_audit(
+        args.release,
+        args.against,
+        queries=args.queries,
+        threshold=args.threshold,
+        bands=args.bands,
+        index=args.index,
+        model=args.model,
+        id_column=args.id_column,
+        normalise=args.normalise,
+        mirrors=args.mirror,
+        runner=args.runner,
+        seed=args.seed,
+        output=args.output,
+        name=args.name,
+    )
     folder = run_flow(prepare, args.log_json)
     _print_audit(folder.path)
     _closing(folder)
@@ -144,11 +131,11 @@ def _prune(args: argparse.Namespace) -> int:
     if args.reference is None and args.keep is None and args.max_similarity is None:
         raise UserError("nothing would be removed; give --reference, --keep or --max-similarity")
     if args.max_similarity is not None:
-        _check_fraction("--max-similarity", args.max_similarity)
+        check_fraction("--max-similarity", args.max_similarity)
     for option, value in (("--keep", args.keep), ("--clusters", args.clusters)):
         if value is not None and value < 1:
             raise UserError(f"{option} {value} is too few; give at least 1")
-    name = _name(args.name, _stem(args.base))
+    name = result_name(args.name, stem(args.base))
     check_home(args.output / name, "pruning")
     options = {"id_column": args.id_column, "normalise": args.normalise}
     base = open_embeddings(args.base, args.model, **options)
@@ -202,11 +189,6 @@ def _queries(text: str, base: Any, id_column: str | None, mirrors: tuple[str, ..
     return release, path if release is None else None
 
 
-def _check_fraction(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise UserError(f"{name} {value} is no limit of similarity; give a number between 0 and 1, e.g. 0.95")
-
-
 def _seed(text: str) -> int:
     if not 0 <= int(text) < 1 << 31:
         raise ValueError
@@ -214,21 +196,6 @@ def _seed(text: str) -> int:
 
 
 _seed.__name__ = "seed"  # argparse's word for it
-
-
-def _name(given: str | None, said: str) -> str:
-    """The name of a result's folder: as given, or of what was compared."""
-    if given is not None and _file_name(given) != given:
-        raise UserError(f"--name {given!r} cannot name a folder; use letters, digits, '.', '_' and '-'")
-    return given or _file_name(said)
-
-
-def _stem(path: Path) -> str:
-    return Path(os.path.realpath(path)).stem  # a loop of links, which Path.resolve would stop at, is told later
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "unnamed"
 
 
 def _closing(folder: Any) -> None:

@@ -16,5 +16,5 @@ def __getattr__(name: str) -> Any:
     layout = name.removeprefix("export_")
     if layout == name or layout not in EXPORTS.own:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warn_renamed(f"{__name__}.{name}", f'release.export("{layout}", folder)', removed_in="0.3")
+    warn_renamed(f"{__name__}.{name}", f'release.export("{layout}", folder)', removed_in="0.4")
     return EXPORTS[layout]
