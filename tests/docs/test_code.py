@@ -3,7 +3,7 @@
 Python runs, a page's blocks one after the other, beside the packaged release in `releases/`. A block after a comment
 `<!-- not executed: REASON -->` is only compiled, and its imports are run. Shell is not run, for it builds, serves and
 downloads: it is parsed by bash, and each `counterset` command by the command line's own parser. Of TOML the keys must
-be those of a config.
+be those of a config, and what has a name must be a whole one; class lists and vocabularies in CSV are read.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from typing import Any
 
 import pytest
 
+from counterset.backgrounds import load_vocabulary
+from counterset.classes import load_classes
 from counterset.cli import _parser
-from counterset.config import Config
+from counterset.config import Config, parse_config
 from counterset.manifests import manifest_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,9 +94,20 @@ def test_shell_parses(page: list[Block]) -> None:
 @pytest.mark.parametrize("page", of("toml"))
 def test_toml_has_known_keys(page: list[Block]) -> None:
     for block in page:
-        for name, value in tomllib.loads(block.text).items():
+        if "name" in (settings := tomllib.loads(block.text)):
+            parse_config(settings, base=ROOT)  # a whole config
+        for name, value in settings.items():
             section: Any = Config.model_fields[name].annotation
             assert not isinstance(value, dict) or value.keys() <= section.model_fields.keys(), value
+
+
+@pytest.mark.parametrize("page", of("csv"))
+def test_csv_is_read(page: list[Block], tmp_path: Path) -> None:
+    path = tmp_path / "of_a_page.csv"
+    for block in page:
+        path.write_text(block.text, encoding="utf-8")
+        rows = load_classes(str(path)) if block.text.startswith("class_id,") else load_vocabulary(str(path))
+        assert len(rows) == 2
 
 
 def test_files_that_pages_name_are_there() -> None:
