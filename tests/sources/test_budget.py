@@ -270,3 +270,14 @@ def test_what_is_counted_while_it_is_spent_waits_for_room_first(tmp_path: Path) 
     clock.now += 3590
     budget.await_room("requests")
     assert clock.now >= 1_003_600
+
+
+def test_the_file_makes_its_folders_and_what_is_no_file_is_an_error(tmp_path: Path) -> None:
+    clock = Clock()
+    budget_of(tmp_path / "a" / "b" / "budget", clock, Limit(1, 60.0)).acquire("requests")
+    assert (tmp_path / "a" / "b" / "budget").is_file()
+    with pytest.raises(WorkspaceError, match=r"cannot keep the budget at .*choose a writable"):
+        budget_of(tmp_path / "a" / "b", clock, Limit(1, 60.0))
+    (tmp_path / "text").write_text("this is no database, but long enough to be looked at as one" * 20)
+    with pytest.raises(WorkspaceError, match="cannot keep the budget"):
+        budget_of(tmp_path / "text", clock, Limit(1, 60.0))
