@@ -93,8 +93,8 @@ def _resolve(config: Config, base: Path) -> Config:
             raise ConfigError(f"cannot use the path {value!r}: {error}; write another path in the config") from error
 
     def model(value: str) -> str:
-        prefix = "local-dir:"
-        return prefix + against(value[len(prefix) :]) if value.startswith(prefix) else value
+        kind, found, folder = value.partition("local-dir:")
+        return kind + found + against(folder) if found and kind in ("", "timm:") else value
 
     def data(value: str, suffixes: tuple[str, ...]) -> str:
         return against(value) if value.endswith(suffixes) else value

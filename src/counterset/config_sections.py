@@ -165,7 +165,8 @@ class CurateConfig(_Section):
 
 class ModelsConfig(_Section):
     """Three roles, three models. A model is an open_clip tag (`ViT-B-32/laion400m_e31`),
-    `local-dir:PATH`, `hf-hub:NAME` or `demo:NAME`."""
+    `local-dir:PATH`, `hf-hub:NAME` or `demo:NAME`; an evaluator may also be a classifier, `timm:NAME` or
+    `torchvision:NAME`."""
 
     annotator: Annotated[str, marks.ROLE]
     """The model that names backgrounds."""

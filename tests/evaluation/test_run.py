@@ -23,7 +23,7 @@ from counterset.cli import main
 from counterset.evaluation.layout import METRICS, METRICS_FILE
 from counterset.load import load
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, load_encoder
-from counterset.models.prompts import classifier, label_space
+from counterset.models.prompts import label_rows, label_space
 from counterset.tables import read_table, sha256_of
 
 SETTINGS: dict[str, Any] = {"label_space": "classes", "batch_size": 16, "shard_size": 20}
@@ -35,7 +35,7 @@ def test_predictions_are_those_of_a_plain_loop(small: Any, tmp_path: Path) -> No
     specs = [ClassSpec(row["class_id"], row["name"], row["imagenet_index"]) for row in release.metadata["classes"]]
     space = label_space("classes", specs)
     encoder = load_encoder("demo:medium")
-    rows = classifier(encoder, space, "paper")
+    rows = label_rows(encoder, space, "paper")
     by_id = {row["photo_id"]: row for row in found.predictions.to_pylist()}
     assert len(by_id) == release.common.num_rows + release.counter.num_rows
     right: dict[tuple[str, str], list[bool]] = {}

@@ -5,10 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
 from PIL import Image
+
+from counterset.config import parse_config
+from counterset.errors import UserError
+from counterset.load import load
+from counterset.models.door import open_model
+from counterset.models.open_clip_encoder import DEMO_WEIGHTS
+from counterset.steps.keys import Build
 
 from ..conftest import Sandbox
 from .small_build import SMALL_SETTINGS
@@ -25,18 +36,21 @@ kind = "folder"
 path = "photos"
 [download]
 shard_size = 8
-""" + SMALL_SETTINGS.replace("[annotate]", 'evaluators = ["demo:medium", "demo:weak"]\n[annotate]')
+""" + SMALL_SETTINGS.replace("[annotate]", 'evaluators = ["demo:medium", "demo:plain"]\n[annotate]')
 COUNTED = """
 import json, sys
 from collections import Counter
-from counterset.models import held, open_clip_encoder
-read, create, most = Counter(), open_clip_encoder._create, 0
-def counted(name):
-    global most
-    read[name] += 1
-    most = max(most, held.num_held())
-    return create(name)
-open_clip_encoder._create = counted
+from counterset.models import held, open_clip_encoder, timm_classifier
+read, most = Counter(), 0
+def counting(create):
+    def counted(name):
+        global most
+        read[name] += 1
+        most = max(most, held.num_held())
+        return create(name)
+    return counted
+open_clip_encoder._create = counting(open_clip_encoder._create)
+timm_classifier._timm = counting(timm_classifier._timm)
 from counterset.cli import main
 code = main(["build", "my.toml"])
 print(json.dumps({"read": read, "most": most}), file=open("read.json", "w"))
@@ -58,5 +72,34 @@ def test_each_model_is_read_once(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     found = json.loads((tmp_path / "read.json").read_text())
-    assert found["read"] == dict.fromkeys(("demo:annotator", "demo:selector", "demo:medium", "demo:weak"), 1)
+    assert found["read"] == dict.fromkeys(
+        ("demo:annotator", "demo:selector", "demo:medium", f"local-dir:{DEMO_WEIGHTS / 'plain'}"), 1
+    )
     assert found["most"] == 4
+    release = load(tmp_path / "releases" / "models" / "1.0.0")
+    made = {model["name"]: model for model in release.metadata["models"]}
+    assert made["demo:plain"]["family"] == "classifier" and made["demo:medium"]["family"] == "CLIP"
+    assert made["demo:plain"]["weights_sha256"] == open_model("demo:plain").weights_sha256
+    predictions = pq.read_table(release.path / "predictions.parquet")
+    assert pc.value_counts(predictions["model"]).to_pylist() == [
+        {"values": name, "counts": 24} for name in ("demo:medium", "demo:plain", "demo:selector")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"demo:annotator"', '"timm:resnet50"', "'timm:resnet50' knows fixed classes only and can be an evaluator"),
+        ('["demo:selector"]', '["torchvision:alexnet"]', "'torchvision:alexnet' knows fixed classes only and can"),
+        ('label_space = "classes"', 'label_space = "labels.txt"', "the label 'yak' of the label space"),
+        ('"demo:medium"', '"tim:resnet50"', "no kind of model begins with 'tim' as 'tim:resnet50' does"),
+    ],
+)
+def test_what_a_model_cannot_do_is_said_before_anything_is_fetched(
+    old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.txt").write_text("ice bear\nlion\nyak\n")
+    assert old in CONFIG
+    with pytest.raises(UserError, match=said) as told:
+        Build(parse_config(tomllib.loads(CONFIG.replace(old, new)), base=tmp_path, origin="a test"))
+    assert "\n" not in str(told.value)

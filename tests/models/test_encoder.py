@@ -16,7 +16,7 @@ from counterset.classes import load_classes
 from counterset.demo.photo import draw_photo
 from counterset.errors import ConfigError, ModelError
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, load_encoder, weights_sha256
-from counterset.models.prompts import classifier, label_space
+from counterset.models.prompts import label_rows, label_space
 
 
 def jpeg(seed: int) -> bytes:
@@ -48,7 +48,7 @@ def test_label_spaces_and_classifiers() -> None:
     own, imagenet = label_space("classes", specs), label_space("imagenet1k", specs)
     assert len(own.labels) == 8 and len(imagenet.labels) == 1000
     assert imagenet.labels[imagenet.index_of["red_fox"]] == "red fox"
-    rows = classifier(load_encoder("demo:selector"), own, "paper")
+    rows = label_rows(load_encoder("demo:selector"), own, "paper")
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     with pytest.raises(ConfigError, match="has no label"):
         label_space("imagenet1k", load_classes("popular_animals"))

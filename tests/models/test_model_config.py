@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from counterset.errors import ModelError
-from counterset.evaluation.models import open_model
+from counterset.evaluation.models import opened
 from counterset.models.model_config import checked
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, features_id, load_encoder
 
@@ -76,7 +76,7 @@ def rewrite(folder: Path, change: Callable[[Config], object]) -> str:
 def test_unknown_settings_are_refused(named: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question on the terminal"))
     name = rewrite(folder, HOSTILE[named])
-    for use in (features_id, load_encoder, open_model):
+    for use in (features_id, load_encoder, opened):
         with pytest.raises(ModelError, match="cannot be loaded") as error:
             use(name)
         assert named in str(error.value).replace("model_cfg.text_cfg.tokenizer_kwargs", "tokenizer_kwargs")

@@ -22,12 +22,13 @@ from counterset.evaluation.answers import Predict, ask
 from counterset.evaluation.candidates import all_labels, nearest_labels, open_space, short_name, space_name
 from counterset.evaluation.layout import CLASS_METRICS_FILE, METRICS, METRICS_FILE, PREDICTIONS_FILE, RECORD_FILE
 from counterset.evaluation.measures import ModelFacts, measure
-from counterset.evaluation.models import Model, open_model
+from counterset.evaluation.models import folder_of, kept_label_rows, opened
 from counterset.evaluation.photos import PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
 from counterset.evaluation.record import FORMAT, facts_of, read_part, read_record
 from counterset.evaluation.scoring import score
 from counterset.evaluation.vectors import Floats32, Progress, VectorStore, no_progress
 from counterset.load import Release, load
+from counterset.models.door import Model
 from counterset.models.prompts import LabelSpace, prompts
 from counterset.models.registry import trained_on
 from counterset.models.shared_weights import origin
@@ -136,13 +137,13 @@ def evaluate(
     check_output(folder)
     if (folder / RECORD_FILE).is_file():
         read_record(folder)  # a damaged one is said before the work
-    opened = {model.name: model for model in (open_model(asked_for) for asked_for in models)}
+    by_name = {model.name: model for model in (opened(asked_for) for asked_for in models)}
     # Labels before photos: a label that a model does not know is found before anything is fetched.
-    rows = {model.name: run.rows(model) for model in opened.values()}
+    rows = {model.name: run.rows(model) for model in by_name.values()}
     names = ((selector,) if selector else _selectors(release)) if is_top else ()
-    selectors = [opened.get(one) or open_model(one) for one in names]
+    selectors = [by_name.get(one) or opened(one) for one in names]
     photos = pair_photos(release)
-    is_new = run.is_new(photos, [*opened.values(), *selectors], has_callable=predict is not None)
+    is_new = run.is_new(photos, [*by_name.values(), *selectors], has_callable=predict is not None)
     missing = fetch(release, photos.only(is_new), are_many=bool(is_new.mean() > FEW))
     run.photos = photos = photos.only(~_is_in(photos, missing))
     half = _half(half, photos)
@@ -152,7 +153,7 @@ def evaluate(
     else:
         candidates = all_labels(space, label, sorted(set(photos.class_id.tolist())))
     tables, facts = [], {}
-    for model in opened.values():
+    for model in by_name.values():
         tables.append(score(photos, run.vectors(model), rows[model.name], candidates, model.name))
         facts[model.name] = run.facts(model)
     if predict is not None:
@@ -221,7 +222,7 @@ class _Run:
 
     def _store(self, model: Model) -> VectorStore:
         return VectorStore(
-            self.output / "vectors" / model.folder / f"decoder-{DECODER_VERSION}" / "photos", self.shard_size
+            self.output / "vectors" / folder_of(model) / f"decoder-{DECODER_VERSION}" / "photos", self.shard_size
         )
 
     def vectors(self, model: Model) -> Floats32:
@@ -238,7 +239,8 @@ class _Run:
 
     def rows(self, model: Model) -> Floats32:
         """(C, D) of all labels."""
-        return model.label_rows(self.space, self.templates, self.output / "vectors" / model.folder / "labels")
+        folder = self.output / "vectors" / folder_of(model) / "labels"
+        return kept_label_rows(model, self.space, self.templates, folder)
 
     def facts(self, model: Model) -> ModelFacts:
         """What is said of a model, circular roles among it."""

@@ -139,10 +139,15 @@ def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
         ModelError: no such model, or its weights cannot be had or do not fit.
     """
     key = (name, features_id(name, backend), texts_id(name))
-    return held(key, lambda: _load(name, backend))
+    return held(key, lambda: read_encoder(name, backend))
 
 
-def _load(name: str, backend: Backend) -> OpenClipEncoder:
+def read_encoder(name: str, backend: Backend) -> OpenClipEncoder:
+    """Read a model's weights, whether it is held or not.
+
+    Raises:
+        ModelError: as `load_encoder`.
+    """
     _keep_freed_memory()
     model_name, pretrained = _resolve(name)
     model, preprocess = _create(name)

@@ -6,14 +6,16 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 
 from counterset.classes import ClassSpec, normal_name, tidy_name
 from counterset.errors import ConfigError
-from counterset.models.open_clip_encoder import OpenClipEncoder
+from counterset.models.door import FixedClasses, Model, TextModel, identity, reads_texts
 from counterset.models.precision import Features
+from counterset.workspace import digest
 
 PAPER_TEMPLATE = "A photo of {label}."
 """The one prompt of CounterAnimal (arXiv 2403.11497, section 3)."""
@@ -122,7 +124,7 @@ def _templates_of(path: Path) -> tuple[str, ...]:
     return templates
 
 
-def mean_text_features(encoder: OpenClipEncoder, prompt_sets: Sequence[Sequence[str]]) -> Features:
+def mean_text_features(encoder: TextModel, prompt_sets: Sequence[Sequence[str]]) -> Features:
     """(C, D) unit-length means of the text features of C prompt sets."""
     flat = encoder.encode_texts([prompt for prompt_set in prompt_sets for prompt in prompt_set])
     ends = np.cumsum([len(prompt_set) for prompt_set in prompt_sets])
@@ -131,6 +133,32 @@ def mean_text_features(encoder: OpenClipEncoder, prompt_sets: Sequence[Sequence[
     return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)
 
 
-def classifier(encoder: OpenClipEncoder, space: LabelSpace, templates: str) -> Features:
-    """(C, D) zero-shot classifier of a label space: one unit-length row a label."""
-    return mean_text_features(encoder, [prompts(templates, label) for label in space.labels])
+def label_rows(model: Model, space: LabelSpace, templates: str) -> Features:
+    """(C, D) rows of a label space, one per label: a photo's score for a label is the product of their vectors.
+
+    For an image-text model they are unit-length means over the prompts; a classifier needs no prompts.
+
+    Raises:
+        ModelError: a label is none of the classes of a model that knows its own only.
+    """
+    if reads_texts(model):
+        return mean_text_features(model, [prompts(templates, label) for label in space.labels])
+    return cast(FixedClasses, model).label_rows(space)
+
+
+def labels_id(model: Model, space: LabelSpace, templates: str) -> str:
+    """Names all that decides `label_rows`."""
+    if reads_texts(model):
+        texts = [prompts(templates, label) for label in space.labels]
+        return digest("classifier", model.texts_id, space.labels, texts)
+    return digest("classifier", identity(model), space.labels, space.imagenet_index)
+
+
+def check_labels(model: Model, space: LabelSpace) -> None:
+    """See, before anything is fetched, that a model can answer a label space.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    if not reads_texts(model):
+        cast(FixedClasses, model).check_labels(space)

@@ -111,19 +111,49 @@ class TimmClassifier:
         Raises:
             ModelError: a label is none of its classes.
         """
-        own = {label: index for index, label in enumerate(self.labels or ())}
-        indices = space.imagenet_index or (None,) * len(space.labels)
-        columns = []
-        for label, index in zip(space.labels, indices, strict=True):
-            column = index if self.labels is None else own.get(label)
-            if column is None:
-                names = f"the {len(self.labels)} of its own" if self.labels is not None else "ImageNet's 1000"
-                raise ModelError(
-                    f"{self.name!r} knows fixed classes only, {names}, and the label {label!r} of the label space "
-                    f"{space.name!r} is none of them; choose another label space, or leave the model out"
-                )
-            columns.append(column)
-        return columns
+        return columns(self.name, self.labels, space)
+
+
+def columns(name: str, labels: Sequence[str] | None, space: LabelSpace) -> list[int]:
+    """The class, of a classifier with these names, of each label of `space`.
+
+    Args:
+        name: of the classifier.
+        labels: the names of its classes; None = ImageNet-1K's, by index.
+        space: the labels.
+
+    Raises:
+        ModelError: a label is none of its classes.
+    """
+    own = {label: index for index, label in enumerate(labels or ())}
+    indices = space.imagenet_index or (None,) * len(space.labels)
+    found = []
+    for label, index in zip(space.labels, indices, strict=True):
+        column = index if labels is None else own.get(label)
+        if column is None:
+            names = f"the {len(labels)} of its own" if labels is not None else "ImageNet's 1000"
+            raise ModelError(
+                f"{name!r} knows fixed classes only, {names}, and the label {label!r} of the label space "
+                f"{space.name!r} is none of them; choose another label space, or leave the model out"
+            )
+        found.append(column)
+    return found
+
+
+def labels_of(name: str) -> tuple[str, ...] | None:
+    """The names of a classifier's classes, read without its weights; None = ImageNet-1K's, by index.
+
+    Raises:
+        ModelError: its folder's config cannot be read.
+    """
+    _, is_folder, folder = _own_name(name).partition("local-dir:")
+    if not is_folder:
+        return None
+    try:
+        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        return tuple(config["label_names"]) if "label_names" in config else None
+    except LOAD_ERRORS as error:
+        raise cannot_load(name, error) from error
 
 
 def load_classifier(name: str) -> TimmClassifier:
@@ -132,8 +162,13 @@ def load_classifier(name: str) -> TimmClassifier:
     Raises:
         ModelError: no such model, its weights cannot be had or do not fit, or its classes are unknown.
     """
-    own = f"timm:local-dir:{DEMO_WEIGHTS / name.removeprefix('demo:')}" if name.startswith("demo:") else name
+    own = _own_name(name)
     return held((name, _digests_of_files(own)), lambda: _load(own, name))
+
+
+def _own_name(name: str) -> str:
+    """A name of timm or torchvision; the demo's are folders."""
+    return f"timm:local-dir:{DEMO_WEIGHTS / name.removeprefix('demo:')}" if name.startswith("demo:") else name
 
 
 def _digests_of_files(name: str) -> tuple[str, ...]:
@@ -147,7 +182,8 @@ def _digests_of_files(name: str) -> tuple[str, ...]:
 def _load(name: str, asked: str) -> TimmClassifier:
     kind, _, model_name = name.partition(":")
     try:
-        model, transform, labels = (_timm if kind == "timm" else _torchvision)(model_name)
+        model, transform = (_timm if kind == "timm" else _torchvision)(model_name)
+        labels = labels_of(asked)
     except LOAD_ERRORS as error:
         raise cannot_load(asked, error) from error
     num_classes = _num_classes(model)
@@ -160,8 +196,8 @@ def _load(name: str, asked: str) -> TimmClassifier:
     return TimmClassifier(asked, model, transform, labels, model_name.partition("@")[0])
 
 
-def _timm(model_name: str) -> tuple[Any, Any, tuple[str, ...] | None]:
-    """Model, evaluation transform and class names of a timm name."""
+def _timm(model_name: str) -> tuple[Any, Any]:
+    """Model and evaluation transform of a timm name."""
     if "@" in model_name:
         architecture, _, checkpoint = model_name.partition("@")
         if not Path(checkpoint).is_file():
@@ -170,19 +206,14 @@ def _timm(model_name: str) -> tuple[Any, Any, tuple[str, ...] | None]:
     else:
         model = timm.create_model(model_name, pretrained=True)
     config: Any = resolve_data_config(model.pretrained_cfg, model=model)  # type: ignore[no-untyped-call]
-    transform = create_transform(**config, is_training=False)
-    labels = None
-    if model_name.startswith("local-dir:"):
-        config = json.loads((Path(model_name.removeprefix("local-dir:")) / "config.json").read_text(encoding="utf-8"))
-        labels = tuple(config["label_names"]) if "label_names" in config else None
-    return model, transform, labels
+    return model, create_transform(**config, is_training=False)
 
 
-def _torchvision(model_name: str) -> tuple[Any, Any, None]:
-    """Model, evaluation transform and no class names (ImageNet's) of a torchvision name."""
+def _torchvision(model_name: str) -> tuple[Any, Any]:
+    """Model and evaluation transform of a torchvision name."""
     architecture, _, tag = model_name.partition(".")
     weights = torchvision.models.get_model_weights(architecture)[tag or "IMAGENET1K_V1"]
-    return torchvision.models.get_model(architecture, weights=weights), weights.transforms(), None
+    return torchvision.models.get_model(architecture, weights=weights), weights.transforms()
 
 
 def _num_classes(model: Any) -> int:

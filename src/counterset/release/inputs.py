@@ -13,6 +13,7 @@ from counterset.schemas import SENSITIVITY
 from counterset.tables import table_of
 
 ROLES = ("annotator", "selector", "evaluator")
+DEFAULT_FAMILY = "CLIP"
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class ModelRecord:
 
     @property
     def family(self) -> str:
-        """The family that lines are fitted for; by the name where the lineage does not say."""
-        return self.lineage.get("family") or ("ImageNet" if self.name.startswith("timm:") else "CLIP")
+        """The family that lines are fitted for."""
+        return self.lineage.get("family") or DEFAULT_FAMILY
 
 
 def no_photos(photo_id: str) -> bytes | None:

@@ -17,9 +17,9 @@ from counterset.backgrounds import Background, load_vocabulary
 from counterset.classes import ClassSpec, load_classes
 from counterset.config import Config
 from counterset.content import content
+from counterset.models.door import identity, open_model, open_text_model
 from counterset.models.lineage import check_roles
-from counterset.models.open_clip_encoder import features_id
-from counterset.models.prompts import LabelSpace, label_space
+from counterset.models.prompts import LabelSpace, check_labels, label_space
 from counterset.models.shared_weights import check_weights
 from counterset.pictures import DECODER_VERSION
 from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
@@ -97,6 +97,10 @@ class Build:
         self.specs: tuple[ClassSpec, ...] = load_classes(config.classes.list, config.classes.only)
         self.vocabulary: tuple[Background, ...] = load_vocabulary(config.annotate.vocabulary)
         self.space: LabelSpace = label_space(config.evaluate.label_space, self.specs)
+        for name in (config.models.annotator, *config.models.selectors):
+            open_text_model(name)
+        for name in config.models.evaluators:
+            check_labels(open_model(name), self.space)
         check_roles(config.models)
         self.workspace = Workspace(config.workspace)
         place(config.releases)  # an address that nothing can be written to is refused before the work
@@ -222,7 +226,7 @@ class Build:
     def features_of(self, model: str) -> str:
         """The id of a model's features, as it was when this build first asked."""
         if model not in self._features:
-            self._features[model] = features_id(model, self.config.models.backend)
+            self._features[model] = identity(open_model(model, self.config.models.backend))
         return self._features[model]
 
     def embed_key(self, model: str) -> str:

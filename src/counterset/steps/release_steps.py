@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.models.lineage import pretraining_data
-from counterset.models.open_clip_encoder import weights_sha256
-from counterset.release.inputs import ModelRecord, ReleaseInputs
+from counterset.models.door import open_model
+from counterset.models.registry import trained_on
+from counterset.release.inputs import DEFAULT_FAMILY, ModelRecord, ReleaseInputs
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY
 from counterset.stages.publish import publish
 from counterset.steps.keys import Build, read_all
@@ -90,7 +90,11 @@ def _models(build: Build) -> tuple[ModelRecord, ...]:
     roles = [("annotator", models.annotator)]
     roles += [("selector", name) for name in models.selectors]
     roles += [("evaluator", name) for name in models.evaluators]
-    return tuple(
-        ModelRecord(name, role, weights_sha256(name), {"pretraining": ", ".join(sorted(pretraining_data(name)))})
-        for role, name in roles
-    )
+    return tuple(_record(build, role, name) for role, name in roles)
+
+
+def _record(build: Build, role: str, name: str) -> ModelRecord:
+    model = open_model(name, build.config.models.backend)
+    family = {} if model.family == DEFAULT_FAMILY else {"family": model.family}
+    lineage = {"pretraining": ", ".join(sorted(trained_on(name)))}
+    return ModelRecord(name, role, model.weights_sha256, family | lineage)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from counterset.classes import ClassSpec
 from counterset.errors import ConfigError, SourceError
 from counterset.fetching.gate import user_agent
-from counterset.models.open_clip_encoder import features_id, load_encoder
+from counterset.models.door import identity, open_model
 from counterset.schemas import (
     CANDIDATES,
     IMAGES,
@@ -216,13 +216,12 @@ def embed_shard(build: Build, shard: str, model: str) -> TableRef:
     if not build.is_done("embeddings", key, shard):
         images = read_table(build.workspace.file("images", build.pool_key, shard), IMAGES)
         photos = read_table(build.workspace.file("photos", build.photos_key, shard), PHOTOS, ["photo_id"])
-        backend = build.config.models.backend
-        if features_id(model, backend) != build.features_of(model):
+        encoder = open_model(model, build.config.models.backend)
+        if identity(encoder) != build.features_of(model):
             raise ConfigError(
                 f"the features of {model} are not the same on every machine of this build: packages, processors or "
                 "weights differ; make them alike, or set models.backend = 'torch-float32' if only processors do"
             )
-        encoder = load_encoder(model, backend)
         table = embed.embed_photos(images, photos, encoder, batch_size=build.config.models.batch_size)
         write_table(table, embeddings(encoder.embedding_dim), build.workspace.file("embeddings", key, shard))
     return build.ref("embeddings", key, shard)

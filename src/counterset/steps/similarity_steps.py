@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from counterset.errors import EmbeddingsError, ReleaseError, WorkspaceError
 from counterset.load import Release
-from counterset.models.open_clip_encoder import features_id, load_encoder
+from counterset.models.door import identity, open_text_model
 from counterset.release.checksums import SUMS
 from counterset.schemas import TableSchema, embeddings
 from counterset.similarity.embedding_sets import EmbeddingSet, Shard, Vectors, read_all
@@ -105,7 +105,7 @@ def describe_shard(work: Path, base: EmbeddingSet, role: str) -> None:
 
 def release_key(release: Release, model: str) -> str:
     """What a release's embeddings under a model are filed under."""
-    return digest("release", sha256_of(release.path / SUMS), features_id(model))
+    return digest("release", sha256_of(release.path / SUMS), identity(open_text_model(model)))
 
 
 def embed_chunk(work: Path, release: Release, model: str, chunk: int) -> Path:
@@ -120,7 +120,7 @@ def embed_chunk(work: Path, release: Release, model: str, chunk: int) -> Path:
                 kept.append(photo_id)
             except ReleaseError as error:
                 logger.warning("photo %s is left out: %s", photo_id, error)
-        encoder = load_encoder(model)
+        encoder = open_text_model(model)
         features = encoder.encode_images(contents, batch_size=64)
         dim = encoder.embedding_dim
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1), pa.float32()), dim)

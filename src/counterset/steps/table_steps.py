@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from counterset.backgrounds import load_templates
 from counterset.content import content
-from counterset.models.open_clip_encoder import load_encoder, texts_id
-from counterset.models.prompts import classifier, prompts
+from counterset.models.door import open_model, open_text_model
+from counterset.models.prompts import label_rows, labels_id
 from counterset.schemas import (
     BACKGROUNDS,
     GROUP_ACCURACY,
@@ -84,7 +84,7 @@ def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef],
 
 def _features_by_id(build: Build, embedded: list[TableRef]) -> dict[str, np.ndarray]:
     """photo_id -> (D,) features under the annotator."""
-    schema = embeddings(load_encoder(build.config.models.annotator, build.config.models.backend).embedding_dim)
+    schema = embeddings(open_model(build.config.models.annotator, build.config.models.backend).embedding_dim)
     tables = [read_table(ref.path, schema) for ref in embedded]
     return {
         photo_id: vector
@@ -100,7 +100,7 @@ def backgrounds_key(build: Build, members: TableRef) -> str:
         [BACKGROUNDS.version, STABILITY.version],
         members.sha256,
         build.embed_key(annotator),
-        texts_id(annotator),
+        open_text_model(annotator, build.config.models.backend).texts_id,
         [dataclasses.asdict(background) for background in build.vocabulary],
         dataclasses.asdict(load_templates()),
         [content(spec, "backgrounds") for spec in build.specs],
@@ -113,7 +113,7 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
     if not build.is_done("backgrounds", key, "all"):
         kept = read_table(members.path, MEMBERS)
         class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
-        encoder = load_encoder(config.models.annotator, config.models.backend)
+        encoder = open_text_model(config.models.annotator, config.models.backend)
         method, names = config.annotate.method, [background.name for background in build.vocabulary]
         directions = annotate.background_classifiers(encoder, build.vocabulary, build.specs, method)
         features: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
@@ -168,7 +168,7 @@ def predictions_key(build: Build, members: TableRef, model: str, templates: str)
 
 
 def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], model: str, templates: str) -> TableRef:
-    """One model's zero-shot predictions for every member, under one set of prompts."""
+    """One model's predictions for every member, under one set of prompts."""
     key = predictions_key(build, members, model, templates)
     if not build.is_done("predictions", key, "all"):
         kept = read_table(members.path, MEMBERS)
@@ -191,8 +191,7 @@ def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], mo
 
 
 def _classifier_key(build: Build, model: str, templates: str) -> str:
-    texts = [prompts(templates, label) for label in build.space.labels]
-    return digest("classifier", texts_id(model), build.space.labels, texts)
+    return labels_id(open_model(model, build.config.models.backend), build.space, templates)
 
 
 def keys(build: Build, refs: Iterable[TableRef]) -> set[str]:
@@ -209,15 +208,15 @@ def keys(build: Build, refs: Iterable[TableRef]) -> set[str]:
 
 
 def _classifier(build: Build, model: str, templates: str) -> np.ndarray:
-    """(C, D) text features of the labels, kept: 80 prompts for each of 1000 labels take a while without a GPU."""
+    """(C, D) rows of the labels, kept: 80 prompts for each of 1000 labels take a while without a GPU."""
     key = _classifier_key(build, model, templates)
-    encoder = load_encoder(model, build.config.models.backend)
-    schema = text_features(encoder.embedding_dim)
+    opened = open_model(model, build.config.models.backend)
+    schema = text_features(opened.embedding_dim)
     path = build.workspace.file("classifier", key, "all")
     if not build.is_done("classifier", key, "all"):
-        features = classifier(encoder, build.space, templates)
+        features = label_rows(opened, build.space, templates)
         # (C, D) -> C lists of D
-        column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), encoder.embedding_dim)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), opened.embedding_dim)
         labels = build.space.labels
         write_table(
             table_of(schema, {"position": range(len(labels)), "label": labels, "embedding": column}), schema, path

@@ -1,0 +1,148 @@
+"""The one door to a model: from its name, whatever kind it is, to what it makes of photos and labels.
+
+A name begins with its kind (`timm:resnet50`, `local-dir:FOLDER`); one without is open_clip's (`ViT-B-32/openai`,
+`ViT-B-32@CHECKPOINT`). A kind is a file in `counterset.models.kinds`, or an entry point of the group
+`counterset.models` of another package: the function `open_model(name, backend)`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from counterset.errors import ModelError
+from counterset.registry import Registry
+from counterset.workspace import digest
+
+if TYPE_CHECKING:
+    from counterset.models.precision import Backend
+    from counterset.models.prompts import LabelSpace
+
+KINDS = Registry("counterset.models", "counterset.models.kinds", "open_model", "kind of model")
+WITHOUT_PREFIX = "open_clip"
+Floats32 = npt.NDArray[np.float32]
+
+
+class Model(Protocol):
+    """What every model gives. Its weights are read when they are first needed, not when it is opened.
+
+    Attributes:
+        name: as it was asked for.
+        family: CLIP, ImageNet, or what else its line in a report is to be called.
+        weights_sha256: of its weights; "" where they cannot be hashed.
+        features_id: names all that decides its vectors: weights, architecture, preprocessing, precision, packages.
+        embedding_dim: D of its vectors.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def weights_sha256(self) -> str: ...
+    @property
+    def features_id(self) -> str: ...
+    @property
+    def embedding_dim(self) -> int: ...
+
+    def encode_images(self, images: Sequence[bytes], batch_size: int) -> Floats32:
+        """(N, D) vectors of encoded photos, in order."""
+        ...
+
+
+class TextModel(Model, Protocol):
+    """A model that compares photos with any text; its vectors are of unit length.
+
+    Attributes:
+        texts_id: names all that decides its text features.
+    """
+
+    @property
+    def texts_id(self) -> str: ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats32:
+        """(N, D) unit-length vectors of texts, in order."""
+        ...
+
+
+class FixedClasses(Model, Protocol):
+    """A model that knows its own classes only."""
+
+    def check_labels(self, space: LabelSpace) -> None:
+        """See, without its weights, that it can answer a label space.
+
+        Raises:
+            ModelError: a label is none of its classes.
+        """
+        ...
+
+    def label_rows(self, space: LabelSpace) -> Floats32:
+        """(C, D) rows, one per label: a photo's score for a label is the product of their vectors."""
+        ...
+
+
+def open_model(name: str, backend: Backend = "torch") -> Any:
+    """The model of a name: a `TextModel` or one of `FixedClasses`. Nothing of it is fetched or read yet.
+
+    Args:
+        name: as in a config.
+        backend: what computes image features, as `models.backend`; kinds that know one way only take any.
+
+    Raises:
+        ModelError: no kind of model has such names.
+        ExtensionError: it is of a package that cannot be loaded.
+    """
+    return KINDS[kind_of(name)](name, backend)
+
+
+def open_text_model(name: str, backend: Backend = "torch") -> TextModel:
+    """As `open_model`, for what needs texts: annotators, selectors, audits.
+
+    Raises:
+        ModelError: the model knows fixed classes only.
+    """
+    model = open_model(name, backend)
+    if not reads_texts(model):
+        raise ModelError(
+            f"the model {name!r} knows fixed classes only and can be an evaluator, not an annotator or selector, nor "
+            "compare photos; give an image-text model, e.g. ViT-B-32/openai"
+        )
+    return model
+
+
+def reads_texts(model: Model) -> TypeGuard[TextModel]:
+    """Whether a model compares photos with any text."""
+    return hasattr(model, "encode_texts")
+
+
+def kind_of(name: str) -> str:
+    """The kind of a name, as `KINDS` has it.
+
+    Raises:
+        ModelError: there is none.
+    """
+    prefix, colon, _ = name.partition(":")
+    kind = prefix.replace("-", "_")
+    if not colon or not re.fullmatch(r"[A-Za-z][\w-]*", prefix):
+        return WITHOUT_PREFIX
+    if kind not in KINDS or kind == WITHOUT_PREFIX:
+        raise ModelError(
+            f"no kind of model begins with {prefix!r} as {name!r} does; begin it with {', '.join(prefixes())}, "
+            "or give a MODEL/TAG of open_clip, e.g. ViT-B-32/openai"
+        )
+    return kind
+
+
+def prefixes() -> list[str]:
+    """What names may begin with, colons included."""
+    return [f"{kind.replace('_', '-')}:" for kind in KINDS if kind != WITHOUT_PREFIX]
+
+
+def identity(model: Model) -> str:
+    """What keys hold of a model's vectors: its `features_id`, and the version of the package that brings its kind."""
+    version = KINDS.version(kind_of(model.name))
+    return digest(model.features_id, version) if version else model.features_id
