@@ -40,13 +40,14 @@ import torch
 from counterset.backgrounds import Background, load_vocabulary
 from counterset.classes import ClassSpec
 from counterset.config import GroupConfig
+from counterset.config_sections import ANNOTATORS
 from counterset.demo.scenes import BACKGROUNDS
 from counterset.demo.train import WEIGHTS, load, normalised
 from counterset.demo.training_photos import training_photos
 from counterset.demo.world_classes import CLASS_NAMES, HABITS
 from counterset.models.open_clip_encoder import OpenClipEncoder, load_encoder
 from counterset.models.prompts import PAPER_TEMPLATE
-from counterset.stages.annotate import METHODS, Annotation, annotate_class, background_classifiers, entropies
+from counterset.stages.annotate import Annotation, annotate_class, background_classifiers, entropies
 from counterset.stages.group import ABSTAINED, group_photos, stability
 from counterset.statistics.agreement import adjusted_rand_index
 
@@ -224,7 +225,7 @@ def demo_tables(cache: Path) -> dict[str, Any]:
     names, config = [background.name for background in photos.vocabulary], GroupConfig()
     methods, rules = [], []
     for size, worlds in SIZES:
-        for method in METHODS:
+        for method in ANNOTATORS:
             row = demo_row(photos, truth, is_right, size, worlds, method, RULES[DEFAULT])
             chosen = draw_world(photos.classes, truth, size, 0)
             annotated = photos.annotate(method, chosen)
@@ -271,7 +272,7 @@ def real_rows(photos: Photos, files: list[str], labels: dict[str, str], rules: I
         usual[class_id] = max(sorted(set(own)), key=own.count) if own else ""
     is_unusual = is_labelled & np.array([labels.get(f) != usual[c] for f, c in zip(files, photos.classes, strict=True)])
     rows, everything = [], np.arange(len(files))
-    for method in METHODS:
+    for method in ANNOTATORS:
         annotated = photos.annotate(method, everything)
         best = np.zeros(len(files), np.int64)
         class_alone = np.zeros(len(files), np.int64)

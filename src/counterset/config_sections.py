@@ -20,13 +20,18 @@ from pydantic import (
 )
 
 from counterset import marks
+from counterset.errors import ConfigError
 from counterset.licenses import LICENSES
+from counterset.registry import Registry
 
 OPEN_LICENSES = ("cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa")
 """Accepted by default: no-derivatives licences forbid the crops that models see."""
 
 QUALITY_GRADES = ("research", "needs_id", "casual")
 """Of iNaturalist's observations."""
+
+ANNOTATORS = Registry("counterset.annotators", "counterset.stages.annotate.methods", "method", "annotate.method")
+"""How backgrounds are scored: each a `counterset.stages.annotate.prompts.Method`."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -196,11 +201,21 @@ class AnnotateConfig(_Section):
 
     vocabulary: Annotated[str, marks.NAMED] = "counteranimal"
     """The name of a packaged vocabulary of backgrounds, or the path of a CSV file."""
-    method: Literal["combined", "plain", "conditioned", "standardised"] = "combined"
+    method: str = "combined"
     """combined = the mean of plain and conditioned; plain = prompts of the background alone; conditioned = prompts of
-    the class on the background, less those of the class alone; standardised = conditioned, scaled within each class."""
+    the class on the background, less those of the class alone; standardised = conditioned, scaled within each class;
+    or one that an installed package adds."""
     min_margin: float = Field(default=0.0, ge=0.0)
     """Photos with a smaller margin abstain; `counterset calibrate` finds it for a stated precision."""
+
+    @field_validator("method")
+    @classmethod
+    def _is_method(cls, name: str) -> str:
+        try:
+            ANNOTATORS.check(name)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return name
 
 
 class GroupConfig(_Section):

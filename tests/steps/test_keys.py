@@ -266,6 +266,22 @@ def test_a_revision_of_a_stage_makes_it_anew(stage: str, source: Source, monkeyp
     assert stage in changed(before, source.keys())
 
 
+def test_the_version_of_a_method_from_outside_makes_backgrounds_anew(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = source.keys()
+    monkeypatch.setattr(table_steps.ANNOTATORS, "version", lambda name: ["toy", "3.1"])
+    first = source.keys()
+    monkeypatch.setattr(table_steps.ANNOTATORS, "version", lambda name: ["toy", "3.2"])
+    assert changed(before, first) == changed(first, source.keys()) == changed_by_method(source)
+
+
+def changed_by_method(source: Source) -> set[str]:
+    before = source.keys()
+    source.change("annotate", method="plain")
+    return changed(before, source.keys())
+
+
 def test_marks_say_why() -> None:
     assert set(READS) == set(STAGES) == set(ALL)
     with pytest.raises(ValueError, match="reason"):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.backgrounds import load_templates
+from counterset.config_sections import ANNOTATORS
 from counterset.content import content
 from counterset.models.door import open_model, open_text_model
 from counterset.models.prompts import label_rows, labels_id
@@ -104,6 +105,7 @@ def backgrounds_key(build: Build, members: TableRef) -> str:
         [dataclasses.asdict(background) for background in build.vocabulary],
         dataclasses.asdict(load_templates()),
         [content(spec, "backgrounds") for spec in build.specs],
+        *ANNOTATORS.version(build.config.annotate.method),  # nothing for our own, whose revision is above
     )
 
 

@@ -1,0 +1,94 @@
+"""Annotate: a profile of background scores for each photo of one class.
+
+The methods are in `methods`, one file each. All work on unit-length features of the annotator
+and never see the selector or its predictions. `benchmarks/annotation.py` measures them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from counterset.backgrounds import Background, Templates, load_templates
+from counterset.classes import ClassSpec
+from counterset.config_sections import ANNOTATORS
+from counterset.stages.annotate.prompts import Features, Method, Prompts, TextEncoder
+
+
+class Annotation(NamedTuple):
+    """The backgrounds of N photos of one class.
+
+    Attributes:
+        profiles: (N, B) scores, higher is likelier.
+        best: (N,) position of the highest.
+        margins: (N,) highest score minus the highest other, excluded phrases included:
+            below 0 where one of those is likelier than every background.
+    """
+
+    profiles: Features
+    best: npt.NDArray[np.int64]
+    margins: Features
+
+
+def background_classifiers(
+    encoder: TextEncoder,
+    vocabulary: Sequence[Background],
+    specs: Sequence[ClassSpec],
+    method: str,
+    templates: Templates | None = None,
+) -> dict[str, Features]:
+    """class_id -> (B + E, D) text directions: the B backgrounds, then the E excluded phrases.
+
+    Args:
+        encoder: the annotator.
+        vocabulary: the backgrounds.
+        specs: the classes.
+        method: one of ANNOTATORS.
+        templates: None = the packaged ones.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    chosen: Method = ANNOTATORS[method]
+    prompts = Prompts(encoder, vocabulary, templates or load_templates())
+    return {spec.class_id: chosen.directions(prompts, spec) for spec in specs}
+
+
+def annotate_class(scores: Features, num_backgrounds: int, method: str) -> Annotation:
+    """The backgrounds of all photos of one class.
+
+    Args:
+        scores: (N, B + E) image features @ background classifier.T.
+        num_backgrounds: B.
+        method: as for `background_classifiers`.
+    """
+    chosen: Method = ANNOTATORS[method]
+    scores = chosen.scores(scores)
+    profiles = np.asarray(scores[:, :num_backgrounds], np.float32)
+    best = profiles.argmax(axis=1) if len(profiles) else np.zeros(0, np.int64)
+    others = np.array(scores, np.float32)
+    others[np.arange(len(scores)), best] = -np.inf
+    highest = profiles[np.arange(len(profiles)), best]
+    return Annotation(profiles, best, np.asarray(highest - others.max(axis=1, initial=-np.inf), np.float32))
+
+
+def entropies(profiles: Features) -> Features:
+    """(N,) Shannon entropy of softmax(profile / s) over log B: 0 = one background, 1 = all alike.
+
+    s is a third of the standard deviation of the class's scores around each photo's mean,
+    so the entropy does not depend on the model's scale.
+
+    Args:
+        profiles: (N, B) scores of one class's photos.
+    """
+    centred = profiles - profiles.mean(axis=1, keepdims=True)
+    spread = float(centred.std()) if centred.size else 0.0
+    logits = 3 * centred / (spread or 1.0)
+    # (N, B) -> (N,)
+    logits = logits - logits.max(axis=1, keepdims=True)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    terms = shares * np.log(np.maximum(shares, 1e-30))
+    return np.asarray(-terms.sum(axis=1) / np.log(profiles.shape[1]), np.float32)

@@ -1,0 +1,1 @@
+"""The annotation methods: one file each, with a `method`."""
