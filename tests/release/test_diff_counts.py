@@ -353,3 +353,13 @@ def test_versions_step_by_their_parts() -> None:
     assert [next_version("3.4.5", level) for level in ("major", "minor", "patch")] == ["4.0.0", "3.5.0", "3.4.6"]
     assert next_version("9.9.9", "minor") == "9.10.0"
     assert next_version(None, "patch") == next_version("new", "minor") == "1.0.0"
+
+
+def test_predictions_in_another_label_space_are_others(world: World) -> None:
+    new = copy_of(world)
+    elsewhere = [dict(row, label_space="another", predicted="x") for row in world["predictions"]]
+    new["predictions"] += elsewhere
+    assert counts_of(diff_of(world, new)) == {"predictions_added": len(elsewhere)}
+    assert counts_of(diff_of(new, world)) == {"predictions_removed": len(elsewhere)}
+    new["predictions"][0]["predicted"] = "y"
+    assert counts_of(diff_of(world, new)) == {"predictions_added": len(elsewhere), "predictions_changed": 1}
