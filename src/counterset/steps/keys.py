@@ -116,11 +116,7 @@ class Build:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: the keys as they are here, and no open connection."""
-        stays = ("budget", "source", "fetched", "progress")
-        return {name: value for name, value in self.__dict__.items() if name not in stays}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state | {"progress": Progress()}
+        return {name: value for name, value in self.__dict__.items() if name not in ("budget", "source", "fetched")}
 
     @property
     def model_names(self) -> tuple[str, ...]:

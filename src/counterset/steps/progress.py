@@ -37,6 +37,9 @@ class Progress:
         self.stopping = threading.Event()
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[Progress], tuple[()]]:
+        return Progress, ()  # another process gets counts that nobody looks at
+
     def begin(self, stage: str, total: int, reused: int = 0) -> None:
         """A stage is about to do `total - reused` units of `total`."""
         with self._lock:
