@@ -14,6 +14,7 @@ from counterset.config import parse_config
 from counterset.schemas import CANDIDATES, IMAGES
 from counterset.steps import table_steps
 from counterset.steps.keys import Build, settings_of
+from counterset.steps.progress import Progress
 from counterset.tables import TableRef, sha256_of, table_of, write_table
 
 
@@ -90,3 +91,16 @@ def test_groups_are_made_anew_by_another_version(package: str, tmp_path: Path, m
 def test_members_depend_on_the_sources_settings_themselves(tmp_path: Path) -> None:
     few, many = (build_of(tmp_path, photos_per_observation=number).config for number in (1, 2))
     assert settings_of(few, "members") != settings_of(many, "members")
+
+
+def test_what_lies_there_of_other_settings_is_told(tmp_path: Path) -> None:
+    build = build_of(tmp_path)
+    assert build.anew == []
+    for stage in ("embeddings", "crawl"):
+        write_table(table_of(IMAGES, []), IMAGES, build.workspace.file(stage, "other", "a"))
+    assert build.anew == ["crawl", "embeddings"]
+
+
+def test_progress_goes_where_the_caller_wants_it(tmp_path: Path) -> None:
+    progress = Progress()
+    assert Build(build_of(tmp_path).config, progress).progress is progress
