@@ -10,6 +10,7 @@ import pytest
 from counterset.config import parse_config
 from counterset.evaluation.run import _Run
 from counterset.evaluation.vectors import VectorStore
+from counterset.models.door import open_model
 from counterset.steps import keys as context
 from counterset.steps.keys import Build
 
@@ -33,13 +34,10 @@ def test_another_reading_of_files_makes_photos_and_features_anew(
 
 
 def test_an_evaluation_keeps_vectors_of_another_reading_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Model:
-        folder = "m"
-
     def store() -> VectorStore:
         run = object.__new__(_Run)
         run.output, run.shard_size = tmp_path, 20
-        return run._store(Model())  # type: ignore[arg-type]
+        return run._store(open_model("demo:selector"))
 
     first = store().folder
     assert first.parts[-1] == "photos"
