@@ -48,7 +48,7 @@ def none_left() -> Iterator[None]:
     watcher = leave_none()
     try:
         yield
-    except Exception:
+    except Exception:  # not when told to stop: then the watcher goes on, and ends what is left
         _end(watcher)
         raise
     _end(watcher)

@@ -1,7 +1,7 @@
 """Where tasks run: the task runner of the config, how much runs side by side, and what is retried.
 
-The runner changes no byte of a release: every embedding is computed with as many threads
-as this process has for one (a different number rounds differently), wherever it is computed.
+The runner changes no byte of a release, for a batch is one thread's work wherever it is computed
+(`models.batches`).
 """
 
 from __future__ import annotations
