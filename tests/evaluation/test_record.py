@@ -131,7 +131,7 @@ def test_the_commands_say_it_in_one_line(copied: Path, small: Any, capsys: pytes
 def test_an_output_that_cannot_be_written_is_said_before_the_work(
     small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "open_model", lambda name: pytest.fail("a model was loaded first"))
+    monkeypatch.setattr(run_module, "opened", lambda name: pytest.fail("a model was loaded first"))
     (tmp_path / "file").touch()
     with pytest.raises(WorkspaceError, match="cannot be written"):
         counterset.evaluate(small.load(), ["demo:weak"], output=tmp_path / "file" / "below", **SETTINGS)

@@ -92,6 +92,21 @@ def test_a_tokenizer_that_is_code_is_refused_without_a_question(folder: Path, mo
     assert not (folder.parent / "ran").exists()
 
 
+def test_a_text_model_in_the_folder_itself_brings_no_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question on the terminal"))
+    own = folder / "own"
+    own.mkdir()
+    for name in ("config.json", "tokenizer_config.json", "evil.py"):
+        shutil.copyfile(folder / name, own / name)
+    with pytest.raises(ModelError, match="cannot be loaded") as error:
+        load_encoder(rewrite(folder, lambda config: text(config).update(hf_model_name=str(own))))
+    assert "neither in its own folder" not in str(error.value)
+    for outside in (folder.parent, folder, folder / ".." / "model", folder / "nowhere"):
+        with pytest.raises(ModelError, match="neither in its own folder"):
+            load_encoder(rewrite(folder, lambda config, at=outside: text(config).update(hf_model_name=str(at))))  # type: ignore[misc]
+    assert not (folder.parent / "ran").exists()
+
+
 def test_a_folder_whose_weights_are_not_found_is_no_random_model(folder: Path) -> None:
     """open_clip does not look for .pt in a folder, and would go on with numbers drawn anew."""
     weights = folder / "open_clip_model.safetensors"

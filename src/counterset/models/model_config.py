@@ -41,19 +41,20 @@ def described(model_name: str, pretrained: str | None) -> dict[str, Any]:
     """
     kind, _, rest = model_name.partition(":")
     if kind == "local-dir":
-        return checked(_read(Path(rest) / CONFIG_FILE), own_name=None)
+        return checked(_read(Path(rest) / CONFIG_FILE), own_name=None, folder=Path(rest))
     if kind == "hf-hub":
         return checked(_read(_downloaded(rest)), own_name=rest)
     tag = open_clip.get_pretrained_cfg(model_name, pretrained) if pretrained else {}
     return {"model_cfg": open_clip.get_model_config(model_name) or {}, "preprocess_cfg": tag or {}}
 
 
-def checked(config: Any, own_name: str | None) -> dict[str, Any]:
+def checked(config: Any, own_name: str | None, folder: Path | None = None) -> dict[str, Any]:
     """A folder's config, if it has known settings only.
 
     Args:
         config: the parsed file.
         own_name: of the hub's repository that it is from; None = it is from a folder.
+        folder: that folder; a text model may lie inside it, for it is then as much the folder's as its weights.
 
     Raises:
         UnknownSetting: it has others.
@@ -74,8 +75,10 @@ def checked(config: Any, own_name: str | None) -> dict[str, Any]:
         raise UnknownSetting(f"its timm_model_name {architecture!r} is none of timm's architectures")
     texts, tokenizers = _shipped_names()
     tower, tokenizer = text.get("hf_model_name"), text.get("hf_tokenizer_name")
-    if tower and tower not in texts:
-        raise UnknownSetting(f"its hf_model_name {tower!r} is none of the text models that open_clip itself uses")
+    if tower and tower not in texts and not _inside(tower, folder):
+        raise UnknownSetting(
+            f"its hf_model_name {tower!r} is neither in its own folder nor one that open_clip itself uses"
+        )
     if tokenizer and own_name is not None and tokenizer not in tokenizers | {own_name}:
         raise UnknownSetting(
             f"its hf_tokenizer_name {tokenizer!r} is neither its own nor one that open_clip itself uses"
@@ -129,6 +132,13 @@ def _plain(value: Any, where: str) -> None:
         _plain(part, where)
     if isinstance(value, str) and len(value) > 200:
         raise UnknownSetting(f"its config has a text of {len(value)} characters in {where}")
+
+
+def _inside(tower: Any, folder: Path | None) -> bool:
+    """Whether a text model is named by the path of a folder below the model's own."""
+    if folder is None or not isinstance(tower, str) or not Path(tower).is_absolute():
+        return False
+    return folder.resolve() in Path(tower).resolve().parents and Path(tower).is_dir()
 
 
 def _fields(kind: Any) -> set[str]:
