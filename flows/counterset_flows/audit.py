@@ -14,7 +14,6 @@ from typing import Any
 
 from prefect import flow
 
-from counterset import __version__
 from counterset.errors import ReleaseError
 from counterset.load import Release
 from counterset.release.checksums import SUMS
@@ -29,6 +28,7 @@ from counterset.steps.progress import Progress
 from counterset.steps.pruning_steps import shards_table
 from counterset.steps.similarity_steps import Queries, locked, only, read_queries
 from counterset.tables import TableRef, sha256_of, write_bytes, write_table
+from counterset.version import __version__
 from counterset_flows.runners import Pool
 from counterset_flows.similarity_tasks import Source, find_nearest, gather_queries, workers
 

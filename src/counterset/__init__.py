@@ -11,10 +11,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 from counterset import errors
 from counterset.load import Release, load
+from counterset.version import __version__
 
 if TYPE_CHECKING:
     from counterset.api import audit, build, diff

@@ -8,9 +8,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from counterset import __version__
 from counterset.cli import evaluating, making, operations, releases, similarity, stopping, streams
 from counterset.errors import UserError
+from counterset.version import __version__
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterset import __version__
 from counterset.release.diff import ReleaseDiff
 from counterset.release.inputs import ReleaseInputs
 from counterset.release.public import PublicNames
 from counterset.release.stated import FORMAT
 from counterset.release.summary import Estimate, Summary
 from counterset.schemas import SCHEMA_VERSION
+from counterset.version import __version__
 
 INPUT_TABLES = (
     "candidates",

@@ -42,6 +42,7 @@ from counterset.release.summary import Summary, summarise
 from counterset.schemas import Verdict
 from counterset.storage import ObjectPath, Place, place
 from counterset.tables import sha256_of, table_of, write_bytes
+from counterset.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def _write(aside: Path, home: Path, inputs: ReleaseInputs, said: dict[str, Any],
     tables = release_tables(inputs)
     summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode)
     with_images = inputs.config.publish.with_images
-    files = write_tables(tables, aside, _counterset_version(), inputs.photo_bytes if with_images else None)
+    files = write_tables(tables, aside, __version__, inputs.photo_bytes if with_images else None)
     digest = build_digest(said, files)
     if last is not None and last.metadata.get("build_digest") == digest:
         return _unchanged(last)
@@ -122,7 +123,7 @@ def _write(aside: Path, home: Path, inputs: ReleaseInputs, said: dict[str, Any],
     _gate(inputs, summary, diff, last)
     version = _version(inputs, last, diff)
     tables["tombstones"] = _tombstones(last, diff, tables, version)
-    files |= write_tables({"tombstones": tables["tombstones"]}, aside, _counterset_version())
+    files |= write_tables({"tombstones": tables["tombstones"]}, aside, __version__)
     previous = {"version": last.version, "sha256sums": sha256_of(last.path / SUMS)} if last else None
     metadata = release_metadata(inputs, said, summary, version, digest, previous, diff)
     _write_pages(aside, inputs, metadata, summary, tables, files, diff, last)
@@ -291,9 +292,3 @@ def _sync(folder: Path) -> None:
 
 def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _counterset_version() -> str:
-    from counterset import __version__
-
-    return __version__

@@ -11,7 +11,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from counterset import __version__
 from counterset.errors import EmbeddingsError
 from counterset.parquet_sql import parquet_sql
 from counterset.similarity.embedding_sets import EmbeddingSet
@@ -21,6 +20,7 @@ from counterset.similarity.published import Folder, publish_folder
 from counterset.similarity.search import Ints
 from counterset.steps.similarity_steps import Queries, far_key, near_key, part, read_queries
 from counterset.tables import TableRef, read_table, table_of, write_table
+from counterset.version import __version__
 
 
 @dataclass(frozen=True)
