@@ -31,10 +31,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterset.config import DownloadConfig
+from counterset.download.photos import download_photos
 from counterset.fetching.addresses import HostRules, netloc_of_number
 from counterset.fetching.gate import Gate
 from counterset.schemas import IMAGES
-from counterset.stages.download import download_photos
 from counterset.tables import table_of, write_table
 
 PLAIN = "import json, sys; from img2dataset import download; download(**json.loads(sys.argv[1]))"

@@ -42,17 +42,18 @@ MAY_IMPORT = {
     "foundation": {"foundation"},
     "statistics": {"foundation", "statistics"},
     "models": {"foundation", "models"},
-    "stages": {"stages", "foundation", "statistics", "models", "release", "similarity"},
-    "sources": {"foundation", "sources", "models", "statistics"},
-    "release": {"foundation", "release", "models", "statistics"},
-    "load": {"foundation", "release", "load"},
+    "download": {"foundation", "download"},
+    "stages": {"stages", "foundation", "statistics", "release", "similarity"},
+    "sources": {"foundation", "sources"},
+    "release": {"foundation", "release"},
+    "load": {"foundation", "release"},
     "similarity": {"foundation", "statistics", "release", "load", "similarity"},
     "evaluation": {"foundation", "statistics", "models", "stages", "release", "load", "evaluation"},
-    "demo": {"foundation", "demo", "models"},
+    "demo": {"foundation", "demo"},
     "steps": {
         "foundation",
-        "statistics",
         "models",
+        "download",
         "stages",
         "sources",
         "release",
@@ -62,10 +63,6 @@ MAY_IMPORT = {
     },
     "flows": {
         "foundation",
-        "statistics",
-        "models",
-        "stages",
-        "sources",
         "release",
         "flows",
         "load",
@@ -92,6 +89,10 @@ MAY_IMPORT = {
     },
 }
 """Layer -> the layers it may import. The publish stage writes releases."""
+
+EFFECTS = {"os", "shutil", "subprocess", "tempfile", "socket", "urllib", "httpx", "fcntl", "filelock"}
+EFFECTS |= {"counterset.lease", "counterset.fetching"}
+"""What no stage imports: it is a pure function of tables."""
 
 
 def layer_of(module: str) -> str | None:
@@ -127,6 +128,25 @@ def test_imports_run_one_way(path: Path) -> None:
         other = layer_of(imported)
         if other is not None:
             assert other in MAY_IMPORT[layer], f"{module} ({layer}) may not import {imported} ({other})"
+
+
+def test_every_permission_is_used() -> None:
+    used = {
+        (layer_of(module_name(path)), layer_of(imported))
+        for path in SOURCES
+        if module_name(path) != "counterset"
+        for imported in imports_of(path)
+    }
+    unused = [(layer, other) for layer, others in MAY_IMPORT.items() for other in others if (layer, other) not in used]
+    assert not unused, f"take these permissions away: {unused}"
+
+
+def test_no_stage_touches_the_world() -> None:
+    for path in (ROOT / "src/counterset/stages").rglob("*.py"):
+        if path.name == "publish.py":
+            continue  # it writes the release
+        touched = {name for name in imports_of(path) for effect in EFFECTS if f"{name}.".startswith(f"{effect}.")}
+        assert not touched, f"the stage {module_name(path)} imports {touched}; let a step do it"
 
 
 def test_no_stage_imports_another() -> None:

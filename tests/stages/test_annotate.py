@@ -10,9 +10,11 @@ import pytest
 
 from counterset.backgrounds import Background, Templates
 from counterset.classes import ClassSpec
-from counterset.config_sections import ANNOTATORS
+from counterset.config_sections import ANNOTATORS, AnnotateConfig
 from counterset.errors import ConfigError
-from counterset.stages.annotate import annotate_class, background_classifiers, entropies
+from counterset.schemas import BACKGROUNDS
+from counterset.stages.annotate import Annotation, annotate_class, background_classifiers, background_rows, entropies
+from counterset.tables import table_of
 
 Features = npt.NDArray[np.float32]
 
@@ -122,6 +124,23 @@ def test_unknown_method_is_named() -> None:
 def test_a_class_without_photos(method: str) -> None:
     annotation = annotate_class(np.empty((0, 4), np.float32), 3, method)
     assert annotation.profiles.shape == (0, 3) and len(annotation.best) == len(annotation.margins) == 0
+
+
+def test_the_annotator_abstains_without_a_group_and_below_the_smallest_margin() -> None:
+    profiles = np.asarray([[3, 1], [3, 2.5], [1, 3], [0, 2]], np.float32)
+    annotation = Annotation(profiles, np.array([0, 0, 1, 1]), np.array([2, 0.5, 2, 2], np.float32))
+    groups = ["snow", "snow", None, "grass"]
+    config = AnnotateConfig(min_margin=1.0)
+    rows = background_rows("bear", ["a", "b", "c", "d"], annotation, groups, ["snow", "grass"], config)
+    table = table_of(BACKGROUNDS, rows)
+    assert table["group"].to_pylist() == ["snow", None, None, "grass"]
+    assert table["is_confident"].to_pylist() == [True, False, False, True]
+    assert table["background"].to_pylist() == ["snow", "snow", "grass", "grass"]
+    assert table["profile"].to_pylist() == profiles.tolist() and set(table["class_id"].to_pylist()) == {"bear"}
+    at_the_edge = background_rows(
+        "bear", ["b"], Annotation(*(part[1:2] for part in annotation)), ["snow"], ["snow", "grass"], AnnotateConfig()
+    )
+    assert at_the_edge[0]["group"] == "snow"
 
 
 def test_entropy_is_high_where_backgrounds_are_alike_and_does_not_depend_on_the_scale() -> None:

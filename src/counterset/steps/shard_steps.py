@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.classes import ClassSpec
+from counterset.download.photos import MAX_ATTEMPTS, MAY_HEAL, download_photos
 from counterset.errors import ConfigError, SourceError
 from counterset.fetching.gate import user_agent
 from counterset.models.door import identity, open_model
@@ -30,7 +31,6 @@ from counterset.sources import Rechecks
 from counterset.sources.budget import MEDIA_BYTES
 from counterset.sources.hosts import photo_hosts
 from counterset.stages import curate, embed
-from counterset.stages.download import MAX_ATTEMPTS, MAY_HEAL, download_photos
 from counterset.steps.keys import Build, read_all, without
 from counterset.steps.rejects import of_several_classes
 from counterset.tables import TableRef, read_metadata, read_table, write_bytes, write_table

@@ -133,24 +133,14 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
             ids = photo_ids[spec.class_id]
             order = np.argsort(ids)
             scores = np.array(features[spec.class_id], np.float32).reshape(len(ids), len(directions[spec.class_id]))
-            profiles, best, margins = annotate.annotate_class(scores[order], len(names), method)
+            annotation = annotate.annotate_class(scores[order], len(names), method)
+            profiles, margins = annotation.profiles, annotation.margins
             groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
             if ids:
-                found = group.stability(profiles, margins, names, config.group, seed=config.seed)
-                stability.append({"class_id": spec.class_id} | found._asdict())
-            for index, position in enumerate(order):
-                is_confident = groups[index] is not None and bool(margins[index] >= config.annotate.min_margin)
-                rows.append(
-                    {
-                        "photo_id": ids[position],
-                        "class_id": spec.class_id,
-                        "profile": profiles[index].tolist(),
-                        "background": names[int(best[index])],
-                        "margin": float(margins[index]),
-                        "group": groups[index] if is_confident else None,
-                        "is_confident": is_confident,
-                    }
-                )
+                agreement = group.stability(profiles, margins, names, config.group, seed=config.seed)
+                stability.append({"class_id": spec.class_id} | agreement._asdict())
+            ordered = [ids[position] for position in order]
+            rows += annotate.background_rows(spec.class_id, ordered, annotation, groups, names, config.annotate)
         write_table(table_of(STABILITY, stability), STABILITY, build.workspace.file("stability", key, "all"))
         write_table(table_of(BACKGROUNDS, rows), BACKGROUNDS, build.workspace.file("backgrounds", key, "all"))
     return build.ref("backgrounds", key, "all")

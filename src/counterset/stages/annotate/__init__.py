@@ -7,14 +7,14 @@ and never see the selector or its predictions. `benchmarks/annotation.py` measur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from counterset.backgrounds import Background, Templates, load_templates
 from counterset.classes import ClassSpec
-from counterset.config_sections import ANNOTATORS
+from counterset.config_sections import ANNOTATORS, AnnotateConfig
 from counterset.stages.annotate.prompts import Features, Method, Prompts, TextEncoder
 
 
@@ -73,6 +73,44 @@ def annotate_class(scores: Features, num_backgrounds: int, method: str) -> Annot
     others[np.arange(len(scores)), best] = -np.inf
     highest = profiles[np.arange(len(profiles)), best]
     return Annotation(profiles, best, np.asarray(highest - others.max(axis=1, initial=-np.inf), np.float32))
+
+
+def background_rows(
+    class_id: str,
+    photo_ids: Sequence[str],
+    annotation: Annotation,
+    groups: Sequence[str | None],
+    names: Sequence[str],
+    config: AnnotateConfig,
+) -> list[dict[str, Any]]:
+    """One row of the backgrounds table per photo of one class.
+
+    The annotator abstains where the photo has no group, and where its margin is below `min_margin`.
+
+    Args:
+        class_id: the class.
+        photo_ids: the N photos.
+        annotation: of the photos.
+        groups: (N,) each photo's group, None where grouping abstains.
+        names: of the B backgrounds.
+        config: the smallest margin.
+    """
+    is_confident = [
+        name is not None and bool(margin >= config.min_margin)
+        for name, margin in zip(groups, annotation.margins, strict=True)
+    ]
+    return [
+        {
+            "photo_id": photo_id,
+            "class_id": class_id,
+            "profile": annotation.profiles[index].tolist(),
+            "background": names[int(annotation.best[index])],
+            "margin": float(annotation.margins[index]),
+            "group": groups[index] if is_confident[index] else None,
+            "is_confident": is_confident[index],
+        }
+        for index, photo_id in enumerate(photo_ids)
+    ]
 
 
 def entropies(profiles: Features) -> Features:

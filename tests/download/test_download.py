@@ -18,10 +18,11 @@ import pytest
 from counterset.config import DownloadConfig
 from counterset.demo.server_process import ServerProcess
 from counterset.demo.world import demo_catalog
+from counterset.download import img2dataset, photos
+from counterset.download.hosts import Failure, check_hosts
+from counterset.download.photos import download_photos
 from counterset.errors import ShardError, SourceUnavailable, WorkspaceError
 from counterset.schemas import CANDIDATES, RejectReason
-from counterset.stages import download
-from counterset.stages.download import download_photos
 from counterset.tables import table_of
 
 HOST = "https://inaturalist-open-data.s3.amazonaws.com"
@@ -120,7 +121,7 @@ def scripted(answer: Callable[[str, int], int]) -> Iterator[str]:
 
 
 def test_what_fails_for_a_while_comes_in_the_same_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "REPEAT_AFTER_S", (0.0, 0.0))
+    monkeypatch.setattr(photos, "REPEAT_AFTER_S", (0.0, 0.0))
     statuses = {"/flaky": [500, 200], "/worse": [503, 429, 200], "/bad": [500], "/gone": [404], "/good": [200]}
 
     def answer(path: str, number: int) -> int:
@@ -141,18 +142,16 @@ def test_what_fails_for_a_while_comes_in_the_same_build(tmp_path: Path, monkeypa
 def test_many_failures_are_the_hosts_unless_they_failed_before() -> None:
     remote = {str(number): f"https://a.example/{number}" for number in range(21)}
     images = {name: b"" for name in sorted(remote)[:10]}
-    failures = {
-        name: download.Failure(RejectReason.SERVER_ERROR, "status 500", "a.example:443") for name in sorted(remote)[10:]
-    }
+    failures = {name: Failure(RejectReason.SERVER_ERROR, "status 500", "a.example:443") for name in sorted(remote)[10:]}
     with pytest.raises(SourceUnavailable, match="only 10 of 21 photos"):
-        download._check_hosts(remote, images, failures, is_retry=False)
-    download._check_hosts(remote, images, failures, is_retry=True)
+        check_hosts(remote, images, failures, is_retry=False)
+    check_hosts(remote, images, failures, is_retry=True)
     few = {name: remote[name] for name in [*sorted(images)[:3], *sorted(failures)[:5]]}
-    download._check_hosts(few, {}, {name: failures[name] for name in few if name in failures}, is_retry=False)
+    check_hosts(few, {}, {name: failures[name] for name in few if name in failures}, is_retry=False)
 
 
 def test_a_host_that_goes_away_is_not_held_against_its_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "REPEAT_AFTER_S", (0.0,))
+    monkeypatch.setattr(photos, "REPEAT_AFTER_S", (0.0,))
     folder, config = tmp_path / "scratch", DownloadConfig(retries=0, threads=1)
     with scripted(lambda path, number: 0 if path == "/5" else 200) as host:
         table = candidates({str(number): f"{host}/{number}" for number in range(10)})
@@ -167,7 +166,7 @@ def test_a_host_that_goes_away_is_not_held_against_its_photos(tmp_path: Path, mo
 def test_img2dataset_without_a_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, error: type[Exception]
 ) -> None:
-    monkeypatch.setattr(download.subprocess, "Popen", _speaking(line))
+    monkeypatch.setattr(img2dataset.subprocess, "Popen", _speaking(line))
     with pytest.raises(error):
         download_photos(
             candidates({"a": "http://127.0.0.1:9/a"}), tmp_path / "s", DownloadConfig(), user_agent="counterset/test"
@@ -176,7 +175,7 @@ def test_img2dataset_without_a_result(
 
 def _speaking(line: str) -> Callable[..., object]:
     """A child that prints one line and ends with status 0, as img2dataset does after some failures."""
-    real = download.subprocess.Popen
+    real = img2dataset.subprocess.Popen
 
     def start(command: list[str], **options: object) -> object:
         return real(["/bin/echo", line], **options)  # type: ignore[call-overload]
@@ -205,7 +204,7 @@ def test_what_came_is_not_downloaded_again_because_it_could_not_be_kept(
             user_agent="counterset/test",
         )
         with monkeypatch.context() as patched, pytest.raises(pa.ArrowInvalid):
-            patched.setattr(download, "table_of", fails)
+            patched.setattr(photos, "table_of", fails)
             call()
         assert call().images["photo_id"].to_pylist() == ["a", "b"]
         call()  # the tables were made but not stored: a full disk, a kill
@@ -231,7 +230,7 @@ def test_a_failing_photo_is_asked_for_as_often_as_the_config_says(
     retries: int, passes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once and `retries` times more, and so again in each later pass of the build; what comes is asked for once."""
-    monkeypatch.setattr(download, "REPEAT_AFTER_S", (0.0,) * passes)
+    monkeypatch.setattr(photos, "REPEAT_AFTER_S", (0.0,) * passes)
     seen = Counter[str]()
 
     def answer(path: str, number: int) -> int:

@@ -1,6 +1,6 @@
 """The process in which img2dataset downloads photos through the gate.
 
-`python -m counterset.fetching.img2dataset_child OPTIONS PARENT_PID`; `stages.download` starts it. img2dataset
+`python -m counterset.download.img2dataset_child OPTIONS PARENT_PID`; `download.img2dataset` starts it. img2dataset
 fetches with `urllib.request.urlopen`, which asks whatever opener is installed: here one that asks the gate.
 Its own retries, its browser's User-Agent and its unbounded read are not used.
 """

@@ -15,10 +15,11 @@ import pyarrow as pa
 import pytest
 
 from counterset.config import DownloadConfig
+from counterset.download import photos as downloading
+from counterset.download.hosts import Failure, check_hosts
+from counterset.download.photos import download_photos
 from counterset.errors import BuildStopped, SourceUnavailable
 from counterset.schemas import RejectReason
-from counterset.stages import download
-from counterset.stages.download import Failure, _check_hosts, download_photos
 
 from ..fetching.raw_server import Host, hosting, reply
 
@@ -28,7 +29,7 @@ MB = 1 << 20
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    monkeypatch.setattr(download, "REPEAT_AFTER_S", (0.0,))
+    monkeypatch.setattr(downloading, "REPEAT_AFTER_S", (0.0,))
     with hosting() as found:
         found.answers.update({path: reply(path.encode()) for path in SOUND.values()})
         yield found
@@ -199,7 +200,7 @@ def test_a_host_is_judged_by_many_photos_of_its_own() -> None:
             for name in sorted(remote)[total - failed : total]
         }
         images = {name: b"" for name in remote if name not in failures}
-        _check_hosts(remote, images, failures, is_retry=False, **options)
+        check_hosts(remote, images, failures, is_retry=False, **options)
 
     with pytest.raises(SourceUnavailable, match="only 9 of 20"):
         judge(20, 11)
