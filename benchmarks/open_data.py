@@ -88,7 +88,7 @@ def run_counterset(folder: Path, scratch: Path) -> dict[str, list[int]]:
     """Photo ids by class, through the source."""
     from counterset.classes import load_classes
     from counterset.config import SourceConfig
-    from counterset.sources.open_data import OpenDataSource
+    from counterset.sources.inaturalist.open_data import OpenDataSource
 
     config = SourceConfig(
         kind="open_data",

@@ -19,7 +19,7 @@ from counterset.errors import ConfigError, ReleaseError, UserError
 from counterset.fetching import gate
 from counterset.release.photo_store import PhotoStore
 from counterset.sources.budget import MEDIA_LIMITS, Budget, Limit
-from counterset.sources.client import ApiClient, RetryPolicy
+from counterset.sources.inaturalist.client import ApiClient, RetryPolicy
 from counterset.storage import place
 from counterset.workspace import Workspace
 

@@ -39,7 +39,7 @@ requests_per_day = 100000
 
 def bulk_world() -> Any:
     """The writer of Open Data tables that the sources' own tests use."""
-    path = Path(__file__).resolve().parents[1] / "sources" / "bulk_world.py"
+    path = Path(__file__).resolve().parents[1] / "sources" / "inaturalist" / "bulk_world.py"
     spec = importlib.util.spec_from_file_location("bulk_world", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -12,7 +12,7 @@ from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
 from counterset.demo.catalog import Catalog, Observation, Photo, Taxon
 from counterset.demo.server import LookAlikeServer
-from counterset.sources.client import RetryPolicy
+from counterset.sources.inaturalist.client import RetryPolicy
 
 FOX, HARE = 42069, 43128
 CANIDS, LEPUS = (48460, 1, 42043), (48460, 1, 43127)

@@ -16,7 +16,7 @@ from counterset.demo.faults import Fault, FaultKind
 from counterset.demo.server import RequestRecord, serve
 from counterset.errors import SourceUnavailable, WorkspaceError
 from counterset.sources.budget import DAY_S, MEDIA_LIMITS, Budget, Limit, request_limits
-from counterset.sources.inaturalist import INaturalistSource
+from counterset.sources.inaturalist.api import INaturalistSource
 
 from .conftest import QUICK, RED_FOX, MakeConfig, catalog, foxes
 

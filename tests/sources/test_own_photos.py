@@ -19,14 +19,14 @@ from counterset.demo.server import serve
 from counterset.errors import ConfigError, SourceError
 from counterset.schemas import CANDIDATES, REJECTS
 from counterset.sources import Crawl, Rechecks
+from counterset.sources.candidate_rows import license_code
 from counterset.sources.factory import input_files, make_source
 from counterset.sources.folder import FolderSource
 from counterset.sources.hosts import HostRules
-from counterset.sources.own_photos import license_code
 from counterset.sources.url_list import UrlListSource
 
-from .bulk_world import write_tables
 from .conftest import HARE_CLASS, RED_FOX, catalog, foxes, observation
+from .inaturalist.bulk_world import write_tables
 
 HOSTS = ("photos.example",)
 

@@ -147,7 +147,7 @@ def _classes_init(args: argparse.Namespace) -> int:
 
     from counterset.classes import class_list_csv
     from counterset.config import SourceConfig
-    from counterset.sources.drafts import draft_classes
+    from counterset.sources.inaturalist.drafts import draft_classes
     from counterset.tables import write_bytes
 
     check_output(args.output.parent)

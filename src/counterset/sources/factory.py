@@ -8,8 +8,8 @@ from counterset.config import SourceConfig
 from counterset.sources import Source
 from counterset.sources.budget import Budget
 from counterset.sources.folder import FolderSource
-from counterset.sources.inaturalist import INaturalistSource, OnProgress
-from counterset.sources.open_data import OpenDataSource
+from counterset.sources.inaturalist.api import INaturalistSource, OnProgress
+from counterset.sources.inaturalist.open_data import OpenDataSource
 from counterset.sources.url_list import UrlListSource
 
 

@@ -11,7 +11,7 @@ from counterset.config import SourceConfig
 from counterset.errors import ConfigError, SourceError
 from counterset.schemas import RejectReason
 from counterset.sources import Crawl
-from counterset.sources.own_photos import Refusal, candidate, check_distinct, chosen, free_id, labels_of
+from counterset.sources.candidate_rows import Refusal, candidate, check_distinct, chosen, free_id, labels_of
 from counterset.tables import sha256_of
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})

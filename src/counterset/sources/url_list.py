@@ -14,10 +14,10 @@ from counterset.fetching.addresses import clean, shown
 from counterset.licenses import license_code
 from counterset.schemas import RejectReason
 from counterset.sources import Crawl
+from counterset.sources.candidate_rows import Refusal, candidate, check_distinct, chosen, labels_of, license_refusal
 from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, tags_of, text_of
 from counterset.sources.hosts import HostRules
 from counterset.sources.lists import ListFile, Row
-from counterset.sources.own_photos import Refusal, candidate, check_distinct, chosen, labels_of, license_refusal
 
 
 class UrlListSource:

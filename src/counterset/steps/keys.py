@@ -26,7 +26,7 @@ from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
 from counterset.sources import Source
 from counterset.sources.budget import Budget
 from counterset.sources.factory import input_files, make_source
-from counterset.sources.inaturalist import build_budget
+from counterset.sources.inaturalist.api import build_budget
 from counterset.steps.progress import Progress
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_metadata, read_table, sha256_of, write_bytes

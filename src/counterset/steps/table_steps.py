@@ -29,7 +29,7 @@ from counterset.schemas import (
     embeddings,
     text_features,
 )
-from counterset.sources.open_data import OpenDataSource
+from counterset.sources.inaturalist.open_data import OpenDataSource
 from counterset.stages import annotate, curate, evaluate, group, select
 from counterset.steps.keys import (
     GROUP_PACKAGES,

@@ -10,8 +10,8 @@ from counterset.classes import ClassSpec, id_of_name, normal_name
 from counterset.config import SourceConfig
 from counterset.errors import ConfigError
 from counterset.sources.budget import Budget
-from counterset.sources.client import ApiClient, RetryPolicy
-from counterset.sources.inaturalist import build_budget
+from counterset.sources.inaturalist.api import build_budget
+from counterset.sources.inaturalist.client import ApiClient, RetryPolicy
 
 MAX_SUGGESTIONS = 3
 AUTOCOMPLETE_ROWS = 30

@@ -17,12 +17,12 @@ from counterset.config import SourceConfig
 from counterset.errors import SourceError, SourceUnavailable
 from counterset.schemas import RejectReason
 from counterset.sources.budget import Budget, request_limits
-from counterset.sources.client import ApiClient, RetryPolicy, retry_after_s
-from counterset.sources.observations import OFFERS, Offer, credit, offers_of, photo_url, refusal
-from counterset.sources.taxa import TaxonResolver
+from counterset.sources.inaturalist.client import ApiClient, RetryPolicy, retry_after_s
+from counterset.sources.inaturalist.observations import OFFERS, Offer, credit, offers_of, photo_url, refusal
+from counterset.sources.inaturalist.taxa import TaxonResolver
 from counterset.tables import table_of
 
-FIXTURES = Path(__file__).resolve().parents[2] / "../shared/reference/inaturalist/fixtures"
+FIXTURES = Path(__file__).resolve().parents[3] / "../shared/reference/inaturalist/fixtures"
 pytestmark = pytest.mark.skipif(not FIXTURES.is_dir(), reason="no recorded answers beside the checkout")
 
 OBSERVATION_FILES = (
@@ -237,7 +237,7 @@ def test_an_answer_of_another_shape_is_no_answer(body: bytes, tmp_path: Path, se
 
 
 def test_an_endless_answer_is_cut_off(tmp_path: Path, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("counterset.sources.client.MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr("counterset.sources.inaturalist.client.MAX_ANSWER_BYTES", 1000)
     replay = served((200, {"Content-Encoding": "gzip"}, gzip.compress(b" " * 10_000_000)))  # a bomb of 10 kB
     with pytest.raises(SourceError, match="more than 1,000 bytes"):
         client_of(replay, tmp_path)[0].get("/observations")

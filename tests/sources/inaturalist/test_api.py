@@ -26,10 +26,10 @@ from counterset.demo.server import LookAlikeServer, serve
 from counterset.demo.world import demo_catalog
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
 from counterset.sources import Crawl
-from counterset.sources.client import ApiClient
-from counterset.sources.inaturalist import INaturalistSource
+from counterset.sources.inaturalist.api import INaturalistSource
+from counterset.sources.inaturalist.client import ApiClient
 
-from .conftest import FOX, HARE, QUICK, RED_FOX, TAXA, MakeConfig, catalog, foxes, observation, photo
+from ..conftest import FOX, HARE, QUICK, RED_FOX, TAXA, MakeConfig, catalog, foxes, observation, photo
 
 
 def crawl(config: SourceConfig, state: Path, spec: ClassSpec = RED_FOX, seed: int = 0) -> Crawl:

@@ -12,7 +12,7 @@ from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.observations import Offer, credit, photo_id_of, photo_url, refusal
+from counterset.sources.inaturalist.observations import Offer, credit, photo_id_of, photo_url, refusal
 from counterset.sources.selection import Item, choose, crawl_of
 from counterset.tables import conform
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from counterset.classes import ClassSpec, ListedTaxon
 from counterset.errors import SourceError
-from counterset.sources.client import ApiClient
+from counterset.sources.inaturalist.client import ApiClient
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from counterset.errors import SourceError, SourceUnavailable
-from counterset.sources.client import ApiClient, RetryPolicy
+from counterset.sources.inaturalist.client import ApiClient, RetryPolicy
 
 Answer = tuple[int, dict[str, str], bytes]
 GOOD: Answer = (200, {}, json.dumps({"results": [{"id": 1}]}).encode())

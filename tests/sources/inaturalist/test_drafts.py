@@ -11,10 +11,10 @@ from counterset.classes import class_list_csv, load_classes
 from counterset.demo.catalog import Catalog
 from counterset.demo.server import serve
 from counterset.errors import ConfigError
-from counterset.sources.drafts import draft_classes
-from counterset.sources.inaturalist import INaturalistSource
+from counterset.sources.inaturalist.api import INaturalistSource
+from counterset.sources.inaturalist.drafts import draft_classes
 
-from .conftest import TAXA, MakeConfig, foxes
+from ..conftest import TAXA, MakeConfig, foxes
 
 
 def test_a_draft_holds_what_is_certain_and_notes_what_is_not(tmp_path: Path, config_of: MakeConfig) -> None:

@@ -18,12 +18,12 @@ from counterset.config import SourceConfig
 from counterset.errors import SourceError
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.acceptance import Acceptance, accept, by_day, crawl_from, standing
 from counterset.sources.budget import Budget
-from counterset.sources.bulk_tables import OPEN_DATA_URL, BulkTables, connect
-from counterset.sources.client import RetryPolicy
-from counterset.sources.inaturalist import IDS_PER_REQUEST, INaturalistSource, OnProgress
-from counterset.sources.observations import OFFERS, Offer, offered_license, photo_id_of
+from counterset.sources.inaturalist.acceptance import Acceptance, accept, by_day, crawl_from, standing
+from counterset.sources.inaturalist.api import IDS_PER_REQUEST, INaturalistSource, OnProgress
+from counterset.sources.inaturalist.bulk_tables import OPEN_DATA_URL, BulkTables, connect
+from counterset.sources.inaturalist.client import RetryPolicy
+from counterset.sources.inaturalist.observations import OFFERS, Offer, offered_license, photo_id_of
 from counterset.sources.selection import draw
 from counterset.tables import read_table, table_of, write_bytes, write_table
 

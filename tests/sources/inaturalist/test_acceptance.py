@@ -12,7 +12,7 @@ from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.acceptance import accept, by_day, by_id, crawl_from, standing
+from counterset.sources.inaturalist.acceptance import accept, by_day, by_id, crawl_from, standing
 from counterset.sources.selection import crawl_of
 from counterset.tables import table_of
 

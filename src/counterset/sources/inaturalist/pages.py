@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from counterset.errors import WorkspaceError
-from counterset.sources.observations import OFFERS, Offer, photo_id_of
+from counterset.sources.inaturalist.observations import OFFERS, Offer, photo_id_of
 from counterset.tables import read_table, table_of, write_bytes, write_table
 
 PAGE_NAME = re.compile(r"page-(\d+)\.parquet")

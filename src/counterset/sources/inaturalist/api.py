@@ -17,12 +17,12 @@ from counterset.config import SourceConfig
 from counterset.errors import SourceUnavailable
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.acceptance import accept, by_id, crawl_from, standing
 from counterset.sources.budget import MEDIA_BYTES, MEDIA_LIMITS, Budget, request_limits
-from counterset.sources.client import REQUESTS, ApiClient, RetryPolicy
-from counterset.sources.observations import PHOTO_ID_PREFIX, Offer, observation_id_of, offers_of, refusal
-from counterset.sources.pages import PageStore, Window, Without
-from counterset.sources.taxa import TaxonResolver
+from counterset.sources.inaturalist.acceptance import accept, by_id, crawl_from, standing
+from counterset.sources.inaturalist.client import REQUESTS, ApiClient, RetryPolicy
+from counterset.sources.inaturalist.observations import PHOTO_ID_PREFIX, Offer, observation_id_of, offers_of, refusal
+from counterset.sources.inaturalist.pages import PageStore, Window, Without
+from counterset.sources.inaturalist.taxa import TaxonResolver
 from counterset.tables import table_of, write_bytes
 
 logger = logging.getLogger(__name__)

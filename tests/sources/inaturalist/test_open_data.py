@@ -26,14 +26,14 @@ from counterset.demo.catalog import Catalog, Observation
 from counterset.demo.faults import Fault, FaultKind
 from counterset.demo.server import serve
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
-from counterset.sources.bulk_tables import BulkTables, _plain, connect
-from counterset.sources.inaturalist import INaturalistSource
-from counterset.sources.open_data import OpenDataSource
+from counterset.sources.inaturalist.api import INaturalistSource
+from counterset.sources.inaturalist.bulk_tables import BulkTables, _plain, connect
+from counterset.sources.inaturalist.open_data import OpenDataSource
 
+from ..conftest import FOX, HARE, HARE_CLASS, QUICK, RED_FOX, TAXA, MakeConfig, catalog, observation, photo
 from .bulk_world import write_tables
-from .conftest import FOX, HARE, HARE_CLASS, QUICK, RED_FOX, TAXA, MakeConfig, catalog, observation, photo
 
-FIXTURES = Path(__file__).resolve().parents[2] / "../shared/reference/inaturalist/fixtures"
+FIXTURES = Path(__file__).resolve().parents[3] / "../shared/reference/inaturalist/fixtures"
 
 
 def mixed_world(seed: int, num: int = 1500) -> Catalog:
