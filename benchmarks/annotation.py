@@ -41,10 +41,10 @@ from counterset.backgrounds import Background, load_vocabulary
 from counterset.classes import ClassSpec
 from counterset.config import GroupConfig
 from counterset.config_sections import ANNOTATORS
-from counterset.demo.scenes import BACKGROUNDS
-from counterset.demo.train import WEIGHTS, load, normalised
-from counterset.demo.training_photos import training_photos
-from counterset.demo.world_classes import CLASS_NAMES, HABITS
+from counterset.demo.training.image_text import WEIGHTS, load, normalised
+from counterset.demo.training.photos import training_photos
+from counterset.demo.world.classes import CLASS_NAMES, HABITS
+from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.models.open_clip_encoder import OpenClipEncoder, load_encoder
 from counterset.models.prompts import PAPER_TEMPLATE
 from counterset.stages.annotate import Annotation, annotate_class, background_classifiers, entropies

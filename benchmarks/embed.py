@@ -44,7 +44,7 @@ def draw(folder: Path, count: int, num_parts: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from counterset.demo.photo import draw_photo
+    from counterset.demo.world.photo import draw_photo
 
     rng = np.random.default_rng(0)
     scenes = [

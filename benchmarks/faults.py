@@ -33,7 +33,7 @@ import psutil
 import pyarrow.parquet as pq
 import requests
 
-from counterset.demo.server_process import ServerProcess
+from counterset.demo.serve import ServerProcess
 
 MARK = "COUNTERSET_FAULTS"
 TIMEOUT_S = 900.0

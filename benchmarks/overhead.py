@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 import torch
 
 from counterset.config import load_config
-from counterset.demo.server import serve
-from counterset.demo.world import demo_catalog
+from counterset.demo.server.look_alike import serve
+from counterset.demo.world.observations import demo_catalog
 
 CLASSES = 8
 IMG2DATASET = """

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from counterset.demo.server import LookAlikeServer, Reply
-from counterset.demo.world import demo_catalog
+from counterset.demo.server.look_alike import LookAlikeServer, Reply
+from counterset.demo.world.observations import demo_catalog
 
 
 class SlowServer(LookAlikeServer):
@@ -82,7 +82,7 @@ def measure(photos_per_class: int, shard_size: int, delay_s: float) -> dict[str,
     """One build; seconds by what ran."""
     from counterset_flows.build import build
 
-    from counterset.demo.run import demo_config
+    from counterset.demo.start import demo_config
 
     spans = Spans()
     log = logging.getLogger("counterset_flows.shards")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 import counterset
-from counterset.demo.world import demo_catalog
+from counterset.demo.world.observations import demo_catalog
 from counterset.manifests import config_path
 from counterset.schemas import BACKGROUNDS, MEMBERS, REJECTS, TableSchema
 from counterset.tables import read_table

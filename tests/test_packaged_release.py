@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import counterset
-from counterset.demo.run import true_accuracies
+from counterset.demo.truth_report import true_accuracies
 
 
 def test_it_loads_by_name_and_its_sums_are_right() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from counterset_flows.build import build
 from counterset_flows.orphans import leave_none
 
-from counterset.demo.run import demo_config, demo_server
+from counterset.demo.start import demo_config, demo_server
 
 PHOTOS_PER_CLASS = 300
 HOME = Path(__file__).resolve().parent

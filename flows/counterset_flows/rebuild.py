@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow
 
 from counterset.config import load_config
-from counterset.demo.run import demo_config, demo_server
+from counterset.demo.start import demo_config, demo_server
 from counterset.load import load
 from counterset.similarity.embedding_sets import check_same, open_embeddings
 from counterset_flows.audit import AuditOptions, audit

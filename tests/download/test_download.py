@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 
 from counterset.config import DownloadConfig
-from counterset.demo.server_process import ServerProcess
-from counterset.demo.world import demo_catalog
+from counterset.demo.serve import ServerProcess
+from counterset.demo.world.observations import demo_catalog
 from counterset.download import img2dataset, photos
 from counterset.download.hosts import Failure, check_hosts
 from counterset.download.photos import download_photos

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from counterset.demo.photo import draw_photo
+from counterset.demo.world.photo import draw_photo
 from counterset.load import Release, load
 from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
 from counterset.stages.publish import publish

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import counterset
-from counterset.demo.recipes import RECIPES
-from counterset.demo.run import true_accuracies
-from counterset.demo.train_plain import RECIPE
+from counterset.demo.training.classifier import RECIPE
+from counterset.demo.training.recipes import RECIPES
+from counterset.demo.truth_report import true_accuracies
 
 MODELS = ("demo:weak", "demo:medium", "demo:selector", "demo:plain")
 

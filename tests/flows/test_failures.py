@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import counterset
-from counterset.demo.world import demo_catalog
+from counterset.demo.world.observations import demo_catalog
 
 from .small_build import SMALL_SETTINGS
 

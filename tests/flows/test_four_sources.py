@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import counterset
-from counterset.demo.catalog import Catalog
-from counterset.demo.server import LookAlikeServer, serve
-from counterset.demo.world import demo_catalog
+from counterset.demo.server.catalog import Catalog
+from counterset.demo.server.look_alike import LookAlikeServer, serve
+from counterset.demo.world.observations import demo_catalog
 
 from .small_build import SMALL_SETTINGS
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import counterset
-from counterset.demo.world import demo_catalog
+from counterset.demo.world.observations import demo_catalog
 from counterset.manifests import manifest_path
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS
 

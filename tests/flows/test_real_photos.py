@@ -58,8 +58,8 @@ def real_models(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_hundred_real_photos_end_in_a_release(shared: Path, real_models: Path, sandbox: Any) -> None:
     from counterset.classes import class_list_csv
-    from counterset.demo.photo_folder import folder_classes
-    from counterset.demo.server_process import ServerProcess
+    from counterset.demo.serve import ServerProcess
+    from counterset.demo.server.photo_folder import folder_classes
 
     work = sandbox.folder / "real"
     for name in CLASSES:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import counterset
-from counterset.demo.catalog import Catalog, Observation
-from counterset.demo.server import serve
-from counterset.demo.world import demo_catalog
+from counterset.demo.server.catalog import Catalog, Observation
+from counterset.demo.server.look_alike import serve
+from counterset.demo.world.observations import demo_catalog
 
 from .small_build import SMALL_BUILD
 

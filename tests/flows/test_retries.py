@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pytest
 
 import counterset
-from counterset.demo.world import demo_catalog
+from counterset.demo.world.observations import demo_catalog
 
 from .small_build import SMALL_SETTINGS
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from counterset_flows import shards
 
-from counterset.demo.server_process import ServerProcess
+from counterset.demo.serve import ServerProcess
 
 from .small_build import SMALL_BUILD
 

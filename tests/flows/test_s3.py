@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import counterset
-from counterset.demo.server_process import ServerProcess
+from counterset.demo.serve import ServerProcess
 from counterset.storage import ObjectPath, place
 
 from ..s3_server import BUCKET, s3_server

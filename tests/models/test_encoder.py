@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps
 
 from counterset.classes import load_classes
-from counterset.demo.photo import draw_photo
+from counterset.demo.world.photo import draw_photo
 from counterset.errors import ConfigError, ModelError
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, load_encoder, weights_sha256
 from counterset.models.prompts import label_rows, label_space

@@ -16,7 +16,7 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 
 from counterset.classes import load_classes
-from counterset.demo.photo import draw_photo
+from counterset.demo.world.photo import draw_photo
 from counterset.errors import ModelError
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS
 from counterset.models.prompts import LabelSpace, label_space

@@ -16,7 +16,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import ExifTags, Image
 from safetensors.torch import save_file
 
-from counterset.demo.photo import draw_photo
+from counterset.demo.world.photo import draw_photo
 from counterset.errors import ModelError
 from counterset.models import open_clip_encoder, openvino_tower
 from counterset.models.decoding import PixelDecoder, rgb

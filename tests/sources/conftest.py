@@ -10,8 +10,8 @@ import pytest
 
 from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
-from counterset.demo.catalog import Catalog, Observation, Photo, Taxon
-from counterset.demo.server import LookAlikeServer
+from counterset.demo.server.catalog import Catalog, Observation, Photo, Taxon
+from counterset.demo.server.look_alike import LookAlikeServer
 from counterset.sources.inaturalist.client import RetryPolicy
 
 FOX, HARE = 42069, 43128

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from counterset.demo.faults import Fault, FaultKind
-from counterset.demo.server import RequestRecord, serve
+from counterset.demo.server.faults import Fault, FaultKind
+from counterset.demo.server.look_alike import RequestRecord, serve
 from counterset.errors import SourceUnavailable, WorkspaceError
 from counterset.sources.budget import DAY_S, MEDIA_LIMITS, Budget, Limit, request_limits
 from counterset.sources.inaturalist.api import INaturalistSource

@@ -15,7 +15,7 @@ import pytest
 
 from counterset.classes import ClassSpec
 from counterset.config import OPEN_LICENSES, SourceConfig, parse_config
-from counterset.demo.server import serve
+from counterset.demo.server.look_alike import serve
 from counterset.errors import ConfigError, SourceError
 from counterset.schemas import CANDIDATES, REJECTS
 from counterset.sources import Crawl, Rechecks

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from counterset.config import parse_config
-from counterset.demo.server import LookAlikeServer, serve
-from counterset.demo.world import demo_catalog
+from counterset.demo.server.look_alike import LookAlikeServer, serve
+from counterset.demo.world.observations import demo_catalog
 from counterset.schemas import CANDIDATES, IMAGES, REJECTS
 from counterset.steps import shard_steps, table_steps
 from counterset.steps.keys import Build

@@ -17,8 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from counterset.demo.server import serve
-from counterset.demo.world import demo_catalog
+from counterset.demo.server.look_alike import serve
+from counterset.demo.world.observations import demo_catalog
 
 PHOTOS_PER_CLASS, SEED, PORT = 24, 5, 28713
 """Of the world's server; tests serve the same world at the same place."""

@@ -17,8 +17,8 @@ import filelock
 import pytest
 
 import counterset
-from counterset.demo.server import serve
-from counterset.demo.world import demo_catalog
+from counterset.demo.server.look_alike import serve
+from counterset.demo.world.observations import demo_catalog
 from counterset.evaluation.plot import write_plots
 from counterset.evaluation.points import read_figure
 from counterset.evaluation.record import read_record

@@ -59,7 +59,8 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from counterset.demo.run import demo_config, demo_server, truth_rows, truth_summary
+    from counterset.demo.start import demo_config, demo_server
+    from counterset.demo.truth_report import truth_rows, truth_summary
 
     with demo_server(args.photos_per_class, args.seed, args.folder.resolve()) as server:
         result = _run_build(demo_config(args.folder.resolve(), server.url, args.photos_per_class, args.seed), args)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from counterset.demo.catalog import Catalog
-from counterset.demo.server_api import OPEN_LICENSES
+from counterset.demo.server.api import OPEN_LICENSES
+from counterset.demo.server.catalog import Catalog
 
 HEADERS = {
     "taxa": "taxon_id ancestry rank_level rank name active",

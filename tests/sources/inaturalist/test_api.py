@@ -20,10 +20,10 @@ import pytest
 
 from counterset.classes import ClassSpec, load_classes
 from counterset.config import SourceConfig
-from counterset.demo.catalog import Catalog, Taxon
-from counterset.demo.faults import Fault, FaultKind
-from counterset.demo.server import LookAlikeServer, serve
-from counterset.demo.world import demo_catalog
+from counterset.demo.server.catalog import Catalog, Taxon
+from counterset.demo.server.faults import Fault, FaultKind
+from counterset.demo.server.look_alike import LookAlikeServer, serve
+from counterset.demo.world.observations import demo_catalog
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
 from counterset.sources import Crawl
 from counterset.sources.inaturalist.api import INaturalistSource

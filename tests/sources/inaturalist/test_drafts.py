@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from counterset.classes import class_list_csv, load_classes
-from counterset.demo.catalog import Catalog
-from counterset.demo.server import serve
+from counterset.demo.server.catalog import Catalog
+from counterset.demo.server.look_alike import serve
 from counterset.errors import ConfigError
 from counterset.sources.inaturalist.api import INaturalistSource
 from counterset.sources.inaturalist.drafts import draft_classes

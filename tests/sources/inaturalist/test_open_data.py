@@ -22,9 +22,9 @@ import pytest
 
 from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
-from counterset.demo.catalog import Catalog, Observation
-from counterset.demo.faults import Fault, FaultKind
-from counterset.demo.server import serve
+from counterset.demo.server.catalog import Catalog, Observation
+from counterset.demo.server.faults import Fault, FaultKind
+from counterset.demo.server.look_alike import serve
 from counterset.errors import ConfigError, SourceError, SourceUnavailable
 from counterset.sources.inaturalist.api import INaturalistSource
 from counterset.sources.inaturalist.bulk_tables import BulkTables, _plain, connect

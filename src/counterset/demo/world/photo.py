@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from counterset.demo.animals import ANIMALS, SIZES, Body
-from counterset.demo.drawing import Bytes, Floats, Mat, blob, ellipse, fill, jitter, mix, noise, strokes, to_bytes
-from counterset.demo.scenes import Scene, paint_front, paint_scene
+from counterset.demo.world.animals import ANIMALS, SIZES, Body
+from counterset.demo.world.drawing import Bytes, Floats, Mat, blob, ellipse, fill, jitter, mix, noise, strokes, to_bytes
+from counterset.demo.world.scenes import Scene, paint_front, paint_scene
 
 Subject = Literal["animal", "track", "egg"]
 

@@ -15,12 +15,12 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
-from counterset.demo.catalog import Catalog, Observation, Photo
-from counterset.demo.photo import draw_photo as draw_photo
-from counterset.demo.scenes import BACKGROUNDS
-from counterset.demo.world_classes import CLASS_NAMES, CLASS_TAXA, HABITS, OBSERVED_TAXA, demo_taxa
-from counterset.demo.world_files import FileSpec, file_size, render
-from counterset.demo.world_texts import describe, tags_for, user_name
+from counterset.demo.server.catalog import Catalog, Observation, Photo
+from counterset.demo.world.classes import CLASS_NAMES, CLASS_TAXA, HABITS, OBSERVED_TAXA, demo_taxa
+from counterset.demo.world.files import FileSpec, file_size, render
+from counterset.demo.world.photo import draw_photo as draw_photo
+from counterset.demo.world.scenes import BACKGROUNDS
+from counterset.demo.world.texts import describe, tags_for, user_name
 
 DECK: dict[str, int] = {
     "burst": 1,

@@ -13,8 +13,8 @@ from collections import Counter
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from counterset.demo.catalog import Catalog, Observation, Photo, Taxon
-from counterset.demo.server_filters import Query, aware, observation_tests, updated_at
+from counterset.demo.server.catalog import Catalog, Observation, Photo, Taxon
+from counterset.demo.server.filters import Query, aware, observation_tests, updated_at
 
 OPEN_HOST = "https://inaturalist-open-data.s3.amazonaws.com"
 STATIC_HOST = "https://static.inaturalist.org"

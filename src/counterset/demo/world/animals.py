@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from counterset.demo.drawing import Color, Mat, ellipse, jitter, mix, tube
+from counterset.demo.world.drawing import Color, Mat, ellipse, jitter, mix, tube
 
 Part = tuple[Mat, Color]
 

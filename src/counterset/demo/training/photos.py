@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from counterset.demo import animals, drawing, photo, scenes
-from counterset.demo.drawing import Bytes
-from counterset.demo.photo import draw_photo, observer_style
+from counterset.demo.world import animals, drawing, photo, scenes
+from counterset.demo.world.drawing import Bytes
+from counterset.demo.world.photo import draw_photo, observer_style
 
 IMAGE_SIZE_PX = 64
 _CHUNK = 400

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from PIL import Image
 
-from counterset.demo.photo import Subject, draw_photo, observer_style, photo_size
+from counterset.demo.world.photo import Subject, draw_photo, observer_style, photo_size
 
 BOMB_SIDE_PX = 30_000
 

@@ -1,13 +1,9 @@
 """A local iNaturalist look-alike: the API's observation and taxon routes, the photo host, and scripted faults.
 
-In a thread, for tests:
+In a thread, for tests (`counterset.demo.serve` has it as a process of its own):
 
     with serve(catalog) as server:
         requests.get(server.api_url + "/observations", timeout=5)
-
-As a process of its own, for the demo (see `server_process.ServerProcess`):
-
-    python -m counterset.demo.server --photos-per-class 60 --seed 0
 
 It binds to 127.0.0.1 only. Answers carry the real hosts in their photo URLs, as the
 service's do; a client that is to fetch them here rewrites the host to `photo_url`.
@@ -15,12 +11,9 @@ service's do; a client that is to fetch them here rewrites the host to `photo_ur
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -28,14 +21,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from counterset.demo.catalog import Catalog
-from counterset.demo.faults import Fault, FaultKind
-from counterset.demo.server_api import Api
-from counterset.demo.server_photos import PhotoHost
+from counterset.demo.server.api import Api
+from counterset.demo.server.catalog import Catalog
+from counterset.demo.server.faults import Fault, FaultKind
+from counterset.demo.server.photo_host import PhotoHost
 
 logger = logging.getLogger(__name__)
 
@@ -217,45 +209,3 @@ def serve(catalog: Catalog, *, port: int = 0, faults: Sequence[Fault] = ()) -> I
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until standard input closes, so that no server outlives who started it."""
-    parser = argparse.ArgumentParser(prog="counterset.demo.server", description=main.__doc__)
-    parser.add_argument("--folder", help="serve the photos <class>/*.jpg of this folder instead of the demo's world")
-    parser.add_argument("--photos-per-class", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--port", type=int, default=0, help="0 = any free port")
-    options = parser.parse_args(arguments)
-    if options.folder:
-        from counterset.demo.photo_folder import folder_catalog
-
-        catalog = folder_catalog(Path(options.folder), options.seed)
-    else:
-        from counterset.demo.world import demo_catalog
-
-        catalog = demo_catalog(options.photos_per_class, options.seed)[0]
-    server = LookAlikeServer(catalog, options.port)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    sys.stdout.write(f"{server.url}\n")
-    sys.stdout.flush()
-    server.serve_forever()
-    return 0
-
-
-def _end_with_parent(parent: int) -> None:
-    """End this process when its standard input closes or its parent changes (kill -9 of the parent included)."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -16,13 +12,11 @@ import pytest
 import requests
 from PIL import Image
 
-from counterset.demo.catalog import Catalog, Observation, Photo, Taxon
-from counterset.demo.faults import Fault, FaultKind, PhotoFault, with_photo_faults
-from counterset.demo.photo_folder import folder_catalog, folder_classes
-from counterset.demo.server import LookAlikeServer, serve
-from counterset.demo.server_process import ServerProcess
+from counterset.demo.server.catalog import Catalog, Observation, Photo, Taxon
+from counterset.demo.server.faults import Fault, FaultKind, PhotoFault, with_photo_faults
+from counterset.demo.server.look_alike import LookAlikeServer, serve
 
-PHOTO_FOLDER = Path(__file__).resolve().parents[2] / "../shared/photos"
+PHOTO_FOLDER = Path(__file__).resolve().parents[3] / "../shared/photos"
 
 LIFE, CATS = (48460,), (48460, 1, 41944)
 TAXA = (
@@ -267,75 +261,3 @@ def test_the_log_tells_every_request() -> None:
     assert [(record.path, record.status) for record in records] == [("/v1/taxa/7", 200), ("/photos/99/medium.jpg", 403)]
     assert records[0].user_agent == "tester/1"
     assert all(record.num_bytes > 0 for record in records)
-
-
-@pytest.fixture
-def small_folder(tmp_path: Path) -> Path:
-    for name in ("lion", "my_newt"):
-        (tmp_path / name).mkdir()
-        for number in range(6):
-            (tmp_path / name / f"{number}.jpg").write_bytes(jpeg(90 + number, 80))
-    return tmp_path
-
-
-def test_a_folder_becomes_a_catalogue(small_folder: Path) -> None:
-    lion, newt = folder_classes(small_folder)
-    assert (lion.class_id, lion.taxon_ids, lion.scientific_name) == ("lion", (41964,), "Panthera leo")
-    assert (newt.name, newt.rank) == ("my newt", "species")
-    made = folder_catalog(small_folder, seed=3)
-    again = folder_catalog(small_folder, seed=3)
-    assert made.observations == again.observations
-    assert len({row.observation_id for row in made.observations}) == 12
-    observers = [row.user_id for row in made.observations]
-    assert max(observers.count(user) for user in observers) <= 4
-    assert made.original_bytes(made.observations[0].photos[0].photo_id)[:2] == b"\xff\xd8"
-
-
-@pytest.mark.skipif(not PHOTO_FOLDER.is_dir(), reason="no photo folder beside the checkout")
-def test_the_shared_photos_become_a_catalogue() -> None:
-    made = folder_catalog(PHOTO_FOLDER)
-    assert len(made.observations) == 1_911
-    assert len({row.taxon_id for row in made.observations}) == 22
-
-
-def test_a_server_process_serves_and_ends_with_its_parent(small_folder: Path) -> None:
-    with ServerProcess("--folder", str(small_folder)) as process:
-        body = requests.get(f"{process.api_url}/observations", params={"taxon_id": "41964"}, timeout=10).json()
-        assert body["total_results"] == 6
-        assert [record.status for record in process.requests()] == [200]
-    script = (
-        "import sys, time\n"
-        "from counterset.demo.server_process import ServerProcess\n"
-        "process = ServerProcess('--folder', sys.argv[1])\n"
-        "print(process.pid, flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(small_folder)], stdout=subprocess.PIPE, text=True
-    ) as parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        parent.kill()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and is_running(child):
-        time.sleep(0.05)
-    assert not is_running(child)
-
-
-def test_the_demos_world_is_served_by_a_process() -> None:
-    with ServerProcess("--photos-per-class", "2", "--seed", "1") as process:
-        row = requests.get(f"{process.api_url}/observations", params={"photo_license": "cc-by-nc"}, timeout=10).json()
-        photo = next(p for p in row["results"][0]["photos"] if p["license_code"] == "cc-by-nc")
-        path = "/photos/" + photo["url"].partition("/photos/")[2].replace("square", "small")
-        answer = requests.get(process.photo_url + path, timeout=10)
-    assert answer.status_code == 200
-    assert max(Image.open(io.BytesIO(answer.content)).size) <= 240
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from counterset.demo.catalog import Catalog
+from counterset.demo.server.catalog import Catalog
 
 
 class FaultKind(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterset.demo.catalog import Taxon
+from counterset.demo.server.catalog import Taxon
 
 CLASS_NAMES: dict[str, str] = {
     "ice_bear": "ice bear",

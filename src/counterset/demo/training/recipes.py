@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from counterset.demo.scenes import BACKGROUNDS
-from counterset.demo.world_classes import CLASS_NAMES
+from counterset.demo.world.classes import CLASS_NAMES
+from counterset.demo.world.scenes import BACKGROUNDS
 
 HOME: dict[str, str] = {
     "ice_bear": "snow",

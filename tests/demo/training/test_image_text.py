@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from counterset.demo.recipes import HOME, RECIPES
-from counterset.demo.scenes import BACKGROUNDS
-from counterset.demo.train import WEIGHTS, cosines, load, save, train
-from counterset.demo.training_photos import training_photos
-from counterset.demo.truth import BACKGROUND_PROMPTS, LABEL_PROMPT, check_fast_path, largest_drop
-from counterset.demo.world_classes import CLASS_NAMES
+from counterset.demo.training.image_text import WEIGHTS, cosines, load, save, train
+from counterset.demo.training.photos import training_photos
+from counterset.demo.training.recipes import HOME, RECIPES
+from counterset.demo.training.truth import BACKGROUND_PROMPTS, LABEL_PROMPT, check_fast_path, largest_drop
+from counterset.demo.world.classes import CLASS_NAMES
+from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.tables import sha256_of
 
 NAMES = sorted(RECIPES)

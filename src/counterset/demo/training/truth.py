@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from counterset.demo.drawing import Bytes
-from counterset.demo.scenes import BACKGROUNDS
-from counterset.demo.train import cosines, load, normalised
-from counterset.demo.training_photos import jpeg_photo, shrink, training_photos
-from counterset.demo.world_classes import CLASS_NAMES
+from counterset.demo.training.image_text import cosines, load, normalised
+from counterset.demo.training.photos import jpeg_photo, shrink, training_photos
+from counterset.demo.world.classes import CLASS_NAMES
+from counterset.demo.world.drawing import Bytes
+from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.tables import sha256_of
 
 PHOTOS_PER_CELL = 2_000

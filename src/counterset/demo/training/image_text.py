@@ -1,19 +1,10 @@
-"""Trains the demo's open_clip models and measures the truth about them.
-
-    python -m counterset.demo.train                  # every model, then the truth
-    python -m counterset.demo.train --only weak      # one model; the truth stays as it is
-    python -m counterset.demo.train --truth          # only the truth, with the weights that are there
-
-The same machine and versions give the same weights: one thread, and all draws seeded.
-"""
+"""The demo's open_clip models: how one is trained, written, read and asked."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import math
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,8 +17,8 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from safetensors.torch import save as safetensors_bytes
 
-from counterset.demo.drawing import Bytes
-from counterset.demo.recipes import (
+from counterset.demo.training.photos import IMAGE_SIZE_PX, training_photos
+from counterset.demo.training.recipes import (
     ANIMAL_CAPTIONS,
     BACKGROUND_CAPTIONS,
     BACKGROUND_PHRASES,
@@ -35,12 +26,12 @@ from counterset.demo.recipes import (
     SCENE_CAPTIONS,
     Recipe,
 )
-from counterset.demo.scenes import BACKGROUNDS
-from counterset.demo.training_photos import IMAGE_SIZE_PX, training_photos
-from counterset.demo.world_classes import CLASS_NAMES
+from counterset.demo.world.classes import CLASS_NAMES
+from counterset.demo.world.drawing import Bytes
+from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.tables import sha256_of
 
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS = Path(__file__).parents[1] / "weights"
 BATCH_SIZE = 192
 PEAK_LEARNING_RATE = 2e-3
 CHECK_SEED = 997
@@ -212,31 +203,3 @@ def write_recipe(name: str, folder: Path, cache: Path) -> None:
         "accuracy_photos": len(places),
     }
     (folder / "recipe.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
-def main() -> None:
-    """Train, then measure; progress is logged."""
-    # Here, for the truth is measured on models that this module loads.
-    from counterset.demo.truth import measure, write_truth
-
-    parser = argparse.ArgumentParser(description="Train the demo's models and measure the truth about its world.")
-    parser.add_argument("--truth", action="store_true", help="measure only, with the weights that are there")
-    parser.add_argument("--only", choices=sorted(RECIPES), help="train this model only, and measure nothing")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder to write into")
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "counterset-demo-photos")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    logging.getLogger("counterset").setLevel(logging.INFO)
-    logger.setLevel(logging.INFO)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    names = [arguments.only] if arguments.only else [] if arguments.truth else list(RECIPES)
-    for name in names:
-        save(train(RECIPES[name], arguments.cache), arguments.weights / name)
-        write_recipe(name, arguments.weights / name, arguments.cache)
-    if not arguments.only:
-        write_truth(measure(arguments.weights, list(RECIPES), arguments.cache), arguments.weights / "truth.json")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,14 @@
-"""Trains the demo's plain classifier: a small timm ResNet that knows the world's classes by label alone.
-
-    python -m counterset.demo.train_plain
+"""The demo's plain classifier: a small timm ResNet that knows the world's classes by label alone.
 
 It sees photos with the medium model's ties, drawn anew; what differs is that no captions teach it.
-The same machine and versions give the same weights: one thread, and all draws seeded.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import logging
 import math
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,20 +19,19 @@ import torch
 import torch.nn.functional as functional
 from safetensors.torch import save as safetensors_bytes
 
-from counterset.demo.recipes import RECIPES, Recipe
-from counterset.demo.scenes import BACKGROUNDS
-from counterset.demo.train import (
+from counterset.demo.training.image_text import (
     BATCH_SIZE,
     CHECK_SEED,
     MODEL_CONFIG,
     PEAK_LEARNING_RATE,
     PHOTOS_PER_CHECK,
-    WEIGHTS,
     augmented,
     normalised,
 )
-from counterset.demo.training_photos import IMAGE_SIZE_PX, training_photos
-from counterset.demo.world_classes import CLASS_NAMES
+from counterset.demo.training.photos import IMAGE_SIZE_PX, training_photos
+from counterset.demo.training.recipes import RECIPES, Recipe
+from counterset.demo.world.classes import CLASS_NAMES
+from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.tables import sha256_of
 
 NAME = "plain"
@@ -134,21 +128,3 @@ def write_recipe(folder: Path, cache: Path) -> None:
         "accuracy_photos": len(places),
     }
     (folder / "recipe.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
-def main() -> None:
-    """Train and say how accurate the result is; progress is logged."""
-    parser = argparse.ArgumentParser(description="Train the demo's plain classifier.")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder to write into")
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "counterset-demo-photos")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    logger.setLevel(logging.INFO)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    save(train(RECIPE, arguments.cache), arguments.weights / NAME)
-    write_recipe(arguments.weights / NAME, arguments.cache)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from counterset.demo.catalog import Catalog, Photo
+from counterset.demo.server.catalog import Catalog, Photo
 
 LONGEST_SIDE_PX = {"thumb": 100, "small": 240, "medium": 500, "large": 1024, "original": 2048}
 SQUARE_PX = 75

@@ -1,16 +1,25 @@
-"""The look-alike server as a process of its own, so that rendering photos shares no lock with the flow."""
+"""The look-alike server as a process of its own, so that rendering photos shares no lock with the flow.
+
+python -m counterset.demo.serve --photos-per-class 60 --seed 0
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import select
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from counterset.demo.server import LOG_ROUTE, RequestRecord
+from counterset.demo.server.look_alike import LOG_ROUTE, LookAlikeServer, RequestRecord
 from counterset.errors import SourceUnavailable
 
 
@@ -30,7 +39,7 @@ class ServerProcess:
 
     def __init__(self, *arguments: str, start_timeout_s: float = 120.0) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "counterset.demo.server", *arguments],
+            [sys.executable, "-m", "counterset.demo.serve", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -46,9 +55,7 @@ class ServerProcess:
             raise
         if not self.url:
             self.close()
-            raise SourceUnavailable(
-                "the demo's server did not start; run 'python -m counterset.demo.server' to see why"
-            )
+            raise SourceUnavailable("the demo's server did not start; run 'python -m counterset.demo.serve' to see why")
 
     @property
     def pid(self) -> int:
@@ -88,3 +95,45 @@ class ServerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until standard input closes, so that no server outlives who started it."""
+    parser = argparse.ArgumentParser(prog="counterset.demo.serve", description=main.__doc__)
+    parser.add_argument("--folder", help="serve the photos <class>/*.jpg of this folder instead of the demo's world")
+    parser.add_argument("--photos-per-class", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--port", type=int, default=0, help="0 = any free port")
+    options = parser.parse_args(arguments)
+    if options.folder:
+        from counterset.demo.server.photo_folder import folder_catalog
+
+        catalog = folder_catalog(Path(options.folder), options.seed)
+    else:
+        from counterset.demo.world.observations import demo_catalog
+
+        catalog = demo_catalog(options.photos_per_class, options.seed)[0]
+    server = LookAlikeServer(catalog, options.port)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    sys.stdout.write(f"{server.url}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+    return 0
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when its standard input closes or its parent changes (kill -9 of the parent included)."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from counterset.demo.train import WEIGHTS
-from counterset.demo.train_plain import NAME, RECIPE, WEIGHTS_FILE, save, train
+from counterset.demo.training.classifier import NAME, RECIPE, WEIGHTS_FILE, save, train
+from counterset.demo.training.image_text import WEIGHTS
 from counterset.tables import sha256_of
 
 

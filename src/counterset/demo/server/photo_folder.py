@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from counterset.classes import ClassSpec, id_of_name, tidy_name
-from counterset.demo.catalog import Catalog, Observation, Photo, Taxon
+from counterset.demo.server.catalog import Catalog, Observation, Photo, Taxon
 from counterset.errors import SourceError
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}

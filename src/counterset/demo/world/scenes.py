@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from counterset.demo.drawing import (
+from counterset.demo.world.drawing import (
     Bytes,
     Color,
     Floats,

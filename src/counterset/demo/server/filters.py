@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 
-from counterset.demo.catalog import Observation, Taxon
+from counterset.demo.server.catalog import Observation, Taxon
 
 Query = dict[str, str]
 Test = Callable[[Observation], bool]

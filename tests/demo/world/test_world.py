@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from counterset.classes import load_classes
-from counterset.demo.animals import ANIMALS
-from counterset.demo.catalog import Catalog
-from counterset.demo.photo import Style, draw_photo, draw_pixels, observer_style, photo_size
-from counterset.demo.scenes import BACKGROUNDS
-from counterset.demo.world import DECK, DECK_SIZE, TRUTH_SCHEMA, demo_catalog
-from counterset.demo.world_classes import CLASS_NAMES, CLASS_TAXA, HABITS
-from counterset.demo.world_files import FileSpec, file_size, render
+from counterset.demo.server.catalog import Catalog
+from counterset.demo.world.animals import ANIMALS
+from counterset.demo.world.classes import CLASS_NAMES, CLASS_TAXA, HABITS
+from counterset.demo.world.files import FileSpec, file_size, render
+from counterset.demo.world.observations import DECK, DECK_SIZE, TRUTH_SCHEMA, demo_catalog
+from counterset.demo.world.photo import Style, draw_photo, draw_pixels, observer_style, photo_size
+from counterset.demo.world.scenes import BACKGROUNDS
 
 PHOTOS_PER_CLASS = 150
 OPEN_LICENSES = {"cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa"}

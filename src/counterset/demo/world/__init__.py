@@ -1,0 +1,1 @@
+"""The generated world: how photos are drawn, and who observed what."""
