@@ -1,0 +1,274 @@
+"""The regimes of `make statistics`: what worlds are drawn, what is done with each, and which promises are waived.
+
+To add one, append a `Regime` to REGIMES. What is done with a world is its `procedure`, from a world to one row per
+tested pair (`Row`); `select_once` is the select stage as a build runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from counterset.config import SelectConfig
+from counterset.stages.select import select_pairs
+
+from .worlds import LABELS, Crowd, Geometric, World, Zipf, draw_world, planted
+
+Row: TypeAlias = dict[str, Any]
+"""A row of pairs with `truth`, the pair's true drop, `is_planted` and `is_right` (the planted pair was chosen)."""
+
+DISCOVER_SHARE = 0.5
+"""Share of the units in discover, as curation cuts it."""
+MANY = dict(num_permutations=4_000)
+LOW = dict(num_permutations=4_000, min_photos=10, min_observers=5)
+
+BASE = Crowd()
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Worlds of one kind.
+
+    Attributes:
+        name: in tables and on the command line.
+        crowd: who takes the photos.
+        photos: of each group, or one number per group.
+        photo_range: each group's photos are drawn between these, on a logarithmic scale, in place of `photos`.
+        base: range of the classes' accuracies.
+        spread: standard deviation of groups' accuracies around their class's, in 6 of 10 classes.
+        drop: true drop of group 1 against group 2 in the first `num_planted` classes.
+        num_classes: of a world.
+        num_groups: of a class.
+        num_planted: classes with a drop.
+        num_selectors: models that choose.
+        config: settings of the select stage.
+        procedure: what is done with a world; None = `select_once`.
+        most_worlds: at most so many, for slow ones; 0 = as many as asked for.
+        waived: why the promises do not hold here; empty = they must.
+    """
+
+    name: str
+    crowd: Crowd = BASE
+    photos: int | tuple[int, ...] = 100
+    photo_range: tuple[int, int] | None = None
+    base: tuple[float, float] = (0.5, 0.9)
+    spread: float = 0.0
+    drop: float = 0.0
+    num_classes: int = 45
+    num_groups: int = 6
+    num_planted: int = 15
+    num_selectors: int = 1
+    config: dict[str, Any] = field(default_factory=lambda: dict(MANY))
+    procedure: Callable[[Regime, World, int], list[Row]] | None = field(default=None, repr=False)
+    most_worlds: int = 0
+    waived: str = ""
+
+    def draw(self, seed: int) -> World:
+        """World number `seed` of this regime; the same on every machine."""
+        rng = np.random.default_rng([*self.name.encode(), seed])
+        accuracies = planted(
+            rng, self.num_classes, self.num_groups, base=self.base, drop=self.drop, num_planted=self.num_planted
+        )
+        if self.spread:
+            moved = rng.normal(0, self.spread, accuracies.shape) * (rng.random((self.num_classes, 1)) < 0.6)
+            accuracies = np.clip(np.round(accuracies + moved, 2), 0.05, 0.97)
+        photos = np.asarray(self.photos)
+        if self.photo_range:
+            photos = np.exp(rng.uniform(*np.log(self.photo_range), accuracies.shape)).round().astype(np.int64)
+        return draw_world(rng, accuracies, photos, self.crowd)
+
+    def run(self, seed: int) -> list[Row]:
+        """The rows of world number `seed`."""
+        return (self.procedure or select_once)(self, self.draw(seed), seed)
+
+    @property
+    def key(self) -> str:
+        """All that decides its tallies, but the code."""
+        return f"{self!r} {self.procedure and self.procedure.__name__}"
+
+
+def select_once(regime: Regime, world: World, seed: int) -> list[Row]:
+    """One build: the pairs that the select stage tests, beside the truth."""
+    result = select_pairs(
+        *world.tables(DISCOVER_SHARE),
+        SelectConfig(**regime.config),
+        selectors=world.models[: regime.num_selectors],
+        label_space=LABELS,
+        class_ids=world.class_ids,
+        seed=seed,
+    )
+    rows = []
+    for row in result.pairs.to_pylist():
+        if row["common"] is not None:
+            is_planted = regime.drop > 0 and world.class_ids.index(row["class_id"]) < regime.num_planted
+            is_right = (row["common"], row["counter"]) == world.groups[1:3]
+            truth = world.truth(row["class_id"], row["common"], row["counter"])
+            rows.append(row | {"truth": truth, "is_planted": is_planted, "is_right": is_planted and is_right})
+    return rows
+
+
+def by_place(regime: Regime, world: World, seed: int) -> list[Row]:
+    """One build whose unit is the place."""
+    return select_once(regime, world.by_place(), seed)
+
+
+def rebuilt(regime: Regime, world: World, seed: int) -> list[Row]:
+    """Six builds of a world that grows by 15 % of its first photos between each; the rows of all of them."""
+    shares = 1 + 0.15 * np.arange(6)
+    return [
+        row for share in shares / shares[-1] for row in select_once(regime, world.kept(world.arrival < share), seed)
+    ]
+
+
+ONE, HEAVY, HEAVIER = Geometric(1.0), Zipf(1.2), Zipf(1.5, 100)
+UNEVEN = "one background's observers are more alike than another's"
+NO_PLACES = "observers share places that the source does not tell"
+SKILL = "the groups do differ: in who photographs them"
+
+
+def _halves(first: Any, second: Any) -> tuple[Any, ...]:
+    return (first,) * 3 + (second,) * 3
+
+
+NULL = (
+    Regime("base"),
+    Regime("base, rho 0.3", Crowd(rho=0.3)),
+    Regime("base, rho 0", Crowd(rho=0.0)),
+    Regime("observers keep to one group", Crowd(crossing=0.0)),
+    Regime("observers keep to one group, rho 0.3", Crowd(rho=0.3, crossing=0.0)),
+    Regime("observers go anywhere, luck is theirs, rho 0.3", Crowd(rho=0.3, crossing=1.0, sizes=HEAVY)),
+    Regime("observers go anywhere, luck is the trip's, rho 0.3", Crowd(rho=0.3, crossing=1.0, across=0.0, sizes=HEAVY)),
+    Regime("accuracy 0.97", base=(0.97, 0.97)),
+    Regime("accuracy 0.03", base=(0.03, 0.03)),
+    Regime("accuracy 0.995, rho 0.3", Crowd(rho=0.3), base=(0.995, 0.995)),
+    Regime("one observer gave half of a group", Crowd(dominated=True)),
+    Regime("one observer gave half of a group, rho 0.3", Crowd(rho=0.3, dominated=True)),
+    Regime("two selectors", Crowd(num_models=2), num_selectors=2),
+    Regime("two selectors, rho 0.3", Crowd(rho=0.3, num_models=2), num_selectors=2),
+    Regime("30 to 3000 photos, low limits", photo_range=(30, 3000), config=LOW, most_worlds=60),
+    Regime(
+        "30 to 3000 photos, low limits, rho 0.3, heavy",
+        Crowd(rho=0.3, sizes=HEAVIER),
+        photo_range=(30, 3000),
+        config=LOW,
+        most_worlds=60,
+    ),
+    Regime("half of the groups by the prolific", Crowd(crossing=0.0, sizes=_halves(ONE, HEAVY)), photos=200),
+    Regime(
+        "half of the groups by the prolific, rho 0.3",
+        Crowd(rho=0.3, crossing=0.0, sizes=_halves(ONE, HEAVY)),
+        photos=200,
+    ),
+    Regime("rho 0.02 or 0.6 by class", Crowd(rho_by_class=(0.02, 0.6), sizes=HEAVY), photos=200),
+    Regime("classes share observers, rho 0.3", Crowd(rho=0.3, is_pool=True)),
+    Regime("2 groups", num_groups=2),
+    Regime("15 groups", num_groups=15, most_worlds=120),
+    Regime("50 photos, low limits", photos=50, config=LOW),
+)
+UNEVEN_NULL = (
+    Regime(
+        "rho 0 and 0.5 by group, 200 photos",
+        Crowd(rho=_halves(0.0, 0.5), crossing=0.0, sizes=HEAVY),
+        photos=200,
+        waived=UNEVEN,
+    ),
+    Regime(
+        "rho 0 and 0.5 by group, 600 and 200 photos",
+        Crowd(rho=_halves(0.0, 0.5), crossing=0.0, sizes=HEAVY),
+        photos=_halves(600, 200),
+        waived=UNEVEN,
+    ),
+    Regime(
+        "rho 0.6 in one small group of six",
+        Crowd(rho=(0.0,) * 5 + (0.6,), crossing=0.0, sizes=HEAVY),
+        photos=(600,) * 5 + (150,),
+        waived=UNEVEN,
+    ),
+    Regime(
+        "rho 0.05 and 0.25 by group, 600 and 150 photos",
+        Crowd(rho=_halves(0.05, 0.25), crossing=0.0),
+        photos=_halves(600, 150),
+        waived=UNEVEN,
+    ),
+    Regime(
+        "rho 0.05 and 0.25 by group, 600 and 150 photos, heavy",
+        Crowd(rho=_halves(0.05, 0.25), crossing=0.0, sizes=HEAVY),
+        photos=_halves(600, 150),
+        waived=UNEVEN,
+    ),
+    Regime(
+        "rho 0.1 and 0.2 by group, 400 and 150 photos",
+        Crowd(rho=_halves(0.1, 0.2), crossing=0.0),
+        photos=_halves(400, 150),
+        waived=UNEVEN,
+    ),
+)
+
+
+def _places(per_place: int, rho: float, photos: int) -> tuple[Regime, Regime]:
+    crowd = Crowd(rho=rho, crossing=0.0, observers_per_place=per_place, place_share=0.5)
+    name = f"places of {per_place} observers, rho {rho:g}, {photos} photos"
+    config = MANY | dict(min_observers=3)
+    return (
+        Regime(f"{name}, unit observer", crowd, photos=photos, waived=NO_PLACES),
+        Regime(f"{name}, unit place", crowd, photos=photos, config=config, procedure=by_place),
+    )
+
+
+PLACES = (*_places(5, 0.2, 150), *_places(10, 0.2, 300), *_places(20, 0.1, 600))
+SKILLED = (
+    Regime(
+        "the skilled at home in one group",
+        Crowd(skill=(0.08, 0.0, 0.0, 0.0, 0.0, -0.08)),
+        photos=300,
+        base=(0.6, 0.85),
+        most_worlds=60,
+        waived=SKILL,
+    ),
+    Regime(
+        "the busy do better, and take other groups",
+        Crowd(rho=0.2, crossing=0.0, ability=1.0, sizes=_halves(ONE, HEAVY)),
+        photos=300,
+        most_worlds=60,
+        waived=SKILL,
+    ),
+)
+PLANTED = tuple(
+    Regime(
+        f"{round(100 * drop)} points, {photos} photos", Crowd(crossing=0.2), photos=photos, base=(0.55, 0.85), drop=drop
+    )
+    for drop, photos in ((0.1, 100), (0.2, 100), (0.3, 100), (0.2, 150), (0.1, 300), (0.2, 300), (0.3, 300))
+)
+SPREAD = (
+    Regime(
+        "accuracies spread by 6 points, 150 photos", Crowd(crossing=0.2), photos=150, base=(0.55, 0.85), spread=0.06
+    ),
+)
+MONTHS = (
+    Regime("six rebuilds of a growing world", Crowd(crossing=0.2), photos=140, procedure=rebuilt, most_worlds=100),
+)
+LATENT = Crowd(rho=0.17, crossing=0.2, sizes=Geometric(), is_normal=True, num_models=3, likeness=0.65)
+"""Worlds of three models with normal margins, on which procedures are compared; outcomes correlate by 0.1."""
+MARGINS = tuple(
+    Regime(
+        f"normal margins, {name}, {photos} photos, {selectors} selectors",
+        LATENT,
+        photos=photos,
+        base=(0.7, 0.7),
+        drop=drop,
+        num_selectors=selectors,
+    )
+    for name, drop, photos in (
+        ("null", 0.0, 100),
+        ("20 points", 0.2, 100),
+        ("20 points", 0.2, 150),
+        ("10 points", 0.1, 300),
+        ("20 points", 0.2, 300),
+    )
+    for selectors in (1, 3)
+)
+
+REGIMES: tuple[Regime, ...] = (*NULL, *UNEVEN_NULL, *PLACES, *SKILLED, *PLANTED, *SPREAD, *MONTHS, *MARGINS)
