@@ -17,12 +17,24 @@ from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from counterset.statistics.observers import CONFIRM, DISCOVER, Bools, Ints
+from counterset.statistics.observers import Bools, Ints
 
 MAX_SHARE = 0.1
-"""Largest share of a class's photos that one unit of several observers may have."""
-UNKNOWN = -1
-"""No place, or no half yet."""
+"""Largest share of a class's photos that a unit of several observers may have."""
+NONE = -1
+"""No place; no published unit; no half yet."""
+
+
+class Published(NamedTuple):
+    """The units of one class in the last release.
+
+    Attributes:
+        unit: (N,) index of the published unit that each photo was in; NONE = the photo was not published.
+        half: (U,) the half of each published unit, DISCOVER or CONFIRM.
+    """
+
+    unit: Ints
+    half: Ints
 
 
 class Units(NamedTuple):
@@ -30,138 +42,141 @@ class Units(NamedTuple):
 
     Attributes:
         unit: (N,) unit of each photo, numbered from 0.
-        half: (N,) the half that the unit's published photos have; UNKNOWN = none of them is published.
+        continues: (units,) the published unit that each goes on, the one of the lowest index where it joins several;
+            NONE = the unit is new.
         bridges: (N,) whether the photo would join units of different halves, so that it may not stay.
-        is_cut: (N,) whether the photo's place holds photos of other units too, because a unit was cut.
+        is_cut: (N,) whether photos of several units lie in the photo's place.
     """
 
     unit: Ints
-    half: Ints
+    continues: Ints
     bridges: Bools
     is_cut: Bools
 
 
-def join(observer: Ints, place: Ints, published: Ints | None = None, max_share: float = MAX_SHARE) -> Units:
+def join(observer: Ints, place: Ints, published: Published | None = None, max_share: float = MAX_SHARE) -> Units:
     """The units of one class.
 
-    Observers and places are joined by photos. Two things keep observers of one place apart:
+    Photos join their observer with their place. What was published stays: an observer remains in the published unit,
+    a place belongs to the published unit that has most photos there, and only new photos join anything. Two things
+    keep observers of one place apart:
 
-    - A component with more than `max_share` of the photos is cut: in it, observers and places with more
-      than d neighbours join nothing, for the largest d that leaves no part of several observers above
-      that share. One observer's photos are never cut apart.
-    - Halves of published units never change. A photo that would join two units of different halves bridges
-      them; of several such photos the first ones stay. What an earlier cut has separated stays separated.
+    - Halves of published units never change. A new photo that would join two of different halves bridges them;
+      of several photos that do so together the first stay.
+    - A component of more than `max_share` of the photos is cut: in it, whatever has more than d neighbours joins
+      nothing, for the largest d that leaves no part above that share. One observer's photos are never cut
+      apart, nor are those of a published unit.
 
     Args:
         observer: (N,) index of each photo's observer, from 0.
-        place: (N,) index of its place, from 0; UNKNOWN = none.
-        published: (N,) the half under which the photo is in the last release; UNKNOWN = it is not.
-            All of an observer's have the same. None = there is no last release.
+        place: (N,) index of its place, from 0; NONE = none.
+        published: what the last release held; None = there is none.
         max_share: in (0, 1].
     """
-    num_observers = int(observer.max(initial=-1)) + 1
-    num_places = int(place.max(initial=UNKNOWN)) + 1
     if published is None:
-        published = np.full(len(observer), UNKNOWN)
-    half_of = _halves(observer, place, published, num_observers, num_places)
-    node = np.where(place == UNKNOWN, observer, num_observers + place)  # a photo without a place joins nothing
-    ends = half_of[observer], half_of[node]
-    differ = (ends[0] != UNKNOWN) & (ends[1] != UNKNOWN) & (ends[0] != ends[1])
-    links = observer * len(half_of) + node
-    is_old_cut = differ & np.isin(links, links[published != UNKNOWN])
-    bridges = differ & ~is_old_cut
-    joined = ~differ
-    component = _components(observer[joined], node[joined], len(half_of))
-    for mixed in _mixed(component, half_of):
-        rows = np.flatnonzero(joined & (component[observer] == mixed))
-        late = rows[_bridging(observer[rows], node[rows], published[rows], half_of)]
-        bridges[late], joined[late] = True, False
-    component = _components(observer[joined], node[joined], len(half_of))
-    unit = _cut(observer, node, joined, ~bridges, component, num_observers, max_share)
-    known = np.full(unit.max(initial=-1) + 1, UNKNOWN)
-    np.maximum.at(known, unit, half_of[observer])
-    return Units(unit, known[unit], bridges, _shared(place, unit, ~bridges))
+        published = Published(np.full(len(observer), NONE), np.zeros(0, np.int64))
+    num_published = len(published.half)
+    first = _owners(observer, published.unit, num_published)
+    num_owners = max(int(first.max(initial=NONE)) + 1, num_published)  # published units, new observers; then places
+    second = np.where(place == NONE, first, _owners(place, published.unit, num_published, num_owners))
+    num_nodes = int(second.max(initial=num_owners - 1)) + 1
+    half_of = np.append(published.half, np.full(num_nodes - num_published, NONE))
+    is_new = published.unit == NONE
+    is_known = np.isin(observer * num_nodes + place, (observer * num_nodes + place)[~is_new])
+    joins = is_new & ~is_known & (first != second)
+    bridges = _bridging(first, second, joins, half_of)
+    joins &= ~bridges
+    unit, continues = _cut(first, second, joins, ~bridges, num_owners, num_published, max_share)
+    return Units(unit, continues, bridges, _shared(place, unit, ~bridges))
 
 
-def _halves(observer: Ints, place: Ints, published: Ints, num_observers: int, num_places: int) -> Ints:
-    """(observers + places,) the half of each by its published photos; that of most where a place has both."""
-    half_of = np.full(num_observers + num_places, UNKNOWN)
-    for start, index in ((0, observer), (num_observers, place)):
-        known = (published != UNKNOWN) & (index != UNKNOWN)
-        votes = [np.bincount(index[known & (published == half)], minlength=1) for half in (DISCOVER, CONFIRM)]
-        size = max(map(len, votes))
-        discover, confirm = (np.pad(vote, (0, size - len(vote))) for vote in votes)
-        seen = np.flatnonzero(discover + confirm)
-        half_of[start + seen] = np.where(confirm[seen] > discover[seen], CONFIRM, DISCOVER)
-    return half_of
+def _owners(index: Ints, unit: Ints, num_published: int, first_new: int | None = None) -> Ints:
+    """(N,) the published unit that has most photos of the same index, or else a number of its own from `first_new` on.
+
+    Args:
+        index: (N,) observers or places; NONE is given nothing that counts.
+        unit: (N,) published units.
+        num_published: published units.
+        first_new: None = behind the published units.
+    """
+    known = (unit != NONE) & (index != NONE)
+    size = int(index.max(initial=NONE)) + 1
+    pairs, photos = np.unique(np.stack([index[known], unit[known]]), axis=1, return_counts=True)
+    order = np.lexsort((-pairs[1], photos))  # most photos last; of equal ones the lowest unit
+    owner = (num_published if first_new is None else first_new) + np.arange(size)
+    owner[pairs[0, order]] = pairs[1, order]
+    return owner[index] if size else index
 
 
-def _components(first: Ints, second: Ints, num_nodes: int) -> Ints:
-    """(num_nodes,) the connected component of each node."""
-    graph = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(num_nodes, num_nodes))
+def _components(links: Ints, num_nodes: int) -> Ints:
+    """(num_nodes,) the connected component of each node, from (2, L) links."""
+    graph = coo_array((np.ones(links.shape[1], np.int8), (links[0], links[1])), shape=(num_nodes, num_nodes))
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
-def _mixed(component: Ints, half_of: Ints) -> Ints:
-    """The components that hold both halves."""
-    return np.intersect1d(component[half_of == DISCOVER], component[half_of == CONFIRM])
+def _bridging(first: Ints, second: Ints, joins: Bools, half_of: Ints) -> Bools:
+    """(N,) the photos that would join nodes of different halves when photos are added one by one.
 
-
-def _bridging(observer: Ints, node: Ints, published: Ints, half_of: Ints) -> npt.NDArray[np.intp]:
-    """Which photos of one component would join what has different halves when they are added one by one, published
-    ones first."""
-    sets = DisjointSet(np.concatenate([observer, node]).tolist())
-    half = {name: int(half_of[name]) for name in sets}
-    late = []
-    for row in np.argsort(published == UNKNOWN, kind="stable"):
-        roots = sets[int(observer[row])], sets[int(node[row])]
-        halves = {half[root] for root in roots} - {UNKNOWN}
-        if len(halves) == 2:
-            late.append(row)
-            continue
-        sets.merge(*roots)
-        half[sets[roots[0]]] = halves.pop() if halves else UNKNOWN
-    return np.array(late, np.intp)
+    Only components that hold both halves are gone through, which is rare.
+    """
+    bridges = np.zeros(len(first), np.bool_)
+    component = _components(np.stack([first, second])[:, joins], len(half_of))
+    mixed = np.intersect1d(component[half_of == 0], component[half_of == 1])
+    rows = np.flatnonzero(joins & np.isin(component[first], mixed))
+    sets = DisjointSet(np.concatenate([first[rows], second[rows]]).tolist())
+    half = {node: int(half_of[node]) for node in sets}
+    for row in rows:
+        roots = sets[int(first[row])], sets[int(second[row])]
+        halves = {half[root] for root in roots} - {NONE}
+        bridges[row] = len(halves) == 2
+        if not bridges[row]:
+            sets.merge(*roots)
+            half[sets[roots[0]]] = halves.pop() if halves else NONE
+    return bridges
 
 
 def _cut(
-    observer: Ints, node: Ints, joined: Bools, kept: Bools, component: Ints, num_observers: int, max_share: float
-) -> Ints:
-    """(N,) the unit of each photo: its observer's component, the large ones cut."""
-    num_nodes = len(component)
-    photos = np.bincount(observer[kept], minlength=num_nodes)
+    first: Ints, second: Ints, joins: Bools, kept: Bools, num_owners: int, num_published: int, max_share: float
+) -> tuple[Ints, Ints]:
+    """(N,) the unit of each photo and (units,) the published unit it continues: components, the large ones cut."""
+    num_nodes = max(int(second.max(initial=NONE)) + 1, num_owners)
+    photos = np.bincount(first[kept], minlength=num_nodes)
     limit = max_share * kept.sum()
-    first, second = np.unique(np.stack([observer, node])[:, joined & (node >= num_observers)], axis=1)
-    degree = np.bincount(first, minlength=num_nodes) + np.bincount(second, minlength=num_nodes)
-    busiest = np.maximum(degree[first], degree[second])
-    stays = np.ones(len(first), np.bool_)
-    for number in np.flatnonzero(_too_large(component, photos, num_observers, limit)):
-        own = component[first] == number
+    links = np.unique(np.stack([first, second])[:, joins], axis=1)
+    degree = np.bincount(links.ravel(), minlength=num_nodes)
+    busiest = degree[links].max(axis=0, initial=0)
+    stays = np.ones(len(busiest), np.bool_)
+    component = _components(links, num_nodes)
+    for number in np.flatnonzero(_too_large(component, photos, num_owners, limit)):
+        own = component[links[0]] == number
         steps = np.unique(busiest[own])
 
         def is_too_coarse(step: int, own: Bools, steps: Ints) -> bool:
-            kept_links = own & (busiest <= steps[step])
-            part = _components(first[kept_links], second[kept_links], num_nodes)
-            return bool(_too_large(part, photos, num_observers, limit).any())
+            part = _components(links[:, own & (busiest <= steps[step])], num_nodes)
+            return bool(_too_large(part, photos, num_owners, limit).any())
 
         num_fine = bisect_left(range(len(steps)), True, key=partial(is_too_coarse, own=own, steps=steps))
         stays[own] = busiest[own] <= (steps[num_fine - 1] if num_fine else 0)
-    found = _components(first[stays], second[stays], num_nodes)[observer]
-    return np.unique(found, return_inverse=True)[1].astype(np.int64)
+    component = _components(links[:, stays], num_nodes)
+    names, unit = np.unique(component[first], return_inverse=True)
+    lowest = np.full(num_nodes, num_nodes)
+    np.minimum.at(lowest, component[:num_published], np.arange(num_published))
+    continues = np.where(lowest[names] < num_nodes, lowest[names], NONE)
+    return unit.astype(np.int64), continues.astype(np.int64)
 
 
-def _too_large(component: Ints, photos: npt.NDArray[np.intp], num_observers: int, limit: float) -> Bools:
-    """(components,) whether each has several observers and more than `limit` photos."""
-    size = int(component.max(initial=-1)) + 1
-    observers = np.bincount(component[:num_observers], minlength=size)
-    return np.asarray((observers > 1) & (np.bincount(component, photos, size) > limit))
+def _too_large(component: Ints, photos: npt.NDArray[np.intp], num_owners: int, limit: float) -> Bools:
+    """(components,) whether each joins several observers or published units and has more than `limit` photos."""
+    size = int(component.max(initial=NONE)) + 1
+    owners = np.bincount(component[:num_owners], minlength=size)
+    return np.asarray((owners > 1) & (np.bincount(component, photos, size) > limit))
 
 
 def _shared(place: Ints, unit: Ints, kept: Bools) -> Bools:
     """(N,) whether photos of several units lie in the photo's place."""
-    placed = kept & (place != UNKNOWN)
+    placed = kept & (place != NONE)
     pairs = np.unique(np.stack([place[placed], unit[placed]]), axis=1)
-    units = np.bincount(pairs[0], minlength=int(place.max(initial=UNKNOWN)) + 1)
+    units = np.bincount(pairs[0], minlength=int(place.max(initial=NONE)) + 1)
     shared = np.zeros(len(place), np.bool_)
     shared[placed] = units[place[placed]] > 1
     return shared
