@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from markdown.extensions.toc import slugify
 from mkdocs.structure.files import File, Files
 from pydantic import BaseModel, SecretStr
 
@@ -32,7 +33,26 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("](docs/", "](")
     files.append(File.generated(config, "contributing.md", content=contributing))
+    files.append(File.generated(config, "examples.md", content=examples_page()))
     return files
+
+
+def examples_page() -> str:
+    """The examples' list, and their code below it."""
+    lines = [(ROOT / "examples/README.md").read_text(encoding="utf-8")]
+    paths = [path for suffix in ("py", "toml") for path in sorted((ROOT / "examples").rglob(f"*.{suffix}"))]
+    for path in paths:
+        name, code = path.relative_to(ROOT / "examples").as_posix(), path.read_text(encoding="utf-8")
+        kind = "python" if path.suffix == ".py" else "toml"
+        lines += [f"## {name}", "", f"```{kind}", code.rstrip(), "```", ""]
+        lines[0] = lines[0].replace(f"]({name})", f"](#{toc_id(name)})")
+    lines[0] = lines[0].replace("](counterset-extras)", f"](#{toc_id('counterset-extras/pyproject.toml')})")
+    return "\n".join(lines)
+
+
+def toc_id(heading: str) -> str:
+    """The anchor that Markdown's table of contents gives a heading."""
+    return slugify(heading, "-")
 
 
 def pages() -> dict[str, str]:

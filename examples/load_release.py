@@ -1,5 +1,7 @@
 """Open a release, say what it holds, and write its photos as folders.
 
+Run it on the packaged release, or on one whose photos can be read:
+
     python load_release.py counterset-demo
     python load_release.py demo/releases/counterset-demo --export photos
 """

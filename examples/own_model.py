@@ -30,7 +30,7 @@ def main() -> None:
 
     release = counterset.load(args.release)
 
-    # Learn on the half `discover` only: figures are read from the other half, `confirm`, whose photographers are others.
+    # Learn on the half `discover` only: figures are read from `confirm`, whose photographers are others.
     colours: dict[str, list[np.ndarray]] = {}
     for row in (*release.common.to_pylist(), *release.counter.to_pylist()):
         if row["half"] == "discover":
@@ -40,7 +40,7 @@ def main() -> None:
 
     def scores(images: list[Image.Image], labels: list[str]) -> np.ndarray:
         """(N, C) scores of N images for C labels, higher is better; a list of N label names would do as well."""
-        # A class without a photo in `discover` has no centre: it gets one far from all colours, and is never the answer.
+        # A class without a photo in `discover` gets a centre far from all colours, and is never the answer.
         known = np.array([centres.get(label, np.full(3, 9.0)) for label in labels])
         return np.array([-np.linalg.norm(known - mean_colour(image), axis=1) for image in images])
 

@@ -27,7 +27,12 @@ from counterset.config import Config, parse_config
 from counterset.manifests import manifest_path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "examples/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 LANGUAGES = {"bash", "python", "toml", "json", "ini", "text", "csv"}
 FENCE = re.compile(
     r"(?:<!-- not executed: (?P<reason>[^\n]+?) -->\n\n?)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
@@ -112,7 +117,7 @@ def test_csv_is_read(page: list[Block], tmp_path: Path) -> None:
 
 def test_files_that_pages_name_are_there() -> None:
     """A recipe that names a file which has moved sends its reader astray."""
-    named = re.compile(r"`((?:src|flows|tests|docs|benchmarks|configs|data_manifests)/[\w./-]+)`")
+    named = re.compile(r"`((?:src|flows|tests|docs|benchmarks|configs|data_manifests|examples)/[\w./-]+)`")
     for page in PAGES:
         missing = [name for name in named.findall(page.read_text(encoding="utf-8")) if not (ROOT / name).exists()]
         assert not missing, f"{page.name} names {missing}"

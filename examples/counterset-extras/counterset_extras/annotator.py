@@ -1,5 +1,5 @@
-"""An annotation method, `annotate.method = "weighted"`: prompts that name the class count three times as much as prompts
-of the background alone."""
+"""An annotation method, `annotate.method = "weighted"`: prompts that name the class count three times as much
+as prompts of the background alone."""
 
 from __future__ import annotations
 
