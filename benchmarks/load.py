@@ -110,7 +110,7 @@ def build(folder: Path, photos: int) -> Path:
     sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "release")]
     from build_inputs import build_config, build_inputs, with_tables
 
-    from counterset.stages.publish import publish
+    from counterset.release.publish.writer import publish
 
     config = build_config().model_copy(update={"releases": str(folder)})
     # The generator turns away 8 %, and its last class is small.

@@ -18,11 +18,11 @@ import pytest
 
 from counterset.errors import ReleaseError
 from counterset.load import load
-from counterset.release import locate
-from counterset.release.inputs import ReleaseInputs
 from counterset.release.photo_store import PhotoStore
+from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.publish.writer import publish
+from counterset.release.versions import locate
 from counterset.schemas import SCHEMA_VERSION
-from counterset.stages.publish import publish
 
 from .release.build_inputs import build_config, build_inputs, drop_photos, with_tables
 from .release.forging import reseal, restate

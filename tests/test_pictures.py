@@ -27,7 +27,7 @@ from counterset.models.decoding import PixelDecoder
 from counterset.picture_files import MAX_SCANS, take_apart
 from counterset.pictures import MAX_ASPECT_RATIO, MAX_PIXELS, Picture, rgb
 from counterset.release.bundle import for_plain_readers, strip_metadata
-from counterset.release.thumbnails import thumbnail_uri
+from counterset.release.publish.thumbnails import thumbnail_uri
 from counterset.release.torch_photos import PhotoDataset
 from counterset.schemas import IMAGES
 from counterset.stages.curate import inspect_photos

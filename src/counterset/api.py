@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from counterset_flows.build import BuildResult
 
     from counterset.config import Config
-    from counterset.release.diff import ReleaseDiff
+    from counterset.release.versions.diff import ReleaseDiff
     from counterset.similarity.published import Folder
 
 Prepare = Callable[[], Callable[..., Any]]
@@ -118,7 +118,7 @@ def diff(old: Release | str | Path, new: Release | str | Path) -> ReleaseDiff:
     Raises:
         ReleaseError: as `load`.
     """
-    from counterset.release.diff import diff_releases
+    from counterset.release.versions.diff import diff_releases
 
     return diff_releases(_opened(old), _opened(new))
 

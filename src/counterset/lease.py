@@ -7,7 +7,7 @@ takes it. On the same machine a dead holder is seen at once, by its process id.
 Every write is conditional on the lease that its writer saw, so of builds that begin at once one
 holds it. One that slept past its lease goes on beside the build that took it: nothing is damaged, for
 files have names that follow from their content's inputs and are written whole, but work may be done
-twice. Releases need no lease (see `release.remote`).
+twice. Releases need no lease (see `release.publish.remote`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterset.errors import ReleaseError
 from counterset.release.checksums import verify_files
-from counterset.release.locate import MAX_RELEASE_BYTES, find_release
+from counterset.release.versions.locate import MAX_RELEASE_BYTES, find_release
 from counterset.storage import cache_folder
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Release:
         Raises:
             ReleaseError: no such table, or its file is damaged.
         """
-        from counterset.release.files import read_files
+        from counterset.release.bounded import read_files
 
         if name not in self._tables:
             paths = sorted(

@@ -11,7 +11,7 @@ import pytest
 from counterset.demo.world.photo import draw_photo
 from counterset.load import Release, load
 from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
-from counterset.stages.publish import publish
+from counterset.release.publish.writer import publish
 
 PAIRS = {
     "ice_bear": ("snow", "grass"),

@@ -17,7 +17,7 @@ from counterset.evaluation.published import compare
 from counterset.load import load
 from counterset.manifests import manifest_path
 from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
-from counterset.stages.publish import publish
+from counterset.release.publish.writer import publish
 
 
 def test_the_published_set_has_its_own_pairs(tmp_path: Path) -> None:

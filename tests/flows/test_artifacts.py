@@ -19,7 +19,7 @@ from counterset_flows.notify import VARIABLE, message, send, webhook_of
 
 from counterset.config import Config, load_config
 from counterset.errors import ConfigError, GateRefused
-from counterset.release.public import PublicNames
+from counterset.release.publish.public import PublicNames
 from counterset.steps.progress import Progress, StageCount
 
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from counterset import schemas
 from counterset.classes import ClassSpec, load_classes
 from counterset.config import Config
-from counterset.release.inputs import ModelRecord, ReleaseInputs, no_photos
+from counterset.release.publish.inputs import ModelRecord, ReleaseInputs, no_photos
 from counterset.tables import table_of
 
 BACKGROUNDS = ("grass", "snow", "water", "sand", "rock")

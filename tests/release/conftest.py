@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from counterset.load import Release, load
-from counterset.release.inputs import ReleaseInputs
-from counterset.stages.publish import publish
+from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.publish.writer import publish
 
 from .build_inputs import build_config, build_inputs, with_tables
 

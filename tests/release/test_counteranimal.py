@@ -11,9 +11,9 @@ from counterset.errors import ReleaseError
 from counterset.load import Release, load
 from counterset.release import counteranimal
 from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
-from counterset.release.diff import diff_releases
 from counterset.release.exports import EXPORTS
-from counterset.stages.publish import Published, publish
+from counterset.release.publish.writer import Published, publish
+from counterset.release.versions.diff import diff_releases
 
 from .build_inputs import draw_photo
 

@@ -19,8 +19,8 @@ from counterset.load import Release, load
 from counterset.release.exporting import Exported
 from counterset.release.exports import EXPORTS
 from counterset.release.exports.captions import CAPTION_KINDS
-from counterset.release.inputs import ReleaseInputs
-from counterset.stages.publish import publish
+from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.publish.writer import publish
 
 from .build_inputs import build_config
 

@@ -22,9 +22,9 @@ from counterset.errors import ReleaseError
 from counterset.load import load
 from counterset.release.bounded import check_footer, read_bounded
 from counterset.release.checksums import is_inside
-from counterset.release.layout import TABLES, split_schema
+from counterset.release.publish.writer import publish
+from counterset.release.schemas import TABLES, split_schema
 from counterset.schemas import REJECTS
-from counterset.stages.publish import publish
 
 from .build_inputs import build_config, build_inputs, with_tables
 from .forging import reseal, restate

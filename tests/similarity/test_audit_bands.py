@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from counterset.load import Release, load
+from counterset.release.publish.writer import publish
 from counterset.similarity.audit import Audit, audit_release
-from counterset.stages.publish import publish
 
 from ..release.build_inputs import build_config, build_inputs, with_tables
 

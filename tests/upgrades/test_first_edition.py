@@ -24,9 +24,9 @@ from counterset.evaluation.points import read_figure
 from counterset.evaluation.record import read_record
 from counterset.evaluation.run import evaluate
 from counterset.load import Release
-from counterset.release.diff import diff_releases
 from counterset.release.exports import EXPORTS
-from counterset.release.layout import SPLITS, TABLES
+from counterset.release.schemas import SPLITS, TABLES
+from counterset.release.versions.diff import diff_releases
 
 from .make_fixtures import BUILT_AT, KEPT, PHOTOS_PER_CLASS, PORT, RELEASES, SEED
 

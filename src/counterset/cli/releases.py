@@ -56,7 +56,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _diff(args: argparse.Namespace) -> int:
     from counterset.api import diff
-    from counterset.release.changelog import render_text
+    from counterset.release.versions.changelog import render_text
 
     if args.output:
         check_output(args.output)
@@ -114,7 +114,7 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 def _import(args: argparse.Namespace) -> int:
     from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
-    from counterset.stages.publish import publish
+    from counterset.release.publish.writer import publish
 
     check_output(Path(args.releases))
     inputs = read_counteranimal(args.folder, releases=str(Path(args.releases).resolve()))

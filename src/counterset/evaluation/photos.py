@@ -15,7 +15,7 @@ import pyarrow as pa
 from counterset.errors import PictureError, ReleaseError
 from counterset.load import Release
 from counterset.pictures import Picture
-from counterset.release.layout import SPLITS
+from counterset.release.schemas import SPLITS
 from counterset.schemas import Half
 from counterset.workspace import digest
 

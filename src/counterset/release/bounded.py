@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterset.errors import ReleaseError, SchemaError
+from counterset.release.schemas import BUNDLED_COLUMNS, SPLITS, TABLES, split_schema
 from counterset.schemas import TableSchema
 from counterset.tables import check_stamp
 
@@ -58,6 +59,22 @@ def check_footer(path: Path, num_rows: int | None) -> None:
     limit = _limit(path)
     _check(sum(column.total_uncompressed_size for column in columns), limit, path)
     _check(max((4 * column.num_values for column in columns), default=0), limit, path)
+
+
+def read_files(folder: Path, name: str, paths: list[str]) -> pa.Table:
+    """A release's table from its files, checked to be the declared one.
+
+    Raises:
+        ReleaseError: a file is damaged, holds another table, or has a newer schema version.
+    """
+    if name in SPLITS:
+        schema = split_schema(name, with_images=True)
+        tables = [read_bounded(folder / path, schema, optional=BUNDLED_COLUMNS) for path in paths]
+    else:
+        tables = [read_bounded(folder / path, TABLES[name]) for path in paths]
+    if not tables:
+        raise ReleaseError(f"the release {folder} has no table {name!r}; fetch the release again")
+    return pa.concat_tables(tables)
 
 
 def read_bounded(path: Path, schema: TableSchema, *, optional: Collection[str] = ()) -> pa.Table:

@@ -17,8 +17,8 @@ from counterset.classes import ClassSpec, id_of_name, load_classes, tidy_name
 from counterset.config import Config, DownloadConfig
 from counterset.errors import PictureError, ReleaseError
 from counterset.pictures import Picture
-from counterset.release.inputs import ReleaseInputs
-from counterset.release.layout import SPLITS
+from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.schemas import SPLITS
 from counterset.schemas import (
     BACKGROUNDS,
     CANDIDATES,

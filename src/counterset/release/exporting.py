@@ -27,7 +27,7 @@ from counterset.licenses import may_adapt
 from counterset.outputs import check_output
 from counterset.pictures import Picture
 from counterset.release.bundle import for_plain_readers, suffix_of
-from counterset.release.layout import BUNDLED_COLUMNS
+from counterset.release.schemas import BUNDLED_COLUMNS
 
 logger = logging.getLogger(__name__)
 

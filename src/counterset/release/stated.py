@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from counterset.errors import ReleaseError
 from counterset.release.checksums import MAX_LISTING_BYTES, METADATA, SUMS, parse_sums
+from counterset.release.versions.order import PATTERN
 from counterset.schemas import SCHEMA_VERSION, Verdict
 
 FORMAT = "counterset-release"
@@ -27,7 +28,6 @@ MAX_NAME = 200
 """Characters of a release's name or a class id, which name folders."""
 
 _Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
-_VERSION = r"\A(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\z"
 _Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 
 
@@ -79,7 +79,7 @@ class _Counts(_Statement):
 
 class _Release(_Statement):
     name: Annotated[str, Field(pattern=r"\A[a-z0-9][a-z0-9-]*\z", max_length=MAX_NAME)]
-    version: Annotated[str, Field(pattern=_VERSION)]
+    version: Annotated[str, Field(pattern=rf"\A{PATTERN}\z")]
     counterset_version: str
     default_verdicts: list[Verdict]
     classes: list[_Class]

@@ -21,11 +21,10 @@ from counterset.errors import ReleaseError
 from counterset.outputs import check_output
 from counterset.parquet_sql import parquet_sql
 from counterset.release.checksums import SUMS, parse_sums, render_sums, verify_files
-from counterset.release.layout import version_key
+from counterset.release.versions.order import newest as newest_version
+from counterset.release.versions.order import next_version
 from counterset.tables import sha256_of, write_bytes
 from counterset.workspace import digest
-
-LEVELS = ("major", "minor", "patch")
 
 
 class Folder(NamedTuple):
@@ -110,23 +109,20 @@ def _damaged(last: Path, error: Exception) -> str:
 
 def newest(home: Path, kind: str) -> Path | None:
     """The folder of the highest version below `home`; None without any."""
-    found = [path for path in home.glob("*") if version_key(path.name) and (path / f"{kind}.json").is_file()]
-    return max(found, key=lambda path: version_key(path.name) or (0, 0, 0), default=None)
+    version = newest_version(path.parent.name for path in home.glob(f"*/{kind}.json") if path.is_file())
+    return home / version if version else None
 
 
 def _next(last: Path | None, aside: Path, rows: str, columns: str) -> str:
     if last is None:
-        return "1.0.0"
+        return next_version(None, "major")
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         old, new = (f"SELECT {columns} FROM {parquet_sql(sorted(home.glob(rows)))}" for home in (last, aside))
         gone = connection.execute(f"SELECT 1 FROM ({old} EXCEPT {new}) LIMIT 1").fetchone()
         added = connection.execute(f"SELECT 1 FROM ({new} EXCEPT {old}) LIMIT 1").fetchone()
     level = "major" if gone else "minor" if added else "patch"
-    numbers = list(version_key(last.name) or (1, 0, 0))
-    place = LEVELS.index(level)
-    numbers[place:] = [numbers[place] + 1, *([0] * (2 - place))]
-    return ".".join(map(str, numbers))
+    return next_version(last.name, level)
 
 
 def _files(folder: Path) -> list[Path]:

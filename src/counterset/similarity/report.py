@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from counterset.licenses import license_title, license_url, may_adapt
 from counterset.load import Release
-from counterset.release.text import percent, plain, points
-from counterset.release.thumbnails import thumbnail_uri
+from counterset.release.publish.text import percent, plain, points
+from counterset.release.publish.thumbnails import thumbnail_uri
 from counterset.similarity.audit import Audit
 
 MAX_SHOWN = 24
@@ -67,7 +67,7 @@ def render_audit(
     """The page. `metadata` is the content of audit.json; pictures are of photos whose licence allows it."""
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("counterset.similarity"), jinja2.PackageLoader("counterset.release")]
+            [jinja2.PackageLoader("counterset.similarity"), jinja2.PackageLoader("counterset.release.publish")]
         ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

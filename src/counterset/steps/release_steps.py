@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 
 from counterset.models.door import open_model
 from counterset.models.registry import trained_on
-from counterset.release.inputs import DEFAULT_FAMILY, ModelRecord, ReleaseInputs
+from counterset.release.publish.inputs import DEFAULT_FAMILY, ModelRecord, ReleaseInputs
+from counterset.release.publish.writer import publish
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY
-from counterset.stages.publish import publish
 from counterset.steps.keys import Build, read_all
 from counterset.steps.rejects import all_rejects
 from counterset.steps.shard_steps import candidates_of

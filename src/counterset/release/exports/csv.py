@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.csv
 
 from counterset.release.exporting import Exported, Photos, new_folder, without_photos
-from counterset.release.layout import SPLITS
+from counterset.release.schemas import SPLITS
 from counterset.spreadsheet import safe_table
 
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from counterset.errors import ReleaseError
 from counterset.licenses import may_share
 from counterset.release.exporting import Exported, Notes, Photos, new_folder, photo_file, without_photos
-from counterset.release.files import write_tables
-from counterset.release.layout import SPLITS
+from counterset.release.publish.files import write_tables
+from counterset.release.schemas import SPLITS
 
 
 def export(release: Photos, folder: str | Path) -> Exported:

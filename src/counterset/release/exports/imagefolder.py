@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from counterset.release.exporting import Exported, Notes, Photos, new_folder, rows_with_photos, safe_name
-from counterset.release.layout import SPLITS
+from counterset.release.schemas import SPLITS
 
 
 def export(release: Photos, folder: str | Path) -> Exported:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from counterset.release.exporting import Exported, Notes, Photos, new_folder, rows_with_photos, safe_name
-from counterset.release.layout import SPLITS
+from counterset.release.schemas import SPLITS
 
 PHOTOS_PER_TAR = 1_000
 

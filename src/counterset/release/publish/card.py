@@ -1,0 +1,116 @@
+"""`README.md` (the dataset card with its datasheet) and `CITATION.cff`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+
+from counterset.licenses import LICENSES, license_title
+from counterset.release.publish.summary import Summary
+from counterset.release.publish.text import percent, plain, points
+from counterset.release.versions.changelog import markdown_text
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+TABLE_WORDS = {
+    "all_photos": "every photo that curation kept, with its background group, in a pair or not",
+    "groups": "accuracy and frequency of every class, background group, model and half",
+    "pairs": "each class's pair, drop with interval, p and q value, verdict",
+    "predictions": "what each model said of each photo",
+    "sensitivity": "each pair's drop on confirm under every model, and under other prompts",
+    "captions": "the source's own texts without personal data, and two templated captions",
+    "rejects": "every photo turned away, with stage and reason",
+    "attribution": "licence and credit line of every photo",
+    "tombstones": "photos that an earlier version held: id and reason, no content",
+}
+
+
+def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[str, pa.Table]) -> str:
+    """The card: front matter for the Hugging Face hub, results, how to load, datasheet."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("counterset.release.publish"),
+        # The card is Markdown: every outside text goes through the `md` filter.
+        autoescape=False,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "md": _markdown,
+        "yaml": _quoted,
+        "points": points,
+        "percent": percent,
+        "thousands": "{:,}".format,
+    }
+    return environment.get_template("card.md.j2").render(
+        metadata=metadata,
+        summary=summary,
+        pairs=tables["pairs"].to_pylist(),
+        names={row["class_id"]: row["name"] for row in metadata["classes"]},
+        licenses=[(license_title(code), count) for code, count in summary.licenses.items()],
+        hub_licenses=_hub_licenses(summary),
+        size=next((label for limit, label in _SIZES if summary.num_common + summary.num_counter < limit), "1M<n<10M"),
+        table_words=TABLE_WORDS,
+        # Hugging Face `datasets` refuses a configuration without rows.
+        hub_tables=[name for name in TABLE_WORDS if tables[name].num_rows],
+        num_titles=_num_present(tables["captions"]["title"]),
+        num_descriptions=_num_present(tables["captions"]["description"]),
+        dates=_dates(tables["all_photos"]["observed_on"]),
+    )
+
+
+def render_citation(metadata: Mapping[str, Any]) -> str:
+    """CITATION.cff, version 1.2.0."""
+
+    lines = [
+        "cff-version: 1.2.0",
+        "message: If you use this dataset, please cite it, and the paper whose method it follows.",
+        "type: dataset",
+        f"title: {_quoted(metadata['title'])}",
+        f"version: {_quoted(metadata['version'])}",
+        "authors:",
+        f"  - name: {_quoted(metadata['author'] or 'the authors of ' + metadata['name'])}",
+    ]
+    if metadata["homepage"]:
+        lines.append(f"url: {_quoted(metadata['homepage'])}")
+    lines += [
+        "references:",
+        "  - type: article",
+        '    title: "A Sober Look at the Robustness of CLIPs to Spurious Features"',
+        "    year: 2024",
+        "    authors:",
+        '      - name: "the authors of CounterAnimal"',
+        "    identifiers:",
+        "      - type: other",
+        '        value: "arXiv:2403.11497"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(text: object, limit: int = 200) -> str:
+    return markdown_text(plain(text, limit))
+
+
+def _quoted(text: object) -> str:
+    """A YAML string: JSON's strings are YAML's; no markup even for who shows the file as a page."""
+    quoted = json.dumps(plain(text), ensure_ascii=False)
+    return quoted.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _hub_licenses(summary: Summary) -> list[str]:
+    names = {LICENSES[code].hub_id if code in LICENSES else "other" for code in summary.licenses}
+    return sorted(names) or ["other"]
+
+
+def _num_present(column: pa.ChunkedArray) -> int:
+    return len(column) - int(column.null_count)
+
+
+def _dates(column: pa.ChunkedArray) -> str:
+    days = sorted(day for day in column.to_pylist() if day is not None)
+    return f"{days[0].isoformat()} to {days[-1].isoformat()}" if days else ""

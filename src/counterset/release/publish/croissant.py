@@ -1,0 +1,197 @@
+"""`croissant.json`: the release described to machines, Croissant 1.1 with responsible-AI fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from counterset.licenses import LICENSES
+from counterset.release.publish.summary import Summary
+from counterset.release.publish.text import plain
+from counterset.release.schemas import SPLITS, TABLES, split_schema
+from counterset.schemas import TableSchema
+
+_PARQUET = "application/x-parquet"
+
+_CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+    "arrayShape": "cr:arrayShape",
+    "isArray": "cr:isArray",
+}
+
+
+def describe(
+    metadata: Mapping[str, Any], summary: Summary, files: Mapping[str, Mapping[str, Any]], cite_as: str
+) -> dict[str, Any]:
+    """The Croissant description. `files` maps each Parquet path to its sha256, bytes and rows."""
+    with_images = bool(metadata["config"]["publish"]["with_images"])
+    record_sets: list[dict[str, Any]] = []
+    file_sets: list[dict[str, Any]] = []
+    for split in SPLITS:
+        shards = [path for path in sorted(files) if path.startswith(f"data/{split}-")]
+        source = {"fileObject": {"@id": shards[0]}}
+        if len(shards) > 1:
+            source = {"fileSet": {"@id": f"{split}-files"}}
+            file_sets.append(
+                {
+                    "@type": "cr:FileSet",
+                    "@id": f"{split}-files",
+                    "name": f"{split}-files",
+                    "encodingFormat": _PARQUET,
+                    "includes": f"data/{split}-*.parquet",
+                }
+            )
+        record_sets.append(_record_set(split, split_schema(split, with_images), source))
+    for name, schema in TABLES.items():
+        record_sets.append(_record_set(name, schema, {"fileObject": {"@id": f"{name}.parquet"}}))
+    description: dict[str, Any] = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
+        "name": metadata["name"],
+        "description": (
+            f"{plain(metadata['title'])}: photos of {summary.num_classes} animal classes before a common and a "
+            f"counter background; {summary.verdicts['confirmed']} classes are confirmed."
+        ),
+        "version": metadata["version"],
+        "license": [LICENSES[code].url for code in summary.licenses if code in LICENSES]
+        or ["https://schema.org/license"],
+        "url": metadata["homepage"] or f"https://example.org/{metadata['name']}",
+        "creator": {"@type": "Organization", "name": plain(metadata["author"]) or metadata["name"]},
+        "datePublished": metadata["source_snapshot"],
+        "citeAs": cite_as,
+        "keywords": ["robustness", "spurious correlation", "zero-shot classification"],
+        "distribution": [
+            {
+                "@type": "cr:FileObject",
+                "@id": path,
+                "name": path,
+                "contentUrl": path,
+                "contentSize": f"{entry['size_bytes']} B",
+                "encodingFormat": _PARQUET,
+                "sha256": entry["sha256"],
+            }
+            for path, entry in sorted(files.items())
+        ]
+        + file_sets,
+        "recordSet": record_sets,
+    }
+    return description | _responsible(metadata, summary)
+
+
+def _record_set(name: str, schema: TableSchema, source: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "description": f"One row is {schema.row}.",
+        "key": [{"@id": f"{name}/{column}"} for column in schema.key],
+        "field": [_field(name, column.name, column.type, column.doc, source) for column in schema.columns],
+    }
+
+
+def _field(record_set: str, column: str, kind: pa.DataType, doc: str, source: dict[str, Any]) -> dict[str, Any]:
+    field: dict[str, Any] = {
+        "@type": "cr:Field",
+        "@id": f"{record_set}/{column}",
+        "name": column,
+        "description": doc,
+        "dataType": _data_type(kind),
+        "source": source | {"extract": {"column": column}},
+    }
+    if pa.types.is_list(kind):
+        field |= {"isArray": True, "arrayShape": "-1"}
+    if pa.types.is_struct(kind):
+        field["source"] |= {"transform": {"jsonPath": "bytes"}}
+    return field
+
+
+def _data_type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        kind = kind.value_type
+    if pa.types.is_boolean(kind):
+        return "sc:Boolean"
+    if pa.types.is_integer(kind):
+        return f"cr:Int{kind.bit_width}"
+    if pa.types.is_floating(kind):
+        return f"cr:Float{kind.bit_width}"
+    if pa.types.is_date(kind):
+        return "sc:Date"
+    return "sc:ImageObject" if pa.types.is_struct(kind) else "sc:Text"
+
+
+def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any]:
+    """The responsible-AI fields, from what the build knows."""
+    config = metadata["config"]
+    annotator = config["models"]["annotator"]
+    return {
+        "rai:dataCollection": (
+            f"Photos offered by {config['source']['kind']} for each class, filtered by licence and quality grade, "
+            f"at most {config['source']['photos_per_class']} a class; source as of {metadata['source_snapshot']}."
+        ),
+        "rai:dataCollectionType": ["Web API", "Crowdsourcing"],
+        "rai:dataCollectionMissingData": "Photos turned away are listed in rejects.parquet with stage and reason.",
+        "rai:dataPreprocessingProtocol": [
+            "Undecodable, small and duplicate photos are removed; one photo an observation; a cap for each observer "
+            "and day. No photo is removed because a measured model gets it wrong."
+        ],
+        "rai:dataAnnotationProtocol": (
+            "Backgrounds are those of the published data set."
+            if metadata["kind"] == "imported"
+            else f"Backgrounds are named by the model {annotator} (no human labels); photos of low margin abstain."
+        ),
+        "rai:machineAnnotationTools": [annotator],
+        "rai:dataUseCases": ["Measuring how far image classifiers lean on backgrounds (testing, not training)."],
+        "rai:dataBiases": [
+            "Photos are taken where people go, so places, seasons and species are unevenly covered.",
+            "The selector model chose the pairs: its own drop is in-sample.",
+        ],
+        "rai:dataLimitations": [
+            "Background labels are a model's; errors shared with the selector would inflate drops (breaking_share).",
+            f"{summary.verdicts['unconfirmed']} classes are unconfirmed and {summary.verdicts['too_small']} too small.",
+        ],
+        "rai:personalSensitiveInformation": [
+            "Credit lines name photographers as their licences require; observers are hashed; no location, no EXIF."
+        ],
+        "rai:dataReleaseMaintenancePlan": (
+            "Versions are immutable; a withdrawn photo leaves the next version and a tombstone without content stays."
+        ),
+    }

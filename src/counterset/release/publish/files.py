@@ -1,0 +1,112 @@
+"""Writing a release folder's Parquet files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterset.licenses import may_share
+from counterset.release.bundle import strip_metadata, suffix_of
+from counterset.release.schemas import SPLITS, TABLES, split_schema
+from counterset.schemas import TableSchema
+from counterset.tables import ROW_GROUP_SIZE_WITH_BYTES, conform, parquet_options, row_group_size, sha256_of
+
+ROWS_PER_SHARD, ROWS_PER_SHARD_WITH_IMAGES = 100_000, 2_000
+"""Rows in one `data/common-*.parquet` file."""
+BYTES_PER_PART = 250_000_000
+"""Photos' bytes in a row group; one photo more at most."""
+
+
+def write_parquet(parts: Iterable[pa.Table], schema: TableSchema, path: Path, version: str) -> None:
+    """Write one table of a release from its parts, in order; the same rows give the same bytes."""
+    arrow = schema.arrow()
+    metadata = dict(arrow.metadata or {}) | {b"counterset.version": version.encode()}
+    if "image" in arrow.names:
+        # Hugging Face `datasets` reads the column as pictures because of this.
+        features = {field.name: _hub_feature(field) for field in arrow}
+        metadata[b"huggingface"] = json.dumps({"info": {"features": features}}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stamped = arrow.with_metadata(metadata)
+    with pq.ParquetWriter(path, stamped, **parquet_options(stamped)) as writer:
+        for part in parts:
+            # An empty row group, which an empty table would get, stops Hugging Face `datasets`.
+            if part.num_rows:
+                conformed = conform(part, schema).replace_schema_metadata(metadata)
+                writer.write_table(conformed, row_group_size=row_group_size(stamped))
+
+
+def write_tables(
+    tables: dict[str, pa.Table],
+    folder: Path,
+    version: str,
+    photo_bytes: Callable[[str], bytes | None] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Write `tables` into a release folder and return each file's table, rows, bytes and sha256.
+
+    `photo_bytes` given: photos whose licence allows it are bundled with the two splits.
+    """
+    written: dict[str, str] = {}
+    for name, table in tables.items():
+        if name in SPLITS:
+            for path, parts, schema in _shards(name, table, photo_bytes):
+                write_parquet(parts, schema, folder / path, version)
+                written[path] = name
+        else:
+            path = f"{name}.parquet"
+            write_parquet([table], TABLES[name], folder / path, version)
+            written[path] = name
+    return {path: describe_file(folder, path, table) for path, table in written.items()}
+
+
+def describe_file(folder: Path, path: str, table: str | None = None) -> dict[str, Any]:
+    """A file's entry in release.json."""
+    entry: dict[str, Any] = {"sha256": sha256_of(folder / path), "size_bytes": (folder / path).stat().st_size}
+    if table:
+        entry |= {"table": table, "num_rows": pq.read_metadata(folder / path).num_rows}
+    return entry
+
+
+def _shards(
+    split: str, table: pa.Table, photo_bytes: Callable[[str], bytes | None] | None
+) -> Iterator[tuple[str, Iterable[pa.Table], TableSchema]]:
+    """Path, parts and schema of each file. Photos are read while their part is written, so one part's are in memory."""
+    size = ROWS_PER_SHARD if photo_bytes is None else ROWS_PER_SHARD_WITH_IMAGES
+    count = max(-(-table.num_rows // size), 1)
+    for number in range(count):
+        shard = table.slice(number * size, size)
+        path = f"data/{split}-{number:05d}-of-{count:05d}.parquet"
+        if photo_bytes is None:
+            yield path, [shard], split_schema(split)
+        else:
+            yield path, _with_images(shard, photo_bytes), split_schema(split, with_images=True)
+
+
+def _with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> Iterator[pa.Table]:
+    """The table with the photos that may be passed on, in parts of bounded size."""
+    arrow = split_schema("common", with_images=True).arrow()
+    start, num_bytes = 0, 0
+    images: list[dict[str, Any] | None] = []
+    for end, row in enumerate(table.select(["photo_id", "license", "attribution"]).to_pylist(), 1):
+        content = photo_bytes(row["photo_id"]) if may_share(row["license"], row["attribution"]) else None
+        clean = strip_metadata(content) if content else None
+        images.append({"bytes": clean, "path": f"{row['photo_id']}.{suffix_of(clean)}"} if clean else None)
+        num_bytes += len(clean or b"")
+        if len(images) == ROW_GROUP_SIZE_WITH_BYTES or num_bytes > BYTES_PER_PART or end == table.num_rows:
+            digests = [hashlib.sha256(image["bytes"]).hexdigest() if image else None for image in images]
+            part = table.slice(start, len(images))
+            for name, values in (("image", images), ("bundled_sha256", digests)):
+                part = part.append_column(arrow.field(name), pa.array(values, arrow.field(name).type))
+            yield part
+            start, num_bytes, images = end, 0, []
+
+
+def _hub_feature(field: pa.Field) -> dict[str, str]:
+    if pa.types.is_struct(field.type):
+        return {"_type": "Image"}
+    return {"dtype": str(field.type), "_type": "Value"}

@@ -1,0 +1,147 @@
+"""`release.json`: everything needed to repeat a build, and nothing of the machine it ran on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.publish.public import PublicNames
+from counterset.release.publish.summary import Estimate, Summary
+from counterset.release.stated import FORMAT
+from counterset.release.versions.diff import ReleaseDiff
+from counterset.schemas import SCHEMA_VERSION
+from counterset.version import __version__
+
+INPUT_TABLES = (
+    "candidates",
+    "photos",
+    "members",
+    "backgrounds",
+    "predictions",
+    "group_accuracy",
+    "sensitivity",
+    "pairs",
+    "rejects",
+)
+"""The tables of ReleaseInputs."""
+
+
+_KEYS = ("photo_id", "class_id", "model", "label_space", "templates", "stage", "group", "half")
+"""Columns of which those that a table has tell its rows apart."""
+
+
+def statement(
+    inputs: ReleaseInputs, names: PublicNames, kind: str, default_verdicts: tuple[str, ...]
+) -> dict[str, Any]:
+    """What release.json says of what the release was made from: its config, classes, models and input tables.
+
+    The same statement gives the same tables. The source's snapshot day is left out: a crawl that
+    found nothing new is no reason for a new version.
+    """
+    return {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "counterset_version": __version__,
+        "kind": kind,
+        "default_verdicts": list(default_verdicts),
+        "config": names.config(inputs.config),
+        "classes": _classes(inputs),
+        "models": _models(inputs),
+        "inputs": {name: _digest_of(getattr(inputs, name)) for name in INPUT_TABLES},
+    }
+
+
+def build_digest(statement: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> str:
+    """One digest of all content: the statement, with the release's tables in place of the input tables."""
+    content = {key: value for key, value in statement.items() if key != "inputs"}
+    content["tables"] = {path: entry["sha256"] for path, entry in files.items()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def release_metadata(
+    inputs: ReleaseInputs,
+    statement: Mapping[str, Any],
+    summary: Summary,
+    version: str,
+    digest: str,
+    previous: dict[str, str] | None,
+    diff: ReleaseDiff | None,
+) -> dict[str, Any]:
+    """The content of release.json but `files`, which is known last."""
+    config = inputs.config
+    return {
+        **statement,
+        "name": config.name,
+        "version": version,
+        "title": config.publish.title or config.name,
+        "author": config.publish.author,
+        "homepage": config.publish.homepage,
+        "source_snapshot": inputs.source_snapshot,
+        "build_digest": digest,
+        "previous": previous,
+        "changes": diff.counts if diff else None,
+        "counts": {
+            "photos": summary.num_photos,
+            "common": summary.num_common,
+            "counter": summary.num_counter,
+            "observers": summary.num_observers,
+        },
+        "verdicts": summary.verdicts,
+        "mean_drop": _estimate(summary.mean_drop),
+        "mean_drop_confirmed": _estimate(summary.mean_drop_confirmed),
+        "licenses": {code or "all rights reserved": count for code, count in summary.licenses.items()},
+        "funnel": [{"step": step, "photos": count} for step, count in summary.funnel.items()],
+        "rejects": [{"stage": stage, "reason": reason, "photos": count} for stage, reason, count in summary.rejects],
+    }
+
+
+def _digest_of(table: pa.Table) -> str:
+    """A digest of a table's rows, whatever their order and their chunks."""
+    table = table.sort_by([(name, "ascending") for name in _KEYS if name in table.column_names])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(None).combine_chunks(), sink, compression="none")
+    return hashlib.sha256(sink.getvalue()).hexdigest()
+
+
+def _classes(inputs: ReleaseInputs) -> list[dict[str, Any]]:
+    return [
+        {
+            "class_id": spec.class_id,
+            "name": spec.name,
+            "imagenet_index": spec.imagenet_index,
+            "taxon_ids": list(spec.taxon_ids),
+            "scientific_name": spec.scientific_name,
+        }
+        for spec in inputs.classes
+    ]
+
+
+def _models(inputs: ReleaseInputs) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": model.name,
+            "role": model.role,
+            "family": model.family,
+            "weights_sha256": model.weights_sha256,
+            "lineage": dict(sorted(model.lineage.items())),
+        }
+        for model in inputs.models
+    ]
+
+
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    has_interval = estimate.low == estimate.low
+    return {
+        "value": estimate.value,
+        "low": estimate.low if has_interval else None,
+        "high": estimate.high if has_interval else None,
+        "num_classes": estimate.num_classes,
+    }

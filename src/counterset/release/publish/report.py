@@ -1,0 +1,219 @@
+"""`report.html`: one page that opens offline, prints, fits a phone and asks nothing of the network.
+
+The page carries a content security policy that allows its own style sheet (by hash)
+and `data:` pictures, and nothing else; all text is escaped by the template engine.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+import pyarrow.compute as pc
+from markupsafe import Markup
+
+from counterset.licenses import license_title, license_url, may_adapt
+from counterset.release.publish import figures
+from counterset.release.publish.summary import Summary
+from counterset.release.publish.text import percent, plain, points
+from counterset.release.publish.thumbnails import pick, thumbnail_uri
+from counterset.release.schemas import SPLITS
+from counterset.schemas import Verdict
+
+MAX_THUMBNAILS = 2_000
+"""In the whole report; many classes get fewer each, so that the page still opens."""
+
+_RIGHTS = re.compile(r",? (?:some|no|all) rights reserved(?: \([^()]*\))?")
+
+_STAGE_ORDER = {"crawl": 0, "download": 1, "curate": 2, "publish": 3}
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """One picture of a contact sheet with its credit line; `is_right` is the selector's outcome."""
+
+    uri: str
+    credit: str
+    license: str
+    license_url: str | None
+    page_url: str | None
+    is_right: bool | None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One side of a pair: its background, figures and pictures."""
+
+    split: str
+    background: str
+    accuracy: float | None
+    frequency: float | None
+    num_photos: int
+    num_observers: int
+    thumbnails: tuple[Thumbnail, ...]
+    num_withheld: int
+
+
+@dataclass(frozen=True)
+class ClassCard:
+    """One class with both sides of its pair."""
+
+    class_id: str
+    name: str
+    pair: Mapping[str, Any]
+    sheets: tuple[Sheet, ...]
+
+
+def render_report(
+    metadata: Mapping[str, Any],
+    summary: Summary,
+    tables: Mapping[str, pa.Table],
+    names: Mapping[str, str],
+    photo_bytes: Callable[[str], bytes | None],
+) -> str:
+    """The page. `metadata` is the content of release.json; `names` the class names by id."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("counterset.release.publish"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"plain": plain, "points": points, "percent": percent, "thousands": "{:,}".format}
+    pairs = tables["pairs"].to_pylist()
+    style = environment.get_template("report.css").render()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template("report.html.j2").render(
+        metadata=metadata,
+        summary=summary,
+        style=Markup(style),
+        style_digest=digest,
+        models=_models(metadata, summary),
+        drops=figures.drop_plot(pairs, names, tables["sensitivity"].to_pylist()),
+        scatter=figures.scatter(summary.scores),
+        cards=_cards(metadata, tables, names, photo_bytes),
+        small=[names.get(row["class_id"], row["class_id"]) for row in pairs if row["common"] is None],
+        funnel=_funnel(summary),
+        rejects=_rejects(summary),
+        licenses=[
+            (license_title(code), license_url(code), count, may_adapt(code)) for code, count in summary.licenses.items()
+        ],
+    )
+
+
+def _cards(
+    metadata: Mapping[str, Any],
+    tables: Mapping[str, pa.Table],
+    names: Mapping[str, str],
+    photo_bytes: Callable[[str], bytes | None],
+) -> list[ClassCard]:
+    order = {verdict.value: rank for rank, verdict in enumerate(Verdict)}
+    pairs = [row for row in tables["pairs"].to_pylist() if row["common"] is not None]
+    pairs.sort(key=lambda row: (order.get(row["verdict"], 9), -(row["drop"] or 0.0), row["class_id"]))
+    asked = int(metadata["config"]["publish"]["thumbnails_per_group"])
+    per_group = min(asked, MAX_THUMBNAILS // max(2 * len(pairs), 1))
+    selectors = [model["name"] for model in metadata["models"] if model["role"] == "selector"]
+    outcomes = _outcomes(tables["predictions"], selectors, metadata["config"]["evaluate"]["label_space"])
+    pages = dict(zip(*(tables["attribution"][c].to_pylist() for c in ("photo_id", "page_url")), strict=True))
+    cards = []
+    for row in pairs:
+        sheets = tuple(_sheet(row, split, tables[split], per_group, outcomes, pages, photo_bytes) for split in SPLITS)
+        cards.append(ClassCard(row["class_id"], names.get(row["class_id"], row["class_id"]), row, sheets))
+    return cards
+
+
+def _sheet(
+    pair: Mapping[str, Any],
+    split: str,
+    rows: pa.Table,
+    per_group: int,
+    outcomes: Mapping[str, bool],
+    pages: Mapping[str, str | None],
+    photo_bytes: Callable[[str], bytes | None],
+) -> Sheet:
+    own = rows.filter(pc.equal(rows["class_id"], pair["class_id"])).select(["photo_id", "license", "attribution"])
+    found = {row["photo_id"]: row for row in own.to_pylist()}
+    allowed = [photo_id for photo_id, row in found.items() if may_adapt(row["license"])]
+    thumbnails: list[Thumbnail] = []
+    # A few more than asked, for photos whose bytes are not at hand.
+    for photo_id in pick(allowed, per_group * 2):
+        content = photo_bytes(photo_id) if len(thumbnails) < per_group else None
+        uri = thumbnail_uri(content) if content else None
+        if uri:
+            row = found[photo_id]
+            thumbnails.append(
+                Thumbnail(
+                    uri,
+                    _credit(row["attribution"]),
+                    license_title(row["license"]),
+                    license_url(row["license"]),
+                    pages.get(photo_id),
+                    outcomes.get(photo_id),
+                )
+            )
+    return Sheet(
+        split,
+        pair[split],
+        pair[f"accuracy_{split}"],
+        pair[f"frequency_{split}"],
+        pair[f"num_{split}"],
+        pair[f"num_observers_{split}"],
+        tuple(thumbnails),
+        len(found) - len(allowed),
+    )
+
+
+def _outcomes(predictions: pa.Table, selectors: list[str], label_space: str) -> dict[str, bool]:
+    """Whether the first selector was right, by photo; of several label spaces, in the build's own."""
+    if not selectors:
+        return {}
+    own = predictions.filter(pc.equal(predictions["model"], selectors[0]))
+    in_space = own.filter(pc.equal(own["label_space"], label_space))
+    own = in_space if in_space.num_rows else own
+    return dict(zip(own["photo_id"].to_pylist(), own["is_correct"].to_pylist(), strict=True))
+
+
+def _models(metadata: Mapping[str, Any], summary: Summary) -> list[dict[str, Any]]:
+    """The annotator first, then every scored model under its number in the scatter."""
+    scores = {score.name: (number, score) for number, score in enumerate(summary.scores, 1)}
+    rows = []
+    for model in metadata["models"]:
+        number, score = scores.get(model["name"], (0, None)) if model["role"] != "annotator" else (0, None)
+        rows.append(
+            {
+                "number": number,
+                "name": model["name"],
+                "role": model["role"],
+                "family": model["family"],
+                "common": score.common if score else None,
+                "counter": score.counter if score else None,
+                "drop": score.drop if score else None,
+                "weights": model["weights_sha256"],
+            }
+        )
+    return sorted(rows, key=lambda row: (row["role"] != "annotator", row["number"], row["name"]))
+
+
+def _credit(attribution: str | None) -> str:
+    """The credit line without the licence's name, which stands beside it as a link."""
+    return plain(_RIGHTS.sub("", plain(attribution, 400)), 90)
+
+
+def _funnel(summary: Summary) -> list[tuple[str, int, float]]:
+    """Step, photos left, share of the first step."""
+    steps = dict(summary.funnel) | {"in a pair": summary.num_common + summary.num_counter}
+    largest = max([*steps.values(), 1])
+    return [(name, count, count / largest) for name, count in steps.items()]
+
+
+def _rejects(summary: Summary) -> list[tuple[str, str, int, float]]:
+    """Stage, reason, photos, share of the largest; in the stages' order, most frequent first."""
+    largest = max([count for _, _, count in summary.rejects] + [1])
+    rows = sorted(summary.rejects, key=lambda row: (_STAGE_ORDER.get(row[0], 9), row[0], -row[2], row[1]))
+    return [(stage, reason.replace("_", " "), count, count / largest) for stage, reason, count in rows]

@@ -1,0 +1,163 @@
+"""The release's tables, made from the stages' tables. Pure: tables in, tables out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterset.licenses import license_url
+from counterset.release.publish import captions
+from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.schemas import (
+    ALL_PHOTOS,
+    ATTRIBUTION,
+    CAPTIONS,
+    GROUPS,
+    SPLITS,
+    split_schema,
+)
+from counterset.schemas import PAIRS, PREDICTIONS, REJECTS, SENSITIVITY, TableSchema
+from counterset.tables import conform, table_of
+
+MAX_ATTRIBUTION = 1_000
+"""Characters kept of a credit line."""
+
+_PAGES = {"inaturalist": "https://www.inaturalist.org/photos/", "open_data": "https://www.inaturalist.org/photos/"}
+
+
+def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
+    """Every table of a release but `tombstones`, by name, conformed to `release.schemas`."""
+    all_photos = _all_photos(inputs)
+    pairs = conform(inputs.pairs, PAIRS)
+    tables = {
+        "all_photos": all_photos,
+        "groups": _groups(inputs, pairs),
+        "pairs": pairs,
+        "predictions": _predictions(inputs, all_photos),
+        "sensitivity": conform(inputs.sensitivity, SENSITIVITY),
+        "captions": _captions(inputs, all_photos),
+        "rejects": conform(inputs.rejects, REJECTS),
+        "attribution": _attribution(all_photos),
+    }
+    for split in SPLITS:
+        tables[split] = _split(all_photos, pairs, split)
+    return tables
+
+
+def query(sql: str, schema: TableSchema, **tables: pa.Table) -> pa.Table:
+    """`sql` over `tables` (each by its name), conformed to `schema`."""
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")
+        for name, table in tables.items():
+            connection.register(name, table)
+        return conform(connection.sql(sql).to_arrow_table(), schema)
+
+
+def _class_rows(inputs: ReleaseInputs) -> pa.Table:
+    return pa.table(
+        {
+            "class_id": pa.array([spec.class_id for spec in inputs.classes], pa.string()),
+            "class_name": pa.array([spec.name for spec in inputs.classes], pa.string()),
+            "imagenet_index": pa.array([spec.imagenet_index for spec in inputs.classes], pa.int32()),
+        }
+    )
+
+
+def _all_photos(inputs: ReleaseInputs) -> pa.Table:
+    return query(
+        """
+        SELECT m.photo_id, m.class_id, k.class_name, k.imagenet_index,
+               CASE b."group" WHEN q.common THEN 'common' WHEN q.counter THEN 'counter' END AS split,
+               b."group", b.background, b.margin AS background_margin,
+               m.half, m.observer, c.source, c.url, p.sha256, p.width_px, p.height_px, p.size_bytes, p.phash,
+               c.license, c.attribution, c.observed_on, c.taxon_id, c.taxon_name
+        FROM (SELECT * FROM members ANTI JOIN withdrawn USING (photo_id)) m
+        JOIN photos p USING (photo_id)
+        JOIN (SELECT * REPLACE (left(attribution, $limit) AS attribution) FROM candidates) c USING (photo_id)
+        JOIN classes k ON k.class_id = m.class_id
+        LEFT JOIN backgrounds b USING (photo_id)
+        LEFT JOIN pairs q ON q.class_id = m.class_id
+        """.replace("$limit", str(MAX_ATTRIBUTION)),
+        ALL_PHOTOS,
+        members=inputs.members,
+        withdrawn=inputs.rejects.filter(pc.equal(inputs.rejects["stage"], "publish")).select(["photo_id"]),
+        photos=inputs.photos,
+        candidates=inputs.candidates,
+        classes=_class_rows(inputs),
+        backgrounds=inputs.backgrounds.drop_columns(["profile"]),
+        pairs=inputs.pairs,
+    )
+
+
+def _split(all_photos: pa.Table, pairs: pa.Table, split: str) -> pa.Table:
+    return query(
+        f"""
+        SELECT a.*, a."group" AS background, q.verdict
+        FROM (SELECT * EXCLUDE (background) FROM all_photos) a
+        JOIN pairs q USING (class_id)
+        WHERE a.split = '{split}'
+        """,
+        split_schema(split),
+        all_photos=all_photos,
+        pairs=pairs,
+    )
+
+
+def _groups(inputs: ReleaseInputs, pairs: pa.Table) -> pa.Table:
+    return query(
+        """
+        SELECT g.*, CASE g."group" WHEN q.common THEN 'common' WHEN q.counter THEN 'counter' END AS split,
+               num_photos / sum(num_photos) OVER (PARTITION BY class_id, model, half) AS frequency
+        FROM groups g LEFT JOIN pairs q USING (class_id)
+        """,
+        GROUPS,
+        groups=inputs.group_accuracy,
+        pairs=pairs,
+    )
+
+
+def _predictions(inputs: ReleaseInputs, all_photos: pa.Table) -> pa.Table:
+    return query(
+        "SELECT p.* FROM predictions p SEMI JOIN all_photos USING (photo_id)",
+        PREDICTIONS,
+        predictions=inputs.predictions,
+        all_photos=all_photos,
+    )
+
+
+def _captions(inputs: ReleaseInputs, all_photos: pa.Table) -> pa.Table:
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")
+        connection.register("candidates", inputs.candidates.select(["photo_id", "title", "description", "tags"]))
+        connection.register("photos", all_photos.select(["photo_id", "class_id", "class_name", "group"]))
+        rows = connection.sql(
+            'SELECT photo_id, class_id, class_name, "group", title, description, tags FROM photos '
+            "JOIN candidates USING (photo_id) ORDER BY photo_id"
+        ).to_arrow_table()
+    return table_of(CAPTIONS, [_caption(row) for row in rows.to_pylist()])
+
+
+def _caption(row: dict[str, Any]) -> dict[str, Any]:
+    title, description = captions.clean_text(row["title"]), captions.clean_text(row["description"])
+    return {
+        "photo_id": row["photo_id"],
+        "class_id": row["class_id"],
+        "title": title,
+        "description": description,
+        "tags": captions.clean_tags(row["tags"]),
+        "language": captions.guess_language(title, description),
+        "caption_object": captions.caption_object(row["class_name"]),
+        "caption_object_background": captions.caption_object_background(row["class_name"], row["group"]),
+    }
+
+
+def _attribution(all_photos: pa.Table) -> pa.Table:
+    rows = all_photos.select(["photo_id", "source", "license", "attribution"]).to_pylist()
+    for row in rows:
+        row["license_url"] = license_url(row["license"])
+        page, number = _PAGES.get(row["source"]), row["photo_id"].rpartition("-")[2]
+        row["page_url"] = page + number if page and number.isdigit() else None
+    return table_of(ATTRIBUTION, rows)

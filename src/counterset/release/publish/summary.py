@@ -1,0 +1,164 @@
+"""A release's figures in one record: what the card, the report and `release.json` all say."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from counterset.release.publish.inputs import ModelRecord
+from counterset.schemas import Half, Verdict
+
+_Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval; all in [-1, 1]."""
+
+    value: float
+    low: float
+    high: float
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """One model's class-balanced accuracies over the confirmed classes (all with a pair when none is).
+
+    Attributes:
+        common, counter: unweighted means over classes, in [0, 1].
+        is_in_sample: the model chose the pairs, so its drop is flattered upwards.
+    """
+
+    name: str
+    role: str
+    family: str
+    common: float
+    counter: float
+    num_classes: int
+    is_in_sample: bool
+
+    @property
+    def drop(self) -> float:
+        """common - counter."""
+        return self.common - self.counter
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts and results of one release."""
+
+    num_photos: int
+    num_common: int
+    num_counter: int
+    num_observers: int
+    verdicts: dict[str, int]
+    mean_drop: Estimate | None
+    mean_drop_confirmed: Estimate | None
+    scores: tuple[ModelScore, ...]
+    score_half: str
+    scores_confirmed_only: bool
+    licenses: dict[str, int]
+    rejects: tuple[tuple[str, str, int], ...]
+    funnel: dict[str, int]
+
+    @functools.cached_property
+    def num_classes(self) -> int:
+        """Classes with a verdict."""
+        return sum(self.verdicts.values())
+
+
+def summarise(
+    tables: Mapping[str, pa.Table],
+    models: tuple[ModelRecord, ...],
+    funnel: Mapping[str, int],
+    mode: str = "split",
+) -> Summary:
+    """The figures of a release's tables. Models are scored on the confirm half; in paper mode on all photos."""
+    pairs = tables["pairs"]
+    rejects = Counter(zip(tables["rejects"]["stage"].to_pylist(), tables["rejects"]["reason"].to_pylist(), strict=True))
+    verdicts = Counter(pairs["verdict"].to_pylist())
+    half = Half.ALL if mode == "paper" else Half.CONFIRM
+    has_confirmed = bool(verdicts[Verdict.CONFIRMED])
+    return Summary(
+        num_photos=tables["all_photos"].num_rows,
+        num_common=tables["common"].num_rows,
+        num_counter=tables["counter"].num_rows,
+        num_observers=len(tables["all_photos"]["observer"].unique()),
+        verdicts={verdict.value: verdicts[verdict] for verdict in Verdict},
+        mean_drop=mean_drop(pairs),
+        mean_drop_confirmed=mean_drop(pairs, Verdict.CONFIRMED),
+        scores=_scores(tables, models, half, has_confirmed),
+        score_half=half.value,
+        scores_confirmed_only=has_confirmed,
+        licenses=_counts(tables["all_photos"]["license"]),
+        rejects=tuple((stage, reason, count) for (stage, reason), count in sorted(rejects.items())),
+        funnel=dict(funnel),
+    )
+
+
+def mean_drop(pairs: pa.Table, verdict: str | None = None) -> Estimate | None:
+    """The unweighted mean of the classes' drops with its 95 % interval; None without any.
+
+    Classes are independent, so the standard error of the mean is
+    `sqrt(sum(se_i ** 2)) / n` with `se_i` read from each class's 95 % interval as
+    `(high - low) / (2 * 1.96)` (normal approximation). Over all classes the mean is
+    unbiased by the verdict; over confirmed classes alone it is somewhat too large,
+    for the verdict was read from the same photos.
+    """
+    rows = [
+        row
+        for row in pairs.select(["verdict", "drop", "drop_low", "drop_high"]).to_pylist()
+        if row["drop"] is not None and verdict in (None, row["verdict"])
+    ]
+    if not rows:
+        return None
+    value = math.fsum(row["drop"] for row in rows) / len(rows)
+    if any(row["drop_low"] is None or row["drop_high"] is None for row in rows):
+        return Estimate(value, math.nan, math.nan, len(rows))
+    errors = [(row["drop_high"] - row["drop_low"]) / (2 * _Z95) for row in rows]
+    margin = _Z95 * math.sqrt(math.fsum(error**2 for error in errors)) / len(rows)
+    return Estimate(value, value - margin, value + margin, len(rows))
+
+
+def _scores(
+    tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], half: str, confirmed_only: bool
+) -> tuple[ModelScore, ...]:
+    wanted = {Verdict.CONFIRMED.value} if confirmed_only else {verdict.value for verdict in Verdict}
+    pairs = tables["pairs"].select(["class_id", "verdict"]).to_pylist()
+    classes = {row["class_id"] for row in pairs if row["verdict"] in wanted}
+    accuracy: dict[str, dict[str, dict[str, float]]] = {}
+    for row in tables["groups"].select(["class_id", "model", "half", "split", "accuracy"]).to_pylist():
+        if row["half"] == half and row["split"] and row["class_id"] in classes:
+            accuracy.setdefault(row["model"], {}).setdefault(row["class_id"], {})[row["split"]] = row["accuracy"]
+    roles: dict[str, ModelRecord] = {}
+    for model in models:
+        if model.role != "annotator" and not (model.name in roles and roles[model.name].role == "selector"):
+            roles[model.name] = model
+    scores = []
+    for name in sorted(accuracy):
+        both = [found for found in accuracy[name].values() if len(found) == 2]
+        if both:
+            record = roles.get(name, ModelRecord(name, "evaluator"))
+            scores.append(
+                ModelScore(
+                    name,
+                    record.role,
+                    record.family,
+                    math.fsum(found["common"] for found in both) / len(both),
+                    math.fsum(found["counter"] for found in both) / len(both),
+                    len(both),
+                    record.role == "selector",
+                )
+            )
+    return tuple(scores)
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    counts = Counter(code or "" for code in column.to_pylist())
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))

@@ -1,0 +1,294 @@
+"""The stages' tables become an immutable release folder, or the reason why not.
+
+A release is written aside and renamed, so it is there whole or not at all. It knows no
+clock and no path: the same inputs after the same last release give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+
+from counterset.errors import GateRefused, ReleaseError
+from counterset.release.checksums import METADATA, SUMS, render_sums
+from counterset.release.publish import remote
+from counterset.release.publish.card import render_card, render_citation
+from counterset.release.publish.croissant import describe
+from counterset.release.publish.files import describe_file, write_tables
+from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.publish.provenance import build_digest, release_metadata, statement
+from counterset.release.publish.public import public_inputs
+from counterset.release.publish.report import render_report
+from counterset.release.publish.rows import query, release_tables
+from counterset.release.publish.summary import Summary, summarise
+from counterset.release.schemas import TOMBSTONES
+from counterset.release.stated import MAX_NAME
+from counterset.release.versions.changelog import render_markdown
+from counterset.release.versions.diff import ReleaseDiff, diff_tables, table_or_none
+from counterset.release.versions.last import LastRelease, read_last
+from counterset.release.versions.meaning import COMPARED
+from counterset.release.versions.order import is_version, newest, next_version
+from counterset.schemas import Verdict
+from counterset.storage import ObjectPath, Place, place
+from counterset.tables import sha256_of, table_of, write_bytes
+from counterset.version import __version__
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Published(os.PathLike[str]):
+    """A release on disk.
+
+    Attributes:
+        path: its folder, or its address on S3.
+        version: its version.
+        is_new: false when the last release already held the same content.
+        diff: what changed since the last release; None for a first release or the same content.
+    """
+
+    path: Place
+    version: str
+    is_new: bool
+    diff: ReleaseDiff | None = None
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def publish(
+    inputs: ReleaseInputs, kind: str = "built", default_verdicts: tuple[str, ...] = (Verdict.CONFIRMED.value,)
+) -> Published:
+    """Write the release of `inputs` below `config.releases`, or return the last one when nothing changed.
+
+    `kind` is `built` or `imported`; `default_verdicts` are the classes that `counterset.load`
+    gives when not told otherwise.
+
+    Raises:
+        ReleaseError: a gate refuses, the last release is damaged, the version asked for exists or is
+            too low, another build is publishing, or a class id may not name a folder.
+    """
+    _check_classes(inputs)
+    inputs, names = public_inputs(inputs)
+    said = statement(inputs, names, kind, default_verdicts)
+    home = place(inputs.config.releases) / inputs.config.name
+    if isinstance(home, Path):
+        with _alone(home) as aside:
+            return _write(aside, home, inputs, said, read_last(home, inputs.config.name))
+    try:
+        return _publish_to(home, inputs, said)
+    except OSError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ReleaseError(f"cannot publish to {home} ({reason}); check the bucket and your credentials") from error
+
+
+def _publish_to(home: ObjectPath, inputs: ReleaseInputs, said: dict[str, Any]) -> Published:
+    """Write the release below an address on S3."""
+    with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
+        head, last = remote.fetch_last(home, Path(folder))
+        with _alone(Path(folder)) as aside:
+            made = _write(aside, Path(folder), inputs, said, last)
+        if made.is_new:
+            remote.upload(Path(made), head)
+            logger.info("published %s", home / made.version)
+        return replace(made, path=home / made.version)
+
+
+def _write(aside: Path, home: Path, inputs: ReleaseInputs, said: dict[str, Any], last: LastRelease | None) -> Published:
+    """Write the release that follows `last` into the local folder `home` of versions, by way of `aside`."""
+    if last is not None and all(last.metadata.get(key) == value for key, value in said.items()):
+        return _unchanged(last)  # the same inputs, so nothing need be written to see that
+    tables = release_tables(inputs)
+    summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode)
+    with_images = inputs.config.publish.with_images
+    files = write_tables(tables, aside, __version__, inputs.photo_bytes if with_images else None)
+    digest = build_digest(said, files)
+    if last is not None and last.metadata.get("build_digest") == digest:
+        return _unchanged(last)
+    diff = _diff(inputs, tables, said, last)
+    _gate(inputs, summary, diff, last)
+    version = _version(inputs, last, diff)
+    tables["tombstones"] = _tombstones(last, diff, tables, version)
+    files |= write_tables({"tombstones": tables["tombstones"]}, aside, __version__)
+    previous = {"version": last.version, "sha256sums": sha256_of(last.path / SUMS)} if last else None
+    metadata = release_metadata(inputs, said, summary, version, digest, previous, diff)
+    _write_pages(aside, inputs, metadata, summary, tables, files, diff, last)
+    path = home / version
+    if path.exists():
+        raise ReleaseError(f"{path} exists and a release is never rewritten; leave publish.version empty")
+    _sync(aside)
+    aside.rename(path)
+    logger.info("published %s", path)
+    return Published(path, version, is_new=True, diff=diff)
+
+
+def _unchanged(last: LastRelease) -> Published:
+    logger.info("nothing changed since %s; no new version", last.path)
+    return Published(last.path, last.version, is_new=False)
+
+
+def _write_pages(
+    aside: Path,
+    inputs: ReleaseInputs,
+    metadata: dict[str, Any],
+    summary: Summary,
+    tables: dict[str, pa.Table],
+    files: dict[str, dict[str, Any]],
+    diff: ReleaseDiff | None,
+    last: LastRelease | None,
+) -> None:
+    names = {spec.class_id: spec.name for spec in inputs.classes}
+    cite_as = f"{metadata['title']}, release {metadata['name']} {metadata['version']}, made with counterset"
+    pages = {
+        "README.md": render_card(metadata, summary, tables),
+        "CITATION.cff": render_citation(metadata),
+        "CHANGELOG.md": _changelog(metadata, summary, diff, last),
+        "croissant.json": _json(describe(metadata, summary, files, cite_as)),
+        "report.html": render_report(metadata, summary, tables, names, inputs.photo_bytes),
+    }
+    for name, text in pages.items():
+        write_bytes(text.encode("utf-8", errors="replace"), aside / name)
+        files[name] = describe_file(aside, name)
+    metadata["files"] = {path: files[path] for path in sorted(files)}
+    write_bytes(_json(metadata).encode(), aside / METADATA)
+    digests = {path: entry["sha256"] for path, entry in files.items()} | {METADATA: sha256_of(aside / METADATA)}
+    write_bytes(render_sums(digests).encode(), aside / SUMS)
+
+
+def _changelog(metadata: dict[str, Any], summary: Summary, diff: ReleaseDiff | None, last: LastRelease | None) -> str:
+    confirmed = f"{summary.verdicts['confirmed']} of {summary.num_classes} classes confirmed"
+    text = f"## {metadata['version']}\n\nSource as of {metadata['source_snapshot']}; {confirmed}.\n\n"
+    text += render_markdown(diff) if diff else "- First release.\n"
+    earlier = last.changelog.partition("\n## ")[2] if last else ""
+    return f"# Changes of {metadata['name']}\n\n{text}" + (f"\n## {earlier}" if earlier else "")
+
+
+def _diff(
+    inputs: ReleaseInputs, tables: dict[str, pa.Table], said: dict[str, Any], last: LastRelease | None
+) -> ReleaseDiff | None:
+    if last is None:
+        return None
+    old = {name: table_or_none(last, name) for name in COMPARED}
+    name = inputs.config.name
+    return diff_tables(old, tables, f"{name} {last.version}", f"{name} (new)", (last.metadata, said))
+
+
+def _gate(inputs: ReleaseInputs, summary: Summary, diff: ReleaseDiff | None, last: LastRelease | None) -> None:
+    limits = inputs.config.publish
+    confirmed = summary.verdicts[Verdict.CONFIRMED.value]
+    if confirmed < limits.min_confirmed:
+        raise GateRefused(
+            f"the gate refuses this release: {confirmed} classes are confirmed and publish.min_confirmed is "
+            f"{limits.min_confirmed}; collect more photos or lower it"
+        )
+    if diff is None or last is None:
+        return
+    before = last.table("all_photos").num_rows
+    share = diff.removed.num_rows / max(before, 1)
+    if share > limits.max_removed_share:
+        raise GateRefused(
+            f"the gate refuses this release: {diff.removed.num_rows} of the {before} photos of {last.version} would "
+            f"be removed and publish.max_removed_share is {limits.max_removed_share:g}; "
+            "look at the rejects, or raise it"
+        )
+    change, class_id = diff.largest_drop_change
+    if change > limits.max_drop_change:
+        raise GateRefused(
+            f"the gate refuses this release: the drop of {class_id} moved by {change * 100:.1f} points since "
+            f"{last.version} and publish.max_drop_change is {limits.max_drop_change:g}; look at the models, or raise it"
+        )
+
+
+def _version(inputs: ReleaseInputs, last: LastRelease | None, diff: ReleaseDiff | None) -> str:
+    needed = next_version(last.version if last else None, diff.level if diff else "major")
+    asked = inputs.config.publish.version
+    if not asked:
+        return needed
+    if not is_version(asked):
+        raise ReleaseError(f"publish.version {asked!r} is not a version; write it as 1.2.3 or leave it empty")
+    if last is not None and newest([asked, needed]) != asked:
+        raise ReleaseError(
+            f"publish.version {asked} is too low: this is a {diff.level if diff else 'major'} change of "
+            f"{last.version}; give at least {needed}, or leave it empty"
+        )
+    return asked
+
+
+def _tombstones(
+    last: LastRelease | None, diff: ReleaseDiff | None, tables: dict[str, pa.Table], version: str
+) -> pa.Table:
+    """The last release's tombstones and the photos removed since; a photo that came back has none."""
+    if last is None or diff is None:
+        return table_of(TOMBSTONES, [])
+    return query(
+        f"""
+        SELECT * FROM (
+            SELECT photo_id, class_id, '{version}' AS version, reason FROM removed
+            UNION ALL SELECT photo_id, class_id, version, reason FROM earlier ANTI JOIN removed USING (photo_id))
+        ANTI JOIN all_photos USING (photo_id)
+        """,
+        TOMBSTONES,
+        removed=diff.removed,
+        earlier=last.table("tombstones"),
+        all_photos=tables["all_photos"].select(["photo_id"]),
+    )
+
+
+def _check_classes(inputs: ReleaseInputs) -> None:
+    for spec in inputs.classes:
+        if not re.fullmatch(rf"[\w-]{{1,{MAX_NAME}}}", spec.class_id):
+            raise ReleaseError(
+                f"the class id {spec.class_id!r} may not name a folder; use letters, digits, '_' and '-' only, at most "
+                f"{MAX_NAME}"
+            )
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[Path]:
+    """A fresh folder beside the releases of `home`, for one build at a time."""
+    aside = home / ".part"
+    lock = filelock.FileLock(home / ".lock", timeout=0)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with lock:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+            try:
+                yield aside
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+    except filelock.Timeout as error:
+        raise ReleaseError(f"another build is publishing to {home}; wait until it ends") from error
+    except OSError as error:
+        raise ReleaseError(
+            f"cannot write {home}: {error.strerror or error}; free space, or set `releases` to another folder"
+        ) from error
+
+
+def _sync(folder: Path) -> None:
+    """Have the disk hold every file before the rename makes them the release."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

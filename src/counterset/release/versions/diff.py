@@ -1,0 +1,335 @@
+"""What changed between two releases, and which version number that asks for.
+
+The rule is Croissant's (specification 1.1, "Dataset versioning"): rows edited, removed
+or moved between groups = major; only added = minor; the same rows repackaged = patch.
+`release.versions.meaning` says which columns count as what; every column is compared.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterset.release.bounded import ABSENT
+from counterset.release.schemas import TABLES
+from counterset.release.versions.meaning import COMPARED, Meaning, meaning
+from counterset.tables import write_bytes
+
+NO_REASON = "not_in_build"
+
+ADDITIONS = ("added", "classes_added", "predictions_added", "results_added", "columns_added")
+"""Counts that alone make a minor version."""
+FOLLOWING = ("drops_changed", "results_changed")
+"""Counts that are part of an addition, where there is one."""
+MINOR = ("scores_changed", "rejects_changed")
+PATCH = ("settings_changed",)
+
+_PHOTO_TABLES = ("all_photos", "captions", "attribution")
+"""One row a photo each: their columns are one photo's."""
+_MOVES = ("group", "split")
+_SETTINGS = ("config", "kind", "default_verdicts", "counterset_version", "schema_version")
+"""Parts of release.json that say how a release was made, beside its classes and models."""
+
+
+class HasTables(Protocol):
+    """A release, as far as a difference needs it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+    def table(self, name: str) -> pa.Table: ...
+
+
+@dataclass(frozen=True)
+class ReleaseDiff:
+    """The rows that differ between an older and a newer release.
+
+    Attributes:
+        added: photo_id, class_id, group, split.
+        removed: the same with `reason`, a reject reason or `not_in_build`.
+        edited: photo_id, class_id, changed (names of the columns, of its captions and credit too).
+        moved: photo_id, class_id, old_group, new_group, old_split, new_split.
+        pairs: class_id with old and new common, counter, verdict, drop; classes that changed.
+        predictions: model, num_added, num_removed, num_changed, num_rescored over photos of both releases.
+        columns: table, column, meaning, num_rows: in so many rows of both releases the column differs;
+            num_rows is null for a column that only one of them has.
+        rows: table, num_added, num_removed, num_changed of the other tables, over photos and classes of both.
+        settings: setting, old, new: what release.json says of how the release was made, as JSON.
+    """
+
+    old: str
+    new: str
+    added: pa.Table
+    removed: pa.Table
+    edited: pa.Table
+    moved: pa.Table
+    pairs: pa.Table
+    predictions: pa.Table
+    columns: pa.Table
+    rows: pa.Table
+    settings: pa.Table
+
+    @functools.cached_property
+    def counts(self) -> dict[str, int]:
+        """How many rows of each kind."""
+        pairs, predictions = self.pairs.to_pylist(), self.predictions.to_pylist()
+        columns = self.columns.to_pylist()
+        rows = {row["table"]: row for row in self.rows.to_pylist()}
+        results = [row for name, row in rows.items() if name != "rejects"]
+        changes = [row["change"].split(", ") for row in pairs]
+        return {
+            "added": self.added.num_rows,
+            "removed": self.removed.num_rows,
+            "edited": self.edited.num_rows,
+            "moved": self.moved.num_rows,
+            "classes_added": sum("class added" in change for change in changes),
+            "classes_removed": sum("class removed" in change for change in changes),
+            "pairs_changed": sum("pair" in change for change in changes),
+            "drops_changed": sum("drop" in change for change in changes),
+            "verdicts_flipped": sum("verdict" in change for change in changes),
+            "predictions_added": sum(row["num_added"] for row in predictions),
+            "predictions_removed": sum(row["num_removed"] for row in predictions),
+            "predictions_changed": sum(row["num_changed"] for row in predictions),
+            "results_added": sum(row["num_added"] for row in results),
+            "results_changed": sum(row["num_removed"] + row["num_changed"] for row in results)
+            + sum("figures" in change for change in changes),
+            "scores_changed": sum(row["num_rows"] or 0 for row in columns if row["meaning"] == Meaning.SCORE),
+            "rejects_changed": sum(rows["rejects"][name] for name in ("num_added", "num_removed", "num_changed")),
+            "columns_added": sum(row["num_rows"] is None and row["is_new"] for row in columns),
+            "columns_removed": sum(row["num_rows"] is None and not row["is_new"] for row in columns),
+            "settings_changed": self.settings.num_rows,
+        }
+
+    @property
+    def level(self) -> str:
+        """major, minor or patch. Drops that move because photos came are part of the addition."""
+        found = {name for name, count in self.counts.items() if count}
+        additions = found & set(ADDITIONS)
+        found -= {*PATCH}
+        if found - additions - {*MINOR} - ({*FOLLOWING} if additions else set()):
+            return "major"
+        return "minor" if found else "patch"
+
+    @property
+    def largest_drop_change(self) -> tuple[float, str]:
+        """The largest absolute change of a drop, in [0, 2], and its class; (0, "") when no class has both."""
+        rows = [row for row in self.pairs.to_pylist() if row["drop_change"] is not None]
+        return max(((abs(row["drop_change"]), row["class_id"]) for row in rows), default=(0.0, ""))
+
+    def write(self, folder: str | Path) -> None:
+        """Write the rows as `added.parquet`, `removed.parquet`, ... into `folder`, each whole or not at all."""
+        for name in ("added", "removed", "edited", "moved", "pairs", "predictions", "columns", "rows", "settings"):
+            content = pa.BufferOutputStream()
+            pq.write_table(getattr(self, name), content, compression="zstd")
+            write_bytes(content.getvalue().to_pybytes(), Path(folder) / f"{name}.parquet")
+
+
+def diff_releases(old: HasTables, new: HasTables) -> ReleaseDiff:
+    """The difference from release `old` to release `new`."""
+    return diff_tables(
+        {name: table_or_none(old, name) for name in COMPARED},
+        {name: table_or_none(new, name) for name in COMPARED},
+        f"{old.name} {old.version}",
+        f"{new.name} {new.version}",
+        (old.metadata, new.metadata),
+    )
+
+
+def table_or_none(release: HasTables, name: str) -> pa.Table:
+    """A release's table; without rows where the release is older than the table."""
+    held = {entry.get("table") for entry in release.metadata["files"].values()}
+    return release.table(name) if name in held else TABLES[name].arrow().empty_table()
+
+
+def diff_tables(
+    old: Mapping[str, pa.Table],
+    new: Mapping[str, pa.Table],
+    old_name: str,
+    new_name: str,
+    metadata: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
+) -> ReleaseDiff:
+    """The difference between two releases' tables (`COMPARED`) and the contents of their release.json."""
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")
+        columns = []
+        for name in COMPARED:
+            connection.register(f"old_{name}", old[name])
+            connection.register(f"new_{name}", new[name])
+            shared, only = _columns(name, old[name], new[name])
+            columns += only
+            _compare(connection, name, shared)
+        tables = {name: connection.sql(sql).to_arrow_table() for name, sql in _queries().items()}
+        columns += connection.sql(_COLUMNS).to_arrow_table().to_pylist()
+    schema = pa.schema(
+        [("table", pa.string()), ("column", pa.string()), ("num_rows", pa.int64()), ("is_new", pa.bool_())]
+    )
+    for row in columns:
+        row["meaning"] = meaning(row["table"], row["column"]).value
+    columns.sort(key=lambda row: (COMPARED.index(row["table"]), row["column"]))
+    tables["columns"] = pa.Table.from_pylist(columns, schema.append(pa.field("meaning", pa.string())))
+    return ReleaseDiff(old_name, new_name, **tables, settings=_settings(*metadata))
+
+
+def _columns(name: str, old: pa.Table, new: pa.Table) -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns to compare in rows of both, and those that only one of two tables has."""
+
+    def of(table: pa.Table) -> set[str]:
+        return {field.name for field in table.schema if ABSENT not in (field.metadata or {})}
+
+    key, before, after = set(TABLES[name].key), of(old), of(new)
+    only = [
+        {"table": name, "column": column, "num_rows": None, "is_new": column in after}
+        for column in sorted(before ^ after)
+    ]
+    return sorted((before & after) - key), only
+
+
+def _compare(connection: duckdb.DuckDBPyConnection, name: str, columns: list[str]) -> None:
+    """A table `changed_<name>`: the key, and the names of the columns that differ, a row of both that differs."""
+    key = ", ".join(f'"{column}"' for column in TABLES[name].key)
+    changed = ", ".join(f'CASE WHEN o."{c}" IS DISTINCT FROM n."{c}" THEN \'{c}\' END' for c in columns)
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE changed_{name} AS SELECT * FROM (
+            SELECT {key}, list_filter([{changed}]::VARCHAR[], lambda x: x IS NOT NULL) AS changed
+            FROM old_{name} o JOIN new_{name} n USING ({key}))
+        WHERE len(changed) > 0
+        """
+    )
+
+
+def _settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> pa.Table:
+    """What two release.json say differently of how their releases were made."""
+    before, after = _flat(old), _flat(new)
+    rows = [
+        {"setting": key, "old": before.get(key), "new": after.get(key)}
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+    return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in ("setting", "old", "new")]))
+
+
+def _flat(metadata: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+
+    def put(key: str, value: object) -> None:
+        if isinstance(value, dict) and value:
+            for name, inner in value.items():
+                put(f"{key}.{name}", inner)
+        else:
+            found[key] = json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+    for name in _SETTINGS:
+        if name in metadata:
+            put(name, metadata[name])
+    for row in metadata.get("classes", []):
+        put(f"classes.{row['class_id']}", {key: value for key, value in row.items() if key != "class_id"})
+    for row in metadata.get("models", []):
+        rest = {key: value for key, value in row.items() if key not in ("name", "role")}
+        put(f"models.{row['role']}.{row['name']}", rest)
+    return found
+
+
+_COLUMNS = " UNION ALL ".join(
+    f'SELECT \'{name}\' AS "table", "column", count(*)::BIGINT AS num_rows, NULL::BOOLEAN AS is_new '
+    f'FROM (SELECT unnest(changed) AS "column" FROM changed_{name}) GROUP BY ALL'
+    for name in COMPARED
+)
+
+
+def _without(columns: list[str]) -> str:
+    """SQL: the changed columns but these, which are counted elsewhere."""
+    return f"list_filter(changed, lambda x: x NOT IN ({', '.join(map(repr, columns)) or 'NULL'}))"
+
+
+def _scores(table: str) -> list[str]:
+    names = [column.name for column in TABLES[table].columns]
+    return [name for name in names if meaning(table, name) == Meaning.SCORE]
+
+
+def _queries() -> dict[str, str]:
+    edits = " UNION ALL ".join(
+        f"SELECT photo_id, unnest({_without([*_scores(name), *_MOVES])}) AS changed FROM changed_{name}"
+        for name in _PHOTO_TABLES
+    )
+    figures = _without(["common", "counter", "verdict", "drop"])
+    return {
+        "added": """
+            SELECT photo_id, class_id, "group", split FROM new_all_photos n
+            ANTI JOIN old_all_photos USING (photo_id) ORDER BY photo_id""",
+        "removed": f"""
+            SELECT photo_id, o.class_id, "group", split, coalesce(r.reason, '{NO_REASON}') AS reason
+            FROM old_all_photos o ANTI JOIN new_all_photos USING (photo_id)
+            LEFT JOIN (SELECT photo_id, min(reason) AS reason FROM new_rejects GROUP BY photo_id) r USING (photo_id)
+            ORDER BY photo_id""",
+        "edited": f"""
+            SELECT photo_id, class_id, list_sort(list(DISTINCT changed)) AS changed
+            FROM ({edits}) JOIN new_all_photos USING (photo_id) GROUP BY ALL ORDER BY photo_id""",
+        "moved": """
+            SELECT photo_id, n.class_id, o."group" AS old_group, n."group" AS new_group,
+                   o.split AS old_split, n.split AS new_split
+            FROM old_all_photos o JOIN new_all_photos n USING (photo_id)
+            WHERE o."group" IS DISTINCT FROM n."group" OR o.split IS DISTINCT FROM n.split
+            ORDER BY photo_id""",
+        "pairs": f"""
+            SELECT * FROM (
+                SELECT coalesce(o.class_id, n.class_id) AS class_id,
+                       CASE WHEN o.class_id IS NULL THEN 'class added'
+                            WHEN n.class_id IS NULL THEN 'class removed'
+                            ELSE concat_ws(', ',
+                                CASE WHEN o.common IS DISTINCT FROM n.common
+                                       OR o.counter IS DISTINCT FROM n.counter THEN 'pair' END,
+                                CASE WHEN o.verdict IS DISTINCT FROM n.verdict THEN 'verdict' END,
+                                CASE WHEN o."drop" IS DISTINCT FROM n."drop" THEN 'drop' END,
+                                CASE WHEN len({figures}) > 0 THEN 'figures' END) END AS change,
+                       o.common AS old_common, n.common AS new_common,
+                       o.counter AS old_counter, n.counter AS new_counter,
+                       o.verdict AS old_verdict, n.verdict AS new_verdict,
+                       o."drop" AS old_drop, n."drop" AS new_drop, n."drop" - o."drop" AS drop_change
+                FROM old_pairs o FULL JOIN new_pairs n ON o.class_id = n.class_id
+                LEFT JOIN changed_pairs c ON c.class_id = n.class_id)
+            WHERE change != '' ORDER BY class_id""",
+        "predictions": f"""
+            SELECT coalesce(o.model, n.model) AS model,
+                   count(*) FILTER (o.photo_id IS NULL) AS num_added,
+                   count(*) FILTER (n.photo_id IS NULL) AS num_removed,
+                   count(*) FILTER (len({_without(_scores("predictions"))}) > 0) AS num_changed,
+                   count(*) FILTER (len(changed) > 0 AND len({_without(_scores("predictions"))}) = 0) AS num_rescored
+            FROM (SELECT * FROM old_predictions SEMI JOIN new_all_photos USING (photo_id)) o
+            FULL JOIN (SELECT * FROM new_predictions SEMI JOIN old_all_photos USING (photo_id)) n
+              ON o.photo_id = n.photo_id AND o.model = n.model AND o.label_space = n.label_space
+            LEFT JOIN changed_predictions c
+              ON c.photo_id = n.photo_id AND c.model = n.model AND c.label_space = n.label_space
+            GROUP BY ALL HAVING num_added + num_removed + num_changed + num_rescored > 0 ORDER BY model""",
+        "rows": " UNION ALL ".join(map(_rows, [name for name in COMPARED if name not in _COUNTED])),
+    }
+
+
+_COUNTED = ("all_photos", "pairs", "predictions")
+"""Tables whose rows have counts of their own."""
+
+
+def _rows(name: str) -> str:
+    """SQL: how many rows of one table came, went and changed; of photos and classes that both releases hold."""
+    key = ", ".join(f'"{column}"' for column in TABLES[name].key)
+    both = {"rejects": ""}.get(name)
+    if both is None:
+        whole, by = ("all_photos", "photo_id") if name in _PHOTO_TABLES else ("pairs", "class_id")
+        both = f"SEMI JOIN old_{whole} USING ({by}) SEMI JOIN new_{whole} USING ({by})"
+    changed = "0" if name in _PHOTO_TABLES else f"(SELECT count(*) FROM changed_{name})"
+    return f"""
+        SELECT '{name}' AS "table",
+               (SELECT count(*) FROM new_{name} {both} ANTI JOIN old_{name} USING ({key})) AS num_added,
+               (SELECT count(*) FROM old_{name} {both} ANTI JOIN new_{name} USING ({key})) AS num_removed,
+               {changed} AS num_changed"""

@@ -1,0 +1,99 @@
+"""The last release of a name, verified whole before the next one is compared with it or built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from counterset.errors import ReleaseError
+from counterset.release.bounded import read_files
+from counterset.release.checksums import METADATA, SUMS, verify_files
+from counterset.release.stated import Stated, read_stated
+from counterset.release.versions.order import newest
+
+NEEDED = ("CHANGELOG.md", "tombstones.parquet")
+"""Files that carry a name's history from one release to the next."""
+
+
+@dataclass(frozen=True)
+class LastRelease:
+    """A verified release.
+
+    Attributes:
+        path: its folder.
+        metadata: the content of its release.json.
+    """
+
+    path: Path
+    metadata: Mapping[str, Any]
+    _tables: dict[str, pa.Table] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata["name"])
+
+    @property
+    def version(self) -> str:
+        return self.path.name
+
+    @property
+    def changelog(self) -> str:
+        return (self.path / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    def table(self, name: str) -> pa.Table:
+        """One of its tables but the two splits."""
+        if name not in self._tables:
+            self._tables[name] = read_files(self.path, name, [f"{name}.parquet"])
+        return self._tables[name]
+
+
+def read_last(home: Path, name: str) -> LastRelease | None:
+    """The release of the highest version in the folder `home` of the versions of `name`; None without any.
+
+    Raises:
+        ReleaseError: a file of it is missing or altered.
+    """
+    last = newest([path.name for path in home.iterdir() if path.is_dir()] if home.is_dir() else [])
+    if last is None:
+        return None
+    folder = home / last
+    try:
+        stated = read_stated(folder)
+        verify_files(folder, stated.digests)
+        return opened(folder, stated, name)
+    except (OSError, ReleaseError) as error:
+        raise ReleaseError(damaged(str(folder), error)) from error
+
+
+def opened(folder: Path, stated: Stated, name: str) -> LastRelease:
+    """The release `name` in a folder whose files were verified against what it states.
+
+    Raises:
+        ReleaseError: it is another release, or lacks its history.
+    """
+    found = stated.metadata["name"], stated.metadata["version"]
+    if found != (name, folder.name):
+        raise ReleaseError(f"{METADATA} is of {' '.join(found)}")
+    for path in NEEDED:
+        if path not in stated.files:
+            raise ReleaseError(f"{SUMS} does not list {path}")
+    return LastRelease(folder, stated.metadata)
+
+
+def damaged(where: str, error: Exception) -> str:
+    """One sentence about a last release that cannot be built upon."""
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        reason = error.strerror or " ".join(str(error).split())[:200]
+        return f"the last release {where} cannot be read ({reason}), so no other is built on it; check the place"
+    missing = isinstance(error, FileNotFoundError) and error.filename
+    reason = str(error).partition("; ")[0].removeprefix(f"the release {where} ")
+    if missing:
+        reason = f"{PurePosixPath(str(missing)).name} is missing"
+    return (
+        f"the last release {where} is damaged ({reason}), so no other is built on it; "
+        "restore it from a copy, or move it away"
+    )

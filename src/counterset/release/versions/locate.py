@@ -1,0 +1,205 @@
+"""Where a release lies: a packaged name, a folder, an https address or s3; remote ones are copied to the cache.
+
+What a remote release states of itself is checked before anything is written. A copy is made file by
+file beside its final name, each no longer than stated and checked against SHA256SUMS, and becomes the
+release by a rename; its folder is named by the digest of SHA256SUMS, so a changed remote release never
+meets an older copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from counterset.errors import ReleaseError
+from counterset.fetching.addresses import is_loopback, shown
+from counterset.manifests import manifest_path
+from counterset.release.checksums import MAX_LISTING_BYTES, METADATA, SUMS, verify_files
+from counterset.release.versions.order import in_order
+from counterset.storage import cache_folder, place
+
+MAX_RELEASE_BYTES = 100_000_000_000
+"""Bytes of a remote release at most, unless told otherwise."""
+_FREE_BYTES = 1_000_000_000
+"""Bytes of the cache's disk that are left free."""
+_TIMEOUT_S = 60
+_CHUNK = 1 << 20
+
+
+def find_release(
+    name_or_path: str | Path, version: str | None, cache: str | Path | None, max_bytes: int = MAX_RELEASE_BYTES
+) -> Path:
+    """The local folder of a release.
+
+    Raises:
+        ReleaseError: nothing there, no such version, or the remote copy is not what it says.
+    """
+    text = str(name_or_path)
+    if "://" in text:
+        return _fetched(_at(text, version or ""), cache_folder(cache), max_bytes)
+    try:
+        return _local(text, version)
+    except OSError as error:  # a name too long, a folder that may not be read
+        raise ReleaseError(f"no release at {text[:200]}: {error.strerror}; give the folder of one") from error
+
+
+def _local(text: str, version: str | None) -> Path:
+    packaged = manifest_path("releases") / text
+    is_name = text not in ("", ".", "..") and "/" not in text and "\\" not in text
+    folder = packaged if is_name and packaged.is_dir() and not (Path(text) / METADATA).is_file() else Path(text)
+    if (folder / METADATA).is_file():
+        return folder
+    versions = _versions(folder)
+    if version is not None:
+        if version not in versions:
+            raise ReleaseError(f"{text} has no version {version}; it has {', '.join(versions) or 'none'}")
+        return folder / version
+    if not versions:
+        known = sorted(path.name for path in manifest_path("releases").glob("*") if path.is_dir())
+        raise ReleaseError(
+            f"no release at {text}; give a release's folder, an https or s3 address, "
+            f"or a packaged name ({', '.join(known) or 'none is packaged'})"
+        )
+    return folder / versions[-1]
+
+
+def _versions(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return in_order(path.name for path in folder.iterdir() if (path / METADATA).is_file())
+
+
+def _at(address: str, name: str) -> str:
+    """A file below an address, before the options or the token that follow its `?`."""
+    base, mark, options = address.partition("?")
+    return "/".join(filter(None, (base.rstrip("/"), name))) + mark + options
+
+
+def _fetched(address: str, cache: Path, max_bytes: int) -> Path:
+    from counterset.release.stated import Stated, stated
+
+    scheme = address.partition("://")[0].lower()
+    if scheme == "https" or (scheme == "http" and is_loopback(address)):
+        opener: Callable[[str], Iterator[bytes]] = _http
+    elif scheme == "s3":
+        opener = _s3
+        place(address)  # an address that holds keys is refused
+    else:
+        raise ReleaseError(f"releases are not read from {scheme}://; use https:// or s3://, or a local folder")
+
+    def read(name: str) -> Iterator[bytes]:
+        return opener(_at(address, name))
+
+    where = shown(address)
+    sums = _read(read(SUMS), f"{where}/{SUMS}")
+    target = cache / "releases" / hashlib.sha256(sums).hexdigest()[:32]
+    metadata = _read(read(METADATA), f"{where}/{METADATA}")
+    said: Stated = stated(metadata, sums, where)
+    _check(hashlib.sha256(metadata).hexdigest(), said.digests[METADATA], f"{where}/{METADATA}")
+    if target.is_dir():
+        try:
+            verify_files(target, said.digests)
+            return target
+        except ReleaseError:  # the copy was altered since
+            shutil.rmtree(target, ignore_errors=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        _check_room(sum(entry.size_bytes for entry in said.files.values()), aside, where, max_bytes)
+        (aside / METADATA).write_bytes(metadata)
+        (aside / SUMS).write_bytes(sums)
+        for path, entry in sorted(said.files.items()):
+            (aside / path).parent.mkdir(parents=True, exist_ok=True)
+            with (aside / path).open("wb") as file:
+                digest = _copy(read(path), file, entry.size_bytes, f"{where}/{path}")
+            _check(digest, entry.sha256, f"{where}/{path}")
+        try:
+            aside.rename(target)
+        except OSError:
+            # Another process was first; its copy holds the same bytes.
+            if not target.is_dir():
+                raise
+    except OSError as error:
+        raise ReleaseError(f"cannot keep {where} in {cache}: {error}; free space or give another cache") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def _check_room(size_bytes: int, folder: Path, address: str, max_bytes: int) -> None:
+    """See that what a release states is not more than may be fetched, nor than there is room for."""
+    if size_bytes > max_bytes:
+        raise ReleaseError(
+            f"{address} says that it has {size_bytes:,} bytes, more than the {max_bytes:,} that are fetched; "
+            "give counterset.load a larger max_bytes, or fetch it by another program and give its folder"
+        )
+    free = shutil.disk_usage(folder).free - _FREE_BYTES
+    if size_bytes > free:
+        raise ReleaseError(
+            f"{address} says that it has {size_bytes:,} bytes and there is room for {max(free, 0):,}; "
+            "free space or give another cache"
+        )
+
+
+def _check(found: str, expected: str, where: str) -> None:
+    if found != expected:
+        raise ReleaseError(f"{where} does not match {SUMS}; the release is altered or changed while it was read")
+
+
+def _read(chunks: Iterator[bytes], where: str) -> bytes:
+    parts, size = [], 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > MAX_LISTING_BYTES:
+            raise ReleaseError(f"{where} is larger than {MAX_LISTING_BYTES} bytes; it is no release of counterset")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _copy(chunks: Iterator[bytes], file: IO[Any], limit: int, where: str) -> str:
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > limit:
+            raise ReleaseError(f"{where} is larger than release.json says; the release is altered")
+        digest.update(chunk)
+        file.write(chunk)
+    return digest.hexdigest()
+
+
+def _http(url: str) -> Iterator[bytes]:
+    from counterset.fetching.addresses import HostRules, netloc
+    from counterset.fetching.gate import FetchFailed, Gate, user_agent
+
+    # The address is trusted as typed; where it redirects to must be public.
+    gate = Gate(HostRules((netloc(url),), ("*",)), user_agent(), timeout_s=_TIMEOUT_S)
+    try:
+        yield from gate.stream(url, MAX_RELEASE_BYTES)
+    except FetchFailed as failure:
+        raise ReleaseError(f"cannot read {shown(url)} ({failure}); check the address and the network") from None
+
+
+def _s3(url: str) -> Iterator[bytes]:
+    import pyarrow as pa
+
+    try:
+        filesystem, path = _s3_file(url)
+        with filesystem.open_input_stream(path) as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+    except (OSError, pa.ArrowException) as error:
+        raise ReleaseError(
+            f"cannot read {shown(url)} ({str(error)[:200]}); check the address and your credentials"
+        ) from error
+
+
+def _s3_file(url: str) -> tuple[Any, str]:
+    from pyarrow import fs
+
+    filesystem, path = fs.FileSystem.from_uri(url)
+    return filesystem, path

@@ -1,0 +1,108 @@
+"""The Croissant description is valid, says what is in the files, and is read through mlcroissant."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from counterset.load import Release, load
+from counterset.release.publish import files
+from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.publish.writer import publish
+from counterset.release.schemas import TABLES, split_schema
+
+from ..build_inputs import build_config, with_tables
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+"""mlcroissant's own, and its libraries'."""
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import mlcroissant
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CROISSANT_CACHE", str(tmp_path))
+
+
+@pytest.fixture
+def description(release_folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((release_folder / "croissant.json").read_text())
+    return found
+
+
+def test_it_is_valid_without_warnings(release_folder: Path) -> None:
+    dataset = mlcroissant.Dataset(str(release_folder / "croissant.json"))
+    issues = dataset.metadata.issues
+    assert list(issues.errors) == []
+    assert list(issues.warnings) == []
+
+
+@pytest.mark.parametrize("name", ["common", "counter", *TABLES])
+def test_records_are_the_tables_rows(release_folder: Path, release: Release, name: str) -> None:
+    dataset = mlcroissant.Dataset(str(release_folder / "croissant.json"))
+    records = list(dataset.records(name))
+    table = release.table(name)
+    assert len(records) == table.num_rows
+    key = (split_schema(name) if name in ("common", "counter") else TABLES[name]).key[0]
+    found = [record[f"{name}/{key}"] for record in records]
+    assert [value.decode() if isinstance(value, bytes) else value for value in found] == table[key].to_pylist()
+    for record in records[:1]:
+        assert {field.split("/")[1] for field in record} == set(table.column_names)
+
+
+def test_every_file_is_described_with_its_digest(release_folder: Path, description: dict[str, Any]) -> None:
+    described = {entry["contentUrl"]: entry["sha256"] for entry in description["distribution"]}
+    found = {path.relative_to(release_folder).as_posix(): path for path in release_folder.rglob("*.parquet")}
+    assert described == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
+
+
+def test_it_conforms_to_1_1_and_fills_the_rai_fields(description: dict[str, Any]) -> None:
+    assert description["conformsTo"] == [
+        "http://mlcommons.org/croissant/1.1",
+        "http://mlcommons.org/croissant/RAI/1.0",
+    ]
+    rai = {name.removeprefix("rai:") for name in description if name.startswith("rai:")}
+    assert rai >= {
+        "dataCollection",
+        "dataBiases",
+        "dataLimitations",
+        "dataAnnotationProtocol",
+        "personalSensitiveInformation",
+        "dataReleaseMaintenancePlan",
+        "dataUseCases",
+    }
+    metadata = mlcroissant.Metadata.from_json(mlcroissant.Context(), description)
+    assert metadata.data_biases
+
+
+def test_many_shards_are_one_record_set(inputs: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ROWS_PER_SHARD", 40)
+    config = build_config(thumbnails_per_group=0).model_copy(update={"releases": str(tmp_path)})
+    release = load(publish(with_tables(inputs, config=config)).path)
+    assert len(list((release.path / "data").glob("common-*.parquet"))) > 1
+    dataset = mlcroissant.Dataset(str(release.path / "croissant.json"))
+    photo_ids = [record["common/photo_id"].decode() for record in dataset.records("common")]
+    assert photo_ids == release.table("common")["photo_id"].to_pylist()
+
+
+def test_bundled_photos_are_pictures(inputs: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ROWS_PER_SHARD_WITH_IMAGES", 40)
+    rows = inputs.candidates.to_pylist()
+    for number, row in enumerate(rows):
+        row["license"] = None if number % 2 else "cc-by"
+    candidates = type(inputs.candidates).from_pylist(rows, schema=inputs.candidates.schema)
+    config = build_config(thumbnails_per_group=0, with_images=True).model_copy(update={"releases": str(tmp_path)})
+    release = load(publish(with_tables(inputs, candidates=candidates, config=config)).path)
+    assert len(list((release.path / "data").glob("counter-*.parquet"))) > 1
+    dataset = mlcroissant.Dataset(str(release.path / "croissant.json"))
+    pictures = [record["counter/image"] for record in dataset.records("counter")]
+    allowed = [license is not None for license in release.table("counter")["license"].to_pylist()]
+    assert [hasattr(picture, "getpixel") for picture in pictures] == allowed
+    assert 0 < sum(allowed) < len(allowed)
