@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "statistics": {"foundation", "statistics"},
     "models": {"foundation", "models"},
     "download": {"foundation", "download"},
-    "stages": {"stages", "foundation", "statistics", "release", "similarity"},
+    "stages": {"stages", "foundation", "statistics", "similarity"},
     "sources": {"foundation", "sources"},
     "release": {"foundation", "release"},
     "load": {"foundation", "release"},
@@ -88,7 +88,7 @@ MAY_IMPORT = {
         "cli",
     },
 }
-"""Layer -> the layers it may import. The publish stage writes releases."""
+"""Layer -> the layers it may import."""
 
 EFFECTS = {"os", "shutil", "subprocess", "tempfile", "socket", "urllib", "httpx", "fcntl", "filelock"}
 EFFECTS |= {"counterset.lease", "counterset.fetching"}
