@@ -27,6 +27,9 @@ docs: $(INSTALLED)  ## the documentation as a site, in build/docs
 test: lint  ## what CI runs
 	$(BIN)/pytest -n 2 --dist loadfile
 
+package: $(INSTALLED)  ## the sdist and the wheel, in dist; the wheel is tried outside the checkout
+	.ci/package
+
 # What takes too long for `make test`. A proof that was stopped, or whose files changed, is run again; the others are not.
 SOURCES := $(shell find src flows tests benchmarks -name "*.py") $(wildcard tests/mutants/*.toml)
 proofs: .proofs/mutants .proofs/faults .proofs/statistics  ## all that follow here
