@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from counterset.errors import SchemaError, WorkspaceError
-from counterset.schemas import IMAGES, REJECTS, TABLES, Column, TableSchema
+from counterset.schemas import IMAGES, REJECTS, Column, TableSchema
 from counterset.tables import RowGroups, conform, read_table, table_of, write_bytes, write_table
 
 ROW = {"photo_id": "inaturalist-1", "class_id": "lion", "stage": "curate", "reason": "too_small", "detail": "3 x 3"}
@@ -109,10 +109,3 @@ def test_a_full_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkspaceError, match="cannot write"):
         write_bytes(b"x", tmp_path / "file" / "below")
-
-
-def test_every_column_is_documented() -> None:
-    for table in TABLES.values():
-        assert set(table.key) <= {column.name for column in table.columns}
-        for column in table.columns:
-            assert column.doc, f"{table.name}.{column.name} has no meaning"

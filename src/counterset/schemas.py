@@ -1,7 +1,8 @@
-"""Every table's schema, as data: columns, types, units and meaning, by version.
+"""The tables that builds pass on, as data: columns, types, units and meaning, by version.
 
-A table is described once, here; writers stamp name and version into the Parquet
-metadata (`counterset.table`, `counterset.schema_version`) and readers check them.
+A table is described once, in a module called `schemas`: here, or in the room that alone uses it.
+Writers stamp name and version into the Parquet metadata (`counterset.table`,
+`counterset.schema_version`) and readers check them.
 Accuracies and drops are fractions in [0, 1] and [-1, 1], never per cent.
 """
 
@@ -343,51 +344,3 @@ STABILITY = TableSchema(
         Column("halves", FLOAT64, "the same between the groups of half of the photos, formed alone, and of all"),
     ),
 )
-
-MODEL_METRICS = TableSchema(
-    "model_metrics",
-    "one model's metric on one side of the pairs",
-    ("model", "metric", "side"),
-    (
-        Column("model", STRING, "the model's name"),
-        Column("metric", STRING, "balanced, photo_average, balanced_top5 or worst_class"),
-        Column("side", STRING, "common, counter or drop (common minus counter)"),
-        Column("value", FLOAT64, "in [0, 1]; drops in [-1, 1]"),
-        Column("low", FLOAT64, "lower end of the 95 % interval, unit = observer"),
-        Column("high", FLOAT64, "upper end"),
-    ),
-)
-
-CLASS_METRICS = TableSchema(
-    "class_metrics",
-    "one model's accuracy on one side of one class's pair",
-    ("model", "class_id", "side"),
-    (
-        Column("model", STRING, "the model's name"),
-        CLASS_ID,
-        Column("side", STRING, "common, counter or drop (common minus counter)"),
-        Column("num_photos", INT64, "photos"),
-        Column("accuracy", FLOAT64, "in [0, 1]; drops in [-1, 1]"),
-        Column("low", FLOAT64, "lower end of the 95 % interval, unit = observer"),
-        Column("high", FLOAT64, "upper end"),
-    ),
-)
-
-TABLES: dict[str, TableSchema] = {
-    table.name: table
-    for table in (
-        CANDIDATES,
-        PHOTOS,
-        IMAGES,
-        REJECTS,
-        MEMBERS,
-        BACKGROUNDS,
-        PREDICTIONS,
-        GROUP_ACCURACY,
-        PAIRS,
-        SENSITIVITY,
-        STABILITY,
-        MODEL_METRICS,
-        CLASS_METRICS,
-    )
-}

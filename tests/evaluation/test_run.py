@@ -20,7 +20,8 @@ import pytest
 import counterset
 from counterset.classes import ClassSpec
 from counterset.cli import main
-from counterset.evaluation.layout import METRICS, METRICS_FILE
+from counterset.evaluation.record import METRICS_FILE
+from counterset.evaluation.schemas import METRICS
 from counterset.load import load
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, load_encoder
 from counterset.models.prompts import label_rows, label_space

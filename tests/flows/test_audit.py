@@ -20,8 +20,8 @@ from counterset.load import load
 from counterset.models.open_clip_encoder import load_encoder
 from counterset.release.publish.writer import publish
 from counterset.similarity.audit import audit_release
-from counterset.similarity.layout import BANDS, KEPT, NEAREST, OWN_DUPLICATES, REMOVED
 from counterset.similarity.report import render_audit
+from counterset.similarity.schemas import BANDS, KEPT, NEAREST, OWN_DUPLICATES, REMOVED
 from counterset.tables import read_table
 
 from ..release.build_inputs import build_config, build_inputs, with_tables

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from counterset.errors import ReleaseError
-from counterset.similarity.layout import KEPT
 from counterset.similarity.published import Folder, check_home, publish_folder
+from counterset.similarity.schemas import KEPT
 from counterset.tables import table_of, write_bytes, write_table
 
 

@@ -207,7 +207,7 @@ def _closing(folder: Any) -> None:
 def _print_audit(path: Path) -> None:
     import json
 
-    from counterset.similarity.layout import BANDS
+    from counterset.similarity.schemas import BANDS
     from counterset.tables import read_table
 
     found = json.loads((path / "audit.json").read_text(encoding="utf-8"))

@@ -16,8 +16,8 @@ from PIL import Image
 from counterset.classes import normal_name
 from counterset.errors import ModelError
 from counterset.evaluation.candidates import Candidates
-from counterset.evaluation.layout import ANSWERS
 from counterset.evaluation.photos import PairPhotos, bytes_of
+from counterset.evaluation.schemas import ANSWERS
 from counterset.evaluation.vectors import Progress
 from counterset.load import Release
 from counterset.pictures import DECODER_VERSION, rgb

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from counterset.errors import ReleaseError, UserError
-from counterset.evaluation.layout import METRICS
 from counterset.evaluation.photos import PairPhotos
+from counterset.evaluation.schemas import METRICS
 from counterset.statistics.metrics import (
     COMMON,
     COUNTER,

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from counterset.errors import ReleaseError
-from counterset.evaluation.layout import METRICS, METRICS_FILE
 from counterset.evaluation.measures import MIN_LINE_MODELS
-from counterset.evaluation.record import read_part, read_record
+from counterset.evaluation.record import METRICS_FILE, read_part, read_record
+from counterset.evaluation.schemas import METRICS
 from counterset.manifests import manifest_path
 from counterset.statistics.robustness import Line, Scale, effective_robustness
 

@@ -17,62 +17,18 @@ import pyarrow as pa
 
 from counterset.classes import normal_name
 from counterset.errors import ReleaseError
-from counterset.evaluation.layout import CLASS_METRICS_FILE
-from counterset.evaluation.record import read_part, read_record
+from counterset.evaluation.record import CLASS_METRICS_FILE, read_part, read_record
+from counterset.evaluation.schemas import COMPARED_MODELS, COMPARISON
 from counterset.load import Release
 from counterset.manifests import manifest_path
 from counterset.models.registry import load_registry
-from counterset.schemas import (
-    CLASS_ID,
-    CLASS_METRICS,
-    FLOAT64,
-    INT32,
-    STRING,
-    Column,
-    Half,
-    TableSchema,
-)
+from counterset.schemas import Half
 from counterset.spreadsheet import safe_cell
+from counterset.statistics.schemas import CLASS_METRICS
 from counterset.tables import table_of, write_bytes, write_table
 
 PUBLISHED_SELECTOR = "CLIP-LAION400M-ViT/B/32"
 """The model that chose the published pairs; its drop is the published drop of a class."""
-
-COMPARISON = TableSchema(
-    "comparison",
-    "one class that both the release and the paper have",
-    ("class_id",),
-    (
-        CLASS_ID,
-        Column("imagenet_index", INT32, "index in ImageNet-1K"),
-        Column("pair", STRING, "same, swapped, one (background of two the same), other, or none (chosen here)"),
-        Column("verdict", STRING, "the release's: confirmed, unconfirmed or too_small"),
-        Column("common", STRING, "common background here", True),
-        Column("counter", STRING, "counter background here", True),
-        Column("published_common", STRING, "common background there"),
-        Column("published_counter", STRING, "counter background there"),
-        Column("drop", FLOAT64, "the selector's drop here; null = none measured", True),
-        Column("drop_low", FLOAT64, "lower end of its 95 % interval", True),
-        Column("drop_high", FLOAT64, "upper end", True),
-        Column("published_drop", FLOAT64, "the published selector's drop there: in-sample, so biased upwards"),
-    ),
-)
-
-COMPARED_MODELS = TableSchema(
-    "compared_models",
-    "one class and model, here, there or both",
-    ("class_id", "model"),
-    (
-        CLASS_ID,
-        Column("model", STRING, "the model's name here"),
-        Column("common", FLOAT64, "accuracy on common here, in [0, 1]", True),
-        Column("counter", FLOAT64, "accuracy on counter here", True),
-        Column("drop", FLOAT64, "common - counter here", True),
-        Column("published_common", FLOAT64, "accuracy on common there, in [0, 1]", True),
-        Column("published_counter", FLOAT64, "accuracy on counter there", True),
-        Column("published_drop", FLOAT64, "published_common - published_counter", True),
-    ),
-)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,9 @@
-"""Reading an evaluation's folder: what a user hands in, and what a kill or a full disk may have cut."""
+"""Reading an evaluation's folder: what a user hands in, and what a kill or a full disk may have cut.
+
+<folder>/vectors/<model>/<shard>.parquet       what a model makes of a photo or a label, kept for good
+<folder>/<release>-<version>/<label space>-<templates>/
+    predictions.parquet  metrics.parquet  class_metrics.parquet  evaluation.json
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,17 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from counterset.errors import ReleaseError, SchemaError, WorkspaceError
-from counterset.evaluation.layout import RECORD_FILE
 from counterset.evaluation.measures import ModelFacts
 from counterset.schemas import TableSchema
 from counterset.statistics.robustness import Scale
 from counterset.tables import read_table
 
 FORMAT = "counterset-evaluation"
+
+PREDICTIONS_FILE = "predictions.parquet"
+METRICS_FILE = "metrics.parquet"
+CLASS_METRICS_FILE = "class_metrics.parquet"
+RECORD_FILE = "evaluation.json"
 
 
 class _Evaluated(BaseModel):

@@ -20,11 +20,20 @@ from counterset.classes import ClassSpec
 from counterset.errors import ConfigError, UserError
 from counterset.evaluation.answers import Predict, ask
 from counterset.evaluation.candidates import all_labels, nearest_labels, open_space, short_name, space_name
-from counterset.evaluation.layout import CLASS_METRICS_FILE, METRICS, METRICS_FILE, PREDICTIONS_FILE, RECORD_FILE
 from counterset.evaluation.measures import ModelFacts, measure
 from counterset.evaluation.models import folder_of, kept_label_rows, opened
 from counterset.evaluation.photos import PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
-from counterset.evaluation.record import FORMAT, facts_of, read_part, read_record
+from counterset.evaluation.record import (
+    CLASS_METRICS_FILE,
+    FORMAT,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    RECORD_FILE,
+    facts_of,
+    read_part,
+    read_record,
+)
+from counterset.evaluation.schemas import METRICS
 from counterset.evaluation.scoring import score
 from counterset.evaluation.vectors import Floats32, Progress, VectorStore, no_progress
 from counterset.load import Release, load
@@ -34,8 +43,9 @@ from counterset.models.registry import trained_on
 from counterset.models.shared_weights import origin
 from counterset.outputs import check_output
 from counterset.pictures import DECODER_VERSION
-from counterset.schemas import CLASS_METRICS, PREDICTIONS, Half
+from counterset.schemas import PREDICTIONS, Half
 from counterset.statistics.robustness import Scale
+from counterset.statistics.schemas import CLASS_METRICS
 from counterset.tables import conform, write_bytes, write_table
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterset.errors import SchemaError, WorkspaceError
-from counterset.evaluation.layout import vectors
+from counterset.evaluation.schemas import vectors
 from counterset.tables import check_stamp, table_of, write_table
 from counterset.workspace import digest
 

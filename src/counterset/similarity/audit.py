@@ -16,7 +16,7 @@ from counterset.load import Release
 from counterset.schemas import Half
 from counterset.similarity.bands import band_table
 from counterset.similarity.embedding_sets import Vectors
-from counterset.similarity.layout import BANDS, GROUPS, NEAREST, OWN_DUPLICATES
+from counterset.similarity.schemas import BANDS, GROUPS, NEAREST, OWN_DUPLICATES
 from counterset.similarity.search import pairs_above
 from counterset.statistics.metrics import COMMON, COUNTER, Outcomes
 from counterset.tables import conform, table_of

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import sparse
 
-from counterset.similarity.layout import BANDS
+from counterset.similarity.schemas import BANDS
 from counterset.statistics.intervals import CONFIDENCE
 from counterset.statistics.metrics import COMMON, COUNTER, NUM_DRAWS, Outcomes
 from counterset.statistics.observers import Floats, Ints

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from counterset.similarity.layout import KEPT, REMOVED, PruneReason
+from counterset.similarity.schemas import KEPT, REMOVED, PruneReason
 from counterset.similarity.search import Ints
 from counterset.tables import table_of
 

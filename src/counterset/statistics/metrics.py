@@ -17,10 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import sparse
 
-from counterset.schemas import CLASS_METRICS, MODEL_METRICS
 from counterset.statistics.choice import overlap
 from counterset.statistics.intervals import CONFIDENCE, drop_interval, jeffreys
 from counterset.statistics.observers import DISCOVER, Floats, Results, estimate_dispersion
+from counterset.statistics.schemas import CLASS_METRICS, MODEL_METRICS
 from counterset.tables import table_of
 
 NUM_DRAWS = 2_000

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from counterset.similarity.deduplicate import assign, duplicates_of_cluster, learn_centroids
 from counterset.similarity.embedding_sets import EmbeddingSet
-from counterset.similarity.layout import CLUSTER_PARTS, DUPLICATE_PARTS, queries
+from counterset.similarity.schemas import CLUSTER_PARTS, DUPLICATE_PARTS, queries
 from counterset.steps.similarity_steps import describe_shard, joined, part, read_queries
 from counterset.tables import read_table, sha256_of, table_of, write_bytes, write_table
 from counterset.workspace import digest

@@ -14,9 +14,9 @@ import pyarrow as pa
 from counterset.errors import EmbeddingsError
 from counterset.parquet_sql import parquet_sql
 from counterset.similarity.embedding_sets import EmbeddingSet
-from counterset.similarity.layout import BASE_SHARDS, FAR_PARTS, KEPT, NEAR_PARTS, PRUNE_QUERIES, REMOVED
 from counterset.similarity.prune import Objects, decide, find_cut
 from counterset.similarity.published import Folder, publish_folder
+from counterset.similarity.schemas import BASE_SHARDS, FAR_PARTS, KEPT, NEAR_PARTS, PRUNE_QUERIES, REMOVED
 from counterset.similarity.search import Ints
 from counterset.steps.similarity_steps import Queries, far_key, near_key, part, read_queries
 from counterset.tables import TableRef, read_table, table_of, write_table

@@ -25,7 +25,7 @@ from counterset.models.door import identity, open_text_model
 from counterset.release.checksums import SUMS
 from counterset.schemas import TableSchema, embeddings
 from counterset.similarity.embedding_sets import EmbeddingSet, Shard, Vectors, read_all
-from counterset.similarity.layout import (
+from counterset.similarity.schemas import (
     BASE_SHARDS,
     FAR_PARTS,
     NEAR_PARTS,

@@ -9,7 +9,8 @@ import pytest
 from counterset.config import SourceConfig
 from counterset.errors import SourceError
 from counterset.schemas import RejectReason
-from counterset.sources.inaturalist.observations import OFFERS, credit, offers_of, photo_id_of, photo_url, refusal
+from counterset.sources.inaturalist.observations import credit, offers_of, photo_id_of, photo_url, refusal
+from counterset.sources.inaturalist.schemas import OFFERS
 from counterset.tables import table_of
 
 GOOD: dict[str, Any] = {

@@ -18,7 +18,8 @@ from counterset.errors import SourceError, SourceUnavailable
 from counterset.schemas import RejectReason
 from counterset.sources.budget import Budget, request_limits
 from counterset.sources.inaturalist.client import ApiClient, RetryPolicy, retry_after_s
-from counterset.sources.inaturalist.observations import OFFERS, Offer, credit, offers_of, photo_url, refusal
+from counterset.sources.inaturalist.observations import Offer, credit, offers_of, photo_url, refusal
+from counterset.sources.inaturalist.schemas import OFFERS
 from counterset.sources.inaturalist.taxa import TaxonResolver
 from counterset.tables import table_of
 

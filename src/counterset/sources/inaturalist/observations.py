@@ -6,12 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from counterset.config import SourceConfig
 from counterset.errors import SourceError
 from counterset.licenses import license_code, needs_credit
-from counterset.schemas import TEXTS, Column, RejectReason, TableSchema
+from counterset.schemas import RejectReason
 from counterset.sources.cells import day_of
 
 OPEN_HOST = "https://inaturalist-open-data.s3.amazonaws.com"
@@ -32,35 +30,6 @@ EVIDENCE, ORGANISM = 22, 24
 ALIVE_OR_DEAD, DEAD = 17, 19
 LIFE_STAGE, EARLY_STAGES = 1, {4: "pupa", 6: "larva", 7: "egg"}
 MAX_TEXT_CHARS = 20_000
-
-INT64, STRING = pa.int64(), pa.string()
-OFFERS = TableSchema(
-    "offers",
-    "one photo of one observation, as the API told of it",
-    ("uuid", "position"),
-    (
-        Column("observation_id", INT64, "integer id of the observation; null where only the bulk tables told", True),
-        Column("uuid", STRING, "of the observation; the one id that API and bulk tables share"),
-        Column("position", pa.int32(), "0 = the observation's first photo"),
-        Column("photo_id", INT64, "integer id of the photo; null where the service gives none", True),
-        Column("license", STRING, "its code; what is not understood, in lower case; null = all rights reserved", True),
-        Column("url", STRING, "as given; null or a placeholder for bad photos", True),
-        Column("attribution", STRING, "as given", True),
-        Column("is_hidden", pa.bool_(), "hidden, or with an unresolved flag, or by a suspended user"),
-        Column("observer_id", STRING, "integer id of the user, as text"),
-        Column("observer_name", STRING, "the user's name, or else login"),
-        Column("observed_on", pa.date32(), "day of observation", True),
-        Column("taxon_id", INT64, "the observation's taxon", True),
-        Column("taxon_name", STRING, "its scientific name", True),
-        Column("ancestor_ids", pa.list_(INT64), "of the taxon, with itself"),
-        Column("quality_grade", STRING, "research, needs_id or casual", True),
-        Column("is_captive", pa.bool_(), "captive or cultivated"),
-        Column("annotations", TEXTS, "'attribute|value' with a vote score of 0 or more"),
-        Column("title", STRING, "species_guess", True),
-        Column("description", STRING, "the observer's own words", True),
-        Column("tags", TEXTS, "the observer's own tags"),
-    ),
-)
 
 Offer = dict[str, Any]
 """One row of `OFFERS`."""

@@ -23,7 +23,8 @@ from counterset.sources.inaturalist.acceptance import Acceptance, accept, by_day
 from counterset.sources.inaturalist.api import IDS_PER_REQUEST, INaturalistSource, OnProgress
 from counterset.sources.inaturalist.bulk_tables import OPEN_DATA_URL, BulkTables, connect
 from counterset.sources.inaturalist.client import RetryPolicy
-from counterset.sources.inaturalist.observations import OFFERS, Offer, offered_license, photo_id_of
+from counterset.sources.inaturalist.observations import Offer, offered_license, photo_id_of
+from counterset.sources.inaturalist.schemas import OFFERS
 from counterset.sources.selection import draw
 from counterset.tables import read_table, table_of, write_bytes, write_table
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from counterset.errors import WorkspaceError
-from counterset.sources.inaturalist.observations import OFFERS, Offer, photo_id_of
+from counterset.sources.inaturalist.observations import Offer, photo_id_of
+from counterset.sources.inaturalist.schemas import OFFERS
 from counterset.tables import read_table, table_of, write_bytes, write_table
 
 PAGE_NAME = re.compile(r"page-(\d+)\.parquet")

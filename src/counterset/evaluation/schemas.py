@@ -1,20 +1,10 @@
-"""What an evaluation's folder holds: its tables' schemas and its files' names.
-
-<folder>/vectors/<model>/<shard>.parquet       what a model makes of a photo or a label, kept for good
-<folder>/<release>-<version>/<label space>-<templates>/
-    predictions.parquet  metrics.parquet  class_metrics.parquet  evaluation.json
-"""
+"""The tables of evaluations: columns, types, units and meaning."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-from counterset.schemas import BOOL, FLOAT32, FLOAT64, INT64, STRING, Column, TableSchema
-
-PREDICTIONS_FILE = "predictions.parquet"
-METRICS_FILE = "metrics.parquet"
-CLASS_METRICS_FILE = "class_metrics.parquet"
-RECORD_FILE = "evaluation.json"
+from counterset.schemas import BOOL, CLASS_ID, FLOAT32, FLOAT64, INT32, INT64, STRING, Column, TableSchema
 
 
 def vectors(dim: int) -> TableSchema:
@@ -83,5 +73,41 @@ METRICS = TableSchema(
         Column("residual", FLOAT64, "counter accuracy beyond the line: effective robustness", True),
         Column("residual_low", FLOAT64, "lower end of its 95 % interval, observers drawn, line fitted anew", True),
         Column("residual_high", FLOAT64, "upper end", True),
+    ),
+)
+
+COMPARISON = TableSchema(
+    "comparison",
+    "one class that both the release and the paper have",
+    ("class_id",),
+    (
+        CLASS_ID,
+        Column("imagenet_index", INT32, "index in ImageNet-1K"),
+        Column("pair", STRING, "same, swapped, one (background of two the same), other, or none (chosen here)"),
+        Column("verdict", STRING, "the release's: confirmed, unconfirmed or too_small"),
+        Column("common", STRING, "common background here", True),
+        Column("counter", STRING, "counter background here", True),
+        Column("published_common", STRING, "common background there"),
+        Column("published_counter", STRING, "counter background there"),
+        Column("drop", FLOAT64, "the selector's drop here; null = none measured", True),
+        Column("drop_low", FLOAT64, "lower end of its 95 % interval", True),
+        Column("drop_high", FLOAT64, "upper end", True),
+        Column("published_drop", FLOAT64, "the published selector's drop there: in-sample, so biased upwards"),
+    ),
+)
+
+COMPARED_MODELS = TableSchema(
+    "compared_models",
+    "one class and model, here, there or both",
+    ("class_id", "model"),
+    (
+        CLASS_ID,
+        Column("model", STRING, "the model's name here"),
+        Column("common", FLOAT64, "accuracy on common here, in [0, 1]", True),
+        Column("counter", FLOAT64, "accuracy on counter here", True),
+        Column("drop", FLOAT64, "common - counter here", True),
+        Column("published_common", FLOAT64, "accuracy on common there, in [0, 1]", True),
+        Column("published_counter", FLOAT64, "accuracy on counter there", True),
+        Column("published_drop", FLOAT64, "published_common - published_counter", True),
     ),
 )
