@@ -5,6 +5,7 @@ python data_manifests/releases/generate.py
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import tempfile
 from pathlib import Path
@@ -26,3 +27,6 @@ if __name__ == "__main__":
         target = HOME / "counterset-demo" / result.release.name
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(result.release, target)
+    runpy.run_path(
+        str(HOME.parents[1] / "docs/worked_example.py"), run_name="__main__"
+    )  # its numbers are this release's
