@@ -32,11 +32,12 @@ FOUNDATION = {
     "classes",
     "csv_rows",
     "backgrounds",
+    "build_records",
     "lease",
     "licenses",
-    "runs",
     "version",
     "workspace",
+    "workspace_files",
 }
 MAY_IMPORT = {
     "foundation": {"foundation"},

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from counterset.classes import ClassSpec, class_list_csv, load_classes
-from counterset.evaluation.published import _csv
+from counterset.evaluation.paper import _csv
 from counterset.spreadsheet import as_meant, safe_cell, safe_table
 
 FORMULAS = (

@@ -269,10 +269,10 @@ def test_output_that_has_no_room(sandbox: Any) -> None:
 def test_progress_that_cannot_be_shown_fails_nothing(shell: str) -> None:
     code = """
 import sys, time
-from counterset.cli import running, streams
+from counterset.cli import flows, streams
 streams.prepare()
 time.sleep(0.5)  # its reader has gone
-with running.progress_bars() as bars:
+with flows.progress_bars() as bars:
     bars.add_task("embed", total=2, completed=1, note="")
 print("went on")
 """

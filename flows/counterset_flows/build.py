@@ -21,7 +21,7 @@ from counterset.schemas import PAIRS
 from counterset.steps import shard_steps, table_steps
 from counterset.steps.keys import Build
 from counterset.steps.progress import Progress
-from counterset.steps.records import Record
+from counterset.steps.record_keeping import Record
 from counterset.steps.release_steps import publish_release
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table

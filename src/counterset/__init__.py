@@ -17,7 +17,7 @@ from counterset.version import __version__
 
 if TYPE_CHECKING:
     from counterset.api import audit, build, diff
-    from counterset.evaluation.run import evaluate
+    from counterset.evaluation.evaluate import evaluate
 
 __all__ = ["Release", "__version__", "audit", "build", "diff", "errors", "evaluate", "load"]
 
@@ -25,7 +25,7 @@ _LATER = {
     "audit": "counterset.api",
     "build": "counterset.api",
     "diff": "counterset.api",
-    "evaluate": "counterset.evaluation.run",
+    "evaluate": "counterset.evaluation.evaluate",
 }
 """Imported when first asked for, with the module that holds it."""
 

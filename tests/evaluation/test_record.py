@@ -14,9 +14,9 @@ import pytest
 import counterset
 from counterset.cli import main
 from counterset.errors import ReleaseError, WorkspaceError
-from counterset.evaluation import run as run_module
+from counterset.evaluation import evaluate as evaluate_module
+from counterset.evaluation.paper import compare
 from counterset.evaluation.points import read_figure
-from counterset.evaluation.published import compare
 from counterset.evaluation.record import read_record
 
 SETTINGS: dict[str, Any] = {"label_space": "classes", "batch_size": 64, "shard_size": 64}
@@ -56,7 +56,7 @@ def test_a_record_that_was_cut(copied: Path, small: Any, content: Any, monkeypat
     record = folder_of(copied) / "evaluation.json"
     whole = record.read_bytes()
     record.write_bytes(whole[: int(len(whole) * content)] if isinstance(content, float) else content)
-    monkeypatch.setattr(run_module, "fetch", lambda *args, **more: pytest.fail("photos were fetched first"))
+    monkeypatch.setattr(evaluate_module, "fetch", lambda *args, **more: pytest.fail("photos were fetched first"))
     for call in (
         lambda: read_figure(folder_of(copied)),
         lambda: compare(small.load(), folder_of(copied)),
@@ -131,7 +131,7 @@ def test_the_commands_say_it_in_one_line(copied: Path, small: Any, capsys: pytes
 def test_an_output_that_cannot_be_written_is_said_before_the_work(
     small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "opened", lambda name: pytest.fail("a model was loaded first"))
+    monkeypatch.setattr(evaluate_module, "opened", lambda name: pytest.fail("a model was loaded first"))
     (tmp_path / "file").touch()
     with pytest.raises(WorkspaceError, match="cannot be written"):
         counterset.evaluate(small.load(), ["demo:weak"], output=tmp_path / "file" / "below", **SETTINGS)

@@ -13,7 +13,17 @@ from counterset.classes import load_classes
 from counterset.errors import ExtensionError, ModelError
 from counterset.evaluation.models import folder_of, opened
 from counterset.models import door
-from counterset.models.door import KINDS, identity, kind_of, open_model, open_text_model, prefixes
+from counterset.models.door import (
+    cached_weights,
+    identity,
+    kind_of,
+    open_model,
+    open_text_model,
+    origin,
+    prefixes,
+    trained_on,
+)
+from counterset.models.kinds import KINDS
 from counterset.models.open_clip_encoder import features_id, texts_id
 from counterset.models.prompts import LabelSpace, check_labels, label_space
 from counterset.models.timm_classifier import load_classifier
@@ -23,6 +33,7 @@ from counterset.workspace import digest
 from ..evaluation.conftest import small  # noqa: F401
 from ..toy_packages import add_package
 
+LAION = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
 TOY = """
 import hashlib
 import numpy as np
@@ -74,6 +85,7 @@ def test_a_kind_from_outside_is_evaluated_and_its_version_is_in_the_keys(
     again = counterset.evaluate(small.load(), ["toy:one"], **asked)
     assert again.num_computed == {"toy:one": 0}, "its vectors are kept like any other's"
     assert again.predictions.equals(first.predictions)
+    assert (origin("toy:one"), trained_on("toy:one"), cached_weights("toy:one")) == ("toy:one", frozenset(), None)
     toy("2.0")
     assert identity(open_model("toy:one")) != before
     assert counterset.evaluate(small.load(), ["toy:one"], **asked).num_computed == {"toy:one": total}
@@ -92,6 +104,33 @@ def test_every_kind_has_its_names() -> None:
     for wrong in ("tim:resnet50", "open_clip:RN50", "open-clip:RN50"):
         with pytest.raises(ModelError, match="begin it with demo:, hf-hub:, local-dir:, timm:, torchvision:, or give"):
             open_model(wrong)
+
+
+def test_each_kind_says_where_its_models_come_from(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "recipe.json").write_text('{"pretraining_data": ["my photos"]}')
+    demo = Path(counterset.__file__).parent / "demo/weights"
+    said = {
+        "ViT-B-16/openai": ("timm/vit_base_patch16_clip_224.openai", {"WIT-400M"}),
+        "ViT-B-32@/a/../b.pt": ("/b.pt", set()),
+        "hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K": (
+            "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+            {"LAION-2B", "LAION-5B"},
+        ),
+        f"local-dir:{folder}": (str(folder), {"my photos"}),
+        f"timm:local-dir:{folder}": (str(folder), {"my photos"}),
+        "timm:resnet18.tv_in1k": ("timm:resnet18.tv_in1k", {"ImageNet-1K"}),
+        "timm:resnet18@/b.pt": ("/b.pt", set()),
+        "torchvision:alexnet": ("torchvision:alexnet", {"ImageNet-1K"}),
+        "torchvision:vit_b_16.IMAGENET1K_SWAG_E2E_V1": ("torchvision:vit_b_16.IMAGENET1K_SWAG_E2E_V1", set()),
+        "demo:plain": (str(demo / "plain"), trained_on("demo:plain")),
+        "demo:weak": (str(demo / "weak"), trained_on("demo:weak")),
+        "none:here": ("none:here", set()),
+    }
+    assert {name: (origin(name), set(trained_on(name))) for name in said} == said
+    assert trained_on("demo:plain") and trained_on("demo:weak")
+    assert cached_weights("demo:plain") and cached_weights("demo:weak") and not cached_weights(f"local-dir:{folder}")
 
 
 def test_nothing_is_fetched_or_read_to_open_a_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from counterset.config import ModelsConfig
 from counterset.errors import ConfigError
-from counterset.models.lineage import check_roles, pretraining_data
+from counterset.models.door import trained_on
+from counterset.models.lineage import check_roles
 
 
 def roles(annotator: str, selector: str, allow_circular: bool = False) -> ModelsConfig:
@@ -13,10 +14,10 @@ def roles(annotator: str, selector: str, allow_circular: bool = False) -> Models
 
 
 def test_the_longest_prefix_speaks() -> None:
-    assert pretraining_data("ViT-B-32/laion400m_e31") == {"LAION-400M"}
-    assert "LAION-2B" in pretraining_data("ViT-B-32/laion2b_s34b_b79k")
-    assert pretraining_data("ViT-B-32/openai") == {"WIT-400M"}
-    assert pretraining_data("ViT-B-32/no_such_tag") == frozenset()
+    assert trained_on("ViT-B-32/laion400m_e31") == {"LAION-400M"}
+    assert "LAION-2B" in trained_on("ViT-B-32/laion2b_s34b_b79k")
+    assert trained_on("ViT-B-32/openai") == {"WIT-400M"}
+    assert trained_on("ViT-B-32/no_such_tag") == frozenset()
 
 
 def test_shared_training_data_is_circular() -> None:
@@ -28,11 +29,11 @@ def test_shared_training_data_is_circular() -> None:
 
 
 def test_the_demos_roles_are_apart() -> None:
-    assert pretraining_data("demo:annotator") and pretraining_data("demo:selector")
+    assert trained_on("demo:annotator") and trained_on("demo:selector")
     check_roles(roles("demo:annotator", "demo:selector"))
 
 
 def test_most_of_open_clips_tags_are_known() -> None:
     tags = [f"{model}/{tag}" for model, tag in open_clip.list_pretrained()]
-    known = sum(bool(pretraining_data(tag)) for tag in tags)
-    assert known > 0.9 * len(tags), sorted({tag.rpartition("/")[2] for tag in tags if not pretraining_data(tag)})
+    known = sum(bool(trained_on(tag)) for tag in tags)
+    assert known > 0.9 * len(tags), sorted({tag.rpartition("/")[2] for tag in tags if not trained_on(tag)})

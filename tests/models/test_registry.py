@@ -14,8 +14,9 @@ from scipy.stats import spearmanr
 
 from counterset.cli import main
 from counterset.manifests import manifest_path
-from counterset.models import registry
-from counterset.models.registry import cached_weights, load_registry, trained_on
+from counterset.models import image_text
+from counterset.models.door import cached_weights, trained_on
+from counterset.models.registry import load_registry
 
 MODELS = load_registry()
 
@@ -80,7 +81,7 @@ def test_lineage_is_known_of_every_model() -> None:
 
 
 def test_cached_weights_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(image_text, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
     names = ("ViT-B-32/laion400m_e31", "timm:resnet18.tv_in1k", "torchvision:alexnet")
     assert [cached_weights(name) for name in names] == [None] * 3

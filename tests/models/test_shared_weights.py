@@ -12,9 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from counterset.config import ModelsConfig
 from counterset.errors import ConfigError
-from counterset.models.lineage import check_roles, pretraining_data
+from counterset.models import door
+from counterset.models.door import origin
+from counterset.models.lineage import check_roles
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS
-from counterset.models.shared_weights import origin, share
+from counterset.models.shared_weights import share
 
 WEIGHTS = "open_clip_model.safetensors"
 SELECTOR = DEMO_WEIGHTS / "selector"
@@ -64,7 +66,7 @@ def trained_on(state: State) -> State:
 )
 def test_a_copy_of_one_model_is_circular(change: Callable[[State], State], suffix: str, tmp_path: Path) -> None:
     one, other = folder_of(tmp_path / "a"), folder_of(tmp_path / "b", change, suffix)
-    assert not pretraining_data(one) and not pretraining_data(other), "their data cannot tell"
+    assert not door.trained_on(one) and not door.trained_on(other), "their data cannot tell"
     assert share(one, other) == 1
     with pytest.raises(ConfigError, match=r"share 100% of their weights, .*allow_circular"):
         check_roles(ModelsConfig(annotator=one, selectors=(other,)))
@@ -99,5 +101,5 @@ def test_two_names_of_one_file_are_circular(annotator: str, selector: str) -> No
 
 
 def test_a_repository_of_the_hub_has_the_data_of_its_tag() -> None:
-    assert pretraining_data("hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K") >= {"LAION-2B"}
-    assert pretraining_data("hf-hub:somebody/something") == frozenset()
+    assert door.trained_on("hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K") >= {"LAION-2B"}
+    assert door.trained_on("hf-hub:somebody/something") == frozenset()

@@ -20,7 +20,7 @@ from counterset.demo.world.photo import draw_photo
 from counterset.errors import ModelError
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS
 from counterset.models.prompts import LabelSpace, label_space
-from counterset.models.timm_classifier import is_classifier, load_classifier
+from counterset.models.timm_classifier import load_classifier
 
 
 def jpeg(class_id: str, background: str, seed: int) -> bytes:
@@ -92,13 +92,3 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_classifier(f"timm:resnet10t@{tmp_path / 'bomb.pt'}")
     assert not (tmp_path / "exploded").exists()
-
-
-def test_names() -> None:
-    assert [is_classifier(n) for n in ("timm:x", "torchvision:x", "demo:plain", "demo:weak", "RN50/openai")] == [
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]

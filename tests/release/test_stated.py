@@ -297,7 +297,7 @@ def test_a_damaged_parquet_file_is_one_sentence(copied: Path) -> None:
 
 
 def test_a_class_whose_pair_stands_there_twice(copied: Path) -> None:
-    from counterset.evaluation.published import compare
+    from counterset.evaluation.paper import compare
 
     pairs = pq.read_table(copied / "pairs.parquet")
     pq.write_table(pa.concat_tables([pairs, pairs]), copied / "pairs.parquet")

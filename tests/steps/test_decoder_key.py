@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from counterset.config import parse_config
-from counterset.evaluation.run import _Run
+from counterset.evaluation.evaluate import _Run
 from counterset.evaluation.vectors import VectorStore
 from counterset.models.door import open_model
 from counterset.steps import keys as context
@@ -41,5 +41,5 @@ def test_an_evaluation_keeps_vectors_of_another_reading_apart(tmp_path: Path, mo
 
     first = store().folder
     assert first.parts[-1] == "photos"
-    monkeypatch.setattr("counterset.evaluation.run.DECODER_VERSION", 99)
+    monkeypatch.setattr("counterset.evaluation.evaluate.DECODER_VERSION", 99)
     assert store().folder != first

@@ -19,10 +19,10 @@ import pytest
 import counterset
 from counterset.demo.server.look_alike import serve
 from counterset.demo.world.observations import demo_catalog
+from counterset.evaluation.evaluate import evaluate
 from counterset.evaluation.plot import write_plots
 from counterset.evaluation.points import read_figure
 from counterset.evaluation.record import read_record
-from counterset.evaluation.run import evaluate
 from counterset.load import Release
 from counterset.release.exports import EXPORTS
 from counterset.release.schemas import SPLITS, TABLES

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from counterset.cli.flows import import_models, progress_bars
 from counterset.cli.printing import interval, percent, print_table
-from counterset.cli.running import import_models, progress_bars
 from counterset.outputs import check_output
 
 MODEL_HELP = """\
@@ -85,7 +85,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     # The hub's own lines about each retry would bury the one sentence that says what is wrong.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     import_models()
-    from counterset.evaluation.run import evaluate
+    from counterset.evaluation.evaluate import evaluate
     from counterset.load import load
 
     release = load(args.release, verdicts=args.verdict, mirrors=args.mirror)
@@ -197,7 +197,7 @@ def _plot(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from counterset.evaluation.published import compare
+    from counterset.evaluation.paper import compare
     from counterset.load import load
 
     release = load(args.release)

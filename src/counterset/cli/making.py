@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from counterset.api import prepare_build
+from counterset.cli.flows import import_models, run_flow
 from counterset.cli.printing import interval, pair_rows, percent, print_table
-from counterset.cli.running import import_models, run_flow
 from counterset.errors import UserError
 from counterset.outputs import check_output
 

@@ -49,7 +49,8 @@ def add(commands: Any) -> None:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from counterset.runs import KILLED, RUNNING, failures, latest, sizes
+    from counterset.build_records import KILLED, RUNNING, latest
+    from counterset.workspace_files import failures, sizes
 
     workspace = _workspace(args.workspace)
     run = latest(workspace)
@@ -97,7 +98,7 @@ def _stage_row(name: str, counts: Any) -> dict[str, str]:
 
 
 def _gc(args: argparse.Namespace) -> int:
-    from counterset.runs import free, unneeded
+    from counterset.workspace_files import free, unneeded
 
     workspace = _workspace(args.workspace)
     with workspace.locked():

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from counterset.api import check_fraction, prepare_audit, result_name, stem
+from counterset.cli.flows import run_flow
 from counterset.cli.printing import print_table
-from counterset.cli.running import run_flow
 from counterset.errors import UserError
 
 EMBEDDINGS_HELP = """\

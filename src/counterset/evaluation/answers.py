@@ -15,7 +15,7 @@ from PIL import Image
 
 from counterset.classes import normal_name
 from counterset.errors import ModelError
-from counterset.evaluation.candidates import Candidates
+from counterset.evaluation.label_spaces import CandidateLabels
 from counterset.evaluation.photos import PairPhotos, bytes_of
 from counterset.evaluation.schemas import ANSWERS
 from counterset.evaluation.vectors import Progress
@@ -60,7 +60,7 @@ class Answered:
 def ask(
     release: Release,
     photos: PairPhotos,
-    candidates: Candidates,
+    candidates: CandidateLabels,
     predict: Predict,
     name: str,
     version: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from counterset.evaluation.candidates import Candidates
+from counterset.evaluation.label_spaces import CandidateLabels
 from counterset.evaluation.photos import PairPhotos
 from counterset.evaluation.vectors import Floats32
 from counterset.schemas import PREDICTIONS
@@ -13,7 +13,7 @@ from counterset.stages.evaluate import predict
 from counterset.tables import conform
 
 
-def score(photos: PairPhotos, vectors: Floats32, rows: Floats32, candidates: Candidates, model: str) -> pa.Table:
+def score(photos: PairPhotos, vectors: Floats32, rows: Floats32, candidates: CandidateLabels, model: str) -> pa.Table:
     """One prediction row a photo (predictions schema).
 
     Args:

@@ -2,33 +2,37 @@
 
 A name begins with its kind (`timm:resnet50`, `local-dir:FOLDER`); one without is open_clip's (`ViT-B-32/openai`,
 `ViT-B-32@CHECKPOINT`). A kind is a file in `counterset.models.kinds`, or an entry point of the group
-`counterset.models` of another package: the function `open_model(name, backend)`.
+`counterset.models` of another package: the function `open_model(name, backend)`. What is asked about a model by its
+name is asked of the model that its kind opens, so nothing else knows the kinds.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from counterset.errors import ModelError
-from counterset.registry import Registry
+from counterset.errors import ExtensionError, ModelError
+from counterset.models.kinds import KINDS
 from counterset.workspace import digest
 
 if TYPE_CHECKING:
     from counterset.models.precision import Backend
     from counterset.models.prompts import LabelSpace
 
-KINDS = Registry("counterset.models", "counterset.models.kinds", "open_model", "kind of model")
 WITHOUT_PREFIX = "open_clip"
 Floats32 = npt.NDArray[np.float32]
 
 
 class Model(Protocol):
     """What every model gives. Its weights are read when they are first needed, not when it is opened.
+
+    A model may say more of where it comes from, each without its weights: `origin`, `trained_on`, `cached` and
+    `weight_files`, as the functions of these names below give them.
 
     Attributes:
         name: as it was asked for.
@@ -146,3 +150,42 @@ def identity(model: Model) -> str:
     """What keys hold of a model's vectors: its `features_id`, and the version of the package that brings its kind."""
     version = KINDS.version(kind_of(model.name))
     return digest(model.features_id, version) if version else model.features_id
+
+
+def origin(name: str) -> str:
+    """Where a model's weights come from: a path, a hub's repository or an address; its name where that is not known.
+
+    Two names of one origin are one model.
+    """
+    return str(_said(name, "origin", name))
+
+
+def trained_on(name: str) -> frozenset[str]:
+    """The data sets that a model was trained on, as far as known; empty = unknown."""
+    return frozenset(_said(name, "trained_on", ()))
+
+
+def cached_weights(name: str) -> Path | None:
+    """A file of a model's weights on this machine, or None."""
+    path: Path | None = _said(name, "cached", None)
+    return path
+
+
+def weight_files(name: str) -> list[Path]:
+    """The files of a model's weights, fetched unless they are on this machine; empty where its kind has none to show.
+
+    Raises:
+        ModelError: they cannot be fetched.
+    """
+    return list(getattr(open_model(name), "weight_files", ()))
+
+
+def _said(name: str, what: str, otherwise: Any) -> Any:
+    """What the model of a name says of itself; `otherwise` where it does not, or its kind is not installed.
+
+    A release names the models that made it, which this machine need not have.
+    """
+    try:
+        return getattr(open_model(name), what, otherwise)
+    except (ModelError, ExtensionError):
+        return otherwise

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from counterset.models.image_text import first_weights
+from counterset.models.lineage import data_of_folder
 from counterset.models.precision import Backend
 from counterset.models.prompts import LabelSpace
 from counterset.models.timm_classifier import (
@@ -24,6 +27,16 @@ class FixedClassModel:
 
     def __init__(self, name: str, backend: Backend = "torch") -> None:
         self.name = name
+
+    @property
+    def origin(self) -> str:
+        """The library's name of it."""
+        return self.name
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Nothing is known."""
+        return frozenset()
 
     @functools.cached_property
     def labels(self) -> tuple[str, ...] | None:
@@ -69,3 +82,26 @@ class FixedClassModel:
     def label_rows(self, space: LabelSpace) -> Logits:
         """(C', C) rows of zeros with a one at the label's class."""
         return np.eye(self.embedding_dim, dtype=np.float32)[columns(self.name, self.labels, space)]
+
+
+class FolderOfClassifier(FixedClassModel):
+    """A classifier of timm in a folder."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__(name)
+        self._folder = folder
+
+    @property
+    def origin(self) -> str:
+        """The folder's path."""
+        return str(self._folder.resolve())
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """The data sets that its recipe names."""
+        return data_of_folder(self._folder)
+
+    @property
+    def cached(self) -> Path | None:
+        """A file of its weights."""
+        return first_weights(self._folder.glob("*"))

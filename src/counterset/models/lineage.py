@@ -1,7 +1,7 @@
-"""What each model was trained on, so that circular roles can be refused.
+"""What models were trained on and where open_clip's come from, so that circular roles can be refused.
 
-`data_manifests/models/lineage.csv` lists open_clip's pretrained tags by prefix; a model
-folder may say so itself in `recipe.json` under `pretraining_data`.
+`data_manifests/models/lineage.csv` lists open_clip's pretrained tags by prefix; a model's folder may say so itself in
+`recipe.json` under `pretraining_data`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,33 @@ import open_clip
 from counterset.config import ModelsConfig
 from counterset.errors import ConfigError
 from counterset.manifests import manifest_path
-from counterset.models.open_clip_encoder import DEMO_WEIGHTS
-from counterset.models.shared_weights import check_weights, origin
+from counterset.models.door import trained_on
+from counterset.models.shared_weights import check_weights
+
+
+def data_of_tag(tag: str) -> frozenset[str]:
+    """The data sets behind an open_clip tag, as far as known; empty = unknown."""
+    return next((data for prefix, data in _tags() if tag.startswith(prefix)), frozenset())
+
+
+def data_of_repository(repository: str) -> frozenset[str]:
+    """The same of a repository of the hub, which may be that of a tag."""
+    return data_of_tag(_tag_of_repository().get(repository, repository.rpartition("/")[2]))
+
+
+def data_of_folder(folder: Path) -> frozenset[str]:
+    """The same of a model's folder, as its recipe says."""
+    recipe = folder / "recipe.json"
+    if not recipe.is_file():
+        return frozenset()
+    return frozenset(json.loads(recipe.read_text(encoding="utf-8")).get("pretraining_data", ()))
+
+
+def address_of(name: str) -> str:
+    """The hub's repository or the address from which open_clip fetches `MODEL/TAG`; the name itself if unknown."""
+    model_name, _, tag = name.partition("/")
+    known = open_clip.get_pretrained_cfg(model_name, tag) or {}
+    return str(known.get("hf_hub") or known.get("url") or name).strip("/")
 
 
 @functools.cache
@@ -30,25 +55,11 @@ def _tags() -> tuple[tuple[str, frozenset[str]], ...]:
 @functools.cache
 def _tag_of_repository() -> dict[str, str]:
     """The hub's repository of each of open_clip's pretrained tags."""
-    return {origin(f"{model}/{tag}"): tag for model, tag in open_clip.list_pretrained()}
-
-
-def pretraining_data(name: str) -> frozenset[str]:
-    """The data sets a model was trained on, as far as known; empty = unknown."""
-    if name.startswith(("demo:", "local-dir:")):
-        kind, _, path = name.partition(":")
-        recipe = (DEMO_WEIGHTS / path if kind == "demo" else Path(path)) / "recipe.json"
-        if not recipe.is_file():
-            return frozenset()
-        return frozenset(json.loads(recipe.read_text(encoding="utf-8")).get("pretraining_data", ()))
-    tag = name.rpartition("/")[2]
-    if name.startswith("hf-hub:"):
-        tag = _tag_of_repository().get(name.removeprefix("hf-hub:"), tag)
-    return next((data for prefix, data in _tags() if tag.startswith(prefix)), frozenset())
+    return {address_of(f"{model}/{tag}"): tag for model, tag in open_clip.list_pretrained()}
 
 
 def check_roles(models: ModelsConfig) -> None:
-    """Refuse an annotator that shares weights or pre-training data with a selector, and a selector that is there twice.
+    """Refuse an annotator that shares weights or training data with a selector, and a selector that is named twice.
 
     Its errors would then be the selector's errors, and make drops of them. Weights are compared where the config
     names their files; `shared_weights.check_weights` compares all, once they are fetched.
@@ -58,7 +69,7 @@ def check_roles(models: ModelsConfig) -> None:
         ModelError: the weights of a folder or file cannot be read.
     """
     for selector in () if models.allow_circular else models.selectors:
-        shared = pretraining_data(models.annotator) & pretraining_data(selector)
+        shared = trained_on(models.annotator) & trained_on(selector)
         if shared:
             raise ConfigError(
                 f"models.annotator {models.annotator!r} and the selector {selector!r} were both trained on "

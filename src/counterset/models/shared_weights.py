@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import open_clip
 import torch
 from safetensors import safe_open
 
 from counterset.config import ModelsConfig
 from counterset.errors import ConfigError
-from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS, cannot_load, weight_files
+from counterset.models.door import origin, weight_files
+from counterset.models.open_clip_encoder import LOAD_ERRORS, cannot_load
 
 NUM_PLACES = 64
 """Numbers compared of each tensor."""
@@ -92,24 +92,8 @@ def share(first: str, second: str, *, are_fetched: bool = True) -> float:
     return common / smaller if smaller else 0.0
 
 
-def origin(name: str) -> str:
-    """Where a model's weights come from: a path, a hub's repository, or an address."""
-    kind, _, rest = name.partition(":")
-    if kind == "demo":
-        return str((DEMO_WEIGHTS / rest).resolve())
-    if kind == "local-dir":
-        return str(Path(rest).resolve())
-    if kind == "hf-hub":
-        return rest
-    if "@" in name:
-        return str(Path(name.partition("@")[2]).resolve())
-    model_name, _, tag = name.partition("/")
-    known = open_clip.get_pretrained_cfg(model_name, tag) or {}
-    return str(known.get("hf_hub") or known.get("url") or name).strip("/")
-
-
 def fingerprint(name: str) -> Fingerprint:
-    """A model's tensors by shape.
+    """A model's tensors by shape; none where its kind shows no files.
 
     Raises:
         ModelError: its weights cannot be read.
@@ -169,7 +153,6 @@ def _matches(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> in
 
 
 def _is_file(name: str) -> bool:
-    """Whether the config itself names the files, so that nothing is fetched to look at them."""
-    if not name.startswith(("demo:", "local-dir:")) and "@" not in name:
-        return False
-    return Path(origin(name)).exists()
+    """Whether the name itself says where the files are, so that nothing is fetched to look at them."""
+    place = Path(origin(name))
+    return place.is_absolute() and place.exists()

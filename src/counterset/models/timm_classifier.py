@@ -26,41 +26,14 @@ from timm.data.transforms_factory import create_transform
 from counterset.errors import ModelError
 from counterset.models.batches import in_batches
 from counterset.models.held import held
-from counterset.models.lineage import pretraining_data
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS, PACKAGES, cannot_load, digest_of
 from counterset.models.prompts import LabelSpace
 from counterset.pictures import rgb
 from counterset.workspace import digest, versions
 
 NUM_IMAGENET_CLASSES = 1000
-PREFIXES = ("timm:", "torchvision:")
-TAG_DATA = {"in1k": ("ImageNet-1K",), **dict.fromkeys(("in12k", "in21k", "in22k"), ("ImageNet-21K",))}
-"""What a part of a timm tag says of the data."""
 
 Logits = npt.NDArray[np.float32]
-
-
-def is_classifier(name: str) -> bool:
-    """Whether a model's name is one of this module's."""
-    return name.startswith(PREFIXES) or (
-        name.startswith("demo:") and (DEMO_WEIGHTS / name.removeprefix("demo:") / "config.json").is_file()
-    )
-
-
-def classifier_data(name: str) -> frozenset[str]:
-    """The data sets a classifier was trained on, as far as known; empty = unknown.
-
-    timm's tags say it: `augreg_in21k_ft_in1k` saw ImageNet-21K, then ImageNet-1K.
-    """
-    kind, _, model_name = name.partition(":")
-    if kind == "demo" or model_name.startswith("local-dir:"):
-        return pretraining_data(f"{kind}:{model_name}" if kind == "demo" else model_name)
-    if kind == "torchvision":
-        return frozenset() if "SWAG" in model_name else frozenset({"ImageNet-1K"})
-    config = None if "@" in model_name else timm.get_pretrained_cfg(model_name, allow_unregistered=True)
-    tag = (config.tag if config else "") or ""
-    seen = {data for part in tag.split("_") for data in TAG_DATA.get(part, ())}
-    return frozenset(seen) | pretraining_data(tag)
 
 
 class TimmClassifier:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.models.door import open_model
-from counterset.models.registry import trained_on
+from counterset.models.door import open_model, trained_on
 from counterset.release.publish.inputs import DEFAULT_FAMILY, ModelRecord, ReleaseInputs
 from counterset.release.publish.writer import publish
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY

@@ -1,13 +1,15 @@
-"""`demo:NAME`: a model that comes with the package, for the demo's world."""
+"""`demo:NAME`: one of the demo's own models, which come with the package."""
 
 from __future__ import annotations
 
-from counterset.models.fixed_classes import FixedClassModel
-from counterset.models.image_text import ImageTextModel
+from counterset.models.fixed_classes import FolderOfClassifier
+from counterset.models.image_text import FolderModel
+from counterset.models.open_clip_encoder import DEMO_WEIGHTS
 from counterset.models.precision import Backend
-from counterset.models.timm_classifier import is_classifier
 
 
-def open_model(name: str, backend: Backend) -> ImageTextModel | FixedClassModel:
+def open_model(name: str, backend: Backend) -> FolderModel | FolderOfClassifier:
     """The demo's classifier, or one of its image-text models."""
-    return FixedClassModel(name, backend) if is_classifier(name) else ImageTextModel(name, backend)
+    folder = DEMO_WEIGHTS / name.removeprefix("demo:")
+    is_classifier = (folder / "config.json").is_file()
+    return FolderOfClassifier(name, folder) if is_classifier else FolderModel(name, backend, folder)

@@ -1,5 +1,13 @@
 """`local-dir:FOLDER`: an open_clip model in a folder."""
 
-from counterset.models.image_text import ImageTextModel as open_model
+from __future__ import annotations
 
-__all__ = ["open_model"]
+from pathlib import Path
+
+from counterset.models.image_text import FolderModel
+from counterset.models.precision import Backend
+
+
+def open_model(name: str, backend: Backend) -> FolderModel:
+    """The model of the folder."""
+    return FolderModel(name, backend, Path(name.removeprefix("local-dir:")))

@@ -19,7 +19,7 @@ import pyarrow as pa
 from counterset.classes import ClassSpec
 from counterset.errors import ConfigError, UserError
 from counterset.evaluation.answers import Predict, ask
-from counterset.evaluation.candidates import all_labels, nearest_labels, open_space, short_name, space_name
+from counterset.evaluation.label_spaces import all_labels, nearest_labels, open_space, short_name, space_name
 from counterset.evaluation.measures import ModelFacts, measure
 from counterset.evaluation.models import folder_of, kept_label_rows, opened
 from counterset.evaluation.photos import PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
@@ -37,10 +37,8 @@ from counterset.evaluation.schemas import METRICS
 from counterset.evaluation.scoring import score
 from counterset.evaluation.vectors import Floats32, Progress, VectorStore, no_progress
 from counterset.load import Release, load
-from counterset.models.door import Model
+from counterset.models.door import Model, origin, trained_on
 from counterset.models.prompts import LabelSpace, prompts
-from counterset.models.registry import trained_on
-from counterset.models.shared_weights import origin
 from counterset.outputs import check_output
 from counterset.pictures import DECODER_VERSION
 from counterset.schemas import PREDICTIONS, Half

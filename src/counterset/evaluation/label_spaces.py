@@ -24,7 +24,7 @@ NUM_TOP = 20
 
 
 @dataclass(frozen=True)
-class Candidates:
+class CandidateLabels:
     """A label space, and for each class the labels that its photos are asked about.
 
     Attributes:
@@ -75,10 +75,10 @@ def short_name(name: str, words: Sequence[str]) -> str:
     return f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
 
 
-def all_labels(space: LabelSpace, name: str, class_ids: Sequence[str]) -> Candidates:
+def all_labels(space: LabelSpace, name: str, class_ids: Sequence[str]) -> CandidateLabels:
     """Every class's photos are asked about all labels."""
     everything = tuple(range(len(space.labels)))
-    return Candidates(space, name, dict.fromkeys(class_ids, everything))
+    return CandidateLabels(space, name, dict.fromkeys(class_ids, everything))
 
 
 def nearest_labels(
@@ -87,7 +87,7 @@ def nearest_labels(
     class_of: Texts,
     selectors: Sequence[tuple[Floats32, Floats32]],
     num_labels: int = NUM_TOP,
-) -> Candidates:
+) -> CandidateLabels:
     """Each class's photos are asked about the labels of highest mean cosine similarity to them.
 
     The class's own label takes the last place where it is not among them.
@@ -111,4 +111,4 @@ def nearest_labels(
         if truth not in nearest:
             nearest[-1] = truth
         of_class[class_id] = tuple(sorted(nearest))
-    return Candidates(space, name, of_class)
+    return CandidateLabels(space, name, of_class)

@@ -9,9 +9,10 @@ from typing import Any
 import filelock
 import pytest
 
+from counterset.build_records import FAILED, FINISHED, KILLED, RUNNING, Recorder, latest, read_runs
 from counterset.cli import main
-from counterset.runs import FAILED, FINISHED, KILLED, RUNNING, Recorder, free, latest, read_runs, sizes, unneeded
 from counterset.workspace import Workspace
+from counterset.workspace_files import free, sizes, unneeded
 
 OLD, NEW, STRAY = "0" * 16, "1" * 16, "f" * 16
 

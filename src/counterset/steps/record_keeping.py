@@ -6,8 +6,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from counterset.build_records import FAILED, FINISHED, Recorder
 from counterset.errors import CountersetError
-from counterset.runs import FAILED, FINISHED, Recorder
 from counterset.steps.keys import Build
 
 EVERY_S = 2.0

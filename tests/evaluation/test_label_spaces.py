@@ -10,7 +10,7 @@ import pytest
 from counterset.classes import ClassSpec
 from counterset.errors import ConfigError
 from counterset.evaluation.answers import label_of
-from counterset.evaluation.candidates import nearest_labels, open_space, space_name
+from counterset.evaluation.label_spaces import nearest_labels, open_space, space_name
 from counterset.models.prompts import label_space, prompts
 
 SPECS = (ClassSpec("lion", "lion", 291), ClassSpec("yak", "yak"))

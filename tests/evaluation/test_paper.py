@@ -13,7 +13,7 @@ from PIL import Image
 import counterset
 from counterset.cli import main
 from counterset.errors import ReleaseError
-from counterset.evaluation.published import compare
+from counterset.evaluation.paper import compare
 from counterset.load import load
 from counterset.manifests import manifest_path
 from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
