@@ -77,7 +77,7 @@ def build_inputs(
             if kept:
                 is_hard = background == (favourite + 2) % len(BACKGROUNDS)
                 predictions += _prediction_rows(spec, kept, drop if is_hard else 0.0, generator)
-    tables = {name: table_of(schemas.TABLES[name], found) for name, found in rows.items()}
+    tables = {name: table_of(getattr(schemas, name.upper()), found) for name, found in rows.items()}
     tables["predictions"] = table_of(schemas.PREDICTIONS, predictions)
     backgrounds = {row["photo_id"]: row["background"] for row in rows["backgrounds"]}
     accuracy = _group_accuracy(rows, predictions)
