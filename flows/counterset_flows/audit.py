@@ -20,8 +20,8 @@ from counterset.release.checksums import SUMS
 from counterset.similarity.approximate import search_ivfpq
 from counterset.similarity.audit import NEAR_DUPLICATE, NUM_BANDS, Audit, audit_release
 from counterset.similarity.embedding_sets import EmbeddingSet
-from counterset.similarity.published import Folder, publish_folder
 from counterset.similarity.report import render_audit
+from counterset.similarity.results import Folder, publish_folder
 from counterset.similarity.schemas import BANDS, BASE_SHARDS, GROUPS, NEAREST, OWN_DUPLICATES
 from counterset.steps import similarity_steps
 from counterset.steps.progress import Progress

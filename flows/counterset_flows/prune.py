@@ -16,7 +16,7 @@ from prefect import flow, task
 
 from counterset.similarity.deduplicate import default_clusters
 from counterset.similarity.embedding_sets import EmbeddingSet, check_same
-from counterset.similarity.published import Folder
+from counterset.similarity.results import Folder
 from counterset.steps import cluster_steps
 from counterset.steps import similarity_steps as steps
 from counterset.steps.progress import Progress

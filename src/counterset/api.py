@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from counterset.config import Config
     from counterset.release.versions.diff import ReleaseDiff
-    from counterset.similarity.published import Folder
+    from counterset.similarity.results import Folder
 
 Prepare = Callable[[], Callable[..., Any]]
 """Imports a flow, and gives it with its arguments, ready to be called."""
@@ -156,7 +156,7 @@ def prepare_audit(
 ) -> Prepare:
     """An audit, its arguments checked before anything is begun; those of `audit`."""
     from counterset.similarity.embedding_sets import check_same, open_embeddings
-    from counterset.similarity.published import check_home
+    from counterset.similarity.results import check_home
 
     check_fraction("threshold", threshold)
     if not 1 <= bands <= 100:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from counterset.errors import ReleaseError
-from counterset.similarity.published import Folder, check_home, publish_folder
+from counterset.similarity.results import Folder, check_home, publish_folder
 from counterset.similarity.schemas import KEPT
 from counterset.tables import table_of, write_bytes, write_table
 
@@ -33,7 +33,7 @@ def test_versions_follow_what_changed(tmp_path: Path) -> None:
     assert [folder.path.name for folder in found] == ["1.0.0", "1.1.0", "1.1.1", "2.0.0", "2.0.0"]
     assert [folder.is_new for folder in found] == [True, True, True, True, False]
     assert "kept/0.parquet" in (found[0].path / "SHA256SUMS").read_text()
-    assert not list(home.glob(".pruning.part"))
+    assert not list(home.glob(".part"))
 
 
 def test_a_failed_write_leaves_no_version(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_failed_write_leaves_no_version(tmp_path: Path) -> None:
 
     with pytest.raises(ReleaseError):
         publish(tmp_path, fail)
-    assert not list(tmp_path.glob("[0-9]*")) and not list(tmp_path.glob(".pruning.part"))
+    assert not list(tmp_path.glob("[0-9]*")) and not list(tmp_path.glob(".part"))
 
 
 def test_a_damaged_newest_version_is_said_before_the_work(tmp_path: Path) -> None:
@@ -81,3 +81,10 @@ def test_names_of_folders_are_no_patterns(tmp_path: Path, name: str) -> None:
     publish(tmp_path / "o1", writer(["x"]))
     found = [publish(tmp_path / name, writer(ids)).path.name for ids in (["a"], ["a", "b"], ["b"])]
     assert found == ["1.0.0", "1.1.0", "2.0.0"]
+
+
+def test_a_folder_that_stands_where_a_version_would_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "1.0.0").mkdir()
+    with pytest.raises(ReleaseError, match="no version is ever rewritten"):
+        publish(tmp_path, writer(["a"]))
+    assert not list((tmp_path / "1.0.0").iterdir())

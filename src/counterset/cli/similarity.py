@@ -126,7 +126,7 @@ def _audit(args: argparse.Namespace) -> int:
 
 def _prune(args: argparse.Namespace) -> int:
     from counterset.similarity.embedding_sets import check_same, open_embeddings
-    from counterset.similarity.published import check_home
+    from counterset.similarity.results import check_home
 
     if args.reference is None and args.keep is None and args.max_similarity is None:
         raise UserError("nothing would be removed; give --reference, --keep or --max-similarity")

@@ -1,4 +1,4 @@
-"""Folders of results by version: written aside, renamed, never rewritten.
+"""Audits and prunings by version: each a folder that the one publisher writes and nobody rewrites.
 
     <home>/<version>/  tables, <kind>.json, SHA256SUMS
 
@@ -8,19 +8,17 @@ A version follows the releases' rule: rows gone or changed = major, only added =
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-import filelock
 
 from counterset.errors import ReleaseError
 from counterset.outputs import check_output
 from counterset.parquet_sql import parquet_sql
-from counterset.release.checksums import SUMS, parse_sums, render_sums, verify_files
+from counterset.release.checksums import SUMS, parse_sums, verify_files
+from counterset.release.publish.publisher import turn_at
 from counterset.release.versions.order import newest as newest_version
 from counterset.release.versions.order import next_version
 from counterset.tables import sha256_of, write_bytes
@@ -56,7 +54,8 @@ def publish_folder(
     Raises:
         ReleaseError: the folder cannot be written, or another run is publishing there.
     """
-    with _alone(home, kind) as aside:
+    with turn_at(home, "--output") as turn:
+        aside = turn.aside
         write(aside)
         digests = {path.relative_to(aside).as_posix(): sha256_of(path) for path in _files(aside)}
         content = digest(kind, metadata, digests)
@@ -67,10 +66,8 @@ def publish_folder(
         full = {"format": f"counterset-{kind}", "version": version, "content_digest": content} | dict(metadata)
         write_bytes((json.dumps(full, indent=2, sort_keys=True) + "\n").encode(), aside / f"{kind}.json")
         digests[f"{kind}.json"] = sha256_of(aside / f"{kind}.json")
-        write_bytes(render_sums(digests).encode(), aside / SUMS)
-        path = home / version
-        aside.rename(path)
-        return Folder(path, True)
+        turn.commit(version, digests)
+        return Folder(home / version, True)
 
 
 def check_home(home: Path, kind: str) -> None:
@@ -127,24 +124,3 @@ def _next(last: Path | None, aside: Path, rows: str, columns: str) -> str:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-@contextmanager
-def _alone(home: Path, kind: str) -> Iterator[Path]:
-    """An empty folder beside the versions, held by this run alone; gone afterwards."""
-    aside = home / f".{kind}.part"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(home / f".{kind}.lock")
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise ReleaseError(f"another run is publishing in {home}; wait until it ends") from error
-    except OSError as error:
-        raise ReleaseError(f"{home} cannot be written ({error.strerror}); choose another --output") from error
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        lock.release()

@@ -15,7 +15,7 @@ from counterset.errors import EmbeddingsError
 from counterset.parquet_sql import parquet_sql
 from counterset.similarity.embedding_sets import EmbeddingSet
 from counterset.similarity.prune import Objects, decide, find_cut
-from counterset.similarity.published import Folder, publish_folder
+from counterset.similarity.results import Folder, publish_folder
 from counterset.similarity.schemas import BASE_SHARDS, FAR_PARTS, KEPT, NEAR_PARTS, PRUNE_QUERIES, REMOVED
 from counterset.similarity.search import Ints
 from counterset.steps.similarity_steps import Queries, far_key, near_key, part, read_queries

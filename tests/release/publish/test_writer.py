@@ -358,7 +358,7 @@ def test_only_one_build_publishes_at_a_time(small: ReleaseInputs, tmp_path: Path
     try:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with pytest.raises(ReleaseError, match="another build is publishing"):
+        with pytest.raises(ReleaseError, match="another run is publishing"):
             published(small, tmp_path)
     finally:
         holder.kill()

@@ -131,20 +131,17 @@ def _named(path: ObjectPath) -> Iterator[None]:
         raise FileNotFoundError(2, "no such object", str(path)) from error
 
 
-def upload(folder: Path, head: Head) -> None:
-    """Make a release folder the one that follows `head.last`.
+def upload(folder: Path, version: str, head: Head) -> None:
+    """Make the content of a folder the release that follows `head.last`.
 
     Raises:
-        ReleaseError: another publisher was first, or the version is taken.
+        ReleaseError: another publisher was first.
     """
-    target = head.home / folder.name
-    if (target / SUMS).is_file():
-        raise ReleaseError(f"{target} exists and a release is never rewritten; leave publish.version empty")
     attempt = uuid.uuid4().hex
     parts = _parts(head, attempt)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         write_bytes(path.read_bytes(), parts / path.relative_to(folder).as_posix())
-    mark = {"version": folder.name, "attempt": attempt}
+    mark = {"version": version, "attempt": attempt}
     content = json.dumps(mark, sort_keys=True).encode()
     head.mark.write_if(content, head.etag)
     # Read back: a write whose answer was lost is refused when it is sent again, and is ours nevertheless.

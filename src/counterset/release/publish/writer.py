@@ -1,7 +1,6 @@
 """The stages' tables become an immutable release folder, or the reason why not.
 
-A release is written aside and renamed, so it is there whole or not at all. It knows no
-clock and no path: the same inputs after the same last release give the same bytes.
+It knows no clock and no path: the same inputs after the same last release give the same bytes.
 """
 
 from __future__ import annotations
@@ -10,26 +9,21 @@ import json
 import logging
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pyarrow as pa
 
 from counterset.errors import GateRefused, ReleaseError
-from counterset.release.checksums import METADATA, SUMS, render_sums
-from counterset.release.publish import remote
+from counterset.release.checksums import METADATA, SUMS
 from counterset.release.publish.card import render_card, render_citation
 from counterset.release.publish.croissant import describe
 from counterset.release.publish.files import describe_file, write_tables
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.provenance import build_digest, release_metadata, statement
 from counterset.release.publish.public import public_inputs
+from counterset.release.publish.publisher import Turn, release_turn
 from counterset.release.publish.report import render_report
 from counterset.release.publish.rows import query, release_tables
 from counterset.release.publish.summary import Summary, summarise
@@ -37,11 +31,11 @@ from counterset.release.schemas import TOMBSTONES
 from counterset.release.stated import MAX_NAME
 from counterset.release.versions.changelog import render_markdown
 from counterset.release.versions.diff import ReleaseDiff, diff_tables, table_or_none
-from counterset.release.versions.last import LastRelease, read_last
+from counterset.release.versions.last import LastRelease
 from counterset.release.versions.meaning import COMPARED
 from counterset.release.versions.order import is_version, newest, next_version
 from counterset.schemas import Verdict
-from counterset.storage import ObjectPath, Place, place
+from counterset.storage import Place, place
 from counterset.tables import sha256_of, table_of, write_bytes
 from counterset.version import __version__
 
@@ -81,45 +75,28 @@ def publish(
 
     Raises:
         ReleaseError: a gate refuses, the last release is damaged, the version asked for exists or is
-            too low, another build is publishing, or a class id may not name a folder.
+            too low, another run is publishing, or a class id may not name a folder.
     """
     _check_classes(inputs)
     inputs, names = public_inputs(inputs)
     said = statement(inputs, names, kind, default_verdicts)
     home = place(inputs.config.releases) / inputs.config.name
-    if isinstance(home, Path):
-        with _alone(home) as aside:
-            return _write(aside, home, inputs, said, read_last(home, inputs.config.name))
-    try:
-        return _publish_to(home, inputs, said)
-    except OSError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ReleaseError(f"cannot publish to {home} ({reason}); check the bucket and your credentials") from error
+    with release_turn(home, inputs.config.name) as (turn, last):
+        return _write(turn, inputs, said, last)
 
 
-def _publish_to(home: ObjectPath, inputs: ReleaseInputs, said: dict[str, Any]) -> Published:
-    """Write the release below an address on S3."""
-    with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
-        head, last = remote.fetch_last(home, Path(folder))
-        with _alone(Path(folder)) as aside:
-            made = _write(aside, Path(folder), inputs, said, last)
-        if made.is_new:
-            remote.upload(Path(made), head)
-            logger.info("published %s", home / made.version)
-        return replace(made, path=home / made.version)
-
-
-def _write(aside: Path, home: Path, inputs: ReleaseInputs, said: dict[str, Any], last: LastRelease | None) -> Published:
-    """Write the release that follows `last` into the local folder `home` of versions, by way of `aside`."""
+def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRelease | None) -> Published:
+    """Write the release that follows `last`, unless it says the same."""
+    aside = turn.aside
     if last is not None and all(last.metadata.get(key) == value for key, value in said.items()):
-        return _unchanged(last)  # the same inputs, so nothing need be written to see that
+        return _unchanged(turn, last)  # the same inputs, so nothing need be written to see that
     tables = release_tables(inputs)
     summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode)
     with_images = inputs.config.publish.with_images
     files = write_tables(tables, aside, __version__, inputs.photo_bytes if with_images else None)
     digest = build_digest(said, files)
     if last is not None and last.metadata.get("build_digest") == digest:
-        return _unchanged(last)
+        return _unchanged(turn, last)
     diff = _diff(inputs, tables, said, last)
     _gate(inputs, summary, diff, last)
     version = _version(inputs, last, diff)
@@ -127,19 +104,13 @@ def _write(aside: Path, home: Path, inputs: ReleaseInputs, said: dict[str, Any],
     files |= write_tables({"tombstones": tables["tombstones"]}, aside, __version__)
     previous = {"version": last.version, "sha256sums": sha256_of(last.path / SUMS)} if last else None
     metadata = release_metadata(inputs, said, summary, version, digest, previous, diff)
-    _write_pages(aside, inputs, metadata, summary, tables, files, diff, last)
-    path = home / version
-    if path.exists():
-        raise ReleaseError(f"{path} exists and a release is never rewritten; leave publish.version empty")
-    _sync(aside)
-    aside.rename(path)
-    logger.info("published %s", path)
-    return Published(path, version, is_new=True, diff=diff)
+    digests = _write_pages(aside, inputs, metadata, summary, tables, files, diff, last)
+    return Published(turn.commit(version, digests), version, is_new=True, diff=diff)
 
 
-def _unchanged(last: LastRelease) -> Published:
-    logger.info("nothing changed since %s; no new version", last.path)
-    return Published(last.path, last.version, is_new=False)
+def _unchanged(turn: Turn, last: LastRelease) -> Published:
+    logger.info("nothing changed since %s; no new version", turn.home / last.version)
+    return Published(turn.home / last.version, last.version, is_new=False)
 
 
 def _write_pages(
@@ -151,7 +122,8 @@ def _write_pages(
     files: dict[str, dict[str, Any]],
     diff: ReleaseDiff | None,
     last: LastRelease | None,
-) -> None:
+) -> dict[str, str]:
+    """Write the pages and release.json; the sha256 of every file of the release by its path."""
     names = {spec.class_id: spec.name for spec in inputs.classes}
     cite_as = f"{metadata['title']}, release {metadata['name']} {metadata['version']}, made with counterset"
     pages = {
@@ -166,8 +138,7 @@ def _write_pages(
         files[name] = describe_file(aside, name)
     metadata["files"] = {path: files[path] for path in sorted(files)}
     write_bytes(_json(metadata).encode(), aside / METADATA)
-    digests = {path: entry["sha256"] for path, entry in files.items()} | {METADATA: sha256_of(aside / METADATA)}
-    write_bytes(render_sums(digests).encode(), aside / SUMS)
+    return {path: entry["sha256"] for path, entry in files.items()} | {METADATA: sha256_of(aside / METADATA)}
 
 
 def _changelog(metadata: dict[str, Any], summary: Summary, diff: ReleaseDiff | None, last: LastRelease | None) -> str:
@@ -256,38 +227,6 @@ def _check_classes(inputs: ReleaseInputs) -> None:
                 f"the class id {spec.class_id!r} may not name a folder; use letters, digits, '_' and '-' only, at most "
                 f"{MAX_NAME}"
             )
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[Path]:
-    """A fresh folder beside the releases of `home`, for one build at a time."""
-    aside = home / ".part"
-    lock = filelock.FileLock(home / ".lock", timeout=0)
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with lock:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir()
-            try:
-                yield aside
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
-    except filelock.Timeout as error:
-        raise ReleaseError(f"another build is publishing to {home}; wait until it ends") from error
-    except OSError as error:
-        raise ReleaseError(
-            f"cannot write {home}: {error.strerror or error}; free space, or set `releases` to another folder"
-        ) from error
-
-
-def _sync(folder: Path) -> None:
-    """Have the disk hold every file before the rename makes them the release."""
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _json(value: dict[str, Any]) -> str:
