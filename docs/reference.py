@@ -40,11 +40,12 @@ def on_files(files: Files, config: Any) -> Files:
 def examples_page() -> str:
     """The examples' list, and their code below it."""
     lines = [(ROOT / "examples/README.md").read_text(encoding="utf-8")]
-    paths = [path for suffix in ("py", "toml") for path in sorted((ROOT / "examples").rglob(f"*.{suffix}"))]
-    for path in paths:
-        name, code = path.relative_to(ROOT / "examples").as_posix(), path.read_text(encoding="utf-8")
+    folder = ROOT / "examples"
+    paths = [*folder.glob("*.py"), *folder.rglob("*.toml"), *folder.rglob("counterset_extras/[a-z]*.py")]
+    for path in sorted(paths, key=lambda path: (len(path.parts), path.suffix, path)):
+        name, code = path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8")
         kind = "python" if path.suffix == ".py" else "toml"
-        lines += [f"## {name}", "", f"```{kind}", code.rstrip(), "```", ""]
+        lines += [f"## `{name}`", "", f"```{kind}", code.rstrip(), "```", ""]
         lines[0] = lines[0].replace(f"]({name})", f"](#{toc_id(name)})")
     lines[0] = lines[0].replace("](counterset-extras)", f"](#{toc_id('counterset-extras/pyproject.toml')})")
     return "\n".join(lines)
@@ -148,7 +149,9 @@ def _toml(value: Any) -> str:
 
 def commands_page() -> str:
     """A section per command: what it does, its usage, its arguments."""
-    lines = ["# Command line", ""]
+    lines = ["# Command line", "", "| command | does |", "|---|---|"]
+    lines += [f"| [`{parser.prog}`](#{toc_id(parser.prog)}) | {_cell(text)} |" for parser, text in commands() if text]
+    lines.append("")
     for parser, text in commands():
         lines += [f"## {parser.prog}", "", parser.description or f"{text[:1].upper()}{text[1:]}.", ""]
         if "\n" in (parser.description or ""):
@@ -181,9 +184,8 @@ def arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _names(action: argparse.Action) -> str:
-    value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
-    names = action.option_strings or [""]
-    return ", ".join(f"`{f'{name} {value}'.strip()}`" for name in names)
+    value = [] if action.nargs == 0 else [f"`{action.metavar or action.dest.upper()}`"]
+    return ", ".join(" ".join([f"`{name}`", *value]) for name in action.option_strings) or value[0]
 
 
 def _help(action: argparse.Action) -> str:
@@ -236,7 +238,8 @@ def python_page() -> str:
         if inspect.ismodule(thing):
             lines += [f"::: {thing.__name__}", ""]
         elif hasattr(thing, "__qualname__"):
-            lines += [f"::: {thing.__module__}.{thing.__qualname__}", ""]
+            lines += [f"::: {thing.__module__}.{thing.__qualname__}"]
+            lines += ["    options:", f"      heading: counterset.{name}", f"      toc_label: {name}", ""]
     return "\n".join(lines)
 
 

@@ -53,8 +53,8 @@ interval from {near_drop_low} to {near_drop_high}. Its verdict is {near_verdict}
 """
 
 HEAD = (
-    "| group | discover: right | photos | observers | confirm: right | photos | observers | takes part |",
-    "|---|---|---|---|---|---|---|---|",
+    "| group | right on discover (photos, observers) | right on confirm (photos, observers) | takes part |",
+    "|---|---|---|---|",
 )
 
 
@@ -103,7 +103,7 @@ def rows(release: counterset.Release, select: dict[str, Any]) -> list[str]:
             half["num_photos"] >= select["min_photos"] and half["num_observers"] >= select["min_observers"]
             for half in halves
         )
-        cells = [f"{100 * half['accuracy']:.1f} % | {half['num_photos']} | {half['num_observers']}" for half in halves]
+        cells = [f"{100 * half['accuracy']:.1f} % ({half['num_photos']}, {half['num_observers']})" for half in halves]
         table.append(f"| {name} | {' | '.join(cells)} | {'yes' if takes_part else 'no'} |")
     return table
 
