@@ -87,11 +87,10 @@ def make_tables(folder: Path, num_photos: int) -> None:
 def run_counterset(folder: Path, scratch: Path) -> dict[str, list[int]]:
     """Photo ids by class, through the source."""
     from counterset.classes import load_classes
-    from counterset.config import SourceConfig
     from counterset.sources.inaturalist.open_data import OpenDataSource
+    from counterset.sources.inaturalist.settings import OpenDataConfig
 
-    config = SourceConfig(
-        kind="open_data",
+    config = OpenDataConfig(
         path=str(folder),
         api_url="",
         photos_per_class=PHOTOS_PER_CLASS,

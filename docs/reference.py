@@ -6,7 +6,7 @@ import argparse
 import importlib
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr
 import counterset
 from counterset.cli import _parser
 from counterset.config import Config
+from counterset.config_sections import DEFAULT_SOURCE, SOURCES, SourceConfig
 from counterset.content import STAGES, marks_of
 from counterset.schemas import TableSchema
 from counterset.steps.keys import READS
@@ -63,13 +64,14 @@ def pages() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Key:
-    """One config key as the reference shows it."""
+    """One config key as the reference shows it; `kinds` are those of sources that have it, () = all."""
 
     name: str
     type: str
     default: str
     meaning: str
     keys: str
+    kinds: tuple[str, ...] = ()
 
 
 def config_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[Key]:
@@ -80,13 +82,29 @@ def config_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[K
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from config_keys(kind, f"{prefix}{name}.")
             continue
+        is_required, default = field.is_required(), field.get_default(call_default_factory=True)
+        if prefix + name == "source.kind":
+            is_required, default, kind = False, DEFAULT_SOURCE, Literal[tuple(SOURCES)]
         yield Key(
             prefix + name,
             _type(kind, field.metadata),
-            "required" if field.is_required() else f"`{_toml(field.get_default(call_default_factory=True))}`",
+            "required" if is_required else f"`{_toml(default)}`",
             " ".join((field.description or "").split()),
             _keys(prefix.rstrip("."), marks[name]),
         )
+    if model is SourceConfig:
+        yield from _keys_of_kinds()
+
+
+def _keys_of_kinds() -> Iterator[Key]:
+    """The keys that only some kinds of sources have, each once."""
+    found: dict[str, Key] = {}
+    for kind in SOURCES:
+        for key in config_keys(SOURCES[kind].settings, "source."):
+            if key.name.removeprefix("source.") not in SourceConfig.model_fields:
+                before = found.get(key.name, key)
+                found[key.name] = replace(before, kinds=(*before.kinds, kind))
+    yield from found.values()
 
 
 def _keys(section: str, marks: Any) -> str:
@@ -114,9 +132,21 @@ def config_page() -> str:
             section = head
             text = (Config if not head else Config.model_fields[head].annotation).__doc__ or ""  # type: ignore[union-attr]
             lines += [f"## [{head}]" if head else "## Top level", "", " ".join(text.split()), ""]
+            lines += _kinds() if head == "source" else []
         lines += [f"### `{key.name}`", "", key.meaning, ""]
+        lines += [f"- Only for kinds: {', '.join(f'`{kind}`' for kind in key.kinds)}"] * bool(key.kinds)
         lines += [f"- Type: {key.type}", f"- Default: {key.default}", f"- {key.keys}", ""]
     return "\n".join(lines)
+
+
+def _kinds() -> list[str]:
+    """A table of the kinds of sources: what each is, and which keys only it and some others have."""
+    lines = ["A key of another kind is refused.", "", "| kind | photos from | its own keys |", "|---|---|---|"]
+    for kind in SOURCES:
+        own = [key.name.removeprefix("source.") for key in _keys_of_kinds() if kind in key.kinds]
+        text = _cell(" ".join((SOURCES[kind].settings.__doc__ or "").split()))
+        lines.append(f"| `{kind}` | {text} | {', '.join(f'[`{name}`](#source{name})' for name in own)} |")
+    return [*lines, ""]
 
 
 def _type(kind: Any, metadata: Any = ()) -> str:

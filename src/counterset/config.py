@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from counterset.config_sections import (
+    DEFAULT_SOURCE,
     OPEN_LICENSES,
+    SOURCES,
     AnnotateConfig,
     ClassesConfig,
     Config,
@@ -25,9 +29,11 @@ from counterset.config_sections import (
     PublishConfig,
     SelectConfig,
     SourceConfig,
+    section_of,
+    source_config,
 )
 from counterset.deprecation import RENAMED_KEYS, with_new_keys
-from counterset.errors import ConfigError
+from counterset.errors import ConfigError, ExtensionError
 from counterset.fetching.addresses import key_with_user
 
 __all__ = [
@@ -46,6 +52,7 @@ __all__ = [
     "SourceConfig",
     "load_config",
     "parse_config",
+    "source_config",
 ]
 
 
@@ -79,7 +86,7 @@ def parse_config(raw: dict[str, object], base: Path, origin: str = "config") -> 
     try:
         config = Config.model_validate(with_new_keys(raw, RENAMED_KEYS, origin))
     except ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(error)}") from None
+        raise ConfigError(f"{origin}: {_explain(error, raw)}") from None
     return _resolve(config, base)
 
 
@@ -105,7 +112,9 @@ def _resolve(config: Config, base: Path) -> Config:
             "workspace": against(config.workspace),
             "releases": against(config.releases),
             "classes": config.classes.model_copy(update={"list": data(config.classes.list, (".csv",))}),
-            "source": config.source.model_copy(update={"path": against(config.source.path)}),
+            "source": config.source.model_copy(
+                update={name: against(path) for name, path in config.source.paths.items()}
+            ),
             "models": models.model_copy(
                 update={
                     "annotator": model(models.annotator),
@@ -123,7 +132,7 @@ def _resolve(config: Config, base: Path) -> Config:
     )
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, raw: Mapping[str, object]) -> str:
     """One sentence about one problem, with the key and the remedy.
 
     An unknown key goes first: it may be one that is missing, misspelt.
@@ -133,7 +142,11 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(location)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1)
+        if location[0] == "source" and (owners := _kinds_with(location[-1])):
+            kind = _source(raw).get("kind", DEFAULT_SOURCE)
+            is_of = f"is no key of source.kind = {kind!r} but of {owners}"
+            return f"{key!r} {is_of}; remove it, or change source.kind" + more
+        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1], raw), n=1)
         return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else "remove it") + more
     if first["type"] == "missing":
         return f"key {key!r} is missing; add it" + more
@@ -143,7 +156,23 @@ def _explain(error: ValidationError) -> str:
     return (f"key {key!r}: " if key else "") + message[0].lower() + message[1:] + got + more
 
 
-def _known_keys(location: list[str]) -> list[str]:
+def _kinds_with(key: str) -> str:
+    """The kinds of sources that have a key, in words; "" = none."""
+    kinds = []
+    for kind in SOURCES:
+        with suppress(ExtensionError):  # another kind's package, which this config does not need
+            kinds += [repr(kind)] * (key in SOURCES[kind].settings.model_fields)
+    return " and ".join(kinds)
+
+
+def _source(raw: Mapping[str, object]) -> dict[str, object]:
+    section = raw.get("source")
+    return section if isinstance(section, dict) else {}
+
+
+def _known_keys(location: list[str], raw: Mapping[str, object]) -> list[str]:
+    if location == ["source"]:
+        return list(section_of(_source(raw)).model_fields)
     model: type[BaseModel] = Config
     for part in location:
         field = model.model_fields.get(part)

@@ -5,8 +5,8 @@ A key's docstring is its entry in the reference of the documentation; a test ref
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -14,49 +14,63 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationInfo,
+    SerializationInfo,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from counterset import marks
 from counterset.errors import ConfigError
-from counterset.licenses import LICENSES
 from counterset.registry import Registry
 
 OPEN_LICENSES = ("cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa")
 """Accepted by default: no-derivatives licences forbid the crops that models see."""
 
-QUALITY_GRADES = ("research", "needs_id", "casual")
-"""Of iNaturalist's observations."""
-
 ANNOTATORS = Registry("counterset.annotators", "counterset.stages.annotate.methods", "method", "annotate.method")
 """How backgrounds are scored: each a `counterset.stages.annotate.prompts.Method`."""
 
+SOURCES = Registry("counterset.sources", "counterset.sources.kinds", "source", "source.kind")
+"""Where photos come from: each a class, a `counterset.sources.Source`, with its settings."""
+
+DEFAULT_SOURCE = "inaturalist"
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
+LOCAL_PATH = "a path"
+LocalPath = Annotated[str, LOCAL_PATH]
+"""A setting of a source that names a file or folder, relative to the config; or an address."""
 
-class _Section(BaseModel):
+
+class Section(BaseModel):
+    """Keys of the config: frozen, and without any that is not declared."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-def _known(what: str, names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
-    if not names:
-        raise ValueError(f"nothing is named; name {what} of {', '.join(known)}")
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{name!r} is not {what}; use some of {', '.join(known)}")
-    return names
+def _registered(name: str, registry: Registry) -> str:
+    try:
+        registry.check(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return name
 
 
-def _web_address(text: str) -> str:
+def web_address(text: str) -> str:
+    """The text, which is one or empty.
+
+    Raises:
+        ValueError: it is neither.
+    """
     parts = urlsplit(text)
     if text and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise ValueError("not a web address; write it as https://host/path, or leave it empty")
     return text
 
 
-class ClassesConfig(_Section):
+class ClassesConfig(Section):
     """Which classes: a class list (packaged name or CSV path) and, optionally, a subset."""
 
     list: Annotated[str, marks.NAMED]
@@ -65,18 +79,17 @@ class ClassesConfig(_Section):
     """The ids of the classes to build; empty = all classes of the list."""
 
 
-class SourceConfig(_Section):
-    """Where candidates come from, and how many."""
+class SourceConfig(Section):
+    """Where candidates come from, and how many. Each kind of source has these keys, and those of its own."""
 
-    kind: Literal["inaturalist", "open_data", "url_list", "folder"] = "inaturalist"
-    """inaturalist = the iNaturalist API; open_data = its Open Data tables; url_list = a list of photo addresses;
-    folder = a folder of photos."""
-    api_url: str = "https://api.inaturalist.org/v1"
-    """Address of the iNaturalist API."""
+    FORMER: ClassVar[tuple[type[Section], ...]] = ()
+    """Keys that the kind once took and never read. With their defaults they stay in its keys and releases: files of
+    earlier versions stay good, and equal inputs give equal releases."""
+
+    kind: str
+    """Which kind of source."""
     photo_url: Annotated[str, marks.MIRROR] = ""
     """Replaces the host of every photo URL, e.g. a mirror; empty = as the source says."""
-    path: Annotated[str, marks.OFFERED] = ""
-    """File, folder or address that the sources `open_data`, `url_list` and `folder` read."""
     contact: Annotated[str, marks.CALLER] = ""
     """Web page or e-mail put into the User-Agent; required for real hosts."""
     allowed_hosts: Annotated[tuple[str, ...], marks.ANSWERS] = ()
@@ -85,60 +98,56 @@ class SourceConfig(_Section):
     """At most this many photos are chosen per class."""
     order: Annotated[Literal["sample", "latest"], marks.OFFERED] = "sample"
     """sample = in the order of a seeded hash of the observation's id; latest = newest first, as in the paper."""
-    licenses: Annotated[tuple[str, ...], marks.OFFERED] = OPEN_LICENSES
-    """Accepted licences of photos, by their codes."""
-    quality_grades: Annotated[tuple[str, ...], marks.OFFERED] = ("research",)
-    """Accepted quality grades of iNaturalist observations: research, needs_id, casual."""
-    include_captive: Annotated[bool, marks.OFFERED] = False
-    """Whether captive or cultivated organisms are accepted."""
-    photo_size: Annotated[Literal["small", "medium", "large", "original"], marks.ANSWERS] = "medium"
-    """Which of iNaturalist's sizes is downloaded: longest side 240 px, 500 px, 1024 px, or 2048 px at most."""
-    observed_from: Annotated[str, marks.OFFERED] = ""
-    """First day of observation, as 2024-01-31; empty = no limit."""
-    observed_to: Annotated[str, marks.OFFERED] = ""
-    """Last day of observation, as 2024-12-31; empty = no limit."""
     photos_per_observer_day: Annotated[int, marks.CHOSEN] = Field(default=3, ge=1)
     """At most this many photos per class, observer and day."""
     photos_per_observation: Annotated[int, marks.CHOSEN] = Field(default=1, ge=1)
     """At most this many photos per observation, those that the observation shows first."""
-    requests_per_minute: Annotated[int, marks.TIRELESS] = Field(default=60, ge=1)
-    """Most requests to the API in one minute."""
-    requests_per_day: Annotated[int, marks.TIRELESS] = Field(default=10_000, ge=1)
-    """Most requests to the API in one day; a build that needs more stops, and goes on when it is run again."""
-    timeout_s: Annotated[float, marks.TIRELESS] = Field(default=30.0, gt=0)
-    """Seconds to wait for an answer of the source before a retry."""
 
-    @field_validator("licenses")
+    @property
+    def paths(self) -> dict[str, str]:
+        """The settings of the type `LocalPath` that name a local file or folder, by their keys."""
+        marked = [name for name, field in type(self).model_fields.items() if LOCAL_PATH in field.metadata]
+        return {name: path for name in marked if (path := getattr(self, name)) and "://" not in path}
+
+    @field_validator("kind")
     @classmethod
-    def _are_licenses(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
-        return _known("a licence", codes, tuple(LICENSES))
+    def _is_kind(cls, name: str) -> str:
+        return _registered(name, SOURCES)
 
-    @field_validator("quality_grades")
+    @field_validator("photo_url")
     @classmethod
-    def _are_grades(cls, grades: tuple[str, ...]) -> tuple[str, ...]:
-        return _known("a quality grade", grades, QUALITY_GRADES)
+    def _isweb_address(cls, text: str) -> str:
+        return web_address(text)
 
-    @field_validator("observed_from", "observed_to")
-    @classmethod
-    def _is_day(cls, text: str, info: ValidationInfo) -> str:
-        try:
-            is_day = not text or date.fromisoformat(text).isoformat() == text
-        except ValueError:
-            is_day = False
-        if not is_day:
-            raise ValueError("not a day; write it as 2024-12-31, or leave it empty")
-        first = info.data.get("observed_from", "") if info.field_name == "observed_to" else ""
-        if text and text < first:
-            raise ValueError(f"before observed_from {first}, so no photo is between them; exchange them")
-        return text
-
-    @field_validator("api_url", "photo_url")
-    @classmethod
-    def _is_web_address(cls, text: str) -> str:
-        return _web_address(text)
+    @model_serializer(mode="wrap")
+    def _with_former_keys(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        former = [part().model_dump(mode=info.mode) for part in self.FORMER]
+        return {name: value for part in (*former, dump(self)) for name, value in part.items()}
 
 
-class DownloadConfig(_Section):
+def source_config(settings: Mapping[str, Any]) -> SourceConfig:
+    """The section `[source]` of the kind that it names.
+
+    Raises:
+        ValidationError: an unknown kind, a key of another kind, or a value out of range.
+        ExtensionError: the kind is of a package that cannot be loaded.
+    """
+    section, kind = section_of(settings), settings.get("kind", DEFAULT_SOURCE)
+    return section.model_validate({"kind": kind} if section is SourceConfig else {"kind": kind, **settings})
+
+
+def section_of(settings: Mapping[str, Any]) -> type[SourceConfig]:
+    """The class of a section `[source]`; the base of all for an unknown kind.
+
+    Raises:
+        ExtensionError: the kind is of a package that cannot be loaded.
+    """
+    kind = settings.get("kind", DEFAULT_SOURCE)
+    section: type[SourceConfig] = SOURCES[kind].settings if isinstance(kind, str) and kind in SOURCES else SourceConfig
+    return section
+
+
+class DownloadConfig(Section):
     """How photos are downloaded (img2dataset)."""
 
     threads: Annotated[int, marks.TIRELESS] = Field(default=16, ge=1)
@@ -153,7 +162,7 @@ class DownloadConfig(_Section):
     """Photos per shard, the unit of all work."""
 
 
-class CurateConfig(_Section):
+class CurateConfig(Section):
     """Which downloaded photos are kept; never decided by a measured model."""
 
     min_side_px: int = Field(default=100, ge=1)
@@ -168,7 +177,7 @@ class CurateConfig(_Section):
     """Photos with a greater cosine under the annotator count as one photo, e.g. 0.98; 1 = off."""
 
 
-class ModelsConfig(_Section):
+class ModelsConfig(Section):
     """Three roles, three models. A model is an open_clip tag (`ViT-B-32/laion400m_e31`),
     `local-dir:PATH`, `hf-hub:NAME` or `demo:NAME`; an evaluator may also be a classifier, `timm:NAME` or
     `torchvision:NAME`."""
@@ -196,7 +205,7 @@ class ModelsConfig(_Section):
         return names
 
 
-class AnnotateConfig(_Section):
+class AnnotateConfig(Section):
     """How backgrounds are named."""
 
     vocabulary: Annotated[str, marks.NAMED] = "counteranimal"
@@ -211,14 +220,10 @@ class AnnotateConfig(_Section):
     @field_validator("method")
     @classmethod
     def _is_method(cls, name: str) -> str:
-        try:
-            ANNOTATORS.check(name)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return name
+        return _registered(name, ANNOTATORS)
 
 
-class GroupConfig(_Section):
+class GroupConfig(Section):
     """How background groups are formed within each class (FAISS k-means)."""
 
     num_clusters: int = Field(default=0, ge=0)
@@ -234,7 +239,7 @@ class GroupConfig(_Section):
     """Photos that are this many spreads further from their centre than the median photo abstain."""
 
 
-class EvaluateConfig(_Section):
+class EvaluateConfig(Section):
     """Zero-shot classification."""
 
     label_space: Annotated[str, marks.NAMED] = "imagenet1k"
@@ -246,7 +251,7 @@ class EvaluateConfig(_Section):
     on a GPU and most of an hour on two cores, once per selector. Empty = only `templates`."""
 
 
-class SelectConfig(_Section):
+class SelectConfig(Section):
     """How each class's pair is chosen and tested."""
 
     mode: Annotated[Literal["split", "paper"], marks.AFTER_MEMBERS] = "split"
@@ -267,7 +272,7 @@ class SelectConfig(_Section):
     """Pairs that this share of outcome-dependent mislabels would explain are marked fragile."""
 
 
-class PublishConfig(_Section):
+class PublishConfig(Section):
     """What the release says of itself, and what may stop it."""
 
     version: str = ""
@@ -290,7 +295,7 @@ class PublishConfig(_Section):
     """The gate: refused when a class's drop moved by more since the last release; 2 = never."""
 
 
-class NotifyConfig(_Section):
+class NotifyConfig(Section):
     """Whom a scheduled rebuild tells, and where its releases can be looked at. Never part of a release."""
 
     webhook: SecretStr = SecretStr("")
@@ -301,12 +306,12 @@ class NotifyConfig(_Section):
 
     @field_validator("webhook", "releases_url")
     @classmethod
-    def _is_web_address(cls, value: SecretStr | str) -> SecretStr | str:
-        _web_address(value.get_secret_value() if isinstance(value, SecretStr) else value)
+    def _isweb_address(cls, value: SecretStr | str) -> SecretStr | str:
+        web_address(value.get_secret_value() if isinstance(value, SecretStr) else value)
         return value
 
 
-class Config(_Section):
+class Config(Section):
     """One build."""
 
     name: Annotated[str, marks.TITLE] = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=200)
@@ -322,7 +327,7 @@ class Config(_Section):
     max_failed_share: Annotated[Fraction, marks.STOP] = 0.05
     """Shards that fail three times are set aside; a build with a larger share of its photos in such shards stops."""
     classes: ClassesConfig
-    source: SourceConfig = SourceConfig()
+    source: SerializeAsAny[SourceConfig] = Field(default_factory=lambda: source_config({}))
     download: DownloadConfig = DownloadConfig()
     curate: CurateConfig = CurateConfig()
     models: ModelsConfig
@@ -332,6 +337,11 @@ class Config(_Section):
     select: SelectConfig = SelectConfig()
     publish: PublishConfig = PublishConfig()
     notify: NotifyConfig = NotifyConfig()
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _is_of_its_kind(cls, value: object) -> object:
+        return source_config(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _roles_differ(self) -> Config:

@@ -55,7 +55,9 @@ def content(value: Any, stage: str = "") -> dict[str, Any]:
         return {name: part for name, part in dataclasses.asdict(value).items() if name in kept}
     dumped = value.model_dump(mode="json")
     parts = {name: getattr(value, name) for name in dumped if name in kept}
-    return {name: content(part, stage) if isinstance(part, BaseModel) else dumped[name] for name, part in parts.items()}
+    own = {name: content(part, stage) if isinstance(part, BaseModel) else dumped[name] for name, part in parts.items()}
+    former = [content(part(), stage) for part in getattr(kind, "FORMER", ())]
+    return {name: part for parts in (*former, own) for name, part in parts.items()}
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 import counterset
 from counterset.config import Config
+from counterset.config_sections import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,6 +34,8 @@ def fields() -> set[str]:
         kind = field.annotation
         is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
         names |= {f"{name}.{inner}" for inner in kind.model_fields} if is_section else {name}  # type: ignore[union-attr]
+    for source in SOURCES:
+        names |= {f"source.{name}" for name in SOURCES[source].settings.model_fields}
     return names
 
 
@@ -40,7 +43,7 @@ def test_every_config_key_is_described(reference: ModuleType) -> None:
     keys = {key.name: key for key in reference.config_keys()}
     assert keys.keys() == fields()
     without = [name for name, key in keys.items() if not key.meaning.endswith(".")]
-    assert not without, "write a docstring, one or more sentences, below each of these keys in config_sections.py"
+    assert not without, "write a docstring, one or more sentences, below the declaration of each of these keys"
     page = reference.config_page()
     assert all(f"### `{name}`" in page for name in keys)
 
@@ -55,6 +58,10 @@ def test_types_and_keys_are_told_in_words(reference: ModuleType) -> None:
     assert keys["notify.webhook"].type == "text, a secret"
     assert keys["source.photo_url"].keys == "In no key: a mirror gives the same bytes"
     assert keys["select.mode"].keys.startswith("In the keys of: pairs (not in others: ")
+    assert keys["source.kind"].type == "one of `folder`, `inaturalist`, `open_data`, `url_list`"
+    assert keys["source.kind"].default == '`"inaturalist"`' and keys["source.order"].kinds == ()
+    assert keys["source.path"].kinds == ("folder", "open_data", "url_list")
+    assert "| `folder` | A folder of photos, `path`, with one sub-folder per class. |" in reference.config_page()
     assert keys["annotate.method"].keys == "In the keys of: backgrounds"
     assert keys["publish.title"].keys == "In no key: read when the release is written and after"
 

@@ -30,8 +30,6 @@ only = ["ice_bear", "lion"]
 kind = "{kind}"
 {source}
 photos_per_class = 1000
-requests_per_minute = 6000
-requests_per_day = 100000
 """
     + SMALL_SETTINGS
 )
@@ -68,6 +66,7 @@ def settings(kind: str, work: Path, server: LookAlikeServer, world: tuple[Catalo
     """The source's lines of the config, and the files that they name."""
     catalog, good = world
     api = f'api_url = "{server.api_url}"\nphoto_url = "{server.photo_url}"\ncontact = "tests@localhost"\n'
+    api += "requests_per_minute = 6000\nrequests_per_day = 100000\n"
     if kind == "inaturalist":
         return api
     if kind == "open_data":

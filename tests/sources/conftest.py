@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from counterset.classes import ClassSpec
-from counterset.config import SourceConfig
+from counterset.config import source_config
 from counterset.demo.server.catalog import Catalog, Observation, Photo, Taxon
 from counterset.demo.server.look_alike import LookAlikeServer
 from counterset.sources.inaturalist.client import RetryPolicy
@@ -30,7 +31,7 @@ RED_FOX = ClassSpec("red_fox", "red fox", 277, (FOX,), "Vulpes vulpes", "species
 HARE_CLASS = ClassSpec("hare", "hare", 331, (HARE,), "Lepus europaeus", "species")
 QUICK = RetryPolicy(throttled_waits_s=(0.01, 0.01, 0.01), first_wait_s=0.01)
 
-MakeConfig = Callable[..., SourceConfig]
+MakeConfig = Callable[..., Any]
 
 
 def observation(number: int, *photos: Photo, taxon_id: int | None = FOX, **fields: object) -> Observation:
@@ -66,16 +67,17 @@ def foxes(num: int) -> tuple[Observation, ...]:
 
 @pytest.fixture
 def config_of() -> MakeConfig:
-    """Makes a config for a running server, without limits that would slow a test."""
+    """Makes a config for a running server, without limits that would slow a test; of tables where a path is given."""
 
-    def make(server: LookAlikeServer, **fields: object) -> SourceConfig:
+    def make(server: LookAlikeServer, **fields: object) -> Any:
         values: dict[str, object] = {
+            "kind": "open_data" if "path" in fields else "inaturalist",
             "api_url": server.api_url,
             "requests_per_minute": 1_000_000,
             "requests_per_day": 1_000_000,
             "photos_per_class": 10_000,
             "timeout_s": 5.0,
         }
-        return SourceConfig.model_validate(values | fields)
+        return source_config(values | fields)
 
     return make

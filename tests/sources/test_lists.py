@@ -22,12 +22,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterset.classes import ClassSpec
-from counterset.config import SourceConfig
 from counterset.errors import SourceError
 from counterset.sources import Crawl
 from counterset.sources.cells import UNKNOWN, day_of, id_of, known_text
-from counterset.sources.folder import FolderSource
-from counterset.sources.url_list import UrlListSource
+from counterset.sources.kinds.folder import FolderConfig, FolderSource
+from counterset.sources.kinds.url_list import UrlListConfig, UrlListSource
 
 FOX, HARE = ClassSpec("red_fox", "red fox"), ClassSpec("hare", "hare")
 URL = "https://photos.example/"
@@ -38,7 +37,7 @@ def listed(path: Path, content: str | bytes, *specs: ClassSpec, **fields: object
     """The crawls of some classes as one."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     values = {"kind": "url_list", "path": str(path), "allowed_hosts": ("photos.example",), "photos_per_class": 100_000}
-    source = UrlListSource(SourceConfig.model_validate(values | fields))
+    source = UrlListSource(UrlListConfig.model_validate(values | fields))
     specs = specs or (FOX,)
     source.check(specs)
     found = [source.crawl(spec) for spec in specs]
@@ -161,7 +160,7 @@ def test_class_names_have_one_normal_form(name: str, label: str, tmp_path: Path)
     assert listed(tmp_path / "a.csv", f"url,class\n{URL}1.jpg,{label}\n", spec).candidates.num_rows == 1
     (tmp_path / "photos" / label).mkdir(parents=True)
     (tmp_path / "photos" / label / "a.jpg").write_bytes(JPEG)
-    source = FolderSource(SourceConfig(kind="folder", path=str(tmp_path / "photos")))
+    source = FolderSource(FolderConfig(path=str(tmp_path / "photos")))
     source.check((spec,))
     assert source.crawl(spec).candidates.num_rows == 1
 
@@ -274,7 +273,7 @@ def test_whatever_lies_in_a_folder_is_a_candidate_or_a_reject(files: dict[tuple[
         for (inner, name), content in files.items():
             (Path(folder) / inner).mkdir(parents=True, exist_ok=True)
             (Path(folder) / inner / name).write_bytes(content)
-        source = FolderSource(SourceConfig(kind="folder", path=folder, photos_per_class=3))
+        source = FolderSource(FolderConfig(path=folder, photos_per_class=3))
         source.check((FOX, HARE))
         for spec, top in ((FOX, "red fox"), (HARE, "hare")):
             visible = [
@@ -296,7 +295,7 @@ def test_content_says_what_a_file_is(tmp_path: Path) -> None:
     for name, content in names.items():
         (folder / name).write_bytes(content)
     spec = ClassSpec("eland", "\u00e9land")
-    found = FolderSource(SourceConfig(kind="folder", path=str(tmp_path))).crawl(spec)
+    found = FolderSource(FolderConfig(path=str(tmp_path))).crawl(spec)
     assert sorted(found.candidates["title"].to_pylist()) == ["a", "b"]
     assert reasons(found) == {"undecodable": 3}
 
@@ -310,7 +309,7 @@ def test_what_is_no_file_is_a_reject_and_is_not_waited_for(tmp_path: Path) -> No
     (tmp_path / "photos" / "elsewhere").mkdir()
     (hare / "linked").symlink_to(tmp_path / "photos" / "elsewhere")
     (hare / "gone.jpg").symlink_to(tmp_path / "photos" / "nothing.jpg")
-    found = FolderSource(SourceConfig(kind="folder", path=str(tmp_path / "photos"))).crawl(HARE)
+    found = FolderSource(FolderConfig(path=str(tmp_path / "photos"))).crawl(HARE)
     assert found.candidates["title"].to_pylist() == ["a"]
     assert {row["photo_id"]: row["detail"] for row in found.rejects.to_pylist()} == {
         "folder-hare/gone.jpg": "is a link that leads nowhere",

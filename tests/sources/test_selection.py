@@ -12,6 +12,7 @@ import pytest
 from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
 from counterset.schemas import RejectReason
+from counterset.sources.kinds.folder import FolderConfig
 from counterset.sources.selection import Item, choose, crawl_of, draw
 
 
@@ -55,7 +56,7 @@ def slow_choice(items: list[Item], config: SourceConfig, seed: int) -> set[str]:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_choice_equals_the_slow_one_and_nothing_is_lost(order: str, seed: int) -> None:
     items = items_of(seed)
-    config = SourceConfig.model_validate(
+    config = FolderConfig.model_validate(
         {"order": order, "photos_per_class": 60, "photos_per_observer_day": 2, "photos_per_observation": 1 + seed % 2}
     )
     chosen = choose(items, config, seed)
@@ -74,14 +75,14 @@ def test_the_choice_equals_the_slow_one_and_nothing_is_lost(order: str, seed: in
 
 def test_a_larger_sample_holds_the_smaller_one() -> None:
     items = items_of(7)
-    small, large = (choose(items, SourceConfig(photos_per_class=num), 0).photo_ids for num in (40, 80))
+    small, large = (choose(items, FolderConfig(photos_per_class=num), 0).photo_ids for num in (40, 80))
     assert small < large
 
 
 def test_the_lot_follows_the_seed_and_not_the_id() -> None:
     """Ids grow with time: a sample in their order would be the oldest photos, or the newest."""
     items = [Item(f"p{number:04d}", f"{number:04d}", 0, f"u{number}", None, number) for number in range(1_000)]
-    config = SourceConfig(photos_per_class=200)
+    config = FolderConfig(photos_per_class=200)
     taken = [choose(items, config, seed).photo_ids for seed in range(3)]
     for photo_ids in taken:
         numbers = sorted(int(photo_id[1:]) for photo_id in photo_ids)
@@ -100,7 +101,7 @@ def plain(photo_id: str, **more: Any) -> Item:
 
 
 def test_each_reason_says_what_stood_in_the_way() -> None:
-    config = SourceConfig(photos_per_class=2, photos_per_observer_day=1, photos_per_observation=1, order="latest")
+    config = FolderConfig(photos_per_class=2, photos_per_observer_day=1, photos_per_observation=1, order="latest")
     items = [
         plain("a", recency=9, observer="u"),
         plain("b", recency=8, observer="u"),
@@ -122,7 +123,7 @@ def test_each_reason_says_what_stood_in_the_way() -> None:
 @pytest.mark.parametrize("order", ["sample", "latest"])
 def test_photos_of_one_observation_come_by_position_and_then_by_id(order: Any) -> None:
     """Ids against positions: z is the first photo, and of two first ones the lower id."""
-    config = SourceConfig(photos_per_class=1, photos_per_observer_day=9, photos_per_observation=3, order=order)
+    config = FolderConfig(photos_per_class=1, photos_per_observer_day=9, photos_per_observation=3, order=order)
     items = [plain(name, observation="o", position=place) for name, place in (("y", 1), ("z", 0), ("x", 2))]
     assert choose(items, config, 0).photo_ids == {"z"}
     same = [plain(name, observation="o") for name in ("y", "x", "z")]
@@ -134,13 +135,13 @@ def test_photos_of_one_observation_come_by_position_and_then_by_id(order: Any) -
 
 
 def test_equally_new_photos_come_by_observation() -> None:
-    config = SourceConfig(photos_per_class=1, order="latest")
+    config = FolderConfig(photos_per_class=1, order="latest")
     items = [plain("a", observation="2"), plain("b", observation="1"), plain("c", observation="3")]
     assert choose(items, config, 0).photo_ids == {"b"}
 
 
 def test_caps_are_an_observers_and_a_days() -> None:
-    config = SourceConfig(photos_per_class=9, photos_per_observer_day=1)
+    config = FolderConfig(photos_per_class=9, photos_per_observer_day=1)
     days = (date(2024, 5, 1), date(2024, 5, 2))
     items = [plain(f"{observer}{day.day}", observer=observer, observed_on=day) for observer in "uv" for day in days]
     assert choose(items, config, 0).photo_ids == {"u1", "u2", "v1", "v2"}

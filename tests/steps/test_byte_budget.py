@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from counterset import sources
 from counterset.config import parse_config
 from counterset.download import photos
 from counterset.errors import SourceUnavailable
 from counterset.sources.budget import MEDIA_BYTES, Limit
-from counterset.sources.inaturalist import api
 from counterset.steps import shard_steps
 from counterset.steps.keys import Build
 
@@ -21,7 +21,7 @@ from ..fetching.raw_server import Host, hosting, reply
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     monkeypatch.setattr(photos, "REPEAT_AFTER_S", (0.0,))
-    monkeypatch.setattr(api, "MEDIA_LIMITS", (Limit(50_000, 3600.0), Limit(10e9, 86_400.0)))
+    monkeypatch.setattr(sources, "MEDIA_LIMITS", (Limit(50_000, 3600.0), Limit(10e9, 86_400.0)))
     with hosting() as found:
         yield found
 

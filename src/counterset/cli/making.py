@@ -147,13 +147,13 @@ def _classes_init(args: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
     from counterset.classes import class_list_csv
-    from counterset.config import SourceConfig
     from counterset.sources.inaturalist.drafts import draft_classes
+    from counterset.sources.inaturalist.settings import INaturalistConfig
     from counterset.tables import write_bytes
 
     check_output(args.output.parent)
     try:
-        config = SourceConfig(api_url=args.api_url, contact=args.contact)
+        config = INaturalistConfig(api_url=args.api_url, contact=args.contact)
     except ValidationError as error:
         first = error.errors()[0]
         option = f"--{str(first['loc'][0]).replace('_', '-')}"

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +13,7 @@ from pydantic import BaseModel
 from counterset.backgrounds import Background, load_vocabulary
 from counterset.classes import ClassSpec, load_classes
 from counterset.config import Config
+from counterset.config_sections import SOURCES
 from counterset.content import content
 from counterset.models.door import identity, open_model, open_text_model
 from counterset.models.lineage import check_roles
@@ -25,8 +23,6 @@ from counterset.pictures import DECODER_VERSION
 from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
 from counterset.sources import Source
 from counterset.sources.budget import Budget
-from counterset.sources.factory import input_files, make_source
-from counterset.sources.inaturalist.api import build_budget
 from counterset.steps.progress import Progress
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_metadata, read_table, sha256_of, write_bytes
@@ -66,20 +62,6 @@ def settings_of(config: Config, stage: str, *packages: str) -> list[object]:
     return [stage, REVISIONS[stage], kept, versions(*packages)]
 
 
-def _digests_of_files(config: Config) -> list[list[str]]:
-    """Name and SHA-256 of the files that the source reads, so that a changed one is read anew."""
-    path, files = Path(config.source.path), input_files(config.source)
-
-    def named(file: Path) -> list[str]:
-        try:
-            return [os.fsencode(file.relative_to(path)).hex(), sha256_of(file)]
-        except OSError:  # the source says so when it comes to it
-            return [os.fsencode(file.relative_to(path)).hex(), ""]
-
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(named, files))
-
-
 class Build:
     """One config with its workspace: what every step needs to know.
 
@@ -106,7 +88,11 @@ class Build:
         place(config.releases)  # an address that nothing can be written to is refused before the work
         # The newest are asked for until there are enough, so what is asked depends on how many are chosen.
         asked = settings_of(config, "requests" if config.source.order == "sample" else "crawl")
-        self.requests_key = digest(asked, _digests_of_files(config))
+        self.requests_key = digest(
+            asked,
+            self.source_kind.input_digests(config.source),
+            *SOURCES.version(config.source.kind),  # nothing for our own, whose revision is above
+        )
         self.crawl_key = digest(settings_of(config, "crawl"), self.requests_key)
         self.pool_key = digest(settings_of(config, "pool"))
         self.photos_key = digest(
@@ -133,19 +119,25 @@ class Build:
         pairs += [(model, other) for model in models.selectors for other in prompts.compare_templates]
         return list(dict.fromkeys(pairs))
 
+    @property
+    def source_kind(self) -> type[Source]:
+        """What the source says of itself, without being asked anything."""
+        kind: type[Source] = SOURCES[self.config.source.kind]
+        return kind
+
     @functools.cached_property
     def budget(self) -> Budget:
         """What may still be asked of the source; one for all requests of this workspace, kept between runs."""
-        return build_budget(self.config.source, self.workspace.local)
+        return self.source_kind.budget_in(self.workspace.local, self.config.source)
 
     @functools.cached_property
     def source(self) -> Source:
         self.workspace.fetch_scratch("crawl_state", self.requests_key)
         # URLs stay the source's own; the mirror is only where they are fetched from.
-        return make_source(
+        return self.source_kind.open(
             self.config.source.model_copy(update={"photo_url": ""}),
-            self.workspace.scratch("crawl_state", self.requests_key),
-            self.config.seed,
+            state=self.workspace.scratch("crawl_state", self.requests_key),
+            seed=self.config.seed,
             budget=self.budget,
             look=self.snapshot,
         )
@@ -215,8 +207,7 @@ class Build:
         return f"{self.snapshot:04d}"
 
     def crawl_name(self, spec: ClassSpec) -> str:
-        is_by_taxon = self.config.source.kind in ("inaturalist", "open_data")
-        described = content(spec, "requests" if is_by_taxon else "crawl")
+        described = content(spec, "requests" if self.source_kind.is_by_taxon else "crawl")
         return f"{spec.class_id}-{digest(described)[:8]}-{self.snapshot_name}"
 
     def features_of(self, model: str) -> str:

@@ -80,8 +80,17 @@ def publish_release(
 def _named_files(build: Build) -> dict[str, str]:
     """sha256 of each file that the config names and whose content decides the release, by its path."""
     config = build.config
-    named = (config.classes.list, config.annotate.vocabulary, config.evaluate.label_space, config.source.path)
-    return {name: sha256_of(Path(name)) for name in named if Path(name).is_absolute() and Path(name).is_file()}
+    named = [
+        config.classes.list,
+        config.annotate.vocabulary,
+        config.evaluate.label_space,
+        *config.source.paths.values(),
+    ]
+    return {
+        name: sha256_of(Path(name))
+        for name in (*named, *config.source.paths.values())
+        if Path(name).is_absolute() and Path(name).is_file()
+    }
 
 
 def _models(build: Build) -> tuple[ModelRecord, ...]:

@@ -27,9 +27,7 @@ from counterset.schemas import (
     RejectReason,
     embeddings,
 )
-from counterset.sources import Rechecks
 from counterset.sources.budget import MEDIA_BYTES
-from counterset.sources.hosts import photo_hosts
 from counterset.stages import curate, embed
 from counterset.steps.keys import Build, read_all, without
 from counterset.steps.rejects import of_several_classes
@@ -56,7 +54,7 @@ def recheck(build: Build, crawls: list[TableRef]) -> TableRef:
     key, name = build.crawl_key, build.snapshot_name
     if not build.is_done("withdrawn", key, name):
         rejects = REJECTS.arrow().empty_table()
-        if build.snapshot > 1 and isinstance(build.source, Rechecks):
+        if build.snapshot > 1:
             rejects = build.source.recheck(read_all(crawls, CANDIDATES), build.specs)
         write_table(rejects, REJECTS, build.workspace.file("withdrawn", key, name))
     build.end_look()
@@ -167,7 +165,7 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
             build.config.download,
             user_agent=user_agent(source.contact),
             photo_host=source.photo_url,
-            allowed_hosts=photo_hosts(source),
+            allowed_hosts=build.source_kind.photo_hosts(source),
             is_retry=shard.endswith(RETRY),
             on_progress=on_progress,
             on_bytes=lambda count: build.budget.spend(MEDIA_BYTES, count),

@@ -29,7 +29,6 @@ from counterset.schemas import (
     embeddings,
     text_features,
 )
-from counterset.sources.inaturalist.open_data import OpenDataSource
 from counterset.stages import annotate, curate, evaluate, group, select
 from counterset.steps.keys import (
     GROUP_PACKAGES,
@@ -288,5 +287,5 @@ def photo_bytes(build: Build, members: pa.Table) -> Callable[[str], bytes | None
 
 
 def snapshot_date(build: Build, today: str) -> str:
-    """The day that the source's content is of: a bulk snapshot's own, else the crawl's."""
-    return build.day_of_look(lambda: build.source.snapshot if isinstance(build.source, OpenDataSource) else today)
+    """The day that the source's content is of: the source's own word, else the day of the crawl."""
+    return build.day_of_look(lambda: build.source.snapshot or today)

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from counterset.classes import ClassSpec
+from counterset.config import source_config
 from counterset.errors import ConfigError, ReleaseError
 from counterset.load import load
 from counterset.release.publish.inputs import ModelRecord, ReleaseInputs
@@ -205,8 +206,9 @@ def test_nothing_of_the_machine_is_published(small: ReleaseInputs, tmp_path: Pat
     config = inputs.config.model_copy(
         update={
             "models": inputs.config.models.model_copy(update={"selectors": (local,)}),
-            "source": inputs.config.source.model_copy(
-                update={
+            "source": source_config(
+                {
+                    "kind": "open_data",
                     "path": str(tmp_path / "my photos"),
                     "api_url": "http://127.0.0.1:40123/v1",
                     "allowed_hosts": ("127.0.0.1:40123",),
@@ -280,7 +282,7 @@ def with_local_things(inputs: ReleaseInputs, home: Path) -> ReleaseInputs:
                 "classes": config.classes.model_copy(update={"list": f"{home}/lists/classes.csv"}),
                 "annotate": config.annotate.model_copy(update={"vocabulary": f"{home}/lists/words.csv"}),
                 "evaluate": config.evaluate.model_copy(update={"label_space": labels}),
-                "source": config.source.model_copy(update={"kind": "folder", "path": f"{home}/my photos"}),
+                "source": source_config({"kind": "folder", "path": f"{home}/my photos"}),
                 "models": config.models.model_copy(update={"selectors": (local,), "evaluators": (checkpoint,)}),
             }
         ),

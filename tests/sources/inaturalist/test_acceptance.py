@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from counterset.classes import ClassSpec
-from counterset.config import SourceConfig
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
 from counterset.sources.inaturalist.acceptance import accept, by_day, by_id, crawl_from, standing
+from counterset.sources.inaturalist.settings import INaturalistConfig
 from counterset.sources.selection import crawl_of
 from counterset.tables import table_of
 
@@ -47,13 +47,13 @@ def offer(photo_id: int, **changes: Any) -> dict[str, Any]:
 
 def taken(offers: list[dict[str, Any]], recency: Any = by_id, **config: Any) -> dict[str, str]:
     """The observation of each photo that is taken."""
-    found = accept(offers, TAXA, SourceConfig.model_validate(config), 0, recency)
+    found = accept(offers, TAXA, INaturalistConfig.model_validate(config), 0, recency)
     return {photo_id: row["uuid"] for photo_id, row in found.taken.items()}
 
 
 def test_each_photo_is_taken_or_has_its_reason() -> None:
     offers = [offer(1), offer(2, license="cc-by-nd"), offer(3, is_captive=True), offer(4, taxon_id=None), offer(5)]
-    found = accept(offers, TAXA, SourceConfig(), 0)
+    found = accept(offers, TAXA, INaturalistConfig(), 0)
     assert set(found.taken) == {"inaturalist-1", "inaturalist-5"}
     assert found.taken["inaturalist-5"] is offers[4]
     assert {photo_id: reason for photo_id, (reason, _) in found.rejects.items()} == {
@@ -67,7 +67,7 @@ def test_a_photo_of_several_observations_counts_once_with_the_first_acceptable()
     first, second = offer(1, observation_id=7, uuid="b"), offer(1, observation_id=9, uuid="a")
     refused = offer(1, observation_id=3, uuid="c", quality_grade="casual")
     for offers in ([first, second, refused], [refused, second, first], [second, refused, first]):
-        found = accept(offers, TAXA, SourceConfig(), 0)
+        found = accept(offers, TAXA, INaturalistConfig(), 0)
         assert {photo_id: row["uuid"] for photo_id, row in found.taken.items()} == {"inaturalist-1": "b"}
         assert found.rejects == {}, "being refused as part of another observation does not matter then"
 
@@ -79,7 +79,7 @@ def test_without_integer_ids_the_first_is_that_of_the_lowest_uuid() -> None:
 
 def test_the_first_refusal_is_the_one_that_is_told() -> None:
     offers = [offer(1, uuid="a", license="cc-by-nd"), offer(1, uuid="b", is_captive=True)]
-    found = accept(offers, TAXA, SourceConfig(), 0)
+    found = accept(offers, TAXA, INaturalistConfig(), 0)
     assert found.taken == {}
     assert [reason for reason, _ in found.rejects.values()] == [RejectReason.LICENSE]
 
@@ -91,7 +91,7 @@ def test_what_the_choice_turns_away_is_told_beside_what_the_rules_do() -> None:
         offer(3, license=None),
         offer(4, observer_id="user-1", observed_on=offer(1)["observed_on"]),  # the observer's second of the day
     ]
-    found = accept(offers, TAXA, SourceConfig(photos_per_observer_day=1, order="latest"), 0)
+    found = accept(offers, TAXA, INaturalistConfig(photos_per_observer_day=1, order="latest"), 0)
     assert set(found.taken) == {"inaturalist-4"}
     assert {photo_id: reason for photo_id, (reason, _) in found.rejects.items()} == {
         "inaturalist-1": RejectReason.OBSERVER_DAY_CAP,
@@ -117,8 +117,8 @@ def test_newer_is_the_larger_id_or_the_later_day() -> None:
 def test_a_candidate_has_all_that_was_told(observation_id: int | None, named: str) -> None:
     spec = ClassSpec("fox", "fox", 277, (42,))
     row = offer(8, observation_id=observation_id)
-    found = accept([row, offer(9, license="cc0"), offer(10, license=None)], TAXA, SourceConfig(), 0, by_day)
-    crawl = crawl_from(spec, found, SourceConfig(photo_size="large"), "the source")
+    found = accept([row, offer(9, license="cc0"), offer(10, license=None)], TAXA, INaturalistConfig(), 0, by_day)
+    crawl = crawl_from(spec, found, INaturalistConfig(photo_size="large"), "the source")
     rows = {candidate["photo_id"]: candidate for candidate in crawl.candidates.to_pylist()}
     assert rows["inaturalist-8"] == {
         "photo_id": "inaturalist-8",
@@ -161,10 +161,10 @@ def test_a_withdrawn_photo_gives_its_place_to_the_next_that_stands() -> None:
 
     def choose(without: Any) -> Crawl:
         kept = [row for row in offers if f"inaturalist-{row['photo_id']}" not in without][:2]
-        found = accept(kept, TAXA, SourceConfig(), 0)
+        found = accept(kept, TAXA, INaturalistConfig(), 0)
         return crawl_of(
             spec,
-            crawl_from(spec, found, SourceConfig(), "s").candidates.to_pylist(),
+            crawl_from(spec, found, INaturalistConfig(), "s").candidates.to_pylist(),
             {"inaturalist-9": (RejectReason.LICENSE, "none")},
         )
 
@@ -192,8 +192,8 @@ def test_where_all_stand_they_are_asked_about_once_and_an_empty_choice_never() -
         asked.append(candidates.num_rows)
         return table_of(REJECTS, [])
 
-    found = accept([offer(1), offer(2)], TAXA, SourceConfig(), 0)
-    crawl = crawl_from(spec, found, SourceConfig(), "s")
+    found = accept([offer(1), offer(2)], TAXA, INaturalistConfig(), 0)
+    crawl = crawl_from(spec, found, INaturalistConfig(), "s")
     assert standing(lambda without: crawl, recheck).candidates == crawl.candidates
     assert standing(lambda without: crawl_of(spec, [], {}), recheck).candidates.num_rows == 0
     assert asked == [2]

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pytest
 
 from counterset.classes import ClassSpec, load_classes
-from counterset.config import SourceConfig
 from counterset.demo.server.catalog import Catalog, Taxon
 from counterset.demo.server.faults import Fault, FaultKind
 from counterset.demo.server.look_alike import LookAlikeServer, serve
@@ -28,11 +27,12 @@ from counterset.errors import ConfigError, SourceError, SourceUnavailable
 from counterset.sources import Crawl
 from counterset.sources.inaturalist.api import INaturalistSource
 from counterset.sources.inaturalist.client import ApiClient
+from counterset.sources.inaturalist.settings import INaturalistConfig
 
 from ..conftest import FOX, HARE, QUICK, RED_FOX, TAXA, MakeConfig, catalog, foxes, observation, photo
 
 
-def crawl(config: SourceConfig, state: Path, spec: ClassSpec = RED_FOX, seed: int = 0) -> Crawl:
+def crawl(config: INaturalistConfig, state: Path, spec: ClassSpec = RED_FOX, seed: int = 0) -> Crawl:
     source = INaturalistSource(config, state, seed, retry=QUICK)
     source.check((spec,))
     return source.crawl(spec)
@@ -274,19 +274,19 @@ def test_a_row_that_vanishes_before_it_is_read_is_missing_and_nothing_else(
 CRAWL_IN_CHILD = """
 from pathlib import Path
 from counterset.classes import ClassSpec
-from counterset.config import SourceConfig
-from counterset.sources.factory import make_source
+from counterset.sources.inaturalist.settings import INaturalistConfig
+from counterset.sources.inaturalist.api import INaturalistSource
 
-config = SourceConfig(api_url=api_url, requests_per_minute=1_000_000, requests_per_day=1_000_000)
+config = INaturalistConfig(api_url=api_url, requests_per_minute=1_000_000, requests_per_day=1_000_000)
 spec = ClassSpec("red_fox", "red fox", 277, (42069,), "Vulpes vulpes", "species")
-make_source(config, Path(state), 0).crawl(spec)
+INaturalistSource(config, Path(state), 0).crawl(spec)
 """
 
 
 def test_a_crawl_killed_ten_times_ends_as_one_undisturbed(tmp_path: Path, config_of: MakeConfig) -> None:
     generator = random.Random(0)
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["counterset.sources.factory"])
+    processes.set_forkserver_preload(["counterset.sources.inaturalist.api"])
     script = tmp_path / "crawl.py"
     script.write_text(CRAWL_IN_CHILD)
     faults = [Fault(FaultKind.SHORT_PAGE, 1, every=1)]  # half pages, so that there are many
@@ -422,8 +422,8 @@ def test_the_demos_world_is_crawled_to_its_truth(tmp_path: Path, config_of: Make
 
 def test_a_real_host_needs_a_contact(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"set source\.contact"):
-        INaturalistSource(SourceConfig(), tmp_path)
-    INaturalistSource(SourceConfig(contact="ann@example.org"), tmp_path)
+        INaturalistSource(INaturalistConfig(), tmp_path)
+    INaturalistSource(INaturalistConfig(contact="ann@example.org"), tmp_path)
 
 
 def test_every_request_says_who_asks(tmp_path: Path, config_of: MakeConfig) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from counterset.config import SourceConfig
 from counterset.errors import SourceError
 from counterset.schemas import RejectReason
 from counterset.sources.inaturalist.observations import credit, offers_of, photo_id_of, photo_url, refusal
 from counterset.sources.inaturalist.schemas import OFFERS
+from counterset.sources.inaturalist.settings import INaturalistConfig
 from counterset.tables import table_of
 
 GOOD: dict[str, Any] = {
@@ -39,7 +39,7 @@ def with_photo(**fields: object) -> dict[str, Any]:
 def refused(record: dict[str, Any]) -> RejectReason | None:
     (offer,) = offers_of(record)
     table_of(OFFERS, [offer])
-    found = refusal(offer, (42069,), SourceConfig())
+    found = refusal(offer, (42069,), INaturalistConfig())
     return found[0] if found else None
 
 
@@ -105,7 +105,7 @@ def test_an_observation_without_an_id_is_an_error_and_such_a_photo_a_reject(iden
     with pytest.raises(SourceError, match="without an id"):
         offers_of(GOOD | {"id": identifier})
     (offer,) = offers_of(with_photo(id=identifier))
-    assert refusal(offer, [9], SourceConfig()) == (RejectReason.MALFORMED, "the service gives it without an id")
+    assert refusal(offer, [9], INaturalistConfig()) == (RejectReason.MALFORMED, "the service gives it without an id")
     assert photo_id_of(offer) == "inaturalist-5-0"
 
 
@@ -126,7 +126,7 @@ def test_credits_and_urls() -> None:
     assert credit("cc-by", "(c) , some rights reserved (CC BY)", "Ann") == "(c) Ann, some rights reserved (CC BY)"
     assert credit("cc0", None, "") == "no rights reserved (CC0)"
     nameless = offers_of(with_photo(attribution=None) | {"user": {"id": 9}})[0]
-    assert refusal(nameless, [42069], SourceConfig()) == (
+    assert refusal(nameless, [42069], INaturalistConfig()) == (
         RejectReason.UNCREDITED,
         "cc-by asks for a credit line, and nobody is named",
     )

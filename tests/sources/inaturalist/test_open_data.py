@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 
 from counterset.classes import ClassSpec
-from counterset.config import SourceConfig
 from counterset.demo.server.catalog import Catalog, Observation
 from counterset.demo.server.faults import Fault, FaultKind
 from counterset.demo.server.look_alike import serve
@@ -29,6 +28,7 @@ from counterset.errors import ConfigError, SourceError, SourceUnavailable
 from counterset.sources.inaturalist.api import INaturalistSource
 from counterset.sources.inaturalist.bulk_tables import BulkTables, _plain, connect
 from counterset.sources.inaturalist.open_data import OpenDataSource
+from counterset.sources.inaturalist.settings import OpenDataConfig
 
 from ..conftest import FOX, HARE, HARE_CLASS, QUICK, RED_FOX, TAXA, MakeConfig, catalog, observation, photo
 from .bulk_world import write_tables
@@ -68,9 +68,9 @@ def test_both_sources_choose_the_same_photos(order: str, num: int, tmp_path: Pat
     world = mixed_world(1)
     tables = write_tables(world, tmp_path / "tables")
     with serve(world) as server:
-        config = config_of(server, photos_per_class=num, order=order, photos_per_observer_day=1)
-        api = INaturalistSource(config, tmp_path / "api", 3)
-        bulk = OpenDataSource(config.model_copy(update={"path": str(tables)}), tmp_path / "bulk", 3)
+        settings = {"photos_per_class": num, "order": order, "photos_per_observer_day": 1}
+        api = INaturalistSource(config_of(server, **settings), tmp_path / "api", 3)
+        bulk = OpenDataSource(config_of(server, path=str(tables), **settings), tmp_path / "bulk", 3)
         bulk.check((RED_FOX, HARE_CLASS))
         for spec in (RED_FOX, HARE_CLASS):
             one, other = api.crawl(spec), bulk.crawl(spec)
@@ -125,7 +125,7 @@ def slow_selection(world: Catalog, seed: int) -> list[int]:
 def test_without_an_api_the_tables_alone_decide(tmp_path: Path) -> None:
     world = mixed_world(4)
     tables = write_tables(world, tmp_path / "inaturalist-open-data-20241203", is_gzip=False)  # plain text named .gz
-    config = SourceConfig(api_url="", path=str(tables), photos_per_class=60, photos_per_observer_day=1000, contact="")
+    config = OpenDataConfig(api_url="", path=str(tables), photos_per_class=60, photos_per_observer_day=1000, contact="")
     source = OpenDataSource(config, tmp_path / "bulk", 8)
     found = source.crawl(RED_FOX)
     ids = sorted(int(text.removeprefix("inaturalist-")) for text in found.candidates["photo_id"].to_pylist())
@@ -145,7 +145,7 @@ def test_without_an_api_the_tables_alone_decide(tmp_path: Path) -> None:
 def test_the_newest_days_come_first_in_latest(tmp_path: Path) -> None:
     rows = [observation(n, observed_on=date(2020, 1, 1) + timedelta(days=n * 7 % 500)) for n in range(1, 400)]
     tables = write_tables(catalog(*rows), tmp_path / "tables")
-    config = SourceConfig(api_url="", path=str(tables), photos_per_class=30, order="latest")
+    config = OpenDataConfig(api_url="", path=str(tables), photos_per_class=30, order="latest")
     found = OpenDataSource(config, tmp_path / "bulk").crawl(RED_FOX)
     newest = sorted((row.observed_on for row in rows), reverse=True)[:30]
     assert sorted(found.candidates["observed_on"].to_pylist(), reverse=True) == newest
@@ -156,7 +156,7 @@ def test_more_is_drawn_where_caps_cost_more_than_the_surplus(tmp_path: Path) -> 
     rows = [observation(n, user_id=1, observed_on=day) for n in range(1, 3000)]
     rows += [observation(n, user_id=n, observed_on=day) for n in range(5000, 5050)]
     tables = write_tables(catalog(*rows), tmp_path / "tables")
-    config = SourceConfig(api_url="", path=str(tables), photos_per_class=50, photos_per_observer_day=1)
+    config = OpenDataConfig(api_url="", path=str(tables), photos_per_class=50, photos_per_observer_day=1)
     found = OpenDataSource(config, tmp_path / "bulk").crawl(RED_FOX)
     assert found.candidates.num_rows == 50
 
@@ -170,7 +170,7 @@ def test_bad_rows_are_counted_and_skipped(tmp_path: Path) -> None:
     }
     world = mixed_world(5, 200)
     tables = write_tables(world, tmp_path / "tables", extra=extra)
-    config = SourceConfig(api_url="", path=str(tables))
+    config = OpenDataConfig(api_url="", path=str(tables))
     source = OpenDataSource(config, tmp_path / "bulk")
     found = source.crawl(RED_FOX)
     assert source.tables.num_bad_rows == {"taxa": 1, "observers": 3, "photos": 1, "observations": 1}
@@ -223,7 +223,7 @@ def test_photos_without_an_observer_are_their_own(tmp_path: Path) -> None:
         line[column] = ""
     text = "\n".join([content[0], *("\t".join(line) for line in lines)]) + "\n"
     (tables / "observations.csv.gz").write_bytes(gzip.compress(text.encode()))
-    found = OpenDataSource(SourceConfig(api_url="", path=str(tables)), tmp_path / "bulk").crawl(RED_FOX)
+    found = OpenDataSource(OpenDataConfig(api_url="", path=str(tables)), tmp_path / "bulk").crawl(RED_FOX)
     observers = Counter(found.candidates["observer_id"].to_pylist())
     assert found.candidates.num_rows == 8
     assert sum(name.startswith("unknown-") for name in observers) == 4
@@ -239,7 +239,7 @@ def test_taxa_are_matched_by_whole_segments_of_the_ancestry(tmp_path: Path) -> N
     )
     rows = [observation(n, taxon_id=n) for n in (900, 901, 902)] + [observation(3), observation(4, taxon_id=420691)]
     tables = write_tables(Catalog(taxa, tuple(rows), lambda photo_id: b""), tmp_path / "tables")
-    found = OpenDataSource(SourceConfig(api_url="", path=str(tables)), tmp_path / "bulk").crawl(RED_FOX)
+    found = OpenDataSource(OpenDataConfig(api_url="", path=str(tables)), tmp_path / "bulk").crawl(RED_FOX)
     assert sorted(found.candidates["taxon_id"].to_pylist()) == [FOX, 420691]
     assert found.rejects.num_rows == 0
 
@@ -257,12 +257,12 @@ def test_taxa_are_matched_by_whole_segments_of_the_ancestry(tmp_path: Path) -> N
 def test_a_class_that_the_tables_do_not_have_is_an_error(spec: ClassSpec, message: str, tmp_path: Path) -> None:
     tables = write_tables(catalog(observation(1)), tmp_path / "tables")
     with pytest.raises(SourceError, match=message):
-        OpenDataSource(SourceConfig(api_url="", path=str(tables)), tmp_path / "bulk").check((RED_FOX, spec))
+        OpenDataSource(OpenDataConfig(api_url="", path=str(tables)), tmp_path / "bulk").check((RED_FOX, spec))
 
 
 def test_names_are_looked_up_in_the_tables(tmp_path: Path) -> None:
     tables = write_tables(catalog(observation(1, taxon_id=501), observation(2, taxon_id=502)), tmp_path / "tables")
-    source = OpenDataSource(SourceConfig(api_url="", path=str(tables)), tmp_path / "bulk")
+    source = OpenDataSource(OpenDataConfig(api_url="", path=str(tables)), tmp_path / "bulk")
     mink = ClassSpec("mink", "mink", None, (), "Neogale vison + Mustela lutreola", "species")
     assert source.crawl(mink).candidates.num_rows == 2
 
@@ -280,7 +280,7 @@ def test_damaged_tables_are_errors_with_a_remedy(damage: str, tmp_path: Path) ->
     else:
         file.write_bytes(b"\x1f\x8b" + b"x" * 500)
     with pytest.raises(SourceError):
-        OpenDataSource(SourceConfig(api_url="", path=str(tables)), tmp_path / "bulk").crawl(RED_FOX)
+        OpenDataSource(OpenDataConfig(api_url="", path=str(tables)), tmp_path / "bulk").crawl(RED_FOX)
 
 
 @contextmanager
@@ -338,9 +338,9 @@ def file_server(folder: Path, *, break_every: int = 0, encoding: str = "") -> It
 )
 def test_remote_tables_give_what_local_ones_give(options: dict[str, Any], tmp_path: Path) -> None:
     tables = write_tables(mixed_world(6), tmp_path / "tables", is_gzip=options.get("is_gzip", True))
-    local = OpenDataSource(SourceConfig(api_url="", path=str(tables)), tmp_path / "local").crawl(RED_FOX)
+    local = OpenDataSource(OpenDataConfig(api_url="", path=str(tables)), tmp_path / "local").crawl(RED_FOX)
     with file_server(tables, encoding=options.get("encoding", "")) as (url, asked):
-        config = SourceConfig(api_url="", path=url, contact="ann@example.org")
+        config = OpenDataConfig(api_url="", path=url, contact="ann@example.org")
         source = OpenDataSource(config, tmp_path / "remote")
         remote = source.crawl(RED_FOX)
         assert source.snapshot == "2024-12-03"
@@ -408,7 +408,7 @@ def test_the_snapshots_day_is_in_the_folders_name_or_else_the_files(name: str, d
 def test_recheck_asks_by_uuid_where_there_is_no_integer_id(tmp_path: Path, config_of: MakeConfig) -> None:
     rows = [observation(n) for n in range(1, 6)]
     tables = write_tables(catalog(*rows), tmp_path / "tables")
-    before = OpenDataSource(SourceConfig(api_url="", path=str(tables)), tmp_path / "a").crawl(RED_FOX).candidates
+    before = OpenDataSource(OpenDataConfig(api_url="", path=str(tables)), tmp_path / "a").crawl(RED_FOX).candidates
     with serve(catalog(*rows[1:])) as server:
         source = OpenDataSource(config_of(server, path=str(tables)), tmp_path / "b")
         found = source.recheck(before, (RED_FOX,))

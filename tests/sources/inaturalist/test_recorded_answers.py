@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from counterset.classes import ClassSpec, ListedTaxon
-from counterset.config import SourceConfig
 from counterset.errors import SourceError, SourceUnavailable
 from counterset.schemas import RejectReason
 from counterset.sources.budget import Budget, request_limits
 from counterset.sources.inaturalist.client import ApiClient, RetryPolicy, retry_after_s
 from counterset.sources.inaturalist.observations import Offer, credit, offers_of, photo_url, refusal
 from counterset.sources.inaturalist.schemas import OFFERS
+from counterset.sources.inaturalist.settings import INaturalistConfig
 from counterset.sources.inaturalist.taxa import TaxonResolver
 from counterset.tables import table_of
 
@@ -88,12 +88,12 @@ def test_a_closed_licence_is_refused_and_an_open_one_taken() -> None:
     closed = offers_in("v1_observations_page2.json")
     assert {offer["license"] for offer in closed} == {None}
     taxon = closed[0]["taxon_id"]
-    config = SourceConfig(quality_grades=("research", "needs_id", "casual"))
+    config = INaturalistConfig(quality_grades=("research", "needs_id", "casual"))
     assert refusal(closed[0], (taxon,), config) == (RejectReason.LICENSE, "all rights reserved")
     annotated = offers_in("v1_observation_70963477_obscured_annotated.json")
     assert {"1|2", "17|18", "22|24"} <= set(annotated[0]["annotations"])
     assert refusal(annotated[0], annotated[0]["ancestor_ids"][:1], config) is None
-    assert refusal(annotated[0], annotated[0]["ancestor_ids"][:1], SourceConfig()) == (
+    assert refusal(annotated[0], annotated[0]["ancestor_ids"][:1], INaturalistConfig()) == (
         RejectReason.NOT_RESEARCH_GRADE,
         "needs_id",
     )

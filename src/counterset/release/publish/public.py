@@ -50,8 +50,8 @@ class PublicNames:
     def __init__(self, weights: Mapping[str, str], files: Mapping[str, str], config: Config) -> None:
         self._weights = weights
         self._files = files
-        self._source = config.source.path
-        roots = {config.source.path, config.workspace, config.releases} - {"", "/", "."}
+        self._photos = tuple(config.source.paths.values())
+        roots = {*self._photos, config.workspace, config.releases} - {"", "/", "."}
         self._roots = sorted((root.rstrip("/") for root in roots), key=len, reverse=True)
         known = {name: self.model(name) for name in weights}
         if len(set(known.values())) < len(known):
@@ -83,12 +83,12 @@ class PublicNames:
         return host if host in _LOCAL and port.isdigit() else value
 
     def url(self, address: str) -> str:
-        """Where a photo lies; one of a folder by its path below `source.path`."""
+        """Where a photo lies; a local one by its path below the source's own."""
         if not address.startswith("file:"):
             return address
         path = PurePosixPath(unquote(urlsplit(address).path))
-        root = self._source
-        return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.name
+        root = next((root for root in self._photos if path.is_relative_to(root)), None)
+        return path.relative_to(root).as_posix() if root else path.name
 
     def sentence(self, text: str) -> str:
         """A sentence without the machine's folders: paths below them stay, others are cut to their last part."""
@@ -105,9 +105,9 @@ class PublicNames:
         found["models"] = models | {"annotator": self.model(models["annotator"])}
         for role in ("selectors", "evaluators"):
             found["models"][role] = [self.model(name) for name in models[role]]
-        path = config.source.path
-        if path and path not in self._files and "://" not in path:
-            found["source"]["path"] = ""  # a folder's name says nothing of the photos, which have digests
+        for key, path in config.source.paths.items():
+            if path not in self._files:
+                found["source"][key] = ""  # a folder's name says nothing of the photos, which have digests
         said = {name: found["publish"].pop(name) for name in ("title", "author")}  # words, whatever they look like
         cleaned: dict[str, Any] = {key: self._cleaned(value) for key, value in found.items()}
         cleaned["publish"] |= said

@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.release.publish import captions
 from counterset.release.publish.inputs import ReleaseInputs
@@ -24,8 +25,6 @@ from counterset.tables import conform, table_of
 
 MAX_ATTRIBUTION = 1_000
 """Characters kept of a credit line."""
-
-_PAGES = {"inaturalist": "https://www.inaturalist.org/photos/", "open_data": "https://www.inaturalist.org/photos/"}
 
 
 def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
@@ -155,9 +154,10 @@ def _caption(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _attribution(all_photos: pa.Table) -> pa.Table:
-    rows = all_photos.select(["photo_id", "source", "license", "attribution"]).to_pylist()
+    rows = all_photos.select(["photo_id", "source", "url", "license", "attribution"]).to_pylist()
+    kinds = {name: SOURCES[name] for name in {row["source"] for row in rows} if name in SOURCES}
     for row in rows:
+        kind, url = kinds.get(row["source"]), row.pop("url")
         row["license_url"] = license_url(row["license"])
-        page, number = _PAGES.get(row["source"]), row["photo_id"].rpartition("-")[2]
-        row["page_url"] = page + number if page and number.isdigit() else None
+        row["page_url"] = kind.page_url(row["photo_id"], url) if kind else None
     return table_of(ATTRIBUTION, rows)

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.classes import ClassSpec
-from counterset.config import SourceConfig
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
 from counterset.sources.inaturalist.observations import Offer, credit, photo_id_of, photo_url, refusal
+from counterset.sources.inaturalist.settings import ServiceConfig
 from counterset.sources.selection import Item, choose, crawl_of
 from counterset.tables import conform
 
@@ -37,7 +37,7 @@ def by_day(offer: Offer) -> int:
 
 
 def accept(
-    offers: Iterable[Offer], taxon_ids: Sequence[int], config: SourceConfig, seed: int, recency: Recency = by_id
+    offers: Iterable[Offer], taxon_ids: Sequence[int], config: ServiceConfig, seed: int, recency: Recency = by_id
 ) -> Acceptance:
     """Apply the rules to each photo, then choose.
 
@@ -74,7 +74,7 @@ def accept(
     return Acceptance(taken, rejects | choice.rejects)
 
 
-def crawl_from(spec: ClassSpec, found: Acceptance, config: SourceConfig, source: str) -> Crawl:
+def crawl_from(spec: ClassSpec, found: Acceptance, config: ServiceConfig, source: str) -> Crawl:
     """The two tables of one class."""
     candidates = [candidate(spec, offer, config, source) for offer in found.taken.values()]
     return crawl_of(spec, candidates, found.rejects)
@@ -99,7 +99,7 @@ def standing(choose: Callable[[Collection[str]], Crawl], recheck: Callable[[pa.T
         checked = pa.concat_arrays([checked, unchecked["photo_id"].combine_chunks()])
 
 
-def candidate(spec: ClassSpec, offer: Offer, config: SourceConfig, source: str) -> dict[str, object]:
+def candidate(spec: ClassSpec, offer: Offer, config: ServiceConfig, source: str) -> dict[str, object]:
     """One row of the candidates table."""
     return {
         "photo_id": photo_id_of(offer),

@@ -13,15 +13,16 @@ from typing import Any
 import pyarrow as pa
 
 from counterset.classes import ClassSpec
-from counterset.config import SourceConfig
 from counterset.errors import SourceUnavailable
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.budget import MEDIA_BYTES, MEDIA_LIMITS, Budget, request_limits
+from counterset.sources.budget import Budget
 from counterset.sources.inaturalist.acceptance import accept, by_id, crawl_from, standing
-from counterset.sources.inaturalist.client import REQUESTS, ApiClient, RetryPolicy
+from counterset.sources.inaturalist.client import ApiClient, RetryPolicy
 from counterset.sources.inaturalist.observations import PHOTO_ID_PREFIX, Offer, observation_id_of, offers_of, refusal
 from counterset.sources.inaturalist.pages import PageStore, Window, Without
+from counterset.sources.inaturalist.service import ServiceSource
+from counterset.sources.inaturalist.settings import INaturalistConfig, ServiceConfig
 from counterset.sources.inaturalist.taxa import TaxonResolver
 from counterset.tables import table_of, write_bytes
 
@@ -35,7 +36,7 @@ INDEX_LAG = timedelta(days=1)
 OnProgress = Callable[[str, int], None]
 
 
-class INaturalistSource:
+class INaturalistSource(ServiceSource):
     """Candidates from `GET /observations`, by windows of ids.
 
     Each page is kept in `state`, so a killed crawl goes on after its last page, and a
@@ -52,11 +53,11 @@ class INaturalistSource:
         ConfigError: a real host and no contact.
     """
 
-    name = "inaturalist"
+    settings = INaturalistConfig
 
     def __init__(
         self,
-        config: SourceConfig,
+        config: ServiceConfig,
         state: Path,
         seed: int = 0,
         *,
@@ -65,15 +66,14 @@ class INaturalistSource:
         retry: RetryPolicy | None = None,
         look: int = 0,
     ) -> None:
-        self._config = config
+        super().__init__(config, state, seed)
         self._state = state
-        self._seed = seed
         self._look = look
         self._on_progress = on_progress
         self._client = ApiClient(
             config.api_url,
             contact=config.contact,
-            budget=budget or build_budget(config, state),
+            budget=budget or self.budget_in(state, config),
             timeout_s=config.timeout_s,
             retry=retry,
             seed=seed,
@@ -138,7 +138,7 @@ class INaturalistSource:
             logger.info("%s: %d observations read", spec.class_id, num_read)
             if self._on_progress is not None:
                 self._on_progress(spec.class_id, num_read)
-            if self._config.order == "latest" and self._is_enough(store, taxon_ids, records[-1]["id"]):
+            if self.config.order == "latest" and self._is_enough(store, taxon_ids, records[-1]["id"]):
                 break
         windows[-1] = replace(window, is_done=True)
         store.save(windows)
@@ -149,14 +149,14 @@ class INaturalistSource:
         """The choice among all photos known but those that are `gone`; a first run that stopped early goes on."""
         taxon_ids = self.taxon_ids(spec)
         offers = Without(store, gone)
-        found = accept(offers, taxon_ids, self._config, self._seed)
-        if self._config.order == "latest" and gone:
+        found = accept(offers, taxon_ids, self.config, self.seed)
+        if self.config.order == "latest" and gone:
             for records in self._pages(query, first, store.last_ids(0)):
-                if len(found.taken) >= self._config.photos_per_class:
+                if len(found.taken) >= self.config.photos_per_class:
                     break
                 store.write(0, records[-1]["id"], [offer for record in records for offer in offers_of(record)])
-                found = accept(offers, taxon_ids, self._config, self._seed)
-        return crawl_from(spec, found, self._config, self.name)
+                found = accept(offers, taxon_ids, self.config, self.seed)
+        return crawl_from(spec, found, self.config, self.name)
 
     def recheck(self, candidates: pa.Table, specs: Iterable[ClassSpec]) -> pa.Table:
         """The candidates that may no longer be published, as rejects of the stage `publish`.
@@ -214,7 +214,7 @@ class INaturalistSource:
             if len(missing) == num_missing:
                 if not is_whole or any(part not in told for part in witness):
                     raise SourceUnavailable(
-                        f"{self._config.api_url} gives short answers, so what was deleted cannot be told from what it "
+                        f"{self.config.api_url} gives short answers, so what was deleted cannot be told from what it "
                         "leaves out; run the same command again later"
                     )
                 break
@@ -251,7 +251,7 @@ class INaturalistSource:
         return record if record.get("class") == _signature(spec) else {}
 
     def _query(self, taxon_ids: tuple[int, ...]) -> dict[str, str]:
-        config = self._config
+        config = self.config
         query = {
             "taxon_id": ",".join(map(str, sorted(taxon_ids))),
             "quality_grade": ",".join(sorted(config.quality_grades)),
@@ -279,7 +279,7 @@ class INaturalistSource:
 
         Only an empty page ends it: a short one may be cut, and totals change.
         """
-        is_down = self._config.order == "latest"
+        is_down = self.config.order == "latest"
         low, high = (0, min([*known, window.upper])) if is_down else (max([*known, 0]), window.upper)
         while low < high - 1:
             bounds = {"id_above": str(low), "id_below": str(high)}
@@ -289,7 +289,7 @@ class INaturalistSource:
             ids = [record["id"] for record in records]
             if not all(low < number < high for number in ids) or ids != sorted(set(ids), reverse=is_down):
                 raise SourceUnavailable(
-                    f"{self._config.api_url} does not keep to id_above, id_below and order_by=id; check source.api_url"
+                    f"{self.config.api_url} does not keep to id_above, id_below and order_by=id; check source.api_url"
                 )
             yield records
             low, high = (low, ids[-1]) if is_down else (ids[-1], high)
@@ -302,9 +302,9 @@ class INaturalistSource:
 
     def _is_enough(self, store: PageStore, taxon_ids: tuple[int, ...], last_id: int) -> bool:
         """Whether all newest photos are known: nothing below the last id read could still be among them."""
-        found = accept(store, taxon_ids, self._config, self._seed)
+        found = accept(store, taxon_ids, self.config, self.seed)
         oldest = min((by_id(offer) for offer in found.taken.values()), default=0)
-        return len(found.taken) >= self._config.photos_per_class and oldest >= last_id
+        return len(found.taken) >= self.config.photos_per_class and oldest >= last_id
 
     def _withdrawal(self, row: dict[str, Any], offers: list[Offer] | None, taxon_ids: Sequence[int]) -> str:
         """Why a candidate may no longer be published; "" = it may."""
@@ -314,20 +314,11 @@ class INaturalistSource:
         offer = next((offer for offer in offers if str(offer["photo_id"]) == photo_id), None)
         if offer is None:
             return "the photo was removed from its observation"
-        reason = refusal(offer, taxon_ids, self._config)
+        reason = refusal(offer, taxon_ids, self.config)
         return f"now {reason[0].value.replace('_', ' ')}: {reason[1]}" if reason else ""
 
     def _taxa_path(self, spec: ClassSpec) -> Path:
         return self._state / spec.class_id / "taxa.json"
-
-
-def build_budget(config: SourceConfig, state: Path) -> Budget:
-    """The budget of a build, in its state folder."""
-    limits = {
-        REQUESTS: request_limits(config.requests_per_minute, config.requests_per_day),
-        MEDIA_BYTES: MEDIA_LIMITS,
-    }
-    return Budget(state / "budget.sqlite", limits)
 
 
 def _changed(since: str) -> dict[str, str]:

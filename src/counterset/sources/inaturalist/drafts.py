@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from counterset.classes import ClassSpec, id_of_name, normal_name
-from counterset.config import SourceConfig
 from counterset.errors import ConfigError
 from counterset.sources.budget import Budget
-from counterset.sources.inaturalist.api import build_budget
+from counterset.sources.inaturalist.api import INaturalistSource
 from counterset.sources.inaturalist.client import ApiClient, RetryPolicy
+from counterset.sources.inaturalist.settings import INaturalistConfig
 
 MAX_SUGGESTIONS = 3
 AUTOCOMPLETE_ROWS = 30
@@ -26,14 +26,14 @@ class Draft(NamedTuple):
 
 def draft_classes(
     names: Sequence[str],
-    config: SourceConfig,
+    config: INaturalistConfig,
     state: Path,
     imagenet_names: Sequence[str] = (),
     *,
     budget: Budget | None = None,
     retry: RetryPolicy | None = None,
 ) -> tuple[Draft, ...]:
-    """One class a name, in the names' order.
+    """One class per name, in the names' order.
 
     A taxon is filled in only where its common or scientific name is the very name
     asked for; with several such, the one of most observations. Otherwise the taxon
@@ -52,7 +52,7 @@ def draft_classes(
     client = ApiClient(
         config.api_url,
         contact=config.contact,
-        budget=budget or build_budget(config, state),
+        budget=budget or INaturalistSource.budget_in(state, config),
         timeout_s=config.timeout_s,
         retry=retry,
     )

@@ -6,14 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from counterset.config import SourceConfig
 from counterset.errors import SourceError
 from counterset.licenses import license_code, needs_credit
 from counterset.schemas import RejectReason
 from counterset.sources.cells import day_of
+from counterset.sources.inaturalist.settings import ServiceConfig
 
 OPEN_HOST = "https://inaturalist-open-data.s3.amazonaws.com"
 PHOTO_HOSTS = ("inaturalist-open-data.s3.amazonaws.com", "static.inaturalist.org")
+PAGES = "https://www.inaturalist.org/photos/"
 PHOTO_ID_PREFIX = "inaturalist-"
 """Of both the API and the bulk tables, so that a photo is one photo whichever way it came."""
 
@@ -110,7 +111,7 @@ def observation_id_of(record: dict[str, Any]) -> int:
     return observation_id
 
 
-def refusal(offer: Offer, taxon_ids: Sequence[int], config: SourceConfig) -> tuple[RejectReason, str] | None:
+def refusal(offer: Offer, taxon_ids: Sequence[int], config: ServiceConfig) -> tuple[RejectReason, str] | None:
     """Why a photo is turned away, looking at it alone; None = it is acceptable."""
     if offer["photo_id"] is None:
         return RejectReason.MALFORMED, "the service gives it without an id"
@@ -146,6 +147,12 @@ def photo_url(url: str, size: str, base: str) -> str:
         raise ValueError(f"not a photo's URL: {url}")
     host = base.rstrip("/") or url.partition("/photos/")[0]
     return f"{host}/photos/{match[1]}/{size}.{match[2]}"
+
+
+def page_url(photo_id: str) -> str | None:
+    """The address of a photo's page; None for one that the service gave without an id."""
+    number = photo_id.removeprefix(PHOTO_ID_PREFIX)
+    return f"{PAGES}{number}" if number.isdigit() else None
 
 
 def credit(license_code: str, attribution: str | None, name: str) -> str | None:

@@ -14,7 +14,6 @@ import duckdb
 import pyarrow as pa
 
 from counterset.classes import ClassSpec
-from counterset.config import SourceConfig
 from counterset.errors import SourceError
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
@@ -25,6 +24,8 @@ from counterset.sources.inaturalist.bulk_tables import OPEN_DATA_URL, BulkTables
 from counterset.sources.inaturalist.client import RetryPolicy
 from counterset.sources.inaturalist.observations import Offer, offered_license, photo_id_of
 from counterset.sources.inaturalist.schemas import OFFERS
+from counterset.sources.inaturalist.service import ServiceSource
+from counterset.sources.inaturalist.settings import OpenDataConfig
 from counterset.sources.selection import draw
 from counterset.tables import read_table, table_of, write_bytes, write_table
 
@@ -36,7 +37,7 @@ SURPLUS = 4
 MIN_DRAWN = 1_000
 
 
-class OpenDataSource:
+class OpenDataSource(ServiceSource):
     """Candidates from the bulk tables.
 
     One pass over observations and photos serves all classes that `check` named: it
@@ -56,12 +57,13 @@ class OpenDataSource:
         ConfigError: a real host and no contact.
     """
 
-    name = "open_data"
+    settings = OpenDataConfig
+    config: OpenDataConfig
     _look = 0
 
     def __init__(
         self,
-        config: SourceConfig,
+        config: OpenDataConfig,
         state: Path,
         seed: int = 0,
         *,
@@ -70,8 +72,7 @@ class OpenDataSource:
         retry: RetryPolicy | None = None,
         look: int = 0,
     ) -> None:
-        self._config = config
-        self._seed = seed
+        super().__init__(config, state, seed)
         self._look = look
         self._on_progress = on_progress
         self._scratch = state / "scratch"
@@ -84,6 +85,11 @@ class OpenDataSource:
     def snapshot(self) -> str:
         """The day of the tables, ISO 8601."""
         return self.tables.snapshot().isoformat()
+
+    @classmethod
+    def input_digests(cls, config: OpenDataConfig) -> list[list[str]]:
+        """None: it knows another snapshot by itself."""
+        return []
 
     def check(self, specs: tuple[ClassSpec, ...]) -> None:
         """Find every class's taxa in the taxa table, and note which classes one pass is to serve.
@@ -134,12 +140,12 @@ class OpenDataSource:
 
     def _choose(self, spec: ClassSpec, gone: Collection[str] = ()) -> Crawl:
         """The choice among all photos but those that are `gone`."""
-        num_drawn = max(SURPLUS * self._config.photos_per_class, MIN_DRAWN)
+        num_drawn = max(SURPLUS * self.config.photos_per_class, MIN_DRAWN)
         while True:
             drawn, num_matching = self._drawn(spec, num_drawn)
             found = self._accept(spec, drawn, gone)
-            if len(found.taken) >= self._config.photos_per_class or num_matching <= num_drawn:
-                return crawl_from(spec, found, self._config, self.name)
+            if len(found.taken) >= self.config.photos_per_class or num_matching <= num_drawn:
+                return crawl_from(spec, found, self.config, self.name)
             num_drawn *= SURPLUS  # caps and annotations cost more than the surplus: draw more
 
     def recheck(self, candidates: pa.Table, specs: Sequence[ClassSpec]) -> pa.Table:
@@ -205,7 +211,7 @@ class OpenDataSource:
 
     def _draw_observations(self, connection: duckdb.DuckDBPyConnection, num_drawn: int) -> dict[str, int]:
         """Table `drawn`: each class's first observations. A bounded heap per class, whatever the table's size."""
-        config = self._config
+        config = self.config
         # Two observations of one lot cannot be: the hash is of the id. The newest day comes first by its distance.
         lot = (
             "sha256(concat($seed, ':', observation_uuid))"
@@ -218,7 +224,7 @@ class OpenDataSource:
         conditions = ["list_contains($grades, quality_grade)"]
         values: dict[str, Any] = {"num": num_drawn, "grades": list(config.quality_grades)}
         if config.order == "sample":
-            values["seed"] = str(self._seed)
+            values["seed"] = str(self.seed)
         for key, sign in (("observed_from", ">="), ("observed_to", "<=")):
             if getattr(config, key):
                 conditions.append(f"observed_on {sign} ${key}::DATE")
@@ -286,21 +292,21 @@ class OpenDataSource:
 
     def _accept(self, spec: ClassSpec, drawn: list[Offer], gone: Collection[str] = ()) -> Acceptance:
         """The choice among the drawn photos but those `gone`, asking the API for as many observations as it takes."""
-        config, taxon_ids = self._config, self._taxon_ids(spec)
+        config, taxon_ids = self.config, self._taxon_ids(spec)
         if self._api is None:
-            return accept(drawn, taxon_ids, config, self._seed, by_day)
+            return accept(drawn, taxon_ids, config, self.seed, by_day)
         usable = {offer["uuid"]: offer for offer in drawn if offer["license"] in config.licenses}
         uuids = sorted(usable, key=lambda uuid: self._lot(usable[uuid]))
         known = self._answers(spec)
         told: list[Offer] = []
         num_asked = 0
-        found = accept([], taxon_ids, config, self._seed, by_day)
+        found = accept([], taxon_ids, config, self.seed, by_day)
         while num_asked < len(uuids) and len(found.taken) < config.photos_per_class:
             batch = uuids[num_asked : num_asked + IDS_PER_REQUEST]
             known |= self._ask(spec, [uuid for uuid in batch if uuid not in known])
             told += [offer for uuid in batch for offer in known[uuid] if photo_id_of(offer) not in gone]
             num_asked += len(batch)
-            found = accept(told, taxon_ids, config, self._seed, by_day)
+            found = accept(told, taxon_ids, config, self.seed, by_day)
             if self._on_progress is not None:
                 self._on_progress(spec.class_id, num_asked)
         asked = set(uuids[:num_asked])
@@ -312,11 +318,11 @@ class OpenDataSource:
 
     def _untold(self, offer: Offer, asked: set[str]) -> tuple[RejectReason, str]:
         """Why a photo of the tables is not among those that the API told of."""
-        if offer["license"] not in self._config.licenses:
+        if offer["license"] not in self.config.licenses:
             return RejectReason.LICENSE, offer["license"] or "no licence"
         if offer["uuid"] in asked:
             return RejectReason.WITHDRAWN, f"no longer there, though in the tables of {self.snapshot}"
-        return RejectReason.NOT_SAMPLED, f"{self._config.photos_per_class} others were chosen"
+        return RejectReason.NOT_SAMPLED, f"{self.config.photos_per_class} others were chosen"
 
     def _ask(self, spec: ClassSpec, uuids: list[str]) -> dict[str, list[Offer]]:
         """What the API says of some observations, kept on disk under what was asked; nothing of deleted ones."""
@@ -341,8 +347,8 @@ class OpenDataSource:
 
     def _lot(self, offer: Offer) -> tuple[object, ...]:
         """The order of the drawing, as `_draw_observations` has it."""
-        if self._config.order == "sample":
-            return (draw(offer["uuid"], self._seed),)
+        if self.config.order == "sample":
+            return (draw(offer["uuid"], self.seed),)
         return (-by_day(offer), offer["uuid"])
 
     # --- where things lie -----------------------------------------------------------------
@@ -360,9 +366,9 @@ class OpenDataSource:
         return tuple(json.loads(self._taxa_path(spec).read_text(encoding="utf-8")))
 
     def _drawn_folder(self, spec: ClassSpec) -> Path:
-        config = self._config
+        config = self.config
         parts = [
-            self._identity, self._taxon_ids(spec), self._seed, config.order, sorted(config.quality_grades),
+            self._identity, self._taxon_ids(spec), self.seed, config.order, sorted(config.quality_grades),
             sorted(config.licenses), config.observed_from, config.observed_to,
         ]  # fmt: skip
         return self._state / spec.class_id / f"drawn-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"

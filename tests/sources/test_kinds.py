@@ -1,4 +1,4 @@
-"""URL lists, folders, and the one line that switches between the four sources."""
+"""URL lists, folders, the one line that switches between sources, and what each says of itself."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from counterset.classes import ClassSpec
-from counterset.config import OPEN_LICENSES, SourceConfig, parse_config
+from counterset.config import OPEN_LICENSES, parse_config, source_config
+from counterset.config_sections import SOURCES, SourceConfig
+from counterset.content import content
 from counterset.demo.server.look_alike import serve
 from counterset.errors import ConfigError, SourceError
+from counterset.fetching.addresses import HostRules
 from counterset.schemas import CANDIDATES, REJECTS
-from counterset.sources import Crawl, Rechecks
+from counterset.sources import Crawl, Source, visible_files
 from counterset.sources.candidate_rows import license_code
-from counterset.sources.factory import input_files, make_source
-from counterset.sources.folder import FolderSource
-from counterset.sources.hosts import HostRules
-from counterset.sources.url_list import UrlListSource
+from counterset.sources.inaturalist.api import INaturalistSource
+from counterset.sources.inaturalist.observations import PHOTO_ID_PREFIX
+from counterset.sources.kinds.folder import FolderConfig, FolderSource
+from counterset.sources.kinds.url_list import UrlListConfig, UrlListSource
+from counterset.tables import sha256_of
 
 from .conftest import HARE_CLASS, RED_FOX, catalog, foxes, observation
 from .inaturalist.bulk_world import write_tables
@@ -31,8 +35,8 @@ from .inaturalist.bulk_world import write_tables
 HOSTS = ("photos.example",)
 
 
-def url_config(path: Path, **fields: object) -> SourceConfig:
-    return SourceConfig.model_validate({"kind": "url_list", "path": str(path), "allowed_hosts": HOSTS, **fields})
+def url_config(path: Path, **fields: object) -> UrlListConfig:
+    return UrlListConfig.model_validate({"path": str(path), "allowed_hosts": HOSTS, **fields})
 
 
 ROWS: list[dict[str, object]] = [
@@ -187,7 +191,7 @@ def test_a_bad_list_is_an_error_with_a_remedy(name: str, content: str, message: 
 @pytest.mark.parametrize("path", ["", "list.txt", "https://x.example/list.csv", "list"])
 def test_a_list_of_another_kind_is_refused(path: str) -> None:
     with pytest.raises(ConfigError, match=r"needs source\.path"):
-        UrlListSource(SourceConfig(kind="url_list", path=path))
+        UrlListSource(UrlListConfig(path=path))
 
 
 @pytest.mark.parametrize(
@@ -209,8 +213,8 @@ def folder_of(tmp_path: Path) -> Path:
     root = tmp_path / "photos"
     for name, contents in (("Red Fox", [b"one", b"two", b"two"]), ("hare", [b"three"])):
         (root / name / "more").mkdir(parents=True)
-        for number, content in enumerate(contents):
-            (root / name / ("more" if number else ".") / f"{number}.JPG").write_bytes(content)
+        for number, photo in enumerate(contents):
+            (root / name / ("more" if number else ".") / f"{number}.JPG").write_bytes(photo)
     (root / "hare" / "notes.txt").write_text("no photo")
     (root / "hare" / ".hidden.jpg").write_bytes(b"x")
     secret = tmp_path / "secret.jpg"
@@ -221,7 +225,7 @@ def folder_of(tmp_path: Path) -> Path:
 
 def test_a_folder_gives_its_files(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
-    source = FolderSource(SourceConfig(kind="folder", path=str(root)))
+    source = FolderSource(FolderConfig(path=str(root)))
     source.check((RED_FOX, HARE_CLASS))
     fox, hare = source.crawl(RED_FOX), source.crawl(HARE_CLASS)
     assert sorted(fox.candidates["title"].to_pylist()) == ["0", "1"]  # equal bytes are one photo
@@ -245,7 +249,7 @@ def test_odd_names_and_links_in_a_folder(tmp_path: Path) -> None:
     name = os.fsdecode(b"l\xf6we.png")
     (root / "hare" / name).write_bytes(b"lion")
     (root / "hare" / os.fsdecode(b"\xf6.png")).symlink_to(tmp_path / os.fsdecode(b"secret-\xf6"))
-    found = FolderSource(SourceConfig(kind="folder", path=str(root))).crawl(HARE_CLASS)
+    found = FolderSource(FolderConfig(path=str(root))).crawl(HARE_CLASS)
     (row,) = found.candidates.to_pylist()
     assert (row["title"], row["url"]) == ("l\ufffdwe", (root / "hare" / name).as_uri())
     rejects = {row["photo_id"]: (row["reason"], row["detail"]) for row in found.rejects.to_pylist()}
@@ -259,23 +263,23 @@ def test_odd_names_and_links_in_a_folder(tmp_path: Path) -> None:
 def test_photos_of_two_classes_are_refused(tmp_path: Path, twin: ClassSpec) -> None:
     """What stands for two classes would be given to both, and turned away from the second."""
     listed = UrlListSource(url_config(write(tmp_path / "list.csv", [dict(row) for row in ROWS])))
-    for source in (listed, FolderSource(SourceConfig(kind="folder", path=str(folder_of(tmp_path))))):
+    for source in (listed, FolderSource(FolderConfig(path=str(folder_of(tmp_path))))):
         with pytest.raises(SourceError, match=f"'red fox' in .* the classes 'red_fox' and '{twin.class_id}'"):
             source.check((RED_FOX, twin, HARE_CLASS))
 
 
 def test_a_class_without_its_folder_is_an_error(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
-    source = FolderSource(SourceConfig(kind="folder", path=str(root)))
+    source = FolderSource(FolderConfig(path=str(root)))
     with pytest.raises(SourceError, match="class 'wolf' has no folder"):
         source.check((RED_FOX, ClassSpec("wolf", "wolf")))
     (root / "red_fox").mkdir()
     with pytest.raises(SourceError, match="has several folders"):
         source.check((RED_FOX,))
     with pytest.raises(SourceError, match="is not a folder"):
-        FolderSource(SourceConfig(kind="folder", path=str(tmp_path / "nothing"))).check((RED_FOX,))
+        FolderSource(FolderConfig(path=str(tmp_path / "nothing"))).check((RED_FOX,))
     with pytest.raises(ConfigError, match=r"needs source\.path"):
-        FolderSource(SourceConfig(kind="folder"))
+        FolderSource(FolderConfig())
 
 
 CONFIG = """
@@ -287,38 +291,43 @@ annotator = "demo:a"
 selectors = ["demo:b"]
 [source]
 kind = "{kind}"
-path = "{path}"
+{path}
 """
+
+
+def opened(config: SourceConfig, state: Path, look: int = 0) -> Source:
+    """A source as a build opens it."""
+    kind: type[Source] = SOURCES[config.kind]
+    return kind.open(config, state=state, seed=0, budget=kind.budget_in(state, config), look=look)
 
 
 def test_one_line_switches_between_the_sources(tmp_path: Path) -> None:
     world = catalog(*foxes(20), observation(2, taxon_id=None))
     paths = {
         "inaturalist": "",
-        "open_data": str(write_tables(world, tmp_path / "tables")),
-        "url_list": str(write(tmp_path / "list.csv", [dict(row) for row in ROWS])),
-        "folder": str(folder_of(tmp_path)),
+        "open_data": f"path = '{write_tables(world, tmp_path / 'tables')}'",
+        "url_list": f"path = '{write(tmp_path / 'list.csv', [dict(row) for row in ROWS])}'",
+        "folder": f"path = '{folder_of(tmp_path)}'",
     }
     found: dict[str, Crawl] = {}
     rechecking = set()
     with serve(world) as server:
         for kind, path in paths.items():
-            raw = tomllib.loads(CONFIG.format(kind=kind, path=path))
-            source = parse_config(raw, tmp_path).source.model_copy(
-                update={"api_url": server.api_url, "requests_per_minute": 10**6, "allowed_hosts": HOSTS}
-            )
-            made = make_source(source, tmp_path / kind, 0)
+            config = parse_config(tomllib.loads(CONFIG.format(kind=kind, path=path)), tmp_path).source
+            updated = {"api_url": server.api_url, "requests_per_minute": 10**6} if hasattr(config, "api_url") else {}
+            made = opened(config.model_copy(update={**updated, "allowed_hosts": HOSTS}), tmp_path / kind)
             made.check((RED_FOX,))
             found[kind] = made.crawl(RED_FOX)
-            if isinstance(made, Rechecks):
+            if type(made).recheck is not Source.recheck:
                 rechecking.add(kind)
-                assert made.recheck(found[kind].candidates, (RED_FOX,)).num_rows == 0
+            assert made.recheck(found[kind].candidates, (RED_FOX,)).num_rows == 0
     assert {kind: crawl.candidates.num_rows for kind, crawl in found.items()} == {
         "inaturalist": 20,
         "open_data": 20,
         "url_list": 2,
         "folder": 2,
     }
+    assert found.keys() == set(SOURCES.own)
     assert rechecking == {"inaturalist", "open_data"}
     for kind, crawl in found.items():
         assert crawl.candidates.schema.equals(CANDIDATES.arrow(), check_metadata=True)
@@ -330,15 +339,75 @@ def test_one_line_switches_between_the_sources(tmp_path: Path) -> None:
 
 def test_the_files_of_a_source_are_known_whatever_its_kind(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
-    names = {file.relative_to(root).as_posix() for file in input_files(SourceConfig(kind="folder", path=str(root)))}
+    names = {file.relative_to(root).as_posix() for file in visible_files(root)}
     assert "hare/0.JPG" in names and "hare/notes.txt" in names and "hare/.hidden.jpg" not in names
     listed = write(tmp_path / "list.csv", [dict(row) for row in ROWS])
-    new_kind = SourceConfig.model_construct(kind="gbif", path=str(listed))  # a kind that nobody has made known yet
-    assert input_files(new_kind) == input_files(url_config(listed)) == [listed]
-    assert input_files(SourceConfig(kind="open_data", path=str(root))) == input_files(SourceConfig()) == []
+    assert visible_files(listed) == [listed] and visible_files(tmp_path / "nothing") == []
+    digests = Source.input_digests(FolderConfig(path=str(root)))
+    assert {bytes.fromhex(name).decode() for name, _ in digests} == names
+    assert Source.input_digests(url_config(listed)) == [[b".".hex(), sha256_of(listed)]]
+    for kind in ("inaturalist", "open_data"):  # they know by themselves what is new
+        config = source_config({"kind": kind} | ({"path": str(root)} if kind == "open_data" else {}))
+        assert SOURCES[kind].input_digests(config) == []
 
 
 def test_every_source_that_can_look_again_is_told_which_look_it_is(tmp_path: Path) -> None:
     for kind in ("inaturalist", "open_data"):
-        config = SourceConfig.model_validate({"kind": kind, "contact": "ann@example.org"})
-        assert vars(make_source(config, tmp_path / kind, 0, look=3))["_look"] == 3
+        config = source_config({"kind": kind, "contact": "ann@example.org"})
+        assert vars(opened(config, tmp_path / kind, look=3))["_look"] == 3
+
+
+def test_what_sources_say_of_themselves() -> None:
+    said = {
+        kind: (
+            SOURCES[kind].is_by_taxon,
+            SOURCES[kind].photo_hosts(source_config({"kind": kind, "allowed_hosts": ["a.example"]})),
+            SOURCES[kind].page_url(f"{PHOTO_ID_PREFIX}7", "https://a.example/7.jpg"),
+            sorted(SOURCES[kind].limits(source_config({"kind": kind}))),
+        )
+        for kind in SOURCES.own
+    }
+    ours = (True, ("*", "a.example"), "https://www.inaturalist.org/photos/7", ["media_bytes", "requests"])
+    others = (False, ("a.example",), None, ["media_bytes"])
+    assert said == {"inaturalist": ours, "open_data": ours, "url_list": others, "folder": others}
+    assert INaturalistSource.page_url(f"{PHOTO_ID_PREFIX}7-0", "") is None  # the service gave no id
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            'kind = "folder"\nquality_grades = ["research"]',
+            "'source.quality_grades' is no key of source.kind = 'folder' but of 'inaturalist' and 'open_data'; remove",
+        ),
+        ('path = "tables"', "no key of source.kind = 'inaturalist' but of 'folder' and 'open_data' and 'url_list'"),
+        ('kind = "folder"\npth = "photos"', r"unknown key 'source\.pth'; did you mean 'path'\?"),
+        (
+            'kind = "gbif"\npath = "x"',
+            "unknown source.kind 'gbif'; use one of folder, inaturalist, open_data, url_list",
+        ),
+        ('kind = "foldr"', r"key 'source.kind': unknown source.kind 'foldr'; did you mean 'folder'\?"),
+        ("kind = 3", "key 'source.kind': input should be a valid string"),
+        ('kind = "folder"\nphotos_per_class = 0', "key 'source.photos_per_class': "),
+    ],
+)
+def test_a_key_belongs_to_a_kind(settings: str, message: str, tmp_path: Path) -> None:
+    text = CONFIG.replace('kind = "{kind}"\n{path}', settings)
+    assert settings in text
+    with pytest.raises(ConfigError, match=message):
+        parse_config(tomllib.loads(text), tmp_path)
+
+
+def test_a_section_has_the_keys_of_its_kind_alone() -> None:
+    assert not hasattr(FolderConfig(), "api_url")
+    assert source_config({}).kind == "inaturalist"
+    assert source_config({"kind": "folder", "path": "photos"}).paths == {"path": "photos"}
+    assert source_config({"kind": "open_data", "path": "s3://bucket/tables"}).paths == {}
+
+
+def test_keys_that_a_kind_once_took_stay_in_keys_and_releases_as_they_were() -> None:
+    """Files of earlier versions stay good, and a release of equal inputs is the same."""
+    kept = content(FolderConfig(path="photos"), "pool")
+    assert kept["api_url"] == "https://api.inaturalist.org/v1" and "licenses" not in kept
+    names = {frozenset(source_config({"kind": kind}).model_dump()) for kind in SOURCES.own}
+    assert len(names) == 1 and len(names.pop()) == 19

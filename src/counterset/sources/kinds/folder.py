@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from counterset.classes import ClassSpec, normal_name
-from counterset.config import SourceConfig
+from counterset.config_sections import SourceConfig
 from counterset.errors import ConfigError, SourceError
 from counterset.schemas import RejectReason
-from counterset.sources import Crawl
+from counterset.sources import Crawl, Source
 from counterset.sources.candidate_rows import Refusal, candidate, check_distinct, chosen, free_id, labels_of
+from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys
 from counterset.tables import sha256_of
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
@@ -19,8 +21,16 @@ PICTURES = ((b"\xff\xd8\xff", 0), (b"\x89PNG\r\n\x1a\n", 0), (b"GIF8", 0), (b"WE
 """How the files begin that curation decodes (JPEG, PNG, GIF, WebP): bytes, and where they stand."""
 
 
-class FolderSource:
-    """Photos under `source.path`, one sub-folder a class (named as its class_id or name, whatever the case).
+class FolderConfig(PathKeys, SourceConfig):
+    """A folder of photos, `path`, with one sub-folder per class."""
+
+    FORMER = (LicenseKeys, ObservationKeys)
+
+    kind: Literal["folder"] = "folder"
+
+
+class FolderSource(Source):
+    """Photos under `source.path`, one sub-folder per class (named as its class_id or name, whatever the case).
 
     Every file below a class's folder is a candidate or a reject, except those whose name, or
     whose folder's name, begins with a dot. A file that begins as a JPEG, PNG, GIF or WebP
@@ -36,13 +46,13 @@ class FolderSource:
         ConfigError: no path.
     """
 
-    name = "folder"
+    settings = FolderConfig
+    config: FolderConfig
 
-    def __init__(self, config: SourceConfig, seed: int = 0) -> None:
+    def __init__(self, config: FolderConfig, seed: int = 0) -> None:
+        super().__init__(config, seed)
         if not config.path or "://" in config.path:
             raise ConfigError("source.kind = 'folder' needs source.path, the folder that holds <class>/*.jpg")
-        self._config = config
-        self._seed = seed
         self._root = Path(config.path).resolve()
 
     def check(self, specs: tuple[ClassSpec, ...]) -> None:
@@ -79,7 +89,7 @@ class FolderSource:
                         continue
                     refusal = RejectReason.EXACT_DUPLICATE, f"has the bytes of {first_of[photo_id]}"
             rejects[free_id(f"{self.name}-{inner}", rejects)] = refusal
-        return chosen(spec, list(rows.values()), rejects, self._config, self._seed)
+        return chosen(spec, list(rows.values()), rejects, self.config, self.seed)
 
     def _refusal(self, path: Path) -> Refusal | None:
         """Why a file is turned away before its bytes are read to the end."""
@@ -148,3 +158,6 @@ def _unreadable(error: Exception) -> Refusal:
 def _text(path: str | Path) -> str:
     """A path as text; bytes of a file name that are not UTF-8 become replacement characters."""
     return os.fsencode(path).decode("utf-8", "replace")
+
+
+source = FolderSource

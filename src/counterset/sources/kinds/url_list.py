@@ -5,22 +5,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from counterset.classes import ClassSpec
-from counterset.config import SourceConfig
+from counterset.config_sections import SourceConfig
 from counterset.csv_rows import BadLine
 from counterset.errors import ConfigError, SourceError
-from counterset.fetching.addresses import clean, shown
+from counterset.fetching.addresses import HostRules, clean, shown
 from counterset.licenses import license_code
 from counterset.schemas import RejectReason
-from counterset.sources import Crawl
+from counterset.sources import Crawl, Source
 from counterset.sources.candidate_rows import Refusal, candidate, check_distinct, chosen, labels_of, license_refusal
 from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, tags_of, text_of
-from counterset.sources.hosts import HostRules
 from counterset.sources.lists import ListFile, Row
+from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys
 
 
-class UrlListSource:
+class UrlListConfig(PathKeys, LicenseKeys, SourceConfig):
+    """A list of photo addresses with their classes: `path` is a local file."""
+
+    FORMER = (ObservationKeys,)
+
+    kind: Literal["url_list"] = "url_list"
+
+
+class UrlListSource(Source):
     """Photos of a list, by its columns `url` and `class`; other known columns fill in the rest.
 
     Columns that have no place of their own are carried in `description`, as
@@ -41,16 +50,16 @@ class UrlListSource:
         ConfigError: no path, or a file of another kind.
     """
 
-    name = "url_list"
+    settings = UrlListConfig
+    config: UrlListConfig
 
-    def __init__(self, config: SourceConfig, seed: int = 0, *, rules: HostRules | None = None) -> None:
+    def __init__(self, config: UrlListConfig, seed: int = 0, *, rules: HostRules | None = None) -> None:
+        super().__init__(config, seed)
         if not config.path or not ListFile.takes(config.path):
             raise ConfigError(
                 f"source.kind = 'url_list' needs source.path, a local file ({', '.join(ListFile.SUFFIXES)}) with the "
                 f"columns url and class (got {config.path!r})"
             )
-        self._config = config
-        self._seed = seed
         self._list = ListFile(Path(config.path))
         self._rules = rules or HostRules((), config.allowed_hosts)
         self._specs: tuple[ClassSpec, ...] = ()
@@ -66,10 +75,10 @@ class UrlListSource:
         for spec in specs:
             if not labels_of(spec) & found:
                 raise SourceError(
-                    f"class {spec.class_id!r} has no row in {self._config.path}; its column "
+                    f"class {spec.class_id!r} has no row in {self.config.path}; its column "
                     f"{column!r} must say {spec.class_id!r} or {spec.name!r}"
                 )
-        check_distinct(specs, found, self._config.path)
+        check_distinct(specs, found, self.config.path)
         self._specs = specs
 
     def crawl(self, spec: ClassSpec) -> Crawl:
@@ -105,7 +114,7 @@ class UrlListSource:
             for row in rows[1:]:
                 again = RejectReason.DUPLICATE_ID, f"{self._list.unit} {row.number} has the URL of {first}"
                 rejects[f"{photo_id}-{self._list.unit}-{row.number}"] = again
-        return chosen(spec, candidates, rejects, self._config, self._seed)
+        return chosen(spec, candidates, rejects, self.config, self.seed)
 
     def _offered(self, spec: ClassSpec) -> Iterator[Row | BadLine]:
         """The rows and broken lines that are of one class."""
@@ -129,7 +138,7 @@ class UrlListSource:
         if not self._list.places["license"]:
             return None
         given = self._list.value(row, "license", known_text)
-        return license_refusal(given, self._list.value(row, "attribution", known_text), self._config.licenses)
+        return license_refusal(given, self._list.value(row, "attribution", known_text), self.config.licenses)
 
     def _candidate(self, spec: ClassSpec, photo_id: str, url: str, row: Row) -> dict[str, object]:
         known = {place for places in self._list.places.values() for place in places}
@@ -156,3 +165,6 @@ class UrlListSource:
             description=description or None,
             tags=value(row, "tags", tags_of) or [],
         )
+
+
+source = UrlListSource
