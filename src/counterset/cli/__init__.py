@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 EPILOG = """\
 a first look, without network or account:
-  counterset demo                        build a release of generated photos and show what was found
+  counterset demo                        build a release of generated photos and show its pairs
 
 a build of your own:
   counterset validate my.toml            check the config before anything is downloaded
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"counterset {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
     parser.add_argument(
-        "--log-json", action="store_true", help="log what is done as JSON, one object a line, to stderr"
+        "--log-json", action="store_true", help="log what is done to stderr as JSON, one object per line"
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

@@ -24,10 +24,10 @@ label spaces:
   imagenet1k                   1 vs. 1000
   top20                        1 vs. 20: each class's 20 labels nearest to its photos under the selector
   classes                      the release's own classes
-  FILE                         names, one a line; top20:FILE takes the nearest 20 of them
+  FILE                         names, one per line; top20:FILE takes the nearest 20 of them
 
-What a model makes of a photo is kept in FOLDER/vectors: run again to resume, or to ask for
-other labels, prompts or a later version of the release, and only what is missing is computed.
+A model's vectors of photos are kept in OUTPUT/vectors: run again to resume, or with other labels,
+prompts or a later version of the release, and only what is missing is computed.
 """
 
 
@@ -52,10 +52,14 @@ def add(commands: Any) -> None:
     )
     evaluate.add_argument("--verdict", action="append", help="take classes with this verdict (default: the release's)")
     evaluate.add_argument("--scale", default="logit", choices=["linear", "logit", "probit"], help="axes of the lines")
-    evaluate.add_argument("--selector", default="", help="whose nearest labels top20 takes (default: the release's)")
-    evaluate.add_argument("--mirror", action="append", default=[], help="where photos are asked for first")
+    evaluate.add_argument(
+        "--selector", default="", help="the model whose nearest labels top20 takes (default: the release's)"
+    )
+    evaluate.add_argument(
+        "--mirror", action="append", default=[], help="where photos are looked for before their own URLs"
+    )
     evaluate.add_argument("--batch-size", type=int, default=64, help="photos in one forward pass")
-    evaluate.add_argument("--shard-size", type=int, default=512, help="photos between two files")
+    evaluate.add_argument("--shard-size", type=int, default=512, help="photos per file that is kept")
     evaluate.add_argument("--output", type=Path, default=Path("evaluations"), help="default: ./evaluations")
     evaluate.set_defaults(run=_evaluate)
 
@@ -97,7 +101,7 @@ def _evaluate(args: argparse.Namespace) -> int:
                 tasks[model] = bars.add_task(model, total=total, note="")
             bars.update(tasks[model], completed=done, total=total)
 
-        found = evaluate(
+        evaluation = evaluate(
             release,
             args.model,
             label_space=args.label_space,
@@ -110,13 +114,13 @@ def _evaluate(args: argparse.Namespace) -> int:
             shard_size=args.shard_size,
             progress=say,
         )
-    _show(found)
+    _show(evaluation)
     return 0
 
 
-def _show(found: Any) -> None:
-    rows = sorted(found.metrics.to_pylist(), key=lambda row: (row["drop"], row["model"]))
-    record = found.record
+def _show(evaluation: Any) -> None:
+    rows = sorted(evaluation.metrics.to_pylist(), key=lambda row: (row["drop"], row["model"]))
+    record = evaluation.record
     print_table(
         f"{record['release']['name']} {record['release']['version']}: {record['label_space']} "
         f"({record['num_labels']} labels), prompts {record['templates']}, {rows[0]['num_classes']} classes, "
@@ -129,13 +133,13 @@ def _show(found: Any) -> None:
         if row["num_unknown"]:
             print(f"{row['model']} gave {row['num_unknown']} answers that name no candidate; they count as wrong")
     if record["missing_photos"]:
-        print(f"{len(record['missing_photos'])} photos could not be had and are left out; see evaluation.json")
+        print(f"{len(record['missing_photos'])} photos could not be fetched and are left out; see evaluation.json")
     if record["one_sided_classes"]:
-        print(f"left out for want of photos on both sides: {', '.join(record['one_sided_classes'])}")
+        print(f"left out, because they have no photos on one side: {', '.join(record['one_sided_classes'])}")
     if rows[0]["line"]:
         print(f"beyond line: counter accuracy beyond the line of the {rows[0]['line']} models, {rows[0]['scale']} axes")
-    print("computed in this run: " + ", ".join(f"{model} {n} photos" for model, n in found.num_computed.items()))
-    print(f"\nevaluation  {found.folder}")
+    print("computed in this run: " + ", ".join(f"{model} {n} photos" for model, n in evaluation.num_computed.items()))
+    print(f"\nevaluation  {evaluation.folder}")
 
 
 def _row(row: dict[str, Any]) -> dict[str, str]:
@@ -203,21 +207,21 @@ def _compare(args: argparse.Namespace) -> int:
     release = load(args.release)
     output = args.output or Path("evaluations") / f"{release.name}-{release.version}"
     check_output(output)
-    found = compare(release, args.evaluation)
-    rows = found.classes.to_pylist()
+    compared = compare(release, args.evaluation)
+    rows = compared.classes.to_pylist()
     print_table("classes here and in the paper", [_compared(row) for row in rows])
     by_model: dict[str, list[dict[str, Any]]] = {}
-    for row in found.models.to_pylist():
+    for row in compared.models.to_pylist():
         by_model.setdefault(row["model"], []).append(row)
     print_table(
         "accuracies, means over the classes that have them",
         [_compared_model(model, of) for model, of in sorted(by_model.items())],
     )
     same = sum(row["pair"] == "same" for row in rows)
-    print(f"{len(rows)} of the {found.num_published} published classes are here; {same} have the published pair")
-    if found.drop_correlation is not None:
-        print(f"correlation of the drops here and there: {found.drop_correlation:.2f}")
-    for path in found.write(output):
+    print(f"{len(rows)} of the {compared.num_published} published classes are here; {same} have the published pair")
+    if compared.drop_correlation is not None:
+        print(f"correlation of the drops here and there: {compared.drop_correlation:.2f}")
+    for path in compared.write(output):
         print(path)
     return 0
 

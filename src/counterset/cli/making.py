@@ -124,8 +124,8 @@ def _plan(args: argparse.Namespace) -> int:
         {
             "class": plan.class_id,
             "groups": str(plan.num_groups),
-            "photos a group": str(plan.photos_per_group),
-            "observers a group": str(plan.observers_per_group),
+            "photos per group": str(plan.photos_per_group),
+            "observers per group": str(plan.observers_per_group),
             "photos of the class": str(plan.class_photos),
             "this config confirms %": percent(plan.detectable_drop),
         }
@@ -137,7 +137,7 @@ def _plan(args: argparse.Namespace) -> int:
     basis = args.learn_from or f"groups of {', '.join(f'{share:.0%}' for share in UNKNOWN_FREQUENCIES)} of each class"
     print(
         f"from {basis}; observer correlation {assumptions.observer_correlation:.2f}, "
-        f"{assumptions.photos_per_observer:.1f} photos an observer and group, power {assumptions.power:.0%}"
+        f"{assumptions.photos_per_observer:.1f} photos per observer and group, power {assumptions.power:.0%}"
     )
     return 0
 
@@ -162,7 +162,7 @@ def _classes_init(args: argparse.Namespace) -> int:
     for draft in drafts:
         print(f"{draft.spec.class_id}: {draft.note}")
     write_bytes(class_list_csv(draft.spec for draft in drafts).encode(), args.output)
-    print(f"wrote {args.output}; look it over, then set classes.list to it")
+    print(f"wrote {args.output}; check it, then set classes.list to it")
     return 0
 
 

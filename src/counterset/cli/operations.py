@@ -90,10 +90,10 @@ def _stage_row(name: str, counts: Any) -> dict[str, str]:
     return {
         "stage": name,
         "done": f"{done:,}",
-        "found done": f"{reused:,}",
+        "reused": f"{reused:,}",
         "left": f"{left:,}",
         "seconds": f"{seconds:,.0f}",
-        "a second": f"{rate:,.1f}" if done else "",
+        "per second": f"{rate:,.1f}" if done else "",
     }
 
 
@@ -102,20 +102,20 @@ def _gc(args: argparse.Namespace) -> int:
 
     workspace = _workspace(args.workspace)
     with workspace.locked():
-        found = unneeded(workspace)
-        total = sum(stage.size_bytes for stage in found)
-        if not found:
+        unused = unneeded(workspace)
+        total = sum(stage.size_bytes for stage in unused)
+        if not unused:
             print(f"nothing to free in {workspace.root}: every file is of a release or of the last finished build")
             return 0
         rows = [
             {"files of": stage.stage, "number": str(len(stage.files)), "MB": f"{stage.size_bytes / 1e6:,.1f}"}
-            for stage in found
+            for stage in unused
         ]
         print_table("needed by no release", rows)
         if not args.yes:
             print(f"{total / 1e6:,.1f} MB would be freed; add --yes to delete them")
             return 0
-        free(found)
+        free(unused)
     print(f"freed {total / 1e6:,.1f} MB")
     return 0
 

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def pair_rows(pairs: Any) -> list[dict[str, str]]:
-    """What is shown of a pairs table, a row a class."""
+    """What is shown of a pairs table, one row per class."""
     return [
         {
             "class": row["class_id"],

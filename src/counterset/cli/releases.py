@@ -27,7 +27,9 @@ def add(commands: Any) -> None:
     export.add_argument("release", help="folder, name, or URL of a release")
     export.add_argument("layout", help=f"{', '.join(EXPORTS.own)}, or one that an installed package adds")
     export.add_argument("folder", type=Path, help="where to write; must be empty or new")
-    export.add_argument("--mirror", action="append", default=[], help="where photos are asked for first")
+    export.add_argument(
+        "--mirror", action="append", default=[], help="where photos are looked for before their own URLs"
+    )
     export.set_defaults(run=_export)
 
     calibrate = commands.add_parser("calibrate", help="the annotate.min_margin for a stated precision, from labels")
@@ -86,21 +88,22 @@ def _calibrate(args: argparse.Namespace) -> int:
         ["photo_id", "group", "margin"]
     )
     labels = read_labels(args.labels)
-    found = calibrate(labels, backgrounds, precision=args.precision)
+    calibrated = calibrate(labels, backgrounds, precision=args.precision)
     print(
-        f"annotate.min_margin = {found.chosen.min_margin:.6g} keeps {found.chosen.coverage:.1%} of "
-        f"{found.num_labelled} labelled photos at a precision of {found.chosen.precision:.1%} "
-        f"(at least {found.chosen.precision_low:.1%}); least covered: {found.least_covered}, {found.least_coverage:.1%}"
+        f"annotate.min_margin = {calibrated.chosen.min_margin:.6g} keeps {calibrated.chosen.coverage:.1%} of "
+        f"{calibrated.num_labelled} labelled photos at a precision of {calibrated.chosen.precision:.1%} "
+        f"(at least {calibrated.chosen.precision_low:.1%}); least covered: {calibrated.least_covered}, "
+        f"{calibrated.least_coverage:.1%}"
     )
     selector = next((row["name"] for row in release.metadata["models"] if row["role"] == "selector"), "")
     rows = audit_pairs(labels, photos, release.predictions, release.pairs, selector=selector)
     print_table(
-        "mislabels that follow the selector's outcome: found on the labelled photos, and needed to explain the drop",
+        "mislabels that follow the selector's outcome: observed on the labelled photos, and needed to explain the drop",
         [
             {
                 "class": row["class_id"] or "all",
                 "labelled": str(row["num_labelled"]),
-                "found %": percent(row["found"]),
+                "observed %": percent(row["found"]),
                 "95 % interval": ""
                 if row["found"] is None
                 else f"{percent(row['found_low'])} to {percent(row['found_high'])}",

@@ -91,7 +91,9 @@ def _shared(parser: Any, output: str) -> None:
     parser.add_argument("--model", help="the model's tag, e.g. ViT-B-32/laion2b_s34b_b79k, where files do not say it")
     parser.add_argument("--id-column", help="the column of ids in --against, --base or --reference")
     parser.add_argument("--normalise", action="store_true", help="accept vectors of any length and scale them to 1")
-    parser.add_argument("--mirror", action="append", default=[], help="where a release's photos are asked for first")
+    parser.add_argument(
+        "--mirror", action="append", default=[], help="where a release's photos are looked for before their own URLs"
+    )
     parser.add_argument(
         "--runner", choices=["threads", "processes", "ray"], default="threads", help="where shards are worked on"
     )
@@ -210,19 +212,19 @@ def _print_audit(path: Path) -> None:
     from counterset.similarity.schemas import BANDS
     from counterset.tables import read_table
 
-    found = json.loads((path / "audit.json").read_text(encoding="utf-8"))
+    audit = json.loads((path / "audit.json").read_text(encoding="utf-8"))
     print(
-        f"{found['num_photos']} photos of {found['release']} against {found['num_base']} images of {found['base']} "
-        f"under {found['model']}: {found['search']}"
+        f"{audit['num_photos']} photos of {audit['release']} against {audit['num_base']} images of {audit['base']} "
+        f"under {audit['model']}: {audit['search']}"
     )
-    if found["num_missing"]:
-        print(f"{found['num_missing']} photos have no embedding and are left out")
-    for model, number in found.get("num_unpredicted", {}).items():
+    if audit["num_missing"]:
+        print(f"{audit['num_missing']} photos have no embedding and are left out")
+    for model, number in audit.get("num_unpredicted", {}).items():
         print(f"{number} photos of the pairs have no prediction by {model}, whose drops leave them out")
     print(
-        f"{found['num_near_duplicates']} photos have a near duplicate there (above {found['threshold']}); "
-        f"{found['num_own_duplicates']} near-duplicate pairs within the release, "
-        f"{found['num_across_halves']} of them across its halves"
+        f"{audit['num_near_duplicates']} photos have a near duplicate there (above {audit['threshold']}); "
+        f"{audit['num_own_duplicates']} near-duplicate pairs within the release, "
+        f"{audit['num_across_halves']} of them across its halves"
     )
     rows = read_table(path / "bands.parquet", BANDS).to_pylist()
     shown = [row for row in rows if row["drop"] is not None and row["band"] in ("all", "matched")]
@@ -244,9 +246,11 @@ def _print_audit(path: Path) -> None:
 def _print_pruning(path: Path) -> None:
     import json
 
-    found = json.loads((path / "pruning.json").read_text(encoding="utf-8"))
-    counts = found["counts"]
-    print(f"{found['num_base']} images of {found['base']}, {found['num_queries']} queries, under {found['model']}")
+    pruning = json.loads((path / "pruning.json").read_text(encoding="utf-8"))
+    counts = pruning["counts"]
+    print(
+        f"{pruning['num_base']} images of {pruning['base']}, {pruning['num_queries']} queries, under {pruning['model']}"
+    )
     print(
         f"kept {counts['kept']}; removed {counts['duplicate']} as duplicates, {counts['near']} as too near, "
         f"{counts['far']} as too far"

@@ -69,5 +69,5 @@ def complain(text: str) -> None:
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether a file or stream could not be written for want of room."""
+    """Whether a file or stream could not be written because there is no room."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
