@@ -13,7 +13,7 @@ import counterset
 
 PINNED = {  # without quotes, for annotations bear them or not
     "audit": """(release: Release | str | Path, against: str | Path, *, queries: str | Path | None = None,
-        threshold: float = 0.95, bands: int = 5, index: str = exact, model: str | None = None,
+        threshold: float = 0.95, bands: int = 10, index: str = exact, model: str | None = None,
         id_column: str | None = None, normalise: bool = False, mirrors: Sequence[str] = (), runner: str = threads,
         seed: int = 0, output: str | Path = audits, name: str | None = None) -> Folder""",
     "build": "(config: Config | str | Path, *, refresh: bool = False) -> BuildResult",

@@ -50,7 +50,7 @@ def audit(
     *,
     queries: str | Path | None = None,
     threshold: float = 0.95,
-    bands: int = 5,
+    bands: int = 10,
     index: str = "exact",
     model: str | None = None,
     id_column: str | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from counterset.similarity.audit import NUM_BANDS
 from counterset.similarity.bands import band_table, cut_bands
 from counterset.statistics.metrics import Outcomes
 
@@ -55,19 +56,39 @@ def test_intervals_cover_the_truth() -> None:
     assert all(count >= 105 for count in covered.values()), covered
 
 
-def test_matched_is_the_mantel_haenszel_mean() -> None:
+def test_matched_is_the_mantel_haenszel_mean_of_each_class_and_classes_weigh_alike() -> None:
     outcomes, similarity = world(5, drop=0.1, nearness=0.2, num_photos=300)
     band = cut_bands(similarity, 4)
-    total = weight_sum = 0.0
+    matched, everything = [], []
     for class_index in range(6):
+        drops, weights = [], []
+        of_class = outcomes.class_index == class_index
         for number in np.unique(band):
-            kept = (outcomes.class_index == class_index) & (band == number)
+            kept = of_class & (band == number)
             sides = [outcomes.is_correct[kept & (outcomes.side == side), 0] for side in (0, 1)]
             if all(map(len, sides)):
-                weight = len(sides[0]) * len(sides[1]) / kept.sum()
-                total += weight * (sides[0].mean() - sides[1].mean())
-                weight_sum += weight
-    assert np.isclose(rows_of(outcomes, similarity)["matched"]["drop"], total / weight_sum)
+                weights.append(len(sides[0]) * len(sides[1]) / kept.sum())
+                drops.append(sides[0].mean() - sides[1].mean())
+        matched.append(np.average(drops, weights=weights))
+        plain = [outcomes.is_correct[of_class & (outcomes.side == side), 0].mean() for side in (0, 1)]
+        everything.append(plain[0] - plain[1])
+    found = rows_of(outcomes, similarity)
+    assert np.isclose(found["matched"]["drop"], np.mean(matched))
+    assert np.isclose(found["all"]["drop"], np.mean(everything))
+
+
+def test_ten_bands_leave_less_of_a_drop_that_is_all_nearness_than_five() -> None:
+    generator = np.random.default_rng(6)
+    side, class_index = generator.integers(0, 2, 60_000), generator.integers(0, 6, 60_000)
+    near = generator.normal(size=60_000) - 1.5 * side
+    correct = generator.random(60_000) < 1 / (1 + np.exp(-0.8 - 2 * near))
+    outcomes = Outcomes(tuple("abcdef"), ("m",), class_index, side, np.arange(60_000), correct[:, None])
+    left = {}
+    for number in (5, NUM_BANDS):
+        table = band_table(outcomes, near.astype(np.float32), num_bands=number, seed=0, num_draws=10)
+        left[number] = {row["band"]: row["drop"] for row in table.to_pylist()}
+    assert left[NUM_BANDS]["all"] == left[5]["all"] > 0.15
+    assert left[5]["matched"] > 0.01 and abs(left[NUM_BANDS]["matched"]) < 0.7 * left[5]["matched"]
 
 
 def test_equal_similarities_share_a_band() -> None:

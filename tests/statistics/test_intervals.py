@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, norm, t
 from statsmodels.stats.proportion import proportion_confint
 
-from counterset.statistics.intervals import drop_interval, jeffreys
+from counterset.statistics.intervals import drawn_interval, drop_interval, few_observers_factor, jeffreys
 
 
 @pytest.mark.parametrize(("right", "photos"), [(3, 20), (70, 100), (49, 50)])
@@ -79,3 +79,29 @@ def test_a_higher_confidence_is_a_wider_interval() -> None:
         low, high = proportion_confint(70, 100, alpha=1 - confidence, method="jeffreys")
         assert jeffreys(0.7, 100, confidence) == pytest.approx((low, high), abs=1e-12)
     assert drop_interval(0.7, 50, 0.5, 50, confidence=0.8).low > drop_interval(0.7, 50, 0.5, 50).low
+
+
+def test_few_observers_widen_by_their_effective_number() -> None:
+    """One cell of 5 observers with equal photos: 4 / 6 of the right variance, with 4 degrees of freedom."""
+    alike = np.full(5, 3.0), np.zeros(5, np.int64)
+    assert few_observers_factor(*alike) == pytest.approx(np.sqrt(6 / 4) * t.ppf(0.975, 4) / norm.ppf(0.975))
+    # one observer with 9 of 12 photos: 144 / 84 effective ones, which count as two
+    assert few_observers_factor(np.array([9.0, 1.0, 1.0, 1.0]), np.zeros(4, np.int64)) == pytest.approx(
+        np.sqrt(3) * t.ppf(0.975, 1) / norm.ppf(0.975)
+    )
+    # two cells of 3 and 6 observers: parts 1/3 and 1/6; 1/2 squared over 1/9 / 2 + 1/36 / 5
+    cells = np.repeat([0, 2], [3, 6])
+    lost, freedom = (4 / 2 / 3 + 7 / 5 / 6) / (1 / 2), 0.25 / (1 / 18 + 1 / 180)
+    assert few_observers_factor(np.ones(9), cells) == pytest.approx(
+        np.sqrt(lost) * t.ppf(0.975, freedom) / norm.ppf(0.975)
+    )
+    assert 1 < few_observers_factor(np.ones(1000), np.zeros(1000, np.int64)) < 1.003
+
+
+def test_drawn_intervals_are_stretched_from_their_median() -> None:
+    draws = np.column_stack([np.linspace(0, 1, 1001), np.linspace(0, 1, 1001) ** 2])
+    low, high = drawn_interval(draws)
+    assert low == pytest.approx([0.025, 0.025**2]) and high == pytest.approx([0.975, 0.975**2])
+    low, high = drawn_interval(draws, 2.0)
+    assert low == pytest.approx([0.5 - 2 * 0.475, 0.25 - 2 * (0.25 - 0.025**2)])
+    assert high == pytest.approx([0.5 + 2 * 0.475, 0.25 + 2 * (0.975**2 - 0.25)])

@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
         help="of the release's photos under the same model; without it they are computed from the photos",
     )
     audit.add_argument("--threshold", type=float, default=0.95, help="near duplicates are above it (default: 0.95)")
-    audit.add_argument("--bands", type=int, default=5, help="bands of similarity (default: 5)")
+    audit.add_argument("--bands", type=int, default=10, help="bands of similarity (default: 10)")
     audit.add_argument(
         "--index",
         choices=["exact", "ivfpq"],

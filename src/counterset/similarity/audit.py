@@ -23,7 +23,7 @@ from counterset.tables import conform, table_of
 
 NEAR_DUPLICATE = 0.95
 """Similarity above which two photos are called nearly the same, unless told otherwise."""
-NUM_BANDS = 5
+NUM_BANDS = 10
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 Photos of the pairs are cut into bands of similarity to their nearest training image. Within a
 band, and within a class, common is compared with counter; classes are pooled with the weights
 of Mantel and Haenszel (1959), n1 n0 / (n1 + n0), so a class weighs by how many photos it has on
-both sides. `matched` pools all bands in the same way, class by class and band by band: the drop
-that is left when both sides are equally near. Intervals come from a Bayesian bootstrap over
-observers (Rubin 1981), weights of classes included, with the same draws for all models.
+both sides. `matched` pools the bands of each class with these weights: the drop that is left when
+both sides are equally near. `all` ignores bands. Both are means in which every class weighs
+the same, so they differ by what nearness does and not by which classes count. Intervals come
+from a Bayesian bootstrap over observers (Rubin 1981), weights of classes included, with the same
+draws for all models; they are widened where observers are few (`few_observers_factor`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from counterset.similarity.schemas import BANDS
-from counterset.statistics.intervals import CONFIDENCE
+from counterset.statistics.intervals import drawn_interval, few_observers_factor
 from counterset.statistics.metrics import COMMON, COUNTER, NUM_DRAWS, Outcomes
 from counterset.statistics.observers import Floats, Ints
 from counterset.tables import table_of
@@ -28,10 +30,12 @@ ALL, MATCHED = "all", "matched"
 
 @dataclass(frozen=True)
 class _Pooled:
-    """(1 + draws,) pooled accuracies of both sides; the first is the plain value; None without classes."""
+    """(1 + draws,) pooled accuracies of both sides, the first being the plain value; and how much wider than the draws
+    an interval must be, for observers are few."""
 
     common: Floats
     counter: Floats
+    factor: float
 
 
 def cut_bands(similarity: npt.NDArray[np.float32], num_bands: int) -> Ints:
@@ -85,7 +89,9 @@ def band_table(
                 "num_counter": int((used & (outcomes.side == COUNTER)).sum()),
                 "num_observers": len(np.unique(outcomes.observer[used])),
             }
-            pooled = _pool(outcomes, stratum, used, index, weights) if used.any() else None
+            pooled = None
+            if used.any():
+                pooled = _pool(outcomes, stratum, used, index, weights, by_class=name in (ALL, MATCHED))
             rows.append({"band": name, "model": model, **limits, **counts, **_estimates(pooled)})
     return table_of(BANDS, rows)
 
@@ -94,7 +100,7 @@ def _estimates(pooled: _Pooled | None) -> dict[str, float | None]:
     if pooled is None:
         return dict.fromkeys(("accuracy_common", "accuracy_counter", "drop", "drop_low", "drop_high"))
     drops = pooled.common - pooled.counter
-    low, high = np.quantile(drops[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = drawn_interval(drops[1:], pooled.factor)
     return {
         "accuracy_common": float(pooled.common[0]),
         "accuracy_counter": float(pooled.counter[0]),
@@ -112,19 +118,25 @@ def _has_both(stratum: Ints, side: Ints, kept: npt.NDArray[np.bool_]) -> npt.NDA
     return both[stratum]
 
 
-def _pool(outcomes: Outcomes, stratum: Ints, used: npt.NDArray[np.bool_], model: int, weights: Floats) -> _Pooled:
-    _, number = np.unique(stratum[used], return_inverse=True)
+def _pool(
+    outcomes: Outcomes, stratum: Ints, used: npt.NDArray[np.bool_], model: int, weights: Floats, *, by_class: bool
+) -> _Pooled:
+    """Strata by their weights; with `by_class` those of each class, and then all classes alike."""
+    _, first, number = np.unique(stratum[used], return_index=True, return_inverse=True)
     num_strata = int(number.max()) + 1
     cell = number * 2 + outcomes.side[used]
     shape = (2 * num_strata, len(weights))
     where = (cell, outcomes.observer[used])
     # (2 S, O) @ (O, 1 + B) -> (S, 2, 1 + B)
-    photos = (sparse.csr_array((np.ones(len(cell)), where), shape=shape) @ weights).reshape(num_strata, 2, -1)
+    counted = sparse.coo_array(sparse.csr_array((np.ones(len(cell)), where), shape=shape))
+    photos = (counted @ weights).reshape(num_strata, 2, -1)
     right = outcomes.is_correct[used, model].astype(np.float64)
     correct = (sparse.csr_array((right, where), shape=shape) @ weights).reshape(num_strata, 2, -1)
     accuracy = correct / photos
     weight = photos[:, 0] * photos[:, 1] / photos.sum(axis=1)  # (S, 1 + B)
-    total = weight.sum(axis=0)
-    return _Pooled(
-        *((weight * accuracy[:, side]).sum(axis=0) / total for side in (COMMON, COUNTER)),
-    )
+    kinds = outcomes.class_index[used][first] if by_class else np.zeros(num_strata, np.int64)
+    _, kind = np.unique(kinds, return_inverse=True)
+    to_kind = sparse.csr_array((np.ones(num_strata), (kind, np.arange(num_strata))))  # (classes or 1, S)
+    total = to_kind @ weight
+    common, counter = ((to_kind @ (weight * accuracy[:, side]) / total).mean(axis=0) for side in (COMMON, COUNTER))
+    return _Pooled(common, counter, few_observers_factor(counted.data, counted.row.astype(np.int64)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from scipy.stats import beta
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta, norm, t
 
 CONFIDENCE = 0.95
 
@@ -64,3 +66,37 @@ def drop_interval(
     low = drop - reach(accuracy_common - common.low, counter.high - accuracy_counter)
     high = drop + reach(common.high - accuracy_common, accuracy_counter - counter.low)
     return Interval(max(low, -1.0), min(high, 1.0))
+
+
+MIN_EFFECTIVE = 2.0
+"""Observers that a cell counts for at least: one alone says nothing of how observers differ."""
+
+
+def few_observers_factor(num_photos: npt.NDArray[np.float64], cell: npt.NDArray[np.int64]) -> float:
+    """How much wider an interval from draws of observers must be, where they are few; near 1 where they are many.
+
+    A bootstrap takes the observers that there are for all that there could be. A cell's m observers, counted as
+    (sum n)^2 / (sum n^2), give its mean a variance too small by (m - 1) / (m + 1); and the error of that variance asks
+    for Student's quantile in place of the normal one, with the degrees of freedom of Satterthwaite (1946), each cell
+    having a part of 1 / m in the variance of a mean over cells.
+
+    Args:
+        num_photos: (C,) photos of each observer in each cell.
+        cell: (C,) the cell, e.g. a side of a class.
+    """
+    photos, squares = (np.bincount(cell, values) for values in (num_photos, num_photos**2))
+    is_known = squares > 0
+    effective = np.maximum(photos[is_known] ** 2 / squares[is_known], MIN_EFFECTIVE)
+    part = 1 / effective
+    lost = float((part * (effective + 1) / (effective - 1)).sum() / part.sum())
+    freedom = float(part.sum() ** 2 / (part**2 / (effective - 1)).sum())
+    tail = (1 + CONFIDENCE) / 2
+    return math.sqrt(lost) * float(t.ppf(tail, freedom) / norm.ppf(tail))
+
+
+def drawn_interval(
+    draws: npt.NDArray[np.float64], factor: float = 1.0
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """(...), (...): 95 % intervals from (B, ...) draws, their ends moved away from the median by `factor`."""
+    low, middle, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, 0.5, (1 + CONFIDENCE) / 2], axis=0)
+    return middle - factor * (middle - low), middle + factor * (high - middle)
