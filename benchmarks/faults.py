@@ -343,7 +343,7 @@ class Faults:
         self.judge("server gone for a while", case, ended, f"{what}; {again} reruns")
 
     def failing_photos(self) -> None:
-        """30 % of the photos fail: they are rejects, the same each time; once mended, a refresh brings them."""
+        """30 % of the photos fail: they are rejects, the same each time; a refresh after it brings them."""
         self.gate.lost_share = 0.3
         try:
             first, second = self.case(), self.case()
@@ -360,7 +360,7 @@ class Faults:
         first.run(arguments=("--refresh",))
         versions = sorted(first.release().parent.glob("[0-9]*"))
         back = _photo_ids(versions[-1] / "all_photos.parquet")
-        self.say("then mended, refresh", back == ids[0], f"{len(back)} of {len(ids[0])} photos, as {versions[-1].name}")
+        self.say("then fixed, refresh", back == ids[0], f"{len(back)} of {len(ids[0])} photos, as {versions[-1].name}")
 
     def damaged(self) -> None:
         """Finished files that a disk or a person spoiled, in an unfinished build."""

@@ -72,7 +72,7 @@ def audit(
         progress: told what is done; None = nobody looks.
 
     Raises:
-        UserError: something that the user can mend, in one sentence.
+        UserError: something that the user can fix, in one sentence.
     """
     assert source.release is not None
     work = output / ".work"

@@ -132,7 +132,7 @@ def build(config: Config, refresh: bool = False, progress: Progress | None = Non
         progress: told what is done; None = nobody looks.
 
     Raises:
-        UserError: something that the user can mend, in one sentence.
+        UserError: something that the user can fix, in one sentence.
     """
     current = Build(config, progress)
     current.workspace.prepare()

@@ -100,7 +100,7 @@ def prune(
         progress: told what is done; None = nobody looks.
 
     Raises:
-        UserError: something that the user can mend, in one sentence.
+        UserError: something that the user can fix, in one sentence.
     """
     work = output / ".work"
     if reference is not None:

@@ -32,7 +32,7 @@ def rebuild(config_path: str, refresh: bool = True) -> str:
         refresh: look at the source again; without it, only what is unfinished is done.
 
     Raises:
-        UserError: something that the user can mend, in one sentence.
+        UserError: something that the user can fix, in one sentence.
     """
     leave_none()
     return str(build(load_config(config_path), refresh=refresh).release)
@@ -52,7 +52,7 @@ def audit_release(
         output: folder of results; relative paths are below the folder where `prefect deploy` was called.
 
     Raises:
-        UserError: something that the user can mend, in one sentence.
+        UserError: something that the user can fix, in one sentence.
     """
     leave_none()
     found, base = load(release), open_embeddings(against, model)

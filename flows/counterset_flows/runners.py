@@ -33,7 +33,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def as_user_error(error: BaseException) -> UserError | None:
-    """The error as one that the user must mend, or None when trying again may help."""
+    """The error as one that the user must fix, or None when trying again may help."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
@@ -43,7 +43,7 @@ def as_user_error(error: BaseException) -> UserError | None:
 
 
 def _may_heal(task: Any, run: Any, state: Any) -> bool:
-    """Retry what may pass by itself; an error that the user must mend will not."""
+    """Retry what may pass by itself; an error that the user must fix will not."""
     return as_user_error(state.result(raise_on_failure=False)) is None
 
 

@@ -62,7 +62,7 @@ def run_shards(build: Build, shards: list[str]) -> list[str]:
     A shard that fails is set aside and the rest goes on.
 
     Raises:
-        UserError: something that the user can mend, or too much was set aside.
+        UserError: something that the user can fix, or too much was set aside.
     """
     sizes = {shard: shard_steps.shard_size(build, shard) for shard in shards}
     missing = failures.unfinished(build, shards)
@@ -97,7 +97,7 @@ class _Run:
         self._done: dict[str, int] = {"download": 0, "inspect": 0, "embed": 0}
 
     def run(self) -> None:
-        """Start what may start, wait for what ends, until nothing is left; stop at the first error to mend."""
+        """Start what may start, wait for what ends, until nothing is left; stop at the first error to fix."""
         stop: UserError | None = None
         num_running = 0
         while True:

@@ -1,10 +1,10 @@
 """Every error that counterset raises on purpose.
 
 CountersetError                 base; its text is one sentence with the remedy
-├── UserError                   the user can mend it: the command line exits with 2
+├── UserError                   the user can fix it: the command line exits with 2
 │   ├── ConfigError             a config file or class list is wrong
 │   ├── ExtensionError          what another package adds cannot be loaded
-│   ├── SourceError             a source answers, but what was asked of it cannot be had
+│   ├── SourceError             a source answers, but does not give what was asked of it
 │   ├── SourceUnavailable       a source does not answer after all retries
 │   ├── ServerUnavailable       the Prefect server does not start, or cannot be used
 │   ├── ModelError              a model cannot be loaded or does not fit
@@ -26,7 +26,7 @@ class CountersetError(Exception):
 
 
 class UserError(CountersetError):
-    """Something the user can mend; the command line prints it and exits with 2."""
+    """Something the user can fix; the command line prints it and exits with 2."""
 
 
 class ConfigError(UserError):

@@ -71,7 +71,7 @@ def test_photos_are_embedded_once_whatever_is_asked_later(small: Any, tmp_path: 
     assert sorted(found.metrics["model"].to_pylist()) == ["demo:plain", "demo:weak"], "earlier models stay"
     without = load(small.path, cache=tmp_path / "empty")
     again = counterset.evaluate(without, ["demo:plain"], output=tmp_path, **SETTINGS)
-    assert again.predictions.num_rows == 2 * total, "no photo is asked for again"
+    assert again.predictions.num_rows == 2 * total, "no photo is computed again"
     assert len(list((tmp_path / "small-1.0.0").iterdir())) == 4
 
 

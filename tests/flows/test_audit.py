@@ -185,7 +185,7 @@ def test_ids_that_come_twice_are_said_first(tmp_path: Path, sandbox: Any) -> Non
 
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release that brings the photos of its pairs with it; the others cannot be had."""
+    """A release that brings the photos of its pairs with it; the others cannot be fetched."""
     inputs = build_inputs(num_classes=4, photos_per_class=90)
     config = build_config(with_images=True).model_copy(update={"releases": str(tmp_path_factory.mktemp("releases"))})
     return publish(with_tables(inputs, config=config)).path

@@ -263,7 +263,7 @@ def in_state(service: Service, kind: str) -> Any:
 def test_a_second_run_is_cancelled_and_a_killed_one_is_told(
     service: Service, paused: None, module_receiver: Any
 ) -> None:
-    """Killed as the kernel would for want of memory: the worker lives on and says so."""
+    """Killed as the kernel would when memory runs out: the worker lives on and says so."""
     for name in ("asked-first", "asked-second"):
         arguments = ("--param", "photos_per_class=200", "--flow-run-name", name)
         service.prefect("deployment", "run", "counterset-demo/demo", *arguments)

@@ -157,7 +157,7 @@ def test_formulas_from_strangers_are_text_in_csv(inputs: ReleaseInputs, photo_fo
 
 
 def test_the_hub_export_counts_what_it_holds(inputs: ReleaseInputs, photo_folder: Path, tmp_path: Path) -> None:
-    """Photos that could not be had, or may not be passed on, are missing, and every row is one or the other."""
+    """Photos that could not be fetched, or may not be passed on, are missing, and every row is one or the other."""
     rows = inputs.candidates.to_pylist()
     for number, row in enumerate(rows):
         row["license"] = None if number % 5 == 0 else row["license"]

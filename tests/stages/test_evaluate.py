@@ -55,7 +55,7 @@ def test_predictions_equal_a_naive_loop() -> None:
 
 
 def test_a_shard_without_photos_has_no_predictions() -> None:
-    """All photos of a small shard may fail: those of a rebuild that are asked for again, for one."""
+    """All photos of a small shard may fail: those that a rebuild retries, for one."""
     table = embedding_table(np.zeros((0, 16), np.float32))
     classifier = unit(np.eye(16)[:3])
     found = predict(table, {}, classifier, labels=list("abc"), index_of={}, model="m", label_space="l")

@@ -22,7 +22,7 @@ from counterset.workspace import digest
 logger = logging.getLogger(__name__)
 
 PROBED = 8
-"""Photos asked for before all others: where none of them can be had, none is to be had."""
+"""Photos fetched before all others: if none of them can be fetched, the rest is not tried."""
 FETCH_THREADS = 4
 
 Texts = npt.NDArray[np.object_]
@@ -87,7 +87,7 @@ def pair_photos(release: Release) -> PairPhotos:
 
 
 def fetch(release: Release, photos: PairPhotos, *, are_many: bool) -> dict[str, str]:
-    """Bring photos within reach; photo_id -> why, of those that cannot be had or do not decode.
+    """Bring photos within reach; photo_id -> why, of those that cannot be fetched or do not decode.
 
     Args:
         release: whose photos.
@@ -95,7 +95,7 @@ def fetch(release: Release, photos: PairPhotos, *, are_many: bool) -> dict[str, 
         are_many: without them little would be left to evaluate.
 
     Raises:
-        ReleaseError: `are_many`, and not one of the first few can be had.
+        ReleaseError: `are_many`, and not one of the first few can be fetched.
     """
     photo_ids = photos.photo_id.tolist()
     failures = release.photos.fetch(photo_ids[:PROBED], FETCH_THREADS)
@@ -108,7 +108,7 @@ def fetch(release: Release, photos: PairPhotos, *, are_many: bool) -> dict[str, 
     failures |= release.photos.fetch(photo_ids[PROBED:], FETCH_THREADS)
     failures |= _unreadable(release, [photo_id for photo_id in photo_ids if photo_id not in failures])
     if failures:
-        logger.warning("%d of %d photos cannot be had and are left out", len(failures), len(photo_ids))
+        logger.warning("%d of %d photos could not be fetched and are left out", len(failures), len(photo_ids))
     return failures
 
 

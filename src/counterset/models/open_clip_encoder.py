@@ -136,7 +136,7 @@ def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
     (a tower in int8 gives way to `torch` first).
 
     Raises:
-        ModelError: no such model, or its weights cannot be had or do not fit.
+        ModelError: no such model, or its weights cannot be read or do not fit.
     """
     key = (name, features_id(name, backend), texts_id(name))
     return held(key, lambda: read_encoder(name, backend))

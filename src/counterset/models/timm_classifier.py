@@ -133,7 +133,7 @@ def load_classifier(name: str) -> TimmClassifier:
     """Load a classifier by its name, onto a GPU where there is one; once per process, unless its files change.
 
     Raises:
-        ModelError: no such model, its weights cannot be had or do not fit, or its classes are unknown.
+        ModelError: no such model, its weights cannot be read or do not fit, or its classes are unknown.
     """
     own = _own_name(name)
     return held((name, _digests_of_files(own)), lambda: _load(own, name))

@@ -97,7 +97,7 @@ def without_photos(table: pa.Table) -> pa.Table:
 
 
 def rows_with_photos(release: Photos, split: str, notes: Notes) -> Iterator[tuple[dict[str, Any], bytes, str]]:
-    """Row, bytes and file suffix of every photo that can be had; the others go to the notes."""
+    """Row, bytes and file suffix of every photo that can be read; the others go to the notes."""
     for row in without_photos(getattr(release, split)).to_pylist():
         content = photo_file(release, row, notes)
         if content is not None:

@@ -108,7 +108,7 @@ def check_budget(build: Build, failures: Iterable[Failure], num_photos: int) -> 
     named = "; ".join(f"{reason} ({count} shards)" if count > 1 else reason for reason, count in reasons.most_common(3))
     raise BuildStopped(
         f"{len(failed)} shard{'s' * (len(failed) > 1)} with {lost} of {num_photos} photos failed three times and "
-        f"max_failed_share is {allowed:g} ({named}); mend that and run again to go on, or raise max_failed_share"
+        f"max_failed_share is {allowed:g} ({named}); fix that and run again to resume, or raise max_failed_share"
     )
 
 

@@ -155,7 +155,7 @@ class Build:
         return found
 
     def check_models(self) -> None:
-        """See that every model's weights can be had, and that the roles do not share any, before anything is crawled.
+        """See that every model's weights can be read, and that the roles do not share any, before anything is crawled.
 
         Raises:
             ModelError: one cannot.

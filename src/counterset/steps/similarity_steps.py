@@ -109,7 +109,7 @@ def release_key(release: Release, model: str) -> str:
 
 
 def embed_chunk(work: Path, release: Release, model: str, chunk: int) -> Path:
-    """Embeddings of one chunk of a release's photos; photos that cannot be had are left out."""
+    """Embeddings of one chunk of a release's photos; photos that cannot be read are left out."""
     path = part(work, "release_embeddings", release_key(release, model), f"{chunk:06d}")
     if not path.is_file():
         photo_ids = sorted(release.all_photos["photo_id"].to_pylist())[chunk * PHOTOS_PER_CHUNK :][:PHOTOS_PER_CHUNK]

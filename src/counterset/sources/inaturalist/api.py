@@ -40,7 +40,7 @@ class INaturalistSource(ServiceSource):
     """Candidates from `GET /observations`, by windows of ids.
 
     Each page is kept in `state`, so a killed crawl goes on after its last page, and a
-    finished one that is asked again asks only for what is new or changed.
+    finished one that is looked at again requests only what is new or changed.
 
     Args:
         state: folder of pages and budget; one a build.
@@ -93,7 +93,7 @@ class INaturalistSource(ServiceSource):
             write_bytes(json.dumps(record).encode(), self._taxa_path(spec))
 
     def crawl(self, spec: ClassSpec) -> Crawl:
-        """The candidates of one class; pages that are on disk already are not asked for again.
+        """The candidates of one class; pages that are on disk already are not requested again.
 
         Raises:
             SourceError, SourceUnavailable: as `check`.

@@ -393,6 +393,6 @@ class OpenDataSource(ServiceSource):
             )
         if listed[0] and (name, rank if listed[1] else "") != listed:
             raise SourceError(
-                f"{where} have taxon {wanted} as the {rank} {name}, not the {listed[1]} {listed[0]}; mend taxon_ids or "
+                f"{where} have taxon {wanted} as the {rank} {name}, not the {listed[1]} {listed[0]}; fix taxon_ids or "
                 "scientific_name in the class list"
             )

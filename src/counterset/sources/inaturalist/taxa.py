@@ -57,7 +57,7 @@ class TaxonResolver:
         if taxon.name and not any(_is(found, taxon) for found in (row, *current)):
             raise SourceError(
                 f"class {spec.class_id!r}: taxon {taxon.taxon_id} is the {row.get('rank')} {row.get('name')}, not the "
-                f"{taxon.rank} {taxon.name}; mend taxon_ids or scientific_name in the class list"
+                f"{taxon.rank} {taxon.name}; fix taxon_ids or scientific_name in the class list"
             )
         return [int(found["id"]) for found in current]
 
