@@ -132,4 +132,4 @@ def test_credits_and_urls() -> None:
     )
     assert credit("pd", "Ann, no known copyright restrictions (public domain)", "x").startswith("Ann")
     with pytest.raises(ValueError, match="not a photo"):
-        photo_url("https://evil.example/photos/1/square.jpg", "medium", "")
+        photo_url("https://evil.example/photos/1/square.jpg", "medium")

@@ -74,10 +74,8 @@ def test_one_photo_on_its_old_and_new_host() -> None:
     old, new = (offers_in(f"v1_observation_16227955_{year}.json")[0] for year in (2018, 2023))
     assert old["photo_id"] == new["photo_id"] == 24355315
     assert "static.inaturalist.org" in old["url"] and "?" in old["url"]
-    assert (
-        photo_url(old["url"], "medium", "http://mirror.example") == "http://mirror.example/photos/24355315/medium.jpeg"
-    )
-    assert photo_url(new["url"], "medium", "") == (
+    assert photo_url(old["url"], "medium") == "https://static.inaturalist.org/photos/24355315/medium.jpeg"
+    assert photo_url(new["url"], "medium") == (
         "https://inaturalist-open-data.s3.amazonaws.com/photos/24355315/medium.jpeg"
     )
     assert not old["is_hidden"] and not new["is_hidden"]

@@ -105,7 +105,7 @@ def candidate(spec: ClassSpec, offer: Offer, config: ServiceConfig, source: str)
         "photo_id": photo_id_of(offer),
         "class_id": spec.class_id,
         "source": source,
-        "url": photo_url(offer["url"], config.photo_size, config.photo_url),
+        "url": photo_url(offer["url"], config.photo_size),
         "license": offer["license"],
         "attribution": credit(offer["license"], offer["attribution"], offer["observer_name"]),
         "observation_id": str(offer["observation_id"] or offer["uuid"]),

@@ -140,12 +140,12 @@ def refusal(offer: Offer, taxon_ids: Sequence[int], config: ServiceConfig) -> tu
     return None
 
 
-def photo_url(url: str, size: str, base: str) -> str:
-    """The URL of another size, with the old time-stamp suffix dropped and the host replaced by `base` if given."""
+def photo_url(url: str, size: str) -> str:
+    """The URL of another size, on the source's own host and without the old time-stamp suffix."""
     match = PHOTO_URL.fullmatch(url)
     if match is None:
         raise ValueError(f"not a photo's URL: {url}")
-    host = base.rstrip("/") or url.partition("/photos/")[0]
+    host = url.partition("/photos/")[0]
     return f"{host}/photos/{match[1]}/{size}.{match[2]}"
 
 
