@@ -225,9 +225,9 @@ class Release:
         return self.photos.get(photo_id)
 
     def fetch(self, threads: int = 4) -> dict[str, str]:
-        """Bring all photos of `common` and `counter` into the cache, so that later reads need no network.
+        """Fetch all photos of `common` and `counter` into the cache, so that later reads need no network.
 
-        Returns photo_id -> why, of the photos that could not be fetched.
+        Returns photo_id -> why, for the photos that could not be fetched.
         """
         photo_ids = [*self.common["photo_id"].to_pylist(), *self.counter["photo_id"].to_pylist()]
         return self.photos.fetch(photo_ids, threads)

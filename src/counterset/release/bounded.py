@@ -44,17 +44,17 @@ def check_footer(path: Path, num_rows: int | None) -> None:
             footer_bytes = int.from_bytes(file.read(4), "little")
         if MAX_FOOTER_BYTES < footer_bytes < path.stat().st_size:
             raise ReleaseError(f"{path} has a footer of {footer_bytes} bytes; do not use this release")
-        found = pq.read_metadata(path)
+        parquet = pq.read_metadata(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ReleaseError(f"{path} cannot be used ({_words(error)}); fetch the release again") from error
-    if num_rows is not None and found.num_rows != num_rows:
+    if num_rows is not None and parquet.num_rows != num_rows:
         raise ReleaseError(
-            f"{path} has {found.num_rows} rows and release.json says {num_rows}; do not use this release, "
+            f"{path} has {parquet.num_rows} rows and release.json says {num_rows}; do not use this release, "
             "or fetch it again"
         )
-    groups = [found.row_group(index) for index in range(found.num_row_groups)]
+    groups = [parquet.row_group(index) for index in range(parquet.num_row_groups)]
     columns = [group.column(index) for group in groups for index in range(group.num_columns)]
-    if sum(group.num_rows for group in groups) != found.num_rows:
+    if sum(group.num_rows for group in groups) != parquet.num_rows:
         raise ReleaseError(f"{path} has row groups of another number of rows than it says; do not use this release")
     limit = _limit(path)
     _check(sum(column.total_uncompressed_size for column in columns), limit, path)
@@ -100,9 +100,9 @@ def _read(path: Path, schema: TableSchema, optional: Collection[str]) -> pa.Tabl
         wanted = []
         for column in schema.columns:
             if column.name in file.schema_arrow.names:
-                found = file.schema_arrow.field(column.name).type
-                if found != column.type:
-                    raise SchemaError(schema.name, column.name, f"is {str(found)[:80]}, not {column.type}")
+                kind = file.schema_arrow.field(column.name).type
+                if kind != column.type:
+                    raise SchemaError(schema.name, column.name, f"is {str(kind)[:80]}, not {column.type}")
                 wanted.append(column.name)
             elif not column.nullable:
                 raise SchemaError(schema.name, column.name, "is missing")
@@ -129,7 +129,7 @@ def _read(path: Path, schema: TableSchema, optional: Collection[str]) -> pa.Tabl
 
 
 def _width(kind: pa.DataType) -> int:
-    """Bytes of a row at least, in memory."""
+    """The least bytes that a value takes in memory."""
     return 4 if pa.types.is_nested(kind) or not pa.types.is_primitive(kind) else max(kind.bit_width // 8, 1)
 
 

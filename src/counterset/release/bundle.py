@@ -11,7 +11,7 @@ _SUFFIXES = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", 
 
 
 def strip_metadata(content: bytes) -> bytes | None:
-    """A photo's file without its metadata, pixel data untouched; None for what is no whole file.
+    """A photo's file without its metadata, pixel data untouched; None if it is not a whole file.
 
     What stays is its first picture, its colour profile, and of EXIF the orientation alone, which every
     reader here turns upright and others should.
@@ -23,7 +23,7 @@ def strip_metadata(content: bytes) -> bytes | None:
 
 
 def suffix_of(content: bytes) -> str | None:
-    """The suffix of a file's name: jpg, png, webp or gif; None for what is none of these."""
+    """The suffix of a file's name: jpg, png, webp or gif; None if it is none of these."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     return next((suffix for magic, suffix in _SUFFIXES if content.startswith(magic)), None)

@@ -1,4 +1,4 @@
-"""SHA256SUMS: what `sha256sum -c` reads, and what a release is refused by."""
+"""SHA256SUMS, which `sha256sum -c` reads: a release that does not match it is refused."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from counterset.errors import ReleaseError
 
 METADATA, SUMS = "release.json", "SHA256SUMS"
 MAX_LISTING_BYTES = 10_000_000
-"""Bytes of either at most: some 50,000 files."""
+"""The most bytes that either may have: enough for some 50,000 files."""
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,150}"
 _PATH = re.compile(rf"{_NAME}(?:/{_NAME}){{0,4}}")
 
 
 def render_sums(digests: Mapping[str, str]) -> str:
-    """The text of SHA256SUMS: one `<sha256>  <path>` line a file, sorted by path."""
+    """The text of SHA256SUMS: one `<sha256>  <path>` line per file, sorted by path."""
     return "".join(f"{digests[path]}  {path}\n" for path in sorted(digests))
 
 
@@ -56,8 +56,8 @@ def verify_files(folder: Path, digests: Mapping[str, str]) -> None:
     if missing:
         raise ReleaseError(f"the release {folder} lacks {_some(missing)}, which {SUMS} lists; fetch the release again")
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(lambda path: _digest(folder / path), sorted(digests))
-        altered = [path for path, digest in zip(sorted(digests), found, strict=True) if digest != digests[path]]
+        actual = pool.map(lambda path: _digest(folder / path), sorted(digests))
+        altered = [path for path, digest in zip(sorted(digests), actual, strict=True) if digest != digests[path]]
     if altered:
         raise ReleaseError(
             f"the release {folder} is altered: {_some(altered)} does not match {SUMS}; fetch the release again"

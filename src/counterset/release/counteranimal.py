@@ -115,14 +115,14 @@ def read_counteranimal(
 
 def _sides(place: Path, root: Path) -> dict[str, tuple[str, Path]]:
     """Split -> background and folder."""
-    found: dict[str, tuple[str, Path]] = {}
+    sides: dict[str, tuple[str, Path]] = {}
     for side in _folders(place, root):
         match = _SIDE.fullmatch(side.name)
         if match:
-            if match[1] in found:
+            if match[1] in sides:
                 raise ReleaseError(f"{place} has two {match[1]}-... folders; leave one")
-            found[match[1]] = (match[2], side)
-    return found
+            sides[match[1]] = (match[2], side)
+    return sides
 
 
 def _folders(place: Path, root: Path) -> list[Path]:
@@ -131,14 +131,14 @@ def _folders(place: Path, root: Path) -> list[Path]:
     Raises:
         ReleaseError: one is a link that leads out of `root`, or has a name that no table can hold.
     """
-    found = [path for path in _listed(place) if path.is_dir()]
-    for path in found:
+    inside = [path for path in _listed(place) if path.is_dir()]
+    for path in inside:
         name = os.fsencode(path.name).decode("utf-8", "replace")
         if name != path.name or not name.isprintable():
             raise ReleaseError(f"{place} has a folder named {name!r}; rename it in plain UTF-8")
         if not path.resolve().is_relative_to(root.resolve()):
             raise ReleaseError(f"{path} is a link out of {root}; copy the folder itself there")
-    return found
+    return inside
 
 
 def _listed(place: Path) -> list[Path]:
@@ -154,7 +154,7 @@ def _listed(place: Path) -> list[Path]:
 
 
 def _photo_id(spec: ClassSpec, split: str, path: Path, taken: set[str]) -> str:
-    """An id from the file's name, unlike any in `taken`, to which it is added."""
+    """An id made from the file's name, different from all in `taken`; it is added to them."""
     base = f"counteranimal-{spec.class_id}-{split}-{re.sub(r'[^A-Za-z0-9_]+', '_', path.stem)}"
     photo_id, number = base, 2
     while photo_id in taken:

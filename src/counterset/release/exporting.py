@@ -3,8 +3,8 @@
 Every export holds the same photos (those of the release's chosen verdicts) and says which
 could not be fetched; tests read each one back and compare. Readers of these layouts need not know of orientation
 tags: photos that have one are turned, and written as PNG, where their licence allows changing them. An export
-is written into the hidden folder `UNFINISHED` of its own and moved up when it is whole; what a killed one left
-there is written again.
+is written into the hidden folder `UNFINISHED` of its own and moved up when it is whole; the next export
+overwrites what a killed one left there.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Notes:
-    """What an export has to say of its photos."""
+    """What an export reports of its photos."""
 
     missing: dict[str, str] = field(default_factory=dict)
     as_stored: list[str] = field(default_factory=list)
@@ -120,7 +120,7 @@ def photo_file(release: Photos, row: Mapping[str, Any], notes: Notes) -> bytes |
 def safe_name(name: str) -> str:
     """A file name that leaves no folder and holds no dot; other characters become their code point.
 
-    Of long names the end is their digest, so that two of them stay two.
+    A long name ends in its digest, so that two of them stay different.
     """
     plain = re.sub(r"[^A-Za-z0-9_\- ]", lambda match: f"%{ord(match[0]):02X}", name) or "%"
     # With a suffix it is at most 100 characters, all that a plain archive holds.

@@ -1,6 +1,6 @@
 """A release's photos, fetched when asked for: bundled, cached, from a mirror, or by their URL.
 
-Whatever the way, bytes are given only if their sha256 is the release's. Mirrors are trusted as
+However they came, bytes are returned only if their sha256 is the release's. Mirrors are trusted as
 typed; a release's own URLs are outside text, and only what the gate allows is fetched.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _TRIES = 3
 _MAX_PHOTO_BYTES = 200_000_000
-"""Whatever size a release states."""
+"""The most bytes that are fetched of one photo, even if a release states more."""
 
 
 class BundledPhotos:
@@ -104,16 +104,16 @@ class PhotoStore:
         url, sha256, size_bytes = self._rows[photo_id]
         kept = self._cache / "photos" / sha256[:2] / sha256
         if kept.is_file():
-            content = kept.read_bytes()
-            if hashlib.sha256(content).hexdigest() == sha256:
-                return content
+            cached = kept.read_bytes()
+            if hashlib.sha256(cached).hexdigest() == sha256:
+                return cached
         failures = []
         places = [(self._at_mirror(mirror, photo_id, url, sha256), True) for mirror in self._mirrors]
         for place, is_mirror in (*places, (url, False)):
-            found, failure = self._read(place, size_bytes, is_mirror)
-            if found is not None and hashlib.sha256(found).hexdigest() == sha256:
-                _keep(found, kept)
-                return found
+            content, failure = self._read(place, size_bytes, is_mirror)
+            if content is not None and hashlib.sha256(content).hexdigest() == sha256:
+                _keep(content, kept)
+                return content
             failures.append(f"{shown(place)}: {failure or 'other bytes than the release names'}")
         raise ReleaseError(
             f"photo {photo_id} could not be fetched ({'; '.join(failures)[:500]}); give a mirror that holds it, "
@@ -121,7 +121,7 @@ class PhotoStore:
         )
 
     def fetch(self, photo_ids: Iterable[str], threads: int) -> dict[str, str]:
-        """Bring photos into the cache, `threads` at a time; photo_id -> why, of those that could not be fetched."""
+        """Fetch photos into the cache, `threads` at a time; photo_id -> why, for those that could not be fetched."""
 
         def attempt(photo_id: str) -> str:
             try:
@@ -132,8 +132,8 @@ class PhotoStore:
 
         wanted = list(photo_ids)
         with ThreadPoolExecutor(max(threads, 1)) as pool:
-            found = zip(wanted, pool.map(attempt, wanted), strict=True)
-            return {photo_id: reason for photo_id, reason in found if reason}
+            reasons = zip(wanted, pool.map(attempt, wanted), strict=True)
+            return {photo_id: reason for photo_id, reason in reasons if reason}
 
     def _at_mirror(self, mirror: str, photo_id: str, url: str, sha256: str) -> str:
         # The release fills the gaps, so nothing that it says may lead out of the mirror.

@@ -129,12 +129,12 @@ def stated(metadata: bytes, sums: bytes, where: str) -> Stated:
             raise ReleaseError(f"{where}: {SUMS} does not list {METADATA}; fetch the release again")
         if hashlib.sha256(metadata).hexdigest() != digests[METADATA]:
             raise ReleaseError(f"the release {where} is altered: {METADATA} does not match {SUMS}; fetch it again")
-        found = pydantic_core.from_json(metadata, allow_inf_nan=True)  # bounds the depth, unlike json
+        said = pydantic_core.from_json(metadata, allow_inf_nan=True)  # bounds the depth, unlike json
     except ValueError as error:
         raise ReleaseError(f"the release {where} cannot be read ({error}); fetch the release again") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(said, dict) or said.get("format") != FORMAT:
         raise ReleaseError(f"{where} holds no release of counterset; give the folder of one")
-    version = found.get("schema_version")
+    version = said.get("schema_version")
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise ReleaseError(
             f"{where} has schema version {str(version)[:50]}, newer than {SCHEMA_VERSION}; upgrade counterset"
@@ -142,7 +142,7 @@ def stated(metadata: bytes, sums: bytes, where: str) -> Stated:
     try:
         # As JSON: an enum or a tuple is written as the text or list that the file holds.
         _Release.model_validate_json(metadata)
-        files = TypeAdapter(dict[str, StatedFile]).validate_python(found.get("files"))
+        files = TypeAdapter(dict[str, StatedFile]).validate_python(said.get("files"))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
@@ -158,7 +158,7 @@ def stated(metadata: bytes, sums: bytes, where: str) -> Stated:
             )
     if METADATA in listed:
         raise ReleaseError(f"{where}: {METADATA} lists itself; do not use this release")
-    return Stated(found, files, digests)
+    return Stated(said, files, digests)
 
 
 def check_sizes(folder: Path, files: Mapping[str, StatedFile]) -> None:
@@ -171,18 +171,18 @@ def check_sizes(folder: Path, files: Mapping[str, StatedFile]) -> None:
     for path in sorted(files):
         try:
             real = (folder / path).resolve(strict=True)
-            found = real.stat()
+            status = real.stat()
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a loop
             raise ReleaseError(
                 f"the release {folder} lacks {path}, which {SUMS} lists; fetch the release again"
             ) from error
         if not real.is_relative_to(root):
             raise ReleaseError(f"{folder / path} is a link out of the release; copy the file itself into the release")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise ReleaseError(f"{folder / path} is no file; fetch the release again")
-        if found.st_size != files[path].size_bytes:
+        if status.st_size != files[path].size_bytes:
             raise ReleaseError(
-                f"the release {folder} is altered: {path} has {found.st_size} bytes and {METADATA} says "
+                f"the release {folder} is altered: {path} has {status.st_size} bytes and {METADATA} says "
                 f"{files[path].size_bytes}; fetch the release again"
             )
 

@@ -1,7 +1,7 @@
 """Approximate search with FAISS IVF-PQ, re-ranked exactly, with the recall that it reached.
 
 For bases of which an exact pass takes too long: vectors are held in memory as codes (about 80
-bytes each for 512 dimensions), a few cells are looked into, and the best candidates by code are
+bytes each for 512 dimensions), a few cells are searched, and the best candidates by code are
 multiplied exactly. The recall is measured in the same pass: for a sample of the queries the exact
 nearest vector is found too. Pruning has no such choice: what an index misses would be a leak.
 """
@@ -19,11 +19,11 @@ from counterset.similarity.search import Nearest, exact_pairs, keep_best, neares
 NUM_CANDIDATES = 256
 """Vectors re-ranked exactly for each query."""
 NUM_PROBED = 32
-"""Cells looked into for each query."""
+"""Cells searched for each query."""
 NUM_SAMPLED = 500
 """Queries whose exact nearest vector is found, to measure recall."""
 _BYTES_A_DIMENSION = 8
-"""Dimensions a byte of code stands for."""
+"""Dimensions per byte of code."""
 _TRAINING = 64
 _MAX_TRAINING = 250_000
 
@@ -63,7 +63,7 @@ def search_ivfpq(base: EmbeddingSet, queries: Vectors, *, seed: int) -> Approxim
     order = np.argsort(position, kind="stable")
     query, position = query[order], position[order]
     sampled = np.sort(generator.choice(len(queries), min(NUM_SAMPLED, len(queries)), replace=False))
-    found = Nearest(np.full((len(queries), 1), -1, np.int64), np.full((len(queries), 1), -np.inf, np.float32))
+    best = Nearest(np.full((len(queries), 1), -1, np.int64), np.full((len(queries), 1), -np.inf, np.float32))
 
     def reranked() -> Vectors:  # type: ignore[misc]
         offset = 0
@@ -71,13 +71,13 @@ def search_ivfpq(base: EmbeddingSet, queries: Vectors, *, seed: int) -> Approxim
             for tile in base.tiles(shard):
                 low, high = np.searchsorted(position, [offset, offset + len(tile)])
                 values = exact_pairs(queries, query[low:high], tile, position[low:high] - offset)
-                keep_best(found, query[low:high], position[low:high], values)
+                keep_best(best, query[low:high], position[low:high], values)
                 offset += len(tile)
                 yield tile
 
     exact = nearest(queries[sampled], reranked())
-    hit = found.similarity[sampled, 0] >= exact.similarity[:, 0]
-    return Approximate(found, float(hit.mean()), len(sampled))
+    hit = best.similarity[sampled, 0] >= exact.similarity[:, 0]
+    return Approximate(best, float(hit.mean()), len(sampled))
 
 
 def _train(base: EmbeddingSet, generator: np.random.Generator, seed: int) -> faiss.IndexIVFPQ:

@@ -22,7 +22,7 @@ from counterset.statistics.metrics import COMMON, COUNTER, Outcomes
 from counterset.tables import conform, table_of
 
 NEAR_DUPLICATE = 0.95
-"""Similarity above which two photos are called nearly the same, unless told otherwise."""
+"""Similarity above which two photos are called nearly the same, unless the caller says otherwise."""
 NUM_BANDS = 10
 
 
@@ -31,9 +31,9 @@ class Audit:
     """What an audit finds.
 
     Attributes:
-        nearest: one row a photo (`NEAREST`).
-        groups: one row a class and group (`GROUPS`).
-        bands: one row a model and band (`BANDS`).
+        nearest: one row per photo (`NEAREST`).
+        groups: one row per class and group (`GROUPS`).
+        bands: one row per model and band (`BANDS`).
         own_duplicates: pairs of the release's own photos (`OWN_DUPLICATES`).
         num_missing: photos of the release without an embedding; they are in none of these.
         num_unpredicted: model -> photos of the pairs that it has no prediction of, which its bands
@@ -63,7 +63,7 @@ def audit_release(
 
     Args:
         release: the release.
-        photo_ids: (Q,) photos with an embedding; others than the release's are left out.
+        photo_ids: (Q,) photos with an embedding; those of other photos are left out.
         vectors: (Q, D) their embeddings.
         nearest_ids: (Q,) ids of their most similar training images.
         similarity: (Q,) to these.
@@ -71,7 +71,7 @@ def audit_release(
         num_bands: bands of similarity.
         seed: of the bootstrap.
     """
-    found = pa.table(
+    neighbours = pa.table(
         {
             "photo_id": pa.array(photo_ids, pa.string()),
             "nearest_id": pa.array(nearest_ids, pa.string()),
@@ -83,8 +83,8 @@ def audit_release(
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         connection.register("photos", photos)
-        connection.register("found", found)
-        joined = connection.sql("SELECT * FROM photos JOIN found USING (photo_id)").to_arrow_table()
+        connection.register("neighbours", neighbours)
+        joined = connection.sql("SELECT * FROM photos JOIN neighbours USING (photo_id)").to_arrow_table()
         connection.register("joined", joined)
         groups = connection.sql(
             """
@@ -171,13 +171,13 @@ def _predicted(release: Release, joined: pa.Table) -> _Predicted:
     rows = [row for row in rows if row["photo_id"] in place]
     models = tuple(sorted({row["model"] for row in rows}))
     column = {model: index for index, model in enumerate(models)}
-    found = _Predicted(
+    predicted = _Predicted(
         paired, models, np.zeros((len(place), len(models)), np.bool_), np.zeros((len(place), len(models)), np.bool_)
     )
     for row in rows:
         cell = place[row["photo_id"]], column[row["model"]]
-        found.is_known[cell], found.is_correct[cell] = True, row["is_correct"]
-    return found
+        predicted.is_known[cell], predicted.is_correct[cell] = True, row["is_correct"]
+    return predicted
 
 
 def _bands(release: Release, joined: pa.Table, num_bands: int, seed: int) -> pa.Table:

@@ -54,7 +54,7 @@ def band_table(
     num_draws: int = NUM_DRAWS,
     is_known: npt.NDArray[np.bool_] | None = None,
 ) -> pa.Table:
-    """One row a model and band (`BANDS` schema), with `all` (classes pooled, bands ignored) and `matched`.
+    """One row per model and band (`BANDS` schema), with `all` (classes pooled, bands ignored) and `matched`.
 
     Bands are cut over all photos; a model's numbers are of the photos that it has outcomes of.
 

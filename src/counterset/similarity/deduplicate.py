@@ -74,10 +74,10 @@ def learn_centroids(base: EmbeddingSet, num_clusters: int, *, seed: int) -> Vect
 
 def assign(tiles: Iterable[Vectors], centroids: Vectors) -> Assigned:
     """The nearest centroid of each vector; ties to the first."""
-    found = [nearest(tile, [centroids]) for tile in tiles]
+    parts = [nearest(tile, [centroids]) for tile in tiles]
     return Assigned(
-        np.concatenate([np.empty(0, np.int64), *(part.position[:, 0] for part in found)]),
-        np.concatenate([np.empty(0, np.float32), *(part.similarity[:, 0] for part in found)]),
+        np.concatenate([np.empty(0, np.int64), *(part.position[:, 0] for part in parts)]),
+        np.concatenate([np.empty(0, np.float32), *(part.similarity[:, 0] for part in parts)]),
     )
 
 
@@ -114,6 +114,6 @@ def duplicates_of_cluster(vectors: Vectors, centroid_similarity: npt.NDArray[np.
     copies = np.flatnonzero(stands_for != np.arange(len(ordered)))
     best[copies] = stands_for[copies]
     similarity[copies] = exact_pairs(ordered, copies, ordered, copies)
-    found = np.flatnonzero(best >= 0)
-    found = found[np.argsort(order[found], kind="stable")]
-    return Duplicates(order[found], order[best[found]], similarity[found])
+    removed = np.flatnonzero(best >= 0)
+    removed = removed[np.argsort(order[removed], kind="stable")]
+    return Duplicates(order[removed], order[best[removed]], similarity[removed])

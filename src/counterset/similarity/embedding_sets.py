@@ -33,9 +33,9 @@ from counterset.workspace import digest
 Vectors = npt.NDArray[np.float32]
 
 ID_COLUMNS = ("photo_id", "id", "image_path", "key", "uid")
-"""Where ids are looked for, in this order, unless a column is named."""
+"""The columns in which ids are looked for, in this order, unless one is named."""
 MAX_LENGTH_ERROR = 2e-3
-"""How far from 1 a vector's length may be: half-precision files are up to 1e-3 away."""
+"""How far a vector's length may be from 1: in half-precision files it is up to 1e-3 off."""
 TILE_ROWS = 4_096
 """Rows read at a time."""
 _FIRST_ROWS = 16
@@ -229,15 +229,15 @@ def open_embeddings(
         raise EmbeddingsError(
             f"{tags[tag]} is of the model {tag!r} and {tags[other_tag]} of {other_tag!r}; give shards of one model"
         )
-    found = next(iter(tags), None)
-    if model and found and model != found:
-        raise EmbeddingsError(f"{path} is of the model {found!r}, not {model!r}; compare embeddings of one model only")
+    tagged = next(iter(tags), None)
+    if model and tagged and model != tagged:
+        raise EmbeddingsError(f"{path} is of the model {tagged!r}, not {model!r}; compare embeddings of one model only")
     model = model or fallback_model
-    if not (found or model):
+    if not (tagged or model):
         raise EmbeddingsError(
             f"{path} does not say which model made it; state it with --model, e.g. ViT-B-32/laion2b_e16"
         )
-    opened = EmbeddingSet(path, found or str(model), next(iter(dims)), tuple(shards), column, ids[0], normalise)
+    opened = EmbeddingSet(path, tagged or str(model), next(iter(dims)), tuple(shards), column, ids[0], normalise)
     for shard in shards:
         opened.check_start(shard)
     return opened
@@ -264,20 +264,20 @@ def check_same(first: EmbeddingSet, second: EmbeddingSet) -> None:
 def _files(path: Path) -> list[tuple[str, Path, Path]]:
     """(name, file of vectors, file of ids) of each shard, sorted by name."""
     if path.is_file() and path.suffix in (".npy", ".parquet"):
-        found, base = [path], path.parent
+        paths, base = [path], path.parent
     elif (path / "img_emb").is_dir():
-        found, base = sorted((path / "img_emb").glob("*.npy")), path
+        paths, base = sorted((path / "img_emb").glob("*.npy")), path
     elif path.is_dir():
-        found, base = sorted(path.rglob("*.npy")), path
-        taken = {file.with_suffix(".parquet") for file in found}
-        found += [file for file in sorted(path.rglob("*.parquet")) if file not in taken]
+        paths, base = sorted(path.rglob("*.npy")), path
+        taken = {file.with_suffix(".parquet") for file in paths}
+        paths += [file for file in sorted(path.rglob("*.parquet")) if file not in taken]
     else:
         raise EmbeddingsError(f"{path} is no folder, .npy or .parquet file; give the embeddings' folder")
-    if not found:
+    if not paths:
         raise EmbeddingsError(f"{path} holds no .npy or .parquet files; give the embeddings' folder")
-    if len({file.suffix for file in found}) > 1:
+    if len({file.suffix for file in paths}) > 1:
         raise EmbeddingsError(f"{path} mixes vectors in .npy and in .parquet files; give one folder for each kind")
-    return sorted((file.relative_to(base).as_posix(), file, _id_file(file, path)) for file in found)
+    return sorted((file.relative_to(base).as_posix(), file, _id_file(file, path)) for file in paths)
 
 
 def _id_file(vectors: Path, path: Path) -> Path:

@@ -26,7 +26,7 @@ _BINS = 40
 
 @dataclass(frozen=True)
 class Histogram:
-    """Share of photos by similarity, one line a split; positions in drawing units."""
+    """Share of photos by similarity, one line per split; positions in drawing units."""
 
     width: float
     height: float
@@ -189,14 +189,14 @@ def _selectors(release: Release) -> list[str]:
 
 
 def _splits(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found = []
+    entries = []
     for split in ("common", "counter", None):
         own = np.array([row["similarity"] for row in rows if row["split"] == split])
         if len(own):
             quartiles = np.quantile(own, [0.25, 0.5, 0.75])
             near = sum(row["is_near_duplicate"] for row in rows if row["split"] == split)
-            found.append({"split": split or "in no pair", "photos": len(own), "quartiles": quartiles, "near": near})
-    return found
+            entries.append({"split": split or "in no pair", "photos": len(own), "quartiles": quartiles, "near": near})
+    return entries
 
 
 def _photos(release: Release, photo_ids: set[str], photo_bytes: Callable[[str], bytes | None]) -> dict[str, Photo]:

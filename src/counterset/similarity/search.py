@@ -173,8 +173,8 @@ def nearest(
             reached = kept.amax(1) if k == 1 else kept.topk(min(k, kept.shape[1]), dim=1).values[:, -1]
             bound = _at_least(reached, slack[rows][asked]) if k <= kept.shape[1] else known[asked]
             limits = _rounded(torch.maximum(known[asked], bound) - slack[rows][asked], precision)
-            for found, columns in _candidates(kept, limits):
-                pairs = asked[found] + start
+            for hits, columns in _candidates(kept, limits):
+                pairs = asked[hits] + start
                 keep_best(best, pairs.numpy(), columns.numpy() + offset, _exact(left, pairs, right, columns))
         offset += len(block)
     return best
@@ -210,9 +210,9 @@ def exceeding(
             if not len(asked):
                 continue
             bound = _at_least(top[asked], slack[rows][asked]).clamp(min=0)
-            for found, columns in _candidates(scores[asked], _rounded(bound - slack[rows][asked], precision)):
-                pairs, which = (asked[found] + start).numpy(), columns.numpy() + first
-                values = _exact(left, asked[found] + start, right, columns)
+            for hits, columns in _candidates(scores[asked], _rounded(bound - slack[rows][asked], precision)):
+                pairs, which = (asked[hits] + start).numpy(), columns.numpy() + first
+                values = _exact(left, asked[hits] + start, right, columns)
                 over = values.astype(np.float64) - thresholds[which]
                 order = np.lexsort((which, -over, pairs))
                 one_each, heads = np.unique(pairs[order], return_index=True)
@@ -248,8 +248,8 @@ def pairs_above(
             scores = _multiply(plain[rows], theirs.coarse, scores)
             limits = _rounded(float(limit) - slack[rows], precision)
             asked = (scores.amax(1) >= limits).nonzero()[:, 0]
-            for found, columns in _candidates(scores[asked], limits[asked]):
-                pairs = asked[found] + start
+            for hits, columns in _candidates(scores[asked], limits[asked]):
+                pairs = asked[hits] + start
                 values = _exact(ours, pairs, theirs, columns)
                 over = values > limit
                 yield Pairs(pairs.numpy()[over], columns.numpy()[over] + first, values[over])

@@ -19,7 +19,7 @@ CAPTION_COLUMNS = pa.schema(
 
 
 def export(release: Photos, folder: str | Path) -> Exported:
-    """One Parquet file a kind of caption (`CAPTION_KINDS`), each with the same photos in the same order.
+    """One Parquet file per kind of caption (`CAPTION_KINDS`), each with the same photos in the same order.
 
     For controlled training: the photos are those that have every kind, so that models
     trained on two of the files differ in the captions alone. Columns photo_id, url,

@@ -97,7 +97,7 @@ def _markdown(text: object, limit: int = 200) -> str:
 
 
 def _quoted(text: object) -> str:
-    """A YAML string: JSON's strings are YAML's; no markup even for who shows the file as a page."""
+    """A YAML string: JSON's strings are YAML's; no markup even for a reader that shows the file as a page."""
     quoted = json.dumps(plain(text), ensure_ascii=False)
     return quoted.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

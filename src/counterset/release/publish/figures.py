@@ -87,7 +87,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Accuracy on counter against accuracy on common, one point a model."""
+    """Accuracy on counter against accuracy on common, one point per model."""
 
     width: int
     height: float

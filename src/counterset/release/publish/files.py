@@ -18,9 +18,9 @@ from counterset.schemas import TableSchema
 from counterset.tables import ROW_GROUP_SIZE_WITH_BYTES, conform, parquet_options, row_group_size, sha256_of
 
 ROWS_PER_SHARD, ROWS_PER_SHARD_WITH_IMAGES = 100_000, 2_000
-"""Rows in one `data/common-*.parquet` file."""
+"""The most rows in one `data/common-*.parquet` file, without and with photos."""
 BYTES_PER_PART = 250_000_000
-"""Photos' bytes in a row group; one photo more at most."""
+"""Bytes of photos after which a row group ends."""
 
 
 def write_parquet(parts: Iterable[pa.Table], schema: TableSchema, path: Path, version: str) -> None:

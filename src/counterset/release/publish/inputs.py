@@ -52,7 +52,7 @@ class ReleaseInputs:
         classes: the classes asked for, in the class list's order.
         candidates, photos, members, backgrounds, predictions, group_accuracy, pairs,
         rejects: the stages' tables, each of its schema in `counterset.schemas`.
-        models: one record a model and role.
+        models: one record per model and role.
         source_snapshot: the day the source's content is of (ISO date), kept by the
             crawl; a release knows no clock of its own.
         funnel: photos left after each step, in order, e.g. `{"offered": 900, "downloaded": 880}`.

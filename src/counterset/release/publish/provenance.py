@@ -73,7 +73,7 @@ def release_metadata(
     previous: dict[str, str] | None,
     diff: ReleaseDiff | None,
 ) -> dict[str, Any]:
-    """The content of release.json but `files`, which is known last."""
+    """The content of release.json but `files`, which are known last."""
     config = inputs.config
     return {
         **statement,
@@ -102,7 +102,7 @@ def release_metadata(
 
 
 def _digest_of(table: pa.Table) -> str:
-    """A digest of a table's rows, whatever their order and their chunks."""
+    """A digest of a table's rows, the same for every order and chunking of them."""
     table = table.sort_by([(name, "ascending") for name in _KEYS if name in table.column_names])
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(None).combine_chunks(), sink, compression="none")

@@ -98,18 +98,18 @@ class PublicNames:
 
     def config(self, config: Config) -> dict[str, Any]:
         """The config as JSON values, without folders, contact, or the ports of local servers."""
-        found: dict[str, Any] = config.model_dump(mode="json", exclude=NOT_PUBLISHED)
-        found["source"].pop("contact")
-        found["publish"].pop("version")
-        models = found["models"]
-        found["models"] = models | {"annotator": self.model(models["annotator"])}
+        settings: dict[str, Any] = config.model_dump(mode="json", exclude=NOT_PUBLISHED)
+        settings["source"].pop("contact")
+        settings["publish"].pop("version")
+        models = settings["models"]
+        settings["models"] = models | {"annotator": self.model(models["annotator"])}
         for role in ("selectors", "evaluators"):
-            found["models"][role] = [self.model(name) for name in models[role]]
+            settings["models"][role] = [self.model(name) for name in models[role]]
         for key, path in config.source.paths.items():
             if path not in self._files:
-                found["source"][key] = ""  # a folder's name says nothing of the photos, which have digests
-        said = {name: found["publish"].pop(name) for name in ("title", "author")}  # words, whatever they look like
-        cleaned: dict[str, Any] = {key: self._cleaned(value) for key, value in found.items()}
+                settings["source"][key] = ""  # a folder's name says nothing of the photos, which have digests
+        said = {name: settings["publish"].pop(name) for name in ("title", "author")}  # words, whatever they look like
+        cleaned: dict[str, Any] = {key: self._cleaned(value) for key, value in settings.items()}
         cleaned["publish"] |= said
         return cleaned
 

@@ -6,7 +6,7 @@
 
 Of several publishers that build on the same last release, S3 lets one write `.next/<last>`: it is
 then the next release, whole, whatever happens to its publisher, and all others are refused, however
-long they slept. Only what it names is ever copied to its place, and who finds it unfinished finishes
+long they slept. Only what it names is ever copied to its place, and whoever meets it unfinished finishes
 it. So no release is written over, none is forked, and no lease or clock is needed.
 """
 
@@ -63,12 +63,12 @@ def fetch_last(home: ObjectPath, folder: Path) -> tuple[Head, LastRelease | None
     while True:
         last = newest(_versions(home, SUMS))
         head = Head(home, last or FIRST, None)
-        found = head.mark.read_tagged()
-        if found is None:
+        tagged = head.mark.read_tagged()
+        if tagged is None:
             break
-        mark = _parsed(head.mark, found[0])
+        mark = _parsed(head.mark, tagged[0])
         if not any(_parts(head, mark["attempt"]).walk()) and not any((home / mark["version"]).walk()):
-            head = Head(home, head.last, found[1])  # the release was moved away by hand
+            head = Head(home, head.last, tagged[1])  # the release was moved away by hand
             break
         _finish(head, mark)
     highest = newest(_versions(home, METADATA))
@@ -84,9 +84,9 @@ def _parsed(path: ObjectPath, content: bytes) -> dict[str, str]:
         ReleaseError: it is none.
     """
     with contextlib.suppress(ValueError):
-        found = json.loads(content)
-        if isinstance(found, dict) and {"version", "attempt"} == found.keys() and is_version(str(found["version"])):
-            return {name: str(value) for name, value in found.items()}
+        said = json.loads(content)
+        if isinstance(said, dict) and {"version", "attempt"} == said.keys() and is_version(str(said["version"])):
+            return {name: str(value) for name, value in said.items()}
     raise ReleaseError(f"{path} does not say which release comes next; remove it, and run again")
 
 
@@ -97,8 +97,8 @@ def _versions(home: ObjectPath, name: str) -> list[str]:
 
 def _fetch(release: ObjectPath, folder: Path, name: str) -> LastRelease:
     try:
-        found = stated(_read(release / METADATA), _read(release / SUMS), str(release))
-        for path, digest in found.digests.items():
+        said = stated(_read(release / METADATA), _read(release / SUMS), str(release))
+        for path, digest in said.digests.items():
             if path.startswith("data/"):
                 read = _digest(release / path)
             else:
@@ -107,7 +107,7 @@ def _fetch(release: ObjectPath, folder: Path, name: str) -> LastRelease:
             if read != digest:
                 raise ReleaseError(f"{path} does not match {SUMS}")
         write_bytes(_read(release / SUMS), folder / SUMS)
-        return opened(folder, found, name)
+        return opened(folder, said, name)
     except (OSError, ReleaseError) as error:
         raise ReleaseError(damaged(str(release), error)) from error
 
@@ -145,8 +145,8 @@ def upload(folder: Path, version: str, head: Head) -> None:
     content = json.dumps(mark, sort_keys=True).encode()
     head.mark.write_if(content, head.etag)
     # Read back: a write whose answer was lost is refused when it is sent again, and is ours nevertheless.
-    found = head.mark.read_tagged()
-    if found is None or found[0] != content:
+    tagged = head.mark.read_tagged()
+    if tagged is None or tagged[0] != content:
         _delete(parts)
         raise ReleaseError(
             f"another build published to {head.home} while this one ran, so this one published nothing; run it again"

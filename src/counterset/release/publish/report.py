@@ -138,15 +138,15 @@ def _sheet(
     photo_bytes: Callable[[str], bytes | None],
 ) -> Sheet:
     own = rows.filter(pc.equal(rows["class_id"], pair["class_id"])).select(["photo_id", "license", "attribution"])
-    found = {row["photo_id"]: row for row in own.to_pylist()}
-    allowed = [photo_id for photo_id, row in found.items() if may_adapt(row["license"])]
+    by_id = {row["photo_id"]: row for row in own.to_pylist()}
+    allowed = [photo_id for photo_id, row in by_id.items() if may_adapt(row["license"])]
     thumbnails: list[Thumbnail] = []
     # A few more than asked, for photos whose bytes are not at hand.
     for photo_id in pick(allowed, per_group * 2):
         content = photo_bytes(photo_id) if len(thumbnails) < per_group else None
         uri = thumbnail_uri(content) if content else None
         if uri:
-            row = found[photo_id]
+            row = by_id[photo_id]
             thumbnails.append(
                 Thumbnail(
                     uri,
@@ -165,7 +165,7 @@ def _sheet(
         pair[f"num_{split}"],
         pair[f"num_observers_{split}"],
         tuple(thumbnails),
-        len(found) - len(allowed),
+        len(by_id) - len(allowed),
     )
 
 

@@ -142,7 +142,7 @@ def _scores(
             roles[model.name] = model
     scores = []
     for name in sorted(accuracy):
-        both = [found for found in accuracy[name].values() if len(found) == 2]
+        both = [sides for sides in accuracy[name].values() if len(sides) == 2]
         if both:
             record = roles.get(name, ModelRecord(name, "evaluator"))
             scores.append(
@@ -150,8 +150,8 @@ def _scores(
                     name,
                     record.role,
                     record.family,
-                    math.fsum(found["common"] for found in both) / len(both),
-                    math.fsum(found["counter"] for found in both) / len(both),
+                    math.fsum(sides["common"] for sides in both) / len(both),
+                    math.fsum(sides["counter"] for sides in both) / len(both),
                     len(both),
                     record.role == "selector",
                 )

@@ -1,4 +1,4 @@
-"""The stages' tables become an immutable release folder, or the reason why not.
+"""From the stages' tables to an immutable release folder, or to the reason why there is none.
 
 It knows no clock and no path: the same inputs after the same last release give the same bytes.
 """

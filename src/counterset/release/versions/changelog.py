@@ -85,12 +85,12 @@ def _differ(diff: ReleaseDiff) -> bool:
 
 
 def _lists(diff: ReleaseDiff) -> list[tuple[str, list[str], list[list[str]]]]:
-    found: list[tuple[str, list[str], list[list[str]]]] = []
+    lists: list[tuple[str, list[str], list[list[str]]]] = []
     reasons = Counter(diff.removed["reason"].to_pylist())
-    found.append(("Removed, by reason", ["reason", "photos"], _counted(reasons)))
+    lists.append(("Removed, by reason", ["reason", "photos"], _counted(reasons)))
     figures = {"drop", "figures"}
     pairs = [row for row in diff.pairs.to_pylist() if not figures.issuperset(row["change"].split(", "))]
-    found.append(
+    lists.append(
         (
             "Classes",
             ["class", "change", "before", "after"],
@@ -98,10 +98,10 @@ def _lists(diff: ReleaseDiff) -> list[tuple[str, list[str], list[list[str]]]]:
         )
     )
     columns = [[f"{row['table']}.{row['column']}", _rows(row)] for row in diff.columns.to_pylist()]
-    found.append(("Changed, by column", ["column", "rows"], columns))
+    lists.append(("Changed, by column", ["column", "rows"], columns))
     settings = [[row["setting"], row["old"] or "-", row["new"] or "-"] for row in diff.settings.to_pylist()]
-    found.append(("Settings", ["setting", "before", "after"], settings))
-    return [entry for entry in found if entry[2]]
+    lists.append(("Settings", ["setting", "before", "after"], settings))
+    return [entry for entry in lists if entry[2]]
 
 
 def _rows(row: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ MINOR = ("scores_changed", "rejects_changed")
 PATCH = ("settings_changed",)
 
 _PHOTO_TABLES = ("all_photos", "captions", "attribution")
-"""One row a photo each: their columns are one photo's."""
+"""Their rows are one per photo, so that their columns are a photo's."""
 _MOVES = ("group", "split")
 _SETTINGS = ("config", "kind", "default_verdicts", "counterset_version", "schema_version")
 """Parts of release.json that say how a release was made, beside its classes and models."""
@@ -62,7 +62,7 @@ class ReleaseDiff:
         moved: photo_id, class_id, old_group, new_group, old_split, new_split.
         pairs: class_id with old and new common, counter, verdict, drop; classes that changed.
         predictions: model, num_added, num_removed, num_changed, num_rescored over photos of both releases.
-        columns: table, column, meaning, num_rows: in so many rows of both releases the column differs;
+        columns: table, column, meaning, num_rows: the number of rows of both releases in which the column differs;
             num_rows is null for a column that only one of them has.
         rows: table, num_added, num_removed, num_changed of the other tables, over photos and classes of both.
         settings: setting, old, new: what release.json says of how the release was made, as JSON.
@@ -113,13 +113,13 @@ class ReleaseDiff:
 
     @property
     def level(self) -> str:
-        """major, minor or patch. Drops that move because photos came are part of the addition."""
-        found = {name for name, count in self.counts.items() if count}
-        additions = found & set(ADDITIONS)
-        found -= {*PATCH}
-        if found - additions - {*MINOR} - ({*FOLLOWING} if additions else set()):
+        """major, minor or patch. Drops that move because photos were added are part of the addition."""
+        kinds = {name for name, count in self.counts.items() if count}
+        additions = kinds & set(ADDITIONS)
+        kinds -= {*PATCH}
+        if kinds - additions - {*MINOR} - ({*FOLLOWING} if additions else set()):
             return "major"
-        return "minor" if found else "patch"
+        return "minor" if kinds else "patch"
 
     @property
     def largest_drop_change(self) -> tuple[float, str]:
@@ -196,7 +196,7 @@ def _columns(name: str, old: pa.Table, new: pa.Table) -> tuple[list[str], list[d
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, name: str, columns: list[str]) -> None:
-    """A table `changed_<name>`: the key, and the names of the columns that differ, a row of both that differs."""
+    """Make `changed_<name>`: one row per row of both that differs, with its key and the names of those columns."""
     key = ", ".join(f'"{column}"' for column in TABLES[name].key)
     changed = ", ".join(f'CASE WHEN o."{c}" IS DISTINCT FROM n."{c}" THEN \'{c}\' END' for c in columns)
     connection.execute(
@@ -221,14 +221,14 @@ def _settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> pa.Table:
 
 
 def _flat(metadata: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
 
     def put(key: str, value: object) -> None:
         if isinstance(value, dict) and value:
             for name, inner in value.items():
                 put(f"{key}.{name}", inner)
         else:
-            found[key] = json.dumps(value, sort_keys=True, ensure_ascii=False)
+            flat[key] = json.dumps(value, sort_keys=True, ensure_ascii=False)
 
     for name in _SETTINGS:
         if name in metadata:
@@ -238,7 +238,7 @@ def _flat(metadata: Mapping[str, Any]) -> dict[str, str]:
     for row in metadata.get("models", []):
         rest = {key: value for key, value in row.items() if key not in ("name", "role")}
         put(f"models.{row['role']}.{row['name']}", rest)
-    return found
+    return flat
 
 
 _COLUMNS = " UNION ALL ".join(
@@ -321,7 +321,7 @@ _COUNTED = ("all_photos", "pairs", "predictions")
 
 
 def _rows(name: str) -> str:
-    """SQL: how many rows of one table came, went and changed; of photos and classes that both releases hold."""
+    """SQL: how many rows of one table were added, removed and changed, for photos and classes of both releases."""
     key = ", ".join(f'"{column}"' for column in TABLES[name].key)
     both = {"rejects": ""}.get(name)
     if both is None:

@@ -45,7 +45,7 @@ class LastRelease:
         return (self.path / "CHANGELOG.md").read_text(encoding="utf-8")
 
     def table(self, name: str) -> pa.Table:
-        """One of its tables but the two splits."""
+        """One of its tables other than the two splits."""
         if name not in self._tables:
             self._tables[name] = read_files(self.path, name, [f"{name}.parquet"])
         return self._tables[name]
@@ -75,9 +75,9 @@ def opened(folder: Path, stated: Stated, name: str) -> LastRelease:
     Raises:
         ReleaseError: it is another release, or lacks its history.
     """
-    found = stated.metadata["name"], stated.metadata["version"]
-    if found != (name, folder.name):
-        raise ReleaseError(f"{METADATA} is of {' '.join(found)}")
+    said = stated.metadata["name"], stated.metadata["version"]
+    if said != (name, folder.name):
+        raise ReleaseError(f"{METADATA} is of {' '.join(said)}")
     for path in NEEDED:
         if path not in stated.files:
             raise ReleaseError(f"{SUMS} does not list {path}")

@@ -23,7 +23,7 @@ from counterset.release.versions.order import in_order
 from counterset.storage import cache_folder, place
 
 MAX_RELEASE_BYTES = 100_000_000_000
-"""Bytes of a remote release at most, unless told otherwise."""
+"""The most bytes that a remote release may have, unless the caller says otherwise."""
 _FREE_BYTES = 1_000_000_000
 """Bytes of the cache's disk that are left free."""
 _TIMEOUT_S = 60
@@ -132,7 +132,7 @@ def _fetched(address: str, cache: Path, max_bytes: int) -> Path:
 
 
 def _check_room(size_bytes: int, folder: Path, address: str, max_bytes: int) -> None:
-    """See that what a release states is not more than may be fetched, nor than there is room for."""
+    """See that a release states no more bytes than may be fetched, and no more than there is room for."""
     if size_bytes > max_bytes:
         raise ReleaseError(
             f"{address} says that it has {size_bytes:,} bytes, more than the {max_bytes:,} that are fetched; "
@@ -146,8 +146,8 @@ def _check_room(size_bytes: int, folder: Path, address: str, max_bytes: int) -> 
         )
 
 
-def _check(found: str, expected: str, where: str) -> None:
-    if found != expected:
+def _check(actual: str, expected: str, where: str) -> None:
+    if actual != expected:
         raise ReleaseError(f"{where} does not match {SUMS}; the release is altered or changed while it was read")
 
 
