@@ -137,7 +137,7 @@ def _explain(error: ValidationError, raw: Mapping[str, object]) -> str:
 
     An unknown key goes first: it may be one that is missing, misspelt.
     """
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
     key = ".".join(location)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -120,8 +120,8 @@ class ListFile:
 
     def value(self, row: Row, field: str, read: Callable[[Any], Any]) -> Any:
         """What the first of a field's columns says that says anything, as `read` understands it; else None."""
-        found = (read(row.values[place]) for place in self.places[field])
-        return next((value for value in found if value), None)
+        values = (read(row.values[place]) for place in self.places[field])
+        return next((value for value in values if value), None)
 
     def labels(self, row: Row) -> list[str]:
         """The class names of a row, in normal form; more than one only where the column holds lists."""
@@ -152,11 +152,11 @@ class ListFile:
 
     def _of_json(self) -> Iterator[Row | BadLine]:
         names = self.names
-        for number, found in self._objects():
-            if isinstance(found, BadLine):
-                yield found
+        for number, item in self._objects():
+            if isinstance(item, BadLine):
+                yield item
             else:
-                yield Row(number, [found.get(name) for name in names])
+                yield Row(number, [item.get(name) for name in names])
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
         with self._open() as file:
@@ -164,19 +164,19 @@ class ListFile:
                 if not text.strip():
                     continue
                 try:
-                    found = json.loads(text)
+                    item = json.loads(text)
                 except (ValueError, RecursionError):
-                    found = None
-                yield number, found if isinstance(found, dict) else BadLine(number, "is no JSON object", text)
+                    item = None
+                yield number, item if isinstance(item, dict) else BadLine(number, "is no JSON object", text)
 
     def _keys(self) -> list[str]:
         names: dict[str, None] = {}
         bad: BadLine | None = None
-        for _, found in self._objects():
-            if isinstance(found, BadLine):
-                bad = bad or found
+        for _, item in self._objects():
+            if isinstance(item, BadLine):
+                bad = bad or item
             else:
-                names |= dict.fromkeys(found)
+                names |= dict.fromkeys(item)
         if bad and not names:
             raise SourceError(f"cannot read {self.path}: line {bad.number} {bad.fault}; check source.path")
         return list(names)

@@ -1,4 +1,4 @@
-"""Which acceptable photos are taken: one a photo id, few an observation, few an observer and day, N a class."""
+"""Which acceptable photos are taken: one per photo id, few per observation, few per observer and day, N per class."""
 
 from __future__ import annotations
 

@@ -28,10 +28,11 @@ def test_a_draft_holds_what_is_certain_and_notes_what_is_not(tmp_path: Path, con
         assert (fox.spec.class_id, fox.spec.taxon_ids, fox.spec.rank) == ("red_fox", (42069,), "species")
         assert fox.spec.imagenet_index == 1
         assert fox.note == (
-            "Red Fox (species Vulpes vulpes, taxon 42069); also called so: Red Fox (species Vulpes falsa, taxon 77)"
+            "Red Fox (species Vulpes vulpes, taxon 42069); others of this name: "
+            "Red Fox (species Vulpes falsa, taxon 77)"
         )
         assert hare.spec.scientific_name == "Lepus europaeus" and "ImageNet has no class" in hare.note
-        assert mink.spec.taxon_ids == () and mink.note.startswith("no taxon is called so; perhaps American Mink")
+        assert mink.spec.taxon_ids == () and mink.note.startswith("no taxon has this name; perhaps American Mink")
         assert "several classes of this name (2, 3)" in mink.note
         assert gryphon.note.startswith("no taxon found")
         path = tmp_path / "mine.csv"

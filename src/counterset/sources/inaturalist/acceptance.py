@@ -74,10 +74,10 @@ def accept(
     return Acceptance(taken, rejects | choice.rejects)
 
 
-def crawl_from(spec: ClassSpec, found: Acceptance, config: ServiceConfig, source: str) -> Crawl:
+def crawl_from(spec: ClassSpec, acceptance: Acceptance, config: ServiceConfig, source: str) -> Crawl:
     """The two tables of one class."""
-    candidates = [candidate(spec, offer, config, source) for offer in found.taken.values()]
-    return crawl_of(spec, candidates, found.rejects)
+    candidates = [candidate(spec, offer, config, source) for offer in acceptance.taken.values()]
+    return crawl_of(spec, candidates, acceptance.rejects)
 
 
 def standing(choose: Callable[[Collection[str]], Crawl], recheck: Callable[[pa.Table], pa.Table]) -> Crawl:

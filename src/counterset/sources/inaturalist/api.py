@@ -43,7 +43,7 @@ class INaturalistSource(ServiceSource):
     finished one that is looked at again requests only what is new or changed.
 
     Args:
-        state: folder of pages and budget; one a build.
+        state: folder of pages and budget; one per build.
         seed: of the choice among acceptable photos.
         on_progress: called after each page with the class and the observations read so far.
         budget: shared by several sources; one in `state` by default.
@@ -108,7 +108,7 @@ class INaturalistSource(ServiceSource):
                 break
         if len(windows) == 1:
             return self._choose(spec, store, query, windows[0])
-        # What earlier runs told may be so no more, and of what was deleted no later run says a word.
+        # What earlier runs told may no longer be true, and no later run mentions what was deleted.
         return standing(
             lambda gone: self._choose(spec, store, query, windows[0], gone), lambda table: self.recheck(table, (spec,))
         )
@@ -149,14 +149,14 @@ class INaturalistSource(ServiceSource):
         """The choice among all photos known but those that are `gone`; a first run that stopped early goes on."""
         taxon_ids = self.taxon_ids(spec)
         offers = Without(store, gone)
-        found = accept(offers, taxon_ids, self.config, self.seed)
+        acceptance = accept(offers, taxon_ids, self.config, self.seed)
         if self.config.order == "latest" and gone:
             for records in self._pages(query, first, store.last_ids(0)):
-                if len(found.taken) >= self.config.photos_per_class:
+                if len(acceptance.taken) >= self.config.photos_per_class:
                     break
                 store.write(0, records[-1]["id"], [offer for record in records for offer in offers_of(record)])
-                found = accept(offers, taxon_ids, self.config, self.seed)
-        return crawl_from(spec, found, self.config, self.name)
+                acceptance = accept(offers, taxon_ids, self.config, self.seed)
+        return crawl_from(spec, acceptance, self.config, self.name)
 
     def recheck(self, candidates: pa.Table, specs: Iterable[ClassSpec]) -> pa.Table:
         """The candidates that may no longer be published, as rejects of the stage `publish`.
@@ -192,23 +192,23 @@ class INaturalistSource(ServiceSource):
             SourceError: as `check`.
             SourceUnavailable: as `check`, or no answer is whole.
         """
-        found: dict[str, list[Offer]] = {}
+        answered: dict[str, list[Offer]] = {}
         for is_uuid in (False, True):
             wanted = [part for part in observation_ids if ("-" in part) == is_uuid]
             for start in range(0, len(wanted), IDS_PER_REQUEST):
-                found |= self._told_of(wanted[start : start + IDS_PER_REQUEST], is_uuid)[0]
-            missing = [part for part in wanted if part not in found]
-            witness = [part for part in wanted if part in found][:1] or (self._any(is_uuid) if missing else [])
+                answered |= self._told_of(wanted[start : start + IDS_PER_REQUEST], is_uuid)[0]
+            missing = [part for part in wanted if part not in answered]
+            witness = [part for part in wanted if part in answered][:1] or (self._any(is_uuid) if missing else [])
             for start in range(0, len(missing), IDS_PER_REQUEST):
-                found |= self._confirmed(missing[start : start + IDS_PER_REQUEST], witness, is_uuid)
-        return found
+                answered |= self._confirmed(missing[start : start + IDS_PER_REQUEST], witness, is_uuid)
+        return answered
 
     def _confirmed(self, missing: list[str], witness: list[str], is_uuid: bool) -> dict[str, list[Offer]]:
         """What is there after all of observations that were not in an answer; `witness` is one that was."""
-        found: dict[str, list[Offer]] = {}
+        answered: dict[str, list[Offer]] = {}
         while missing:
             told, is_whole = self._told_of([*witness, *missing], is_uuid)
-            found |= told
+            answered |= told
             num_missing = len(missing)
             missing = [part for part in missing if part not in told]
             if len(missing) == num_missing:
@@ -218,7 +218,7 @@ class INaturalistSource(ServiceSource):
                         "leaves out; run the same command again later"
                     )
                 break
-        return found
+        return answered
 
     def _any(self, is_uuid: bool) -> list[str]:
         """The id of an observation that is there, whichever."""
@@ -302,9 +302,9 @@ class INaturalistSource(ServiceSource):
 
     def _is_enough(self, store: PageStore, taxon_ids: tuple[int, ...], last_id: int) -> bool:
         """Whether all newest photos are known: nothing below the last id read could still be among them."""
-        found = accept(store, taxon_ids, self.config, self.seed)
-        oldest = min((by_id(offer) for offer in found.taken.values()), default=0)
-        return len(found.taken) >= self.config.photos_per_class and oldest >= last_id
+        acceptance = accept(store, taxon_ids, self.config, self.seed)
+        oldest = min((by_id(offer) for offer in acceptance.taken.values()), default=0)
+        return len(acceptance.taken) >= self.config.photos_per_class and oldest >= last_id
 
     def _withdrawal(self, row: dict[str, Any], offers: list[Offer] | None, taxon_ids: Sequence[int]) -> str:
         """Why a candidate may no longer be published; "" = it may."""

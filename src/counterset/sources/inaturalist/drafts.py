@@ -72,10 +72,10 @@ def draft_classes(
             scientific_name, rank = str(best["name"]), str(best["rank"])
             note = f"{_described(best)}"
             if len(exact) > 1:
-                note += f"; also called so: {_listed(exact[1:])}"
+                note += f"; others of this name: {_listed(exact[1:])}"
         else:
             taxa, scientific_name, rank = (), "", ""
-            note = f"no taxon is called so; perhaps {_listed(rows)}" if rows else "no taxon found; fill in taxon_ids"
+            note = f"no taxon has this name; perhaps {_listed(rows)}" if rows else "no taxon found; fill in taxon_ids"
         spec = ClassSpec(class_id, name, index, taxa, scientific_name, rank)
         drafts.append(Draft(spec, "; ".join(part for part in (note, index_note) if part)))
     return tuple(drafts)
@@ -88,11 +88,11 @@ def _names(row: dict[str, Any]) -> set[str]:
 def _imagenet_index(name: str, imagenet_names: Sequence[str]) -> tuple[int | None, str]:
     if not imagenet_names:
         return None, ""
-    found = [index for index, other in enumerate(imagenet_names) if normal_name(other) == normal_name(name)]
-    if len(found) == 1:
-        return found[0], ""
-    if found:
-        return None, f"ImageNet has several classes of this name ({', '.join(map(str, found))})"
+    indices = [index for index, other in enumerate(imagenet_names) if normal_name(other) == normal_name(name)]
+    if len(indices) == 1:
+        return indices[0], ""
+    if indices:
+        return None, f"ImageNet has several classes of this name ({', '.join(map(str, indices))})"
     return None, "ImageNet has no class of this name"
 
 

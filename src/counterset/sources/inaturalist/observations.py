@@ -1,4 +1,4 @@
-"""The iNaturalist API's observation records as rows: one row a photo, and the rules that turn photos away."""
+"""The iNaturalist API's observation records as rows: one row per photo, and the rules that turn photos away."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def offers_of(record: dict[str, Any]) -> list[Offer]:
     Older recordings lack `hidden` and `moderator_actions`; absent is false.
 
     Raises:
-        SourceError: the record has no id, so that nothing can be said of it.
+        SourceError: the record has no id, so that nothing can be said about it.
     """
     observation_id = observation_id_of(record)
     taxon, user = _object(record.get("taxon")), _object(record.get("user"))

@@ -45,7 +45,7 @@ class OpenDataSource(ServiceSource):
     the API source draws), so its memory does not depend on the tables' size. Then
     the API is asked about the drawn observations in batches until a class has its
     photos. With `source.api_url = ""` it is not asked, and captive, dead and
-    other-evidence photos cannot be told.
+    other-evidence photos are not recognised.
 
     Args:
         state: folder of what was drawn and asked, and of the budget.
@@ -114,7 +114,7 @@ class OpenDataSource(ServiceSource):
             ).fetchall()
         by_id = {row[0]: row for row in rows}
         for spec in specs:
-            found = []
+            taxon_ids = []
             for taxon in wanted[spec.class_id]:
                 listed = (taxon.name, taxon.rank)
                 if taxon.taxon_id is None:
@@ -122,8 +122,8 @@ class OpenDataSource(ServiceSource):
                 else:
                     matches = [by_id[taxon.taxon_id]] if taxon.taxon_id in by_id else []
                 self._check_taxon(spec, taxon.taxon_id or taxon.name, listed, matches)
-                found.append(matches[0][0])
-            write_bytes(json.dumps(found).encode(), self._taxa_path(spec))
+                taxon_ids.append(matches[0][0])
+            write_bytes(json.dumps(taxon_ids).encode(), self._taxa_path(spec))
             self._specs[spec.class_id] = spec
 
     def crawl(self, spec: ClassSpec) -> Crawl:
@@ -134,7 +134,7 @@ class OpenDataSource(ServiceSource):
         """
         if self._specs.get(spec.class_id) != spec:
             self.check((spec,))
-        if self._look > 1 and self._api is not None:  # what the API told in an earlier look may be so no more
+        if self._look > 1 and self._api is not None:  # what the API told in an earlier look may no longer be true
             return standing(lambda gone: self._choose(spec, gone), lambda table: self.recheck(table, (spec,)))
         return self._choose(spec)
 
@@ -143,9 +143,9 @@ class OpenDataSource(ServiceSource):
         num_drawn = max(SURPLUS * self.config.photos_per_class, MIN_DRAWN)
         while True:
             drawn, num_matching = self._drawn(spec, num_drawn)
-            found = self._accept(spec, drawn, gone)
-            if len(found.taken) >= self.config.photos_per_class or num_matching <= num_drawn:
-                return crawl_from(spec, found, self.config, self.name)
+            acceptance = self._accept(spec, drawn, gone)
+            if len(acceptance.taken) >= self.config.photos_per_class or num_matching <= num_drawn:
+                return crawl_from(spec, acceptance, self.config, self.name)
             num_drawn *= SURPLUS  # caps and annotations cost more than the surplus: draw more
 
     def recheck(self, candidates: pa.Table, specs: Sequence[ClassSpec]) -> pa.Table:
@@ -288,7 +288,7 @@ class OpenDataSource(ServiceSource):
         codes = pa.array(map(offered_license, table["license"].to_pylist()), pa.string())
         return table.set_column(index, "license", codes)
 
-    # --- what the API says of it --------------------------------------------------------
+    # --- what the API says about them -----------------------------------------------------
 
     def _accept(self, spec: ClassSpec, drawn: list[Offer], gone: Collection[str] = ()) -> Acceptance:
         """The choice among the drawn photos but those `gone`, asking the API for as many observations as it takes."""
@@ -300,21 +300,21 @@ class OpenDataSource(ServiceSource):
         known = self._answers(spec)
         told: list[Offer] = []
         num_asked = 0
-        found = accept([], taxon_ids, config, self.seed, by_day)
-        while num_asked < len(uuids) and len(found.taken) < config.photos_per_class:
+        acceptance = accept([], taxon_ids, config, self.seed, by_day)
+        while num_asked < len(uuids) and len(acceptance.taken) < config.photos_per_class:
             batch = uuids[num_asked : num_asked + IDS_PER_REQUEST]
             known |= self._ask(spec, [uuid for uuid in batch if uuid not in known])
             told += [offer for uuid in batch for offer in known[uuid] if photo_id_of(offer) not in gone]
             num_asked += len(batch)
-            found = accept(told, taxon_ids, config, self.seed, by_day)
+            acceptance = accept(told, taxon_ids, config, self.seed, by_day)
             if self._on_progress is not None:
                 self._on_progress(spec.class_id, num_asked)
         asked = set(uuids[:num_asked])
         for offer in drawn:
             photo_id = photo_id_of(offer)
-            if not (photo_id in found.taken or photo_id in found.rejects or photo_id in gone):
-                found.rejects[photo_id] = self._untold(offer, asked)
-        return found
+            if not (photo_id in acceptance.taken or photo_id in acceptance.rejects or photo_id in gone):
+                acceptance.rejects[photo_id] = self._untold(offer, asked)
+        return acceptance
 
     def _untold(self, offer: Offer, asked: set[str]) -> tuple[RejectReason, str]:
         """Why a photo of the tables is not among those that the API told of."""
@@ -381,9 +381,9 @@ class OpenDataSource(ServiceSource):
     ) -> None:
         where = f"class {spec.class_id!r}: the tables of {self.snapshot}"
         if len(rows) != 1:
-            found = "no" if not rows else str(len(rows))
+            count = "no" if not rows else str(len(rows))
             raise SourceError(
-                f"{where} have {found} taxon {wanted}; look up {spec.name!r} and put its id into the class list"
+                f"{where} have {count} taxon {wanted}; look up {spec.name!r} and put its id into the class list"
             )
         _, name, rank, is_active = rows[0]
         if not is_active:

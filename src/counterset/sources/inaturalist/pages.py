@@ -1,4 +1,4 @@
-"""The pages of a crawl on disk, so that a killed crawl goes on after the last page that it wrote."""
+"""The pages of a crawl on disk, so that a killed crawl resumes after the last page that it wrote."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class PageStore:
         write_table(table_of(OFFERS, list(offers)), OFFERS, self._run(run) / f"page-{last_id:015d}.parquet")
 
     def __iter__(self) -> Iterator[Offer]:
-        """All photos known, a page at a time; a later run's word of an observation replaces earlier ones."""
+        """All photos known, page by page; of an observation the last run that tells of it counts."""
         num_runs = len(self.windows())
         last_run: dict[int, int] = {}
         for run in range(1, num_runs):

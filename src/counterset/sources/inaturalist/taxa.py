@@ -54,12 +54,12 @@ class TaxonResolver:
                 f"{taxon.name or spec.name!r} and put its id into the class list"
             )
         current = self._current(spec, row)
-        if taxon.name and not any(_is(found, taxon) for found in (row, *current)):
+        if taxon.name and not any(_is(other, taxon) for other in (row, *current)):
             raise SourceError(
                 f"class {spec.class_id!r}: taxon {taxon.taxon_id} is the {row.get('rank')} {row.get('name')}, not the "
                 f"{taxon.rank} {taxon.name}; fix taxon_ids or scientific_name in the class list"
             )
-        return [int(found["id"]) for found in current]
+        return [int(other["id"]) for other in current]
 
     def _current(self, spec: ClassSpec, row: dict[str, Any]) -> list[dict[str, Any]]:
         """The active taxa that an inactive one went to, or the taxon itself."""
@@ -89,9 +89,9 @@ class TaxonResolver:
             query["rank"] = taxon.rank
         rows = [row for row in self._client.get("/taxa", query)["results"] if _is(row, taxon)]
         if len(rows) != 1:
-            found = "none" if not rows else f"{len(rows)} ({', '.join(str(row['id']) for row in rows)})"
+            count = "none" if not rows else f"{len(rows)} ({', '.join(str(row['id']) for row in rows)})"
             raise SourceError(
-                f"class {spec.class_id!r}: the service has {found} active {taxon.rank or 'taxon'} named "
+                f"class {spec.class_id!r}: the service has {count} active {taxon.rank or 'taxon'} named "
                 f"{taxon.name!r}; put the right id into taxon_ids of the class list"
             )
         self._known[rows[0]["id"]] = rows[0]

@@ -123,13 +123,13 @@ class FolderSource(Source):
     def _folder(self, spec: ClassSpec) -> Path:
         if not self._root.is_dir():
             raise SourceError(f"source.path {self._root} is not a folder; put photos there as <class>/*.jpg")
-        found = [
+        folders = [
             path for path in sorted(self._root.iterdir()) if path.is_dir() and normal_name(path.name) in labels_of(spec)
         ]
-        if len(found) != 1:
-            names = "no folder" if not found else f"several folders ({', '.join(path.name for path in found)})"
+        if len(folders) != 1:
+            names = "no folder" if not folders else f"several folders ({', '.join(path.name for path in folders)})"
             raise SourceError(f"class {spec.class_id!r} has {names} in {self._root}; name one of them {spec.class_id}")
-        return found[0]
+        return folders[0]
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -71,14 +71,14 @@ class UrlListSource(Source):
             SourceError: the file cannot be read, lacks a column, has no row of a class, or rows of two.
         """
         column = self._list.names[self._list.places["class"][0]]
-        found = {label for row in self._list.rows() if isinstance(row, Row) for label in self._list.labels(row)} - {""}
+        listed = {label for row in self._list.rows() if isinstance(row, Row) for label in self._list.labels(row)} - {""}
         for spec in specs:
-            if not labels_of(spec) & found:
+            if not labels_of(spec) & listed:
                 raise SourceError(
                     f"class {spec.class_id!r} has no row in {self.config.path}; its column "
                     f"{column!r} must say {spec.class_id!r} or {spec.name!r}"
                 )
-        check_distinct(specs, found, self.config.path)
+        check_distinct(specs, listed, self.config.path)
         self._specs = specs
 
     def crawl(self, spec: ClassSpec) -> Crawl:
