@@ -133,9 +133,8 @@ class Build:
     @functools.cached_property
     def source(self) -> Source:
         self.workspace.fetch_scratch("crawl_state", self.requests_key)
-        # URLs stay the source's own; the mirror is only where they are fetched from.
         return self.source_kind.open(
-            self.config.source.model_copy(update={"photo_url": ""}),
+            self.config.source,
             state=self.workspace.scratch("crawl_state", self.requests_key),
             seed=self.config.seed,
             budget=self.budget,
