@@ -84,10 +84,6 @@ def add(commands: Any) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    import os
-
-    # The hub's own lines about each retry would bury the one sentence that says what is wrong.
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     import_models()
     from counterset.evaluation.evaluate import evaluate
     from counterset.load import load

@@ -16,6 +16,8 @@ def import_models() -> None:
     They make a million objects that stay for good. Each search for garbage among them, while they are imported, at
     work and at the exit, takes a second or more, so they are left out of it.
     """
+    # The hub's own lines about each retry would bury the one sentence that says what is wrong.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     gc.disable()
     import open_clip  # noqa: F401
 
