@@ -257,7 +257,10 @@ def tables() -> dict[str, TableSchema]:
 
 
 def _examples(make: Any) -> list[tuple[Any, ...]]:
-    return [("common", True), ("counter", True)] if "split" in inspect.signature(make).parameters else [(EXAMPLE_DIM,)]
+    parameters = inspect.signature(make).parameters
+    if all(parameter.default is not inspect.Parameter.empty for parameter in parameters.values()):
+        return [()]
+    return [("common", True), ("counter", True)] if "split" in parameters else [(EXAMPLE_DIM,)]
 
 
 def python_page() -> str:

@@ -143,9 +143,8 @@ def test_a_home_that_cannot_be_written_to_needs_no_more_than_a_temporary_one(
 def test_places_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
-    from counterset_flows import places
-
     from counterset.errors import WorkspaceError
+    from counterset.machine import writable as places
 
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TMPDIR", "/proc/nowhere")

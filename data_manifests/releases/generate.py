@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 from counterset_flows.build import build
-from counterset_flows.orphans import leave_none
 
 from counterset.demo.start import demo_config, demo_server
+from counterset.machine.orphans import leave_none
 
 PHOTOS_PER_CLASS = 300
 HOME = Path(__file__).resolve().parent

@@ -29,8 +29,8 @@ from counterset.steps.pruning_steps import shards_table
 from counterset.steps.similarity_steps import Queries, locked, only, read_queries
 from counterset.tables import TableRef, sha256_of, write_bytes, write_table
 from counterset.version import __version__
-from counterset_flows.runners import Pool
-from counterset_flows.similarity_tasks import Source, find_nearest, gather_queries, workers
+from counterset_flows.pool import Pool, started
+from counterset_flows.similarity_tasks import Source, find_nearest, gather_queries
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def audit(
         output: results lie in `<output>/<name>/<version>`, unfinished work in `<output>/.work`.
         name: of the audit.
         options: how.
-        runner: threads, processes or ray.
+        runner: one of `counterset.runners.RUNNERS`.
         progress: told what is done; None = nobody looks.
 
     Raises:
@@ -76,7 +76,7 @@ def audit(
     """
     assert source.release is not None
     work = output / ".work"
-    with locked(work), workers(runner, progress) as pool:
+    with locked(work), started(runner, progress) as pool:
         asked = gather_queries(pool, work, [source], base, None)
         queries = read_queries(asked.path, base.embedding_dim)
         nearest_ids, similarity, search = _nearest(pool, work, base, asked, queries, options)

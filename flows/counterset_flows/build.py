@@ -4,7 +4,7 @@
                                                                 \\-> predictions -------+-> pairs -> release
 
 Prefect orders, retries and shows; what is done is in `shard_steps` and `table_steps`. Only missing work
-becomes a task, so a second build of one config runs next to none. `shards` runs the bracket, where `runners` says.
+becomes a task, so a second build of one config runs next to none. `shards` runs the bracket, in a `pool`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table
 from counterset.workspace import check_writable
 from counterset_flows.artifacts import Pages
-from counterset_flows.runners import retrying
+from counterset_flows.pool import retrying
 from counterset_flows.shards import run_shards
 
 

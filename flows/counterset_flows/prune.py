@@ -23,8 +23,8 @@ from counterset.steps.progress import Progress
 from counterset.steps.pruning_steps import Pruned, check_ids, limits_table, publish_pruning
 from counterset.steps.similarity_steps import locked, only, part, read_queries
 from counterset.tables import TableRef
-from counterset_flows.runners import Pool, retrying
-from counterset_flows.similarity_tasks import Job, Source, find_nearest, gather_queries, run_jobs, workers
+from counterset_flows.pool import Pool, retrying, started
+from counterset_flows.similarity_tasks import Job, Source, find_nearest, gather_queries, run_jobs
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def prune(
         name: of the pruning.
         options: what else is removed.
         id_column: the column of ids of embeddings that are queries.
-        runner: threads, processes or ray.
+        runner: one of `counterset.runners.RUNNERS`.
         progress: told what is done; None = nobody looks.
 
     Raises:
@@ -105,7 +105,7 @@ def prune(
     work = output / ".work"
     if reference is not None:
         check_same(base, reference)
-    with locked(work), workers(runner, progress) as pool:
+    with locked(work), started(runner, progress) as pool:
         check_ids(base)
         asked = gather_queries(pool, work, sources, base, id_column)
         queries = read_queries(asked.path, base.embedding_dim)

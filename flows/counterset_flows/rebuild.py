@@ -10,11 +10,11 @@ from prefect import flow
 from counterset.config import load_config
 from counterset.demo.start import demo_config, demo_server
 from counterset.load import load
+from counterset.machine.orphans import leave_none
 from counterset.similarity.embedding_sets import check_same, open_embeddings
 from counterset_flows.audit import AuditOptions, audit
 from counterset_flows.build import build
 from counterset_flows.notify import tell
-from counterset_flows.orphans import leave_none
 from counterset_flows.similarity_tasks import Source
 
 MAX_SECONDS = 7 * 24 * 3600

@@ -18,7 +18,7 @@ from counterset.steps.keys import Build
 from counterset.steps.progress import Progress
 from counterset.steps.schedule import Job, Schedule
 from counterset.tables import TableRef
-from counterset_flows.runners import ATTEMPTS, Pool, as_user_error, pool, retrying
+from counterset_flows.pool import ATTEMPTS, Pool, retrying, started
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +69,9 @@ def run_shards(build: Build, shards: list[str]) -> list[str]:
     jobs = [Job(shard, stage, model) for shard, todo in missing.items() for stage, model in todo]
     _begin(build, jobs, sizes)
     if jobs:
-        with pool(build.config) as started:
+        with started(build.config.runner) as pool:
             try:
-                _Run(build, sizes, jobs, started).run()
+                _Run(build, sizes, jobs, pool).run()
             finally:  # whatever ends the run, what still works in a thread may stop
                 build.progress.stopping.set()
     left = failures.unfinished(build, shards)
@@ -88,9 +88,9 @@ def _begin(build: Build, jobs: list[Job], sizes: dict[str, int]) -> None:
 class _Run:
     """One pass over the missing jobs."""
 
-    def __init__(self, build: Build, sizes: dict[str, int], jobs: list[Job], started: Pool) -> None:
-        self._build, self._sizes, self._pool = build, sizes, started
-        self._schedule = Schedule(jobs, started.limits)
+    def __init__(self, build: Build, sizes: dict[str, int], jobs: list[Job], pool: Pool) -> None:
+        self._build, self._sizes, self._pool = build, sizes, pool
+        self._schedule = Schedule(jobs, pool.limits)
         self._ended: queue.SimpleQueue[tuple[Job, Any]] = queue.SimpleQueue()
         self._failed: dict[str, failures.Failure] = {}
         self._started: dict[Job, float] = {}
@@ -112,7 +112,7 @@ class _Run:
             if not isinstance(outcome, BaseException):
                 self._count(job)
                 self._log(job)
-            elif (error := as_user_error(outcome)) is not None:
+            elif (error := failures.as_user_error(outcome)) is not None:
                 stop = stop or error
             else:
                 stop = stop or self._set_aside(job, outcome)
@@ -134,7 +134,7 @@ class _Run:
         self._ended.put((job, self._pool.outcome(future)))
 
     def _log(self, job: Job) -> None:
-        """One line a shard; in JSON logs its parts are fields."""
+        """One line per shard; in JSON logs its parts are fields."""
         seconds, photos = time.monotonic() - self._started.pop(job), self._sizes[job.shard]
         facts = {
             "stage": job.stage,

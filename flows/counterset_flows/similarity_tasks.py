@@ -9,23 +9,19 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prefect import task
 
-from counterset.config import Config
 from counterset.errors import EmbeddingsError
 from counterset.load import Release, load
 from counterset.similarity.embedding_sets import EmbeddingSet, check_same, open_embeddings
 from counterset.steps import similarity_steps
-from counterset.steps.progress import Progress
 from counterset.steps.similarity_steps import PHOTOS_PER_CHUNK, embed_chunk, only, part, release_key, write_queries
 from counterset.tables import TableRef
-from counterset_flows import runners
-from counterset_flows.runners import Pool, retrying
+from counterset_flows.pool import Pool, retrying
 
 
 @dataclass(frozen=True)
@@ -70,11 +66,6 @@ def run_jobs(pool: Pool, stage: str, doing: Any, jobs: Sequence[Job]) -> None:
         ahead += [
             (next_job, pool.submit(doing, "embed", **next_job.parameters)) for next_job in itertools.islice(waiting, 1)
         ]
-
-
-def workers(runner: str, progress: Progress | None) -> AbstractContextManager[Pool]:
-    """The task runner of that name, started; ended with the block."""
-    return runners.pool(Config.model_construct(runner=runner), progress)
 
 
 @functools.lru_cache(maxsize=4)

@@ -7,8 +7,8 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator
 
-from counterset_flows import places
-from counterset_flows.orphans import none_left
+from counterset.machine.orphans import none_left
+from counterset.machine.writable import writable
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def prepared() -> Iterator[Callable[[], None]]:
         ServerUnavailable: as `server.running`.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(places.writable())  # before Prefect is imported, which looks for its home then
+        stack.enter_context(writable())  # before Prefect is imported, which looks for its home then
         stack.enter_context(none_left())
         with contextlib.redirect_stderr(io.StringIO()):  # of a setting that is wrong, `server` speaks itself
             from counterset_flows import server

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterset.errors import UserError
 from counterset.load import Release, load
+from counterset.runners import RUNNERS
 
 if TYPE_CHECKING:
     from counterset_flows.build import BuildResult
@@ -74,7 +75,7 @@ def audit(
         id_column: the column of ids in `against`.
         normalise: accept vectors of any length and scale them to 1.
         mirrors: places asked for the release's photos before their own URLs.
-        runner: threads, processes or ray.
+        runner: threads, processes, ray, or one that an installed package adds.
         seed: of the bootstrap and of the index's samples.
         output: folder of results; this one is `<output>/<name>/<version>`.
         name: of the audit; None = it says what was compared.
@@ -162,7 +163,7 @@ def prepare_audit(
     if not 1 <= bands <= 100:
         raise UserError(f"bands {bands} cannot be cut; give a number from 1 to 100")
     _check_choice("index", index, ("exact", "ivfpq"))
-    _check_choice("runner", runner, ("threads", "processes", "ray"))
+    RUNNERS.check(runner)
     opened, home = _opened(release, mirrors), Path(output)
     against, queries = Path(against), None if queries is None else Path(queries)
     called = result_name(name, f"{opened.name}-{opened.version}-vs-{stem(against)}")

@@ -25,6 +25,7 @@ from pydantic import (
 from counterset import marks
 from counterset.errors import ConfigError
 from counterset.registry import Registry
+from counterset.runners import RUNNERS
 
 OPEN_LICENSES = ("cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa")
 """Accepted by default: no-derivatives licences forbid the crops that models see."""
@@ -322,8 +323,9 @@ class Config(Section):
     """Folder or s3:// address of the finished releases."""
     seed: Annotated[int, marks.NO_DRAW] = 0
     """Seed of every random choice; another seed gives another sample of photos."""
-    runner: Annotated[Literal["threads", "processes", "ray"], marks.RUNNER] = "threads"
-    """Where shards are worked on; the release is the same. ray = a local cluster, or the one at $RAY_ADDRESS."""
+    runner: Annotated[str, marks.RUNNER] = "threads"
+    """Where shards are worked on; the release is the same. threads = in this process; processes = in others beside it;
+    ray = a local cluster, or the one at $RAY_ADDRESS; or one that an installed package adds."""
     max_failed_share: Annotated[Fraction, marks.STOP] = 0.05
     """Shards that fail three times are set aside; a build with a larger share of its photos in such shards stops."""
     classes: ClassesConfig
@@ -342,6 +344,11 @@ class Config(Section):
     @classmethod
     def _is_of_its_kind(cls, value: object) -> object:
         return source_config(value) if isinstance(value, dict) else value
+
+    @field_validator("runner")
+    @classmethod
+    def _is_runner(cls, name: str) -> str:
+        return _registered(name, RUNNERS)
 
     @model_validator(mode="after")
     def _roles_differ(self) -> Config:

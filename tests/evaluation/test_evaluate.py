@@ -21,7 +21,7 @@ import counterset
 from counterset.classes import ClassSpec
 from counterset.cli import main
 from counterset.evaluation.record import METRICS_FILE
-from counterset.evaluation.schemas import METRICS
+from counterset.evaluation.schemas import metrics
 from counterset.load import load
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, load_encoder
 from counterset.models.prompts import label_rows, label_space
@@ -82,7 +82,7 @@ def test_the_same_models_give_the_same_bytes_in_any_order(small: Any, tmp_path: 
         apart = counterset.evaluate(release, [model], output=tmp_path / "b", **SETTINGS)
     for path in together.folder.iterdir():
         assert path.read_bytes() == (apart.folder / path.name).read_bytes(), path.name
-    assert read_table(apart.folder / METRICS_FILE, METRICS).num_rows == 2
+    assert read_table(apart.folder / METRICS_FILE, metrics()).num_rows == 2
 
 
 def test_circular_models_are_flagged(small: Any, tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def failing_embedding(images, photos, encoder, *, batch_size):
     return embed_photos(images, photos, encoder, batch_size=batch_size)
 
 curate.inspect_photos, embed.embed_photos = failing_inspection, failing_embedding
-from counterset_flows import runners
-runners.retrying["retry_delay_seconds"] = [0.1, 0.1]
+from counterset_flows import pool
+pool.retrying["retry_delay_seconds"] = [0.1, 0.1]
 from counterset.cli import main
 sys.exit(main(sys.argv[2:]))
 """

@@ -153,10 +153,10 @@ def test_without_the_extra_one_sentence_says_so(sandbox: Any, work: Path, server
     config = write_config(work, server, "none", "ray")
     code = (
         "import sys; sys.modules['prefect_ray'] = None\n"
-        "from counterset_flows.runners import pool\nfrom counterset.config import load_config\n"
+        "from counterset_flows.pool import started\nfrom counterset.config import load_config\n"
         f"from counterset.errors import ConfigError\n"
         f"config = load_config({str(config)!r})\n"
-        "try:\n    pool(config).__enter__()\n"
+        "try:\n    started(config.runner).__enter__()\n"
         "except ConfigError as error:\n    print(error)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], env=sandbox.environment, capture_output=True, text=True)

@@ -59,7 +59,7 @@ def test_an_audit_says_at_once_what_it_does_not_take(tmp_path: Path) -> None:
 
 BLOCK = """
 import os, subprocess, sys
-from counterset_flows.orphans import MARK, none_left
+from counterset.machine.orphans import MARK, none_left
 def sleeper():
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 before = sleeper()

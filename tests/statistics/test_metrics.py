@@ -1,4 +1,4 @@
-"""Metrics against plain loops and the published tables; intervals on worlds of known truth."""
+"""Classes and draws of observers against plain loops; intervals on worlds of known truth."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from counterset.statistics.intervals import drop_interval, jeffreys
 from counterset.statistics.metrics import (
     COMMON,
     COUNTER,
-    Metric,
     Outcomes,
     class_metrics,
-    draw_metrics,
-    model_metrics,
+    draw_observers,
 )
 from counterset.statistics.observers import Results, estimate_dispersion
 from counterset.statistics.simulate import Design, simulate_class
@@ -36,61 +34,24 @@ def world(num_classes: int, photos: int, rng: np.random.Generator, rho: float = 
     return Outcomes(names, ("m",), class_index, side, observer, correct[:, None]), truth
 
 
-def test_values_are_the_plain_means() -> None:
-    rng = np.random.default_rng(0)
-    outcomes, _ = world(5, 40, rng)
-    second = rng.random(len(outcomes.side)) < 0.5
-    correct = np.column_stack([outcomes.is_correct[:, 0], second])
-    both = Outcomes(
-        outcomes.class_ids,
-        ("m", "n"),
-        outcomes.class_index,
-        outcomes.side,
-        outcomes.observer,
-        correct,
-        is_top5=correct | (rng.random(correct.shape) < 0.5),
-    )
-    rows = {(r["model"], r["metric"], r["side"]): r for r in model_metrics(both, seed=0, num_draws=200).to_pylist()}
-    for index, model in enumerate(both.models):
-        means = np.array(
-            [
-                [correct[(both.class_index == c) & (both.side == s), index].mean() for s in (COMMON, COUNTER)]
-                for c in range(5)
-            ]
-        )
-        assert rows[model, "balanced", "common"]["value"] == pytest.approx(means[:, 0].mean())
-        assert rows[model, "balanced", "drop"]["value"] == pytest.approx((means[:, 0] - means[:, 1]).mean())
-        assert rows[model, "photo_average", "counter"]["value"] == pytest.approx(
-            correct[both.side == COUNTER, index].mean()
-        )
-        assert rows[model, "worst_class", "counter"]["value"] == pytest.approx(means[:, 1].min())
-        assert rows[model, "worst_class", "drop"]["value"] == pytest.approx((means[:, 0] - means[:, 1]).max())
-        assert rows[model, "balanced_top5", "common"]["value"] > rows[model, "balanced", "common"]["value"]
-    assert all(row["low"] <= row["high"] for row in rows.values())
-    classes = {(r["model"], r["class_id"], r["side"]): r for r in class_metrics(both).to_pylist()}
-    chosen = (both.class_index == 3) & (both.side == COUNTER)
-    assert classes["n", "c3", "counter"]["accuracy"] == pytest.approx(correct[chosen, 1].mean())
-    assert classes["n", "c3", "counter"]["num_photos"] == chosen.sum()
+def test_classes_have_their_plain_means() -> None:
+    outcomes = uneven()
+    classes = {(r["model"], r["class_id"], r["side"]): r for r in class_metrics(outcomes).to_pylist()}
+    chosen = (outcomes.class_index == 1) & (outcomes.side == COUNTER)
+    assert classes["n", "b", "counter"]["accuracy"] == pytest.approx(outcomes.is_correct[chosen, 1].mean())
+    assert classes["n", "b", "counter"]["num_photos"] == chosen.sum()
 
 
-def test_intervals_hold_the_truth() -> None:
+def test_intervals_of_classes_hold_the_truth() -> None:
     rng = np.random.default_rng(1)
-    inside_model, inside_class = [], []
-    for seed in range(120):
+    inside = []
+    for _ in range(120):
         outcomes, truth = world(6, 60, rng)
-        for row in model_metrics(outcomes, seed=seed, num_draws=300).to_pylist():
-            if row["metric"] == "balanced" and row["side"] == "drop":
-                inside_model.append(row["low"] <= (truth[:, 0] - truth[:, 1]).mean() <= row["high"])
         for row in class_metrics(outcomes).to_pylist():
-            number = int(row["class_id"][1:])
-            wanted = {
-                "common": truth[number, 0],
-                "counter": truth[number, 1],
-                "drop": truth[number, 0] - truth[number, 1],
-            }
-            inside_class.append(row["low"] <= wanted[row["side"]] <= row["high"])
-    assert 0.88 <= np.mean(inside_model) <= 0.99
-    assert 0.93 <= np.mean(inside_class) <= 0.97
+            common, counter = truth[int(row["class_id"][1:])]
+            wanted = {"common": common, "counter": counter, "drop": common - counter}
+            inside.append(row["low"] <= wanted[row["side"]] <= row["high"])
+    assert 0.93 <= np.mean(inside) <= 0.97
 
 
 def test_published_class_balanced_means_are_the_published_models() -> None:
@@ -126,55 +87,28 @@ def uneven() -> Outcomes:
     return Outcomes(("a", "b"), ("m", "n"), class_index, side, observer, is_correct, is_top5)
 
 
-def slow_metrics(outcomes: Outcomes, weights: np.ndarray, model: int) -> dict[tuple[str, str], float]:
-    """Every metric and side of one model with one weight an observer, class after class."""
-    worth = weights[outcomes.observer]
-    mean, top5, total = {}, {}, {}
-    for side in (COMMON, COUNTER):
-        for number in range(len(outcomes.class_ids)):
-            rows = (outcomes.class_index == number) & (outcomes.side == side)
-            mean[number, side] = np.average(outcomes.is_correct[rows, model], weights=worth[rows])
-            if outcomes.is_top5 is not None:
-                top5[number, side] = np.average(outcomes.is_top5[rows, model], weights=worth[rows])
-        rows = outcomes.side == side
-        total[side] = np.average(outcomes.is_correct[rows, model], weights=worth[rows])
-    classes = range(len(outcomes.class_ids))
-    found = {}
-    for side, name in ((COMMON, "common"), (COUNTER, "counter")):
-        found["balanced", name] = np.mean([mean[number, side] for number in classes])
-        found["photo_average", name] = total[side]
-        found["balanced_top5", name] = np.mean([top5[number, side] for number in classes])
-        found["worst_class", name] = min(mean[number, side] for number in classes)
-    for metric in ("balanced", "photo_average", "balanced_top5"):
-        found[metric, "drop"] = found[metric, "common"] - found[metric, "counter"]
-    found["worst_class", "drop"] = max(mean[number, COMMON] - mean[number, COUNTER] for number in classes)
-    return {key: float(value) for key, value in found.items()}
-
-
-def test_values_and_intervals_are_those_of_the_slow_bootstrap() -> None:
-    """One exponential weight an observer, shared by all classes, sides and models; 95 % of the draws."""
+def test_draws_are_sums_with_one_exponential_weight_per_observer() -> None:
+    """All classes, sides and models share a draw's weights; draw 0 weighs all alike."""
     outcomes = uneven()
-    weights = np.random.default_rng(9).standard_exponential((14, 400)).T
-    rows = model_metrics(outcomes, seed=9, num_draws=400).to_pylist()
-    assert len(rows) == 4 * 3 * 2
-    for index, model in enumerate(outcomes.models):
-        plain = slow_metrics(outcomes, np.ones(14), index)
-        assert abs(plain["balanced", "common"] - plain["photo_average", "common"]) > 0.01
-        draws = [slow_metrics(outcomes, drawn, index) for drawn in weights]
-        for row in rows:
-            if row["model"] == model:
-                key = row["metric"], row["side"]
-                low, high = np.quantile([draw[key] for draw in draws], [0.025, 0.975])
-                assert (row["value"], row["low"], row["high"]) == pytest.approx((plain[key], low, high)), key
+    assert outcomes.is_top5 is not None
+    weights = np.vstack([np.ones(14), np.random.default_rng(9).standard_exponential((14, 30)).T])
+    for index, draws in enumerate(draw_observers(outcomes, seed=9, num_draws=30)):
+        assert draws.class_ids == ("a", "b") and draws.photos.shape == (31, 2, 2) and draws.top5 is not None
+        for number in range(2):
+            for side in (COMMON, COUNTER):
+                rows = (outcomes.class_index == number) & (outcomes.side == side)
+                worth = weights[:, outcomes.observer[rows]]  # (31, photos)
+                right, near = outcomes.is_correct[rows, index], outcomes.is_top5[rows, index]
+                np.testing.assert_allclose(draws.photos[:, number, side], worth.sum(axis=1))
+                np.testing.assert_allclose(draws.correct[:, number, side], worth @ right)
+                np.testing.assert_allclose(draws.top5[:, number, side], worth @ near)
+                np.testing.assert_allclose(draws.accuracy[:, number, side], np.average(worth * right / worth, 1, worth))
+        np.testing.assert_allclose(draws.balanced, draws.accuracy.mean(axis=1))
 
 
 def test_two_thousand_draws_unless_told_otherwise_and_no_top5_without_ranks() -> None:
-    outcomes = replace(uneven(), is_top5=None)
-    drawn = draw_metrics(outcomes, seed=0)
-    assert set(drawn) == {Metric.BALANCED, Metric.PHOTO_AVERAGE, Metric.WORST_CLASS}
-    assert all(values.shape[:2] == (2_001, 2) for values in drawn.values())
-    assert model_metrics(outcomes, seed=0) == model_metrics(outcomes, seed=0, num_draws=2_000)
-    assert model_metrics(outcomes, seed=0) != model_metrics(outcomes, seed=1)
+    found = list(draw_observers(replace(uneven(), is_top5=None), seed=0))
+    assert [draws.top5 for draws in found] == [None, None] and found[0].correct.shape == (2_001, 2, 2)
 
 
 def test_classes_have_the_interval_of_as_many_photos_as_they_are_worth() -> None:

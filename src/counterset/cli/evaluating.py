@@ -139,20 +139,15 @@ def _show(evaluation: Any) -> None:
 
 
 def _row(row: dict[str, Any]) -> dict[str, str]:
-    def between(name: str) -> str:
-        return "" if row[name] is None else f"{percent(row[f'{name}_low'])} to {percent(row[f'{name}_high'])}"
+    from counterset.evaluation.metric import interval as between
+    from counterset.evaluation.metrics import METRICS
 
-    return {
-        "model": row["model"] + ("*" if row["is_in_sample"] else ""),
-        "common %": percent(row["common"]),
-        "counter %": percent(row["counter"]),
-        "drop %": percent(row["drop"]),
-        "95 % interval": between("drop"),
-        "by photo %": percent(row["photo_average_drop"]),
-        "top 5 %": f"{percent(row['top5_common'])} / {percent(row['top5_counter'])}" if row["top5_common"] else "",
-        "worst group": f"{row['worst_group_name']} {percent(row['worst_group'])}",
-        **({"beyond line %": f"{percent(row['residual'])} ({between('residual')})"} if row["line"] else {}),
-    }
+    shown = {"model": row["model"] + ("*" if row["is_in_sample"] else "")}
+    for metric in METRICS.values():
+        shown |= metric.shown(row)
+    if row["line"]:
+        shown["beyond line %"] = f"{percent(row['residual'])} ({between(row, 'residual')})"
+    return shown
 
 
 def _models(args: argparse.Namespace) -> int:

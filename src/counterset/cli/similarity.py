@@ -12,6 +12,7 @@ from counterset.api import check_fraction, prepare_audit, result_name, stem
 from counterset.cli.flows import run_flow
 from counterset.cli.printing import print_table
 from counterset.errors import UserError
+from counterset.runners import RUNNERS
 
 EMBEDDINGS_HELP = """\
 embeddings are a folder (or one file) of shards:
@@ -94,9 +95,8 @@ def _shared(parser: Any, output: str) -> None:
     parser.add_argument(
         "--mirror", action="append", default=[], help="where a release's photos are looked for before their own URLs"
     )
-    parser.add_argument(
-        "--runner", choices=["threads", "processes", "ray"], default="threads", help="where shards are worked on"
-    )
+    runners = f"where shards are worked on: {', '.join(RUNNERS.own)}, or one that an installed package adds"
+    parser.add_argument("--runner", default="threads", help=f"{runners} (default: threads)")
     parser.add_argument("--seed", type=_seed, default=0, help="a whole number of 0 to 2147483647 (default: 0)")
     parser.add_argument("--output", type=Path, default=Path(output), help=f"folder of results (default: {output})")
     parser.add_argument("--name", help="of the result's folder of versions; the default says what was compared")
@@ -134,6 +134,7 @@ def _prune(args: argparse.Namespace) -> int:
         raise UserError("nothing would be removed; give --reference, --keep or --max-similarity")
     if args.max_similarity is not None:
         check_fraction("--max-similarity", args.max_similarity)
+    RUNNERS.check(args.runner)
     for option, value in (("--keep", args.keep), ("--clusters", args.clusters)):
         if value is not None and value < 1:
             raise UserError(f"{option} {value} is too few; give at least 1")

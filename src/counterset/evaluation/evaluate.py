@@ -21,6 +21,7 @@ from counterset.errors import ConfigError, UserError
 from counterset.evaluation.answers import Predict, ask
 from counterset.evaluation.label_spaces import all_labels, nearest_labels, open_space, short_name, space_name
 from counterset.evaluation.measures import ModelFacts, measure
+from counterset.evaluation.metrics import METRICS
 from counterset.evaluation.models import folder_of, kept_label_rows, opened
 from counterset.evaluation.photos import PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
 from counterset.evaluation.record import (
@@ -33,7 +34,7 @@ from counterset.evaluation.record import (
     read_part,
     read_record,
 )
-from counterset.evaluation.schemas import METRICS
+from counterset.evaluation.schemas import metrics
 from counterset.evaluation.scoring import score
 from counterset.evaluation.vectors import Floats32, Progress, VectorStore, no_progress
 from counterset.load import Release, load
@@ -330,9 +331,11 @@ def _finish(
         "one_sided_classes": list(measures.one_sided),
         "models": {model: dataclasses.asdict(fact) for model, fact in facts.items()},
     }
+    if packages := {name: METRICS.version(name) for name in METRICS if METRICS.version(name)}:
+        record["metrics_from"] = packages
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
     write_table(predictions, PREDICTIONS, folder / PREDICTIONS_FILE)
-    write_table(measures.metrics, METRICS, folder / METRICS_FILE)
+    write_table(measures.metrics, metrics(), folder / METRICS_FILE)
     write_table(measures.by_class, CLASS_METRICS, folder / CLASS_METRICS_FILE)
     write_bytes(text.encode(), folder / RECORD_FILE)
     return Evaluation(folder, json.loads(text), measures.metrics, measures.by_class, predictions, run.num_computed)

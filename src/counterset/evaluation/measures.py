@@ -1,28 +1,29 @@
-"""From predictions to a row a model: accuracies, drops, extremes and effective robustness, with intervals."""
+"""From predictions to one row per model: every metric, and effective robustness with its interval."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from counterset.errors import ReleaseError, UserError
+from counterset.errors import ExtensionError, ReleaseError, UserError
+from counterset.evaluation.metric import Metric
+from counterset.evaluation.metrics import METRICS
 from counterset.evaluation.photos import PairPhotos
-from counterset.evaluation.schemas import METRICS
+from counterset.evaluation.schemas import metrics
 from counterset.statistics.metrics import (
     COMMON,
     COUNTER,
     NUM_DRAWS,
-    Metric,
+    Draws,
     Outcomes,
     class_metrics,
-    draw_metrics,
-    model_metrics,
+    draw_observers,
 )
 from counterset.statistics.robustness import Scale, effective_robustness, residual_intervals
 from counterset.tables import table_of
@@ -65,8 +66,8 @@ class Measures:
     """The two tables of an evaluation, and what was left out.
 
     Attributes:
-        metrics: one row a model (metrics schema).
-        by_class: one row a model, class and side (class_metrics schema).
+        metrics: one row per model (metrics schema).
+        by_class: one row per model, class and side (class_metrics schema).
         one_sided: classes without photos on both sides.
     """
 
@@ -116,12 +117,10 @@ def measure(
         rank <= TOP,
     )
     by_class = class_metrics(outcomes)
-    summary = model_metrics(outcomes, seed=seed, num_draws=num_draws).to_pylist()
-    values = {(row["model"], row["metric"], row["side"]): row for row in summary}
-    worst = _worst(by_class)
     rows = []
     label_spaces = dict(zip(predictions["model"].to_pylist(), predictions["label_space"].to_pylist(), strict=True))
-    for model in models:
+    balanced = []
+    for model, draws in zip(models, draw_observers(outcomes, seed=seed, num_draws=num_draws), strict=True):
         fact = facts[model]
         row: dict[str, Any] = {
             "model": model,
@@ -133,21 +132,31 @@ def measure(
             "num_photos": len(photos.photo_id),
             "num_observers": len(observers),
             "num_unknown": fact.num_unknown,
-            **worst[model],
         }
-        for side in ("common", "counter", "drop"):
-            found = values[model, Metric.BALANCED, side]
-            row |= {side: found["value"], f"{side}_low": found["low"], f"{side}_high": found["high"]}
-            row[f"photo_average_{side}"] = values[model, Metric.PHOTO_AVERAGE, side]["value"]
-            if side != "drop":
-                row[f"top5_{side}"] = values[model, Metric.BALANCED_TOP5, side]["value"] if fact.has_scores else None
-        averages = values[model, Metric.PHOTO_AVERAGE, "drop"]
-        row |= {"photo_average_drop_low": averages["low"], "photo_average_drop_high": averages["high"]}
+        for name, metric in METRICS.items():
+            row |= _figures(name, metric, draws if fact.has_scores else replace(draws, top5=None))
         rows.append(row)
-    draws = draw_metrics(outcomes, seed=seed, num_draws=num_draws)[Metric.BALANCED]
-    for row, residual in zip(rows, _residuals(draws, rows, scale, len(photos.photo_id)), strict=True):
+        balanced.append(draws.balanced)
+    # M x (1 + B, 2) -> (1 + B, M, 2)
+    drawn = np.stack(balanced, axis=1)
+    for row, residual in zip(rows, _residuals(drawn, rows, scale, len(photos.photo_id)), strict=True):
         row |= residual
-    return Measures(table_of(METRICS, rows), by_class, one_sided)
+    return Measures(table_of(metrics(), rows), by_class, one_sided)
+
+
+def _figures(name: str, metric: Metric, draws: Draws) -> Mapping[str, Any]:
+    """The values of a metric's columns.
+
+    Raises:
+        ExtensionError: it gives others.
+    """
+    figures = metric.values(draws)
+    if figures.keys() != {column.name for column in metric.columns}:
+        raise ExtensionError(
+            f"the metric {name!r} gives {', '.join(figures)} and not its columns; "
+            "update or uninstall the package that it comes from"
+        )
+    return figures
 
 
 def _by_photo(
@@ -166,18 +175,6 @@ def _by_photo(
     if not rank.all():  # ranks begin at 1
         raise UserError("predictions of some photos are missing; delete the evaluation's folder and run again")
     return is_correct, rank
-
-
-def _worst(by_class: pa.Table) -> dict[str, dict[str, Any]]:
-    """model -> its lowest accuracy of a class and side, and its largest drop of a class."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in by_class.to_pylist():
-        entry = found.setdefault(row["model"], {"worst_group": 2.0, "worst_drop": -2.0})
-        if row["side"] != "drop" and row["accuracy"] < entry["worst_group"]:
-            entry |= {"worst_group": row["accuracy"], "worst_group_name": f"{row['class_id']} {row['side']}"}
-        if row["side"] == "drop" and row["accuracy"] > entry["worst_drop"]:
-            entry |= {"worst_drop": row["accuracy"], "worst_drop_class": row["class_id"]}
-    return found
 
 
 def line_family(families: Sequence[str], is_in_sample: Sequence[bool]) -> str | None:

@@ -12,8 +12,9 @@ import numpy as np
 
 from counterset.errors import ReleaseError
 from counterset.evaluation.measures import MIN_LINE_MODELS
+from counterset.evaluation.metrics import METRICS
 from counterset.evaluation.record import METRICS_FILE, read_part, read_record
-from counterset.evaluation.schemas import METRICS
+from counterset.evaluation.schemas import metrics
 from counterset.manifests import manifest_path
 from counterset.statistics.robustness import Line, Scale, effective_robustness
 
@@ -130,7 +131,7 @@ def read_figure(folder: Path, scale: Scale | None = None, *, with_published: boo
     """
     record = read_record(folder)
     scale = scale or Scale(record["scale"])
-    own = [_point(row) for row in read_part(folder, METRICS_FILE, METRICS).to_pylist()]
+    own = [_point(row) for row in read_part(folder, METRICS_FILE, metrics(METRICS.own)).to_pylist()]
     if not own:
         raise ReleaseError(f"{folder} holds no model; run counterset evaluate again")
     background = published_points() if with_published else []

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
+from counterset.errors import ExtensionError
+from counterset.evaluation.metric import Metric
+from counterset.evaluation.metrics import METRICS
 from counterset.schemas import BOOL, CLASS_ID, FLOAT32, FLOAT64, INT32, INT64, STRING, Column, TableSchema
 
 
@@ -34,46 +39,46 @@ ANSWERS = TableSchema(
 )
 
 
-def _estimate(name: str, doc: str) -> tuple[Column, Column, Column]:
-    return (
-        Column(name, FLOAT64, doc),
-        Column(f"{name}_low", FLOAT64, "lower end of its 95 % interval, unit = observer"),
-        Column(f"{name}_high", FLOAT64, "upper end"),
-    )
+def metrics(names: Iterable[str] | None = None) -> TableSchema:
+    """The schema of the table of metrics.
+
+    Args:
+        names: of the metrics that it has; None = all, those of installed packages included.
+
+    Raises:
+        ExtensionError: a metric's package cannot be loaded, or its columns are there already.
+    """
+    columns: list[Column] = list(_ABOUT_MODELS)
+    for name in METRICS if names is None else names:
+        metric: Metric = METRICS[name]
+        taken = {column.name for column in (*columns, *_LINE)} & {column.name for column in metric.columns}
+        if taken:
+            raise ExtensionError(
+                f"the metric {name!r} has the column {min(taken)!r}, which is another's; "
+                "update or uninstall the package that it comes from"
+            )
+        columns += metric.columns
+    return TableSchema("metrics", "one model on one release and label space", ("model",), (*columns, *_LINE))
 
 
-METRICS = TableSchema(
-    "metrics",
-    "one model on one release and label space",
-    ("model",),
-    (
-        Column("model", STRING, "the model's name"),
-        Column("family", STRING, "CLIP, ImageNet (classifiers of its 1000 classes), classifier (of others), other"),
-        Column("label_space", STRING, "the candidate labels"),
-        Column("is_in_sample", BOOL, "shares weights or training data with the release's selector or annotator"),
-        Column("in_sample_reason", STRING, "what it shares with which; null = nothing known", True),
-        Column("num_classes", INT64, "classes of the means"),
-        Column("num_photos", INT64, "photos of both sides"),
-        Column("num_observers", INT64, "observers of both sides"),
-        Column("num_unknown", INT64, "answers that name no candidate, counted as wrong"),
-        *_estimate("common", "class-balanced accuracy on common, in [0, 1]"),
-        *_estimate("counter", "class-balanced accuracy on counter, in [0, 1]"),
-        *_estimate("drop", "common - counter"),
-        Column("photo_average_common", FLOAT64, "share of all common photos that are right, in [0, 1]"),
-        Column("photo_average_counter", FLOAT64, "the same of counter"),
-        *_estimate("photo_average_drop", "photo_average_common - photo_average_counter"),
-        Column("top5_common", FLOAT64, "class-balanced, truth among the five highest; null = no scores", True),
-        Column("top5_counter", FLOAT64, "the same of counter", True),
-        Column("worst_group", FLOAT64, "lowest accuracy of a class and side, in [0, 1]"),
-        Column("worst_group_name", STRING, "that class and side, e.g. lion counter"),
-        Column("worst_drop", FLOAT64, "largest drop of a class"),
-        Column("worst_drop_class", STRING, "that class"),
-        Column("line", STRING, "the family whose line `residual` is measured from; null = too few models", True),
-        Column("scale", STRING, "the axes that the line is straight on: linear, logit or probit", True),
-        Column("residual", FLOAT64, "counter accuracy beyond the line: effective robustness", True),
-        Column("residual_low", FLOAT64, "lower end of its 95 % interval, observers drawn, line fitted anew", True),
-        Column("residual_high", FLOAT64, "upper end", True),
-    ),
+_ABOUT_MODELS = (
+    Column("model", STRING, "the model's name"),
+    Column("family", STRING, "CLIP, ImageNet (classifiers of its 1000 classes), classifier (of others), other"),
+    Column("label_space", STRING, "the candidate labels"),
+    Column("is_in_sample", BOOL, "shares weights or training data with the release's selector or annotator"),
+    Column("in_sample_reason", STRING, "what it shares with which; null = nothing known", True),
+    Column("num_classes", INT64, "classes of the means"),
+    Column("num_photos", INT64, "photos of both sides"),
+    Column("num_observers", INT64, "observers of both sides"),
+    Column("num_unknown", INT64, "answers that name no candidate, counted as wrong"),
+)
+
+_LINE = (
+    Column("line", STRING, "the family whose line `residual` is measured from; null = too few models", True),
+    Column("scale", STRING, "the axes that the line is straight on: linear, logit or probit", True),
+    Column("residual", FLOAT64, "counter accuracy beyond the line: effective robustness", True),
+    Column("residual_low", FLOAT64, "lower end of its 95 % interval, observers drawn, line fitted anew", True),
+    Column("residual_high", FLOAT64, "upper end", True),
 )
 
 COMPARISON = TableSchema(

@@ -1,6 +1,6 @@
-"""A release's metrics for models: class by class, class-balanced, photo average, top 5, worst group.
+"""Accuracies of models class by class, and what metrics are computed from: right answers, weighed by drawn observers.
 
-Intervals of means over classes come from a Bayesian bootstrap over observers (Rubin 1981):
+Intervals of metrics come from a Bayesian bootstrap over observers (Rubin 1981):
 every draw gives each observer one exponential weight for all of that observer's photos, in
 whatever class and group, and all models share the draw, so that differences between models
 and between common and counter are paired. Unlike resampling, no small group ever empties.
@@ -9,8 +9,8 @@ Intervals of single classes are score intervals whose size counts observers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -18,25 +18,14 @@ import pyarrow as pa
 from scipy import sparse
 
 from counterset.statistics.choice import overlap
-from counterset.statistics.intervals import CONFIDENCE, drop_interval, jeffreys
+from counterset.statistics.intervals import drop_interval, jeffreys
 from counterset.statistics.observers import DISCOVER, Floats, Results, estimate_dispersion
-from counterset.statistics.schemas import CLASS_METRICS, MODEL_METRICS
+from counterset.statistics.schemas import CLASS_METRICS
 from counterset.tables import table_of
 
 NUM_DRAWS = 2_000
 COMMON, COUNTER = 0, 1
-
-
-class Metric(StrEnum):
-    """What a model is measured by."""
-
-    BALANCED = "balanced"
-    """Unweighted mean over classes of the accuracy: the default, as published."""
-    PHOTO_AVERAGE = "photo_average"
-    """Mean over photos ("unbalanced")."""
-    BALANCED_TOP5 = "balanced_top5"
-    WORST_CLASS = "worst_class"
-    """The lowest accuracy of a class; its drop is that of the class hit hardest."""
+SIDES = ("common", "counter")
 
 
 @dataclass(frozen=True)
@@ -63,7 +52,7 @@ class Outcomes:
 
 
 def class_metrics(outcomes: Outcomes) -> pa.Table:
-    """One row a model, class and side (common, counter, drop), with its interval; class_metrics schema."""
+    """One row per model, class and side (common, counter, drop), with its interval; class_metrics schema."""
     rows = []
     cells = _cells(outcomes)
     num_photos = cells.sums(np.ones(len(outcomes.side)))
@@ -93,7 +82,7 @@ def class_metrics(outcomes: Outcomes) -> pa.Table:
             gap = drop_interval(accuracy[COMMON], worth[COMMON], accuracy[COUNTER], worth[COUNTER], shared)
             values = (*accuracy, accuracy[COMMON] - accuracy[COUNTER])
             for side, value, number_of, (low, high) in zip(
-                ("common", "counter", "drop"), values, (*photos, photos.sum()), (*both, gap), strict=True
+                (*SIDES, "drop"), values, (*photos, photos.sum()), (*both, gap), strict=True
             ):
                 rows.append(
                     {
@@ -109,35 +98,35 @@ def class_metrics(outcomes: Outcomes) -> pa.Table:
     return table_of(CLASS_METRICS, rows)
 
 
-def model_metrics(outcomes: Outcomes, *, seed: int, num_draws: int = NUM_DRAWS) -> pa.Table:
-    """One row a model, metric and side (common, counter, drop), with its 95 % interval; model_metrics schema."""
-    rows = []
-    draws = draw_metrics(outcomes, seed=seed, num_draws=num_draws)
-    for metric, values in draws.items():
-        # (1 + B, M, 2): the first is the plain value
-        sides = {"common": values[..., COMMON], "counter": values[..., COUNTER], "drop": _drop(metric, values)}
-        for side, drawn in sides.items():
-            low, high = np.quantile(drawn[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-            for index, model in enumerate(outcomes.models):
-                rows.append(
-                    {
-                        "model": model,
-                        "metric": metric.value,
-                        "side": side,
-                        "value": float(drawn[0, index]),
-                        "low": float(low[index]),
-                        "high": float(high[index]),
-                    }
-                )
-    return table_of(MODEL_METRICS, rows)
+@dataclass(frozen=True)
+class Draws:
+    """One model's right answers by draw of observers, class and side; draw 0 weighs all observers alike.
 
-
-def draw_metrics(outcomes: Outcomes, *, seed: int, num_draws: int = NUM_DRAWS) -> dict[Metric, Floats]:
-    """Each metric's (1 + B, M, 2) values by draw, model and side; draw 0 weighs all observers alike.
-
-    WORST_CLASS has a third side, the largest drop of a class; extremes of few photos, its values
-    lean outwards, in draws more than in the data.
+    Attributes:
+        class_ids: (K,) names.
+        photos: (1 + B, K, 2) weighted numbers of photos.
+        correct: (1 + B, K, 2) of these, where the model is right.
+        top5: (1 + B, K, 2) of these, where the truth is among the five highest; None = not known.
     """
+
+    class_ids: tuple[str, ...]
+    photos: Floats
+    correct: Floats
+    top5: Floats | None
+
+    @property
+    def accuracy(self) -> Floats:
+        """(1 + B, K, 2) in [0, 1]."""
+        return self.correct / self.photos
+
+    @property
+    def balanced(self) -> Floats:
+        """(1 + B, 2) unweighted means over classes."""
+        return np.asarray(self.accuracy.mean(axis=1), np.float64)
+
+
+def draw_observers(outcomes: Outcomes, *, seed: int, num_draws: int = NUM_DRAWS) -> Iterator[Draws]:
+    """Each model's draws, one after the other; the weights of a draw are the same for all of them."""
     cells = _cells(outcomes)
     num_cells, num_classes = len(cells.side), len(outcomes.class_ids)
     weights = np.random.default_rng(seed).standard_exponential((int(outcomes.observer.max()) + 1, num_draws))
@@ -156,26 +145,14 @@ def draw_metrics(outcomes: Outcomes, *, seed: int, num_draws: int = NUM_DRAWS) -
         return np.asarray(grouped @ weights).T.reshape(-1, num_classes, 2)
 
     photos = total(np.ones(len(outcomes.side)))
-    collected: dict[Metric, list[Floats]] = {metric: [] for metric in Metric}
     for index in range(len(outcomes.models)):
-        correct = total(outcomes.is_correct[:, index])
-        accuracy = correct / photos
-        collected[Metric.BALANCED].append(accuracy.mean(axis=1))
-        collected[Metric.PHOTO_AVERAGE].append(correct.sum(axis=1) / photos.sum(axis=1))
-        hardest = (accuracy[..., COMMON] - accuracy[..., COUNTER]).max(axis=1)
-        collected[Metric.WORST_CLASS].append(np.column_stack([accuracy.min(axis=1), hardest]))
-        if outcomes.is_top5 is not None:
-            collected[Metric.BALANCED_TOP5].append((total(outcomes.is_top5[:, index]) / photos).mean(axis=1))
-    return {metric: np.stack(values, axis=1) for metric, values in collected.items() if values}
-
-
-def _drop(metric: Metric, values: Floats) -> Floats:
-    return values[..., 2] if metric is Metric.WORST_CLASS else values[..., COMMON] - values[..., COUNTER]
+        top5 = total(outcomes.is_top5[:, index]) if outcomes.is_top5 is not None else None
+        yield Draws(outcomes.class_ids, photos, total(outcomes.is_correct[:, index]), top5)
 
 
 @dataclass(frozen=True)
 class _Cells:
-    """One element a class, side and observer; `inverse` (N,) gives each photo's."""
+    """One element per class, side and observer; `inverse` (N,) gives each photo's."""
 
     class_index: npt.NDArray[np.int64]
     side: npt.NDArray[np.int64]

@@ -4,20 +4,6 @@ from __future__ import annotations
 
 from counterset.schemas import CLASS_ID, FLOAT64, INT64, STRING, Column, TableSchema
 
-MODEL_METRICS = TableSchema(
-    "model_metrics",
-    "one model's metric on one side of the pairs",
-    ("model", "metric", "side"),
-    (
-        Column("model", STRING, "the model's name"),
-        Column("metric", STRING, "balanced, photo_average, balanced_top5 or worst_class"),
-        Column("side", STRING, "common, counter or drop (common minus counter)"),
-        Column("value", FLOAT64, "in [0, 1]; drops in [-1, 1]"),
-        Column("low", FLOAT64, "lower end of the 95 % interval, unit = observer"),
-        Column("high", FLOAT64, "upper end"),
-    ),
-)
-
 CLASS_METRICS = TableSchema(
     "class_metrics",
     "one model's accuracy on one side of one class's pair",

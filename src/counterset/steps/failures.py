@@ -8,14 +8,17 @@ rejects, and the next build tries it again. The record goes when it succeeds.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from counterset.errors import BuildStopped, CountersetError
+from counterset.errors import BuildStopped, CountersetError, UserError, WorkspaceError
 from counterset.steps.keys import Build
 from counterset.tables import write_bytes
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,16 @@ class Failure:
     reason: str
     attempts: int
     num_photos: int
+
+
+def as_user_error(error: BaseException) -> UserError | None:
+    """The error as one that the user must fix, or None when trying again may help."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        where = error.filename or "the disk"
+        return WorkspaceError(f"cannot write {where}: {error.strerror}; free space and run again")
+    return None
 
 
 def in_words(error: BaseException) -> str:
@@ -93,7 +106,7 @@ def check_budget(build: Build, failures: Iterable[Failure], num_photos: int) -> 
 
     Args:
         build: the build.
-        failures: of this build, at most one a shard.
+        failures: of this build, at most one per shard.
         num_photos: of all shards of this build.
 
     Raises:

@@ -76,7 +76,7 @@ def leave_none() -> Watcher | None:
     mark = uuid.uuid4().hex
     read_end, write_end = os.pipe()  # not inheritable, but for the read end below
     process = subprocess.Popen(
-        [sys.executable, "-m", "counterset_flows.orphans", str(read_end), mark, str(os.getpid())],
+        [sys.executable, "-m", "counterset.machine.orphans", str(read_end), mark, str(os.getpid())],
         pass_fds=(read_end,),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

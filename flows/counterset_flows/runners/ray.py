@@ -1,0 +1,95 @@
+"""A Ray cluster: a local one, or the one at $RAY_ADDRESS."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from prefect.task_runners import TaskRunner
+
+from counterset.errors import ConfigError
+from counterset_flows import server
+from counterset_flows.pool import Pool, limits_of
+
+WORKER_RETRIES = 3
+"""Times that Ray starts a task again whose worker process or machine was lost."""
+
+
+class RayPool(Pool):
+    """A pool whose tasks say how many processors they need."""
+
+    def submit(self, task: Any, stage: str, **parameters: Any) -> Any:
+        """Start a task of a stage; its future."""
+        from prefect_ray.context import remote_options
+
+        # A download waits for its host, and img2dataset's own process does the work.
+        needs = {"download": 0, "inspect": 1, "embed": self.threads}
+        with remote_options(num_cpus=needs[stage], max_retries=WORKER_RETRIES):
+            return super().submit(task, stage, **parameters)
+
+
+@contextlib.contextmanager
+def start(threads: int) -> Iterator[Pool]:
+    """As many tasks side by side as the cluster has processors for.
+
+    Args:
+        threads: of one embedding, fewer where a machine of the cluster has fewer.
+
+    Raises:
+        ConfigError: Ray is not installed, its cluster cannot be reached, or cannot reach the Prefect server.
+    """
+    with _ray() as runner:
+        num_machines, num_cpus, smallest = _ray_cpus()
+        if num_machines > 1 and server.is_temporary():
+            raise ConfigError(
+                "the machines of this Ray cluster cannot reach a build's own temporary Prefect server; "
+                "start one that they reach and set PREFECT_API_URL to it, as docs/operations.md says"
+            )
+        threads = min(threads, smallest)
+        yield RayPool(runner, limits_of(num_cpus, threads), threads)
+
+
+@contextlib.contextmanager
+def _ray() -> Iterator[TaskRunner[Any]]:
+    address = os.environ.get("RAY_ADDRESS")
+    with contextlib.ExitStack() as stack:
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if not address:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
+            settings |= {"include_dashboard": False, "_temp_dir": folder}
+            # Ray reads these when it is imported: all its ports on 127.0.0.1, and a token of
+            # this run alone, for it would leave one in the home folder.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        try:
+            import ray
+            from prefect_ray import RayTaskRunner
+        except ImportError as error:
+            raise ConfigError(
+                "runner = 'ray' needs Ray; install it with pip install 'counterset[ray]', or choose another runner"
+            ) from error
+        try:
+            runner = stack.enter_context(RayTaskRunner(address=address, init_kwargs=settings))
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise ConfigError(
+                f"no Ray cluster at {address or 'this machine'} ({' '.join(str(error).split())[:200]}); "
+                "start it, set RAY_ADDRESS to its address, or choose another runner"
+            ) from error
+        yield runner
+
+
+def _ray_cpus() -> tuple[int, int, int]:
+    """Machines of the cluster that have processors, all their processors, and those of the smallest."""
+    import ray
+
+    nodes: Any = ray.nodes  # untyped in ray
+    workers = [node for node in nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    counts = [int(node["Resources"]["CPU"]) for node in workers] or [1]
+    return len({node["NodeManagerAddress"] for node in workers}), sum(counts), min(counts)
