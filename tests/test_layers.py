@@ -66,14 +66,13 @@ MAY_IMPORT = {
     },
     "flows": {
         "foundation",
-        "release",
         "flows",
         "load",
         "similarity",
         "demo",
         "steps",
     },
-    "api": {"foundation", "release", "load", "similarity", "flows"},
+    "api": {"foundation", "release", "load", "similarity", "steps", "flows"},
     "cli": {
         "api",
         "foundation",

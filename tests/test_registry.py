@@ -73,3 +73,13 @@ def test_a_name_has_one_owner(site: Path) -> None:
         shapes()["square"]
     with pytest.raises(ExtensionError, match=r"'star' comes from o.* 1\.0 and o.* 1\.0"):
         shapes().check("star")
+
+
+def test_a_summary_is_read_without_importing(site: Path) -> None:
+    (site / "shapes" / "circle.py").write_text('"""No corners.\n\nMore."""\nraise RuntimeError("imported")\n')
+    add_package(site, "outside", code="1 / 0", entry_points={GROUP: {"star": "x"}}, version="2.0")
+    assert {name: shapes().summary(name) for name in shapes()} == {
+        "circle": "No corners.",
+        "square": "",
+        "star": "of outside 2.0",
+    }

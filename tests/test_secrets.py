@@ -17,6 +17,7 @@ import counterset
 from counterset.config import load_config
 from counterset.errors import ConfigError, ReleaseError, UserError
 from counterset.fetching import gate
+from counterset.fetching import webhook as sending
 from counterset.release.photo_store import PhotoStore
 from counterset.sources.budget import MEDIA_LIMITS, Budget, Limit
 from counterset.sources.inaturalist.client import ApiClient, RetryPolicy
@@ -117,10 +118,10 @@ def test_options_of_an_s3_address_are_kept() -> None:
 def test_a_webhook_that_is_not_reached_is_not_told(
     webhook: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify, "WAITS_S", (0.0,))
+    monkeypatch.setattr(sending, "WAITS_S", (0.0,))
     monkeypatch.setenv(notify.VARIABLE, webhook.format(SECRET))
     with caplog.at_level(logging.INFO):
-        assert not notify.send(notify.webhook_of(""), {"text": "x"})
+        assert not sending.send(notify.webhook_of(""), {"text": "x"})
     assert caplog.records and SECRET not in caplog.text
 
 
@@ -151,7 +152,7 @@ def refusing() -> Iterator[str]:
 def test_a_token_in_a_query_is_in_no_sentence_cause_or_log(
     refusing: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify, "WAITS_S", (0.0,))
+    monkeypatch.setattr(sending, "WAITS_S", (0.0,))
     monkeypatch.setattr(gate, "FIRST_WAIT_S", 0.0)
     budget = Budget(tmp_path / "b", {"requests": (Limit(1000, 0.1),), "media_bytes": MEDIA_LIMITS})
     retry = RetryPolicy(first_wait_s=0.0, max_tries=2)
@@ -171,7 +172,7 @@ def test_a_token_in_a_query_is_in_no_sentence_cause_or_log(
                 with pytest.raises(UserError) as error:
                     attempt(f"{host.replace('//', f'//ann:{SECRET}@')}/x")  # type: ignore[operator]
                 assert SECRET not in whole(error.value)
-            assert not notify.send(f"{host}/{SECRET}", {"text": "x"})
+            assert not sending.send(f"{host}/{SECRET}", {"text": "x"})
     assert SECRET not in caplog.text
 
 

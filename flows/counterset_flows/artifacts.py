@@ -1,7 +1,7 @@
 """What a build shows in Prefect's UI: its progress, the pairs, the report's place, and what changed.
 
-Every page has one key a build name (`<name>-pairs` and so on), so that the UI keeps their
-history. Nothing here fails a build: a server that does not answer is asked no more.
+Every page has one key per build name (`<name>-pairs` and so on), so that the UI keeps their
+history. Nothing here fails a build: a server that does not answer is not asked again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -21,16 +20,13 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 
 from counterset.config import Config
-from counterset.errors import GateRefused
 from counterset.schemas import PAIRS
-from counterset.steps.progress import Progress, StageCount
+from counterset.steps.build_pages import changes_page, failure_page, pair_rows, percent_done, progress_text, report_page
+from counterset.steps.progress import Progress
 from counterset.storage import Place
 from counterset.tables import TableRef, read_table
 
 logger = logging.getLogger(__name__)
-
-STAGES = ("crawl", "download", "inspect", "embed", "annotate", "evaluate")
-"""Each is one share of the whole; the release is the last."""
 
 EVERY_S = 5.0
 """Between two looks at the progress."""
@@ -78,7 +74,7 @@ class Pages:
             self._show_progress(is_done=True)
 
     def show_pairs(self, pairs: TableRef) -> None:
-        """The pairs, a row a class."""
+        """The pairs, one row per class."""
         rows = pair_rows(read_table(pairs.path, PAIRS).to_pylist())
         # As Prefect's own tables are sent: its newer pages read nothing but a string of JSON.
         self._create("pairs", "table", json.dumps(rows), f"The pairs of {self._config.name}; drops in points.")
@@ -127,73 +123,3 @@ class Pages:
         """Each try of a server that is away takes its time, so there is no second one."""
         self._run_id = self._progress_id = None
         logger.warning("Prefect's UI shows no pages of this build: %s: %s", type(error).__name__, error)
-
-
-def percent_done(stages: Mapping[str, StageCount]) -> float:
-    """Progress in percent, 0 to 100: each stage is one share of the whole, the release another."""
-    shares = [
-        min(1.0, (count.done + count.reused) / count.total) if count.total else 1.0
-        for name, count in stages.items()
-        if name in STAGES
-    ]
-    return round(100 * sum(shares) / (len(STAGES) + 1), 1)
-
-
-def progress_text(stages: Mapping[str, StageCount]) -> str:
-    """Where each stage stands, e.g. `crawl 5 of 5, download 120 of 400`."""
-    counts = [f"{name} {count.done + count.reused:,} of {count.total:,}" for name, count in stages.items()]
-    return ", ".join(counts) or "begun"
-
-
-def pair_rows(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the UI shows of the pairs table, a row a class; drops in points, as text so that none is cut."""
-
-    def points(value: float | None) -> str:
-        return "" if value is None else f"{100 * value:.1f}"
-
-    return [
-        {
-            "class": row["class_id"],
-            "verdict": row["verdict"],
-            "common": row["common"] or "",
-            "counter": row["counter"] or "",
-            "drop": points(row["drop"]),
-            "95 % from": points(row["drop_low"]),
-            "to": points(row["drop_high"]),
-            "q": "" if row["q_value"] is None else f"{row['q_value']:.4f}",
-            "photos": f"{row['num_common']} / {row['num_counter']}",
-        }
-        for row in pairs
-    ]
-
-
-def report_page(config: Config, release: Place, is_new: bool, verdicts: list[str]) -> str:
-    """Markdown: the release in one sentence, and where its report is."""
-    status = "published" if is_new else "unchanged, so no new version"
-    base = config.notify.releases_url.rstrip("/")
-    if base:
-        place = f"[Open the report]({base}/{config.name}/{release.name}/report.html)"
-    else:
-        place = (
-            f"Report: `{release / 'report.html'}`\n\n"
-            "A browser opens no file from this page; set `notify.releases_url` in the config for a link."
-        )
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in sorted(set(verdicts)))
-    return f"# {config.name} {release.name}\n\n{status}: {len(verdicts)} classes, {counts}\n\n{place}\n"
-
-
-def changes_page(release: Place, is_new: bool) -> str:
-    """Markdown: what changed since the last release, as its CHANGELOG.md says."""
-    if not is_new:
-        return f"# Nothing changed\n\nThe source and the config still give release {release.name}.\n"
-    text = (release / "CHANGELOG.md").read_text(encoding="utf-8")
-    head, _, rest = text.partition("\n## ")
-    return f"{head.strip()}\n\n## {rest.partition(chr(10) + '## ')[0].strip()}\n"
-
-
-def failure_page(name: str, error: Exception) -> str:
-    """Markdown: why there is no release."""
-    title = "the gate refuses this release" if isinstance(error, GateRefused) else "no release, as the build failed"
-    lines = f"{type(error).__name__}: {error}".splitlines()
-    # An indented block shows text from outside as it is.
-    return f"# {name}: {title}\n\n" + "\n".join(f"    {line}" for line in lines) + "\n"

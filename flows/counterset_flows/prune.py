@@ -8,7 +8,6 @@ queries -> [nearest query] by shard of the base --------------------------------
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +19,11 @@ from counterset.similarity.results import Folder
 from counterset.steps import cluster_steps
 from counterset.steps import similarity_steps as steps
 from counterset.steps.progress import Progress
-from counterset.steps.pruning_steps import Pruned, check_ids, limits_table, publish_pruning
-from counterset.steps.similarity_steps import locked, only, part, read_queries
+from counterset.steps.pruning_steps import Pruned, PruneOptions, check_ids, limits_table, publish_pruning
+from counterset.steps.similarity_steps import Source, locked, only, part, read_queries
 from counterset.tables import TableRef
 from counterset_flows.pool import Pool, retrying, started
-from counterset_flows.similarity_tasks import Job, Source, find_nearest, gather_queries, run_jobs
-
-
-@dataclass(frozen=True)
-class PruneOptions:
-    """What is removed; None = not asked for.
-
-    Attributes:
-        keep: images kept by far-pruning.
-        max_similarity: above it, two images of a cluster are one.
-        clusters: k-means clusters for that; None = as many as a cluster has images.
-        seed: of k-means.
-    """
-
-    keep: int | None = None
-    max_similarity: float | None = None
-    clusters: int | None = None
-    seed: int = 0
+from counterset_flows.similarity_tasks import Job, find_nearest, gather_queries, run_jobs
 
 
 @task(name="near", task_run_name="near {shard}", **retrying)
@@ -121,19 +103,8 @@ def prune(
             _run(pool, work, base, "far", steps.far_key(asked), far, {"asked": asked})
         for shard in base.shards:
             steps.describe_shard(work, only(base, shard), "base")
-        pruned = Pruned(work, base, asked, limits, reference, options.keep, folder, options.max_similarity)
-        metadata = {
-            "base": base.path.name,
-            "reference": reference.path.name if reference is not None else None,
-            "queries": sorted(source.name for source in sources),
-            "model": base.model,
-            "num_base": base.num_rows,
-            "num_queries": len(queries.ids),
-            "queries_sha256": asked.sha256,
-            "is_normalised_here": base.is_normalised_here,
-            "options": asdict(options),
-        }
-        return publish_pruning(pruned, output / name, metadata)
+        pruned = Pruned(work, base, asked, limits, reference, options, folder)
+        return publish_pruning(pruned, output / name, sorted(source.name for source in sources))
 
 
 def _run(pool: Pool, work: Path, base: EmbeddingSet, stage: str, key: str, doing: Any, more: dict[str, Any]) -> None:

@@ -12,10 +12,11 @@ from counterset.demo.start import demo_config, demo_server
 from counterset.load import load
 from counterset.machine.orphans import leave_none
 from counterset.similarity.embedding_sets import check_same, open_embeddings
-from counterset_flows.audit import AuditOptions, audit
+from counterset.steps.audit_steps import AuditOptions
+from counterset.steps.similarity_steps import Source
+from counterset_flows.audit import audit
 from counterset_flows.build import build
 from counterset_flows.notify import tell
-from counterset_flows.similarity_tasks import Source
 
 MAX_SECONDS = 7 * 24 * 3600
 """A run that takes longer hangs, and would keep next month's from starting."""

@@ -19,25 +19,17 @@ from counterset.errors import EmbeddingsError
 from counterset.load import Release, load
 from counterset.similarity.embedding_sets import EmbeddingSet, check_same, open_embeddings
 from counterset.steps import similarity_steps
-from counterset.steps.similarity_steps import PHOTOS_PER_CHUNK, embed_chunk, only, part, release_key, write_queries
+from counterset.steps.similarity_steps import (
+    PHOTOS_PER_CHUNK,
+    Source,
+    embed_chunk,
+    only,
+    part,
+    release_key,
+    write_queries,
+)
 from counterset.tables import TableRef
 from counterset_flows.pool import Pool, retrying
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where queries come from: a release with its embeddings (None = computed from its photos), or embeddings alone."""
-
-    release: Release | None
-    embeddings: Path | None
-    mirrors: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What the queries are called in the results."""
-        if self.release is not None:
-            return f"{self.release.name} {self.release.version}"
-        return str(self.embeddings.name if self.embeddings else "")
 
 
 @dataclass(frozen=True)

@@ -173,9 +173,10 @@ def prepare_audit(
         check_same(base, open_embeddings(queries, fallback_model=base.model, normalise=base.is_normalised_here))
 
     def prepare() -> Callable[..., Any]:
-        from counterset_flows.audit import AuditOptions
         from counterset_flows.audit import audit as flow
-        from counterset_flows.similarity_tasks import Source
+
+        from counterset.steps.audit_steps import AuditOptions
+        from counterset.steps.similarity_steps import Source
 
         source, options = Source(opened, queries, tuple(mirrors)), AuditOptions(threshold, bands, index, seed)
         return functools.partial(flow, source, base, home.resolve(), called, options, runner)

@@ -11,12 +11,14 @@ Nothing is imported before it is asked for by name.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterset.errors import ConfigError, ExtensionError
@@ -88,6 +90,14 @@ class Registry(Mapping[str, Any]):
             raise ExtensionError(
                 f"the {self.what} {name!r} comes from {' and '.join(providers)}; uninstall all but one of them"
             )
+
+    def summary(self, name: str) -> str:
+        """One line on a thing, read and not imported: the first of its file, or the package that it comes from."""
+        if name not in self.own:
+            return f"of {_package(self._entry_points[name][0])}"
+        spec = importlib.util.find_spec(f"{self.package}.{name}")
+        source = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+        return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
     def version(self, name: str) -> list[str]:
         """Name and version of the package that a thing comes from; empty for what comes with counterset.

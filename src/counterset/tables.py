@@ -105,7 +105,7 @@ def write_table(table: pa.Table, schema: TableSchema, path: str | Path | ObjectP
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:
     """How every Parquet file is written; the same rows give the same bytes.
 
-    Columns of photos' bytes have no dictionary and a page a photo, for a page may not pass 2 GiB.
+    Columns of photos' bytes have no dictionary and one page per photo, for a page may not pass 2 GiB.
     """
     options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "version": "2.6"}
     if not any(_holds_bytes(field.type) for field in schema):

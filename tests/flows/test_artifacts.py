@@ -13,13 +13,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from counterset_flows import notify
-from counterset_flows.artifacts import Pages, changes_page, failure_page, percent_done, progress_text, report_page
-from counterset_flows.notify import VARIABLE, message, send, webhook_of
+from counterset_flows.artifacts import Pages
+from counterset_flows.notify import VARIABLE, message, webhook_of
 
 from counterset.config import Config, load_config
 from counterset.errors import ConfigError, GateRefused
+from counterset.fetching import webhook
+from counterset.fetching.webhook import send
 from counterset.release.publish.public import PublicNames
+from counterset.steps.build_pages import changes_page, failure_page, percent_done, progress_text, report_page
 from counterset.steps.progress import Progress, StageCount
 
 
@@ -167,7 +169,7 @@ def test_the_webhook_stays_out_of_releases_and_texts() -> None:
 
 
 def test_a_message_is_sent_again_when_it_was_not_taken(receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notify, "WAITS_S", (0.01, 0.01))
+    monkeypatch.setattr(webhook, "WAITS_S", (0.01, 0.01))
     receiver.answers = [503, 500]
     assert send(receiver.url, {"text": "x"})
     assert receiver.told == [{"text": "x"}]
@@ -176,9 +178,9 @@ def test_a_message_is_sent_again_when_it_was_not_taken(receiver: Any, monkeypatc
 def test_nobody_there_is_a_warning_without_the_secret(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(notify, "WAITS_S", (0.0,))
+    monkeypatch.setattr(webhook, "WAITS_S", (0.0,))
     assert not send(f"http://127.0.0.1:{free_port()}/secret-part", {"text": "x"})
-    ours = [record.getMessage() for record in caplog.records if record.name == "counterset_flows.notify"]
+    ours = [record.getMessage() for record in caplog.records if record.name == "counterset.fetching.webhook"]
     assert ours == ["the webhook on 127.0.0.1 was not reached: ConnectionError"]
 
 

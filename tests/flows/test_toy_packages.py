@@ -114,9 +114,9 @@ def test_a_whole_build_with_a_runner_a_method_and_a_model_from_outside(sandbox: 
         release = work / "toys/releases/a-build/1.0.0"
         stated = json.loads((release / "release.json").read_text())
         assert stated["config"]["annotate"]["method"] == "toy"
-        assert [(m["name"], m["family"], m["pretraining"]) for m in stated["models"] if m["role"] == "evaluator"] == [
-            ("toy:one", "toy", "toys")
-        ]
+        [evaluator] = [model for model in stated["models"] if model["role"] == "evaluator"]
+        assert (evaluator["name"], evaluator["family"]) == ("toy:one", "toy")
+        assert evaluator["lineage"]["pretraining"] == "toys"
         again = build("noting", "1.0")
         assert again.returncode == 0 and not made() and not log.read_text()
         threads = build("threads", "1.0")

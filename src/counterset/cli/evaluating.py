@@ -8,16 +8,13 @@ from typing import Any
 
 from counterset.cli.flows import import_models, progress_bars
 from counterset.cli.printing import interval, percent, print_table
+from counterset.models.kinds import KINDS
 from counterset.outputs import check_output
 
 MODEL_HELP = """\
 models:
-  ViT-B-32/laion400m_e31       an open_clip tag; `counterset models` lists the paper's
-  hf-hub:NAME, FOLDER          an open_clip model of the Hugging Face hub, or in a folder
-  ViT-B-32@weights.pt          a checkpoint of an open_clip architecture
-  timm:resnet50.tv_in1k        an ImageNet classifier of timm; timm:resnet50@weights.safetensors
-  torchvision:alexnet          an ImageNet classifier of torchvision
-  demo:weak                    the demo's own: weak, medium, selector, plain
+KINDS
+A folder is an open_clip model; installed packages may add kinds. `counterset models` lists the paper's models.
 Anything else is a Python callable: counterset.evaluate(release, predict=..., name=...).
 
 label spaces:
@@ -33,10 +30,11 @@ prompts or a later version of the release, and only what is missing is computed.
 
 def add(commands: Any) -> None:
     """The commands that measure models."""
+    kinds = "\n".join(f"  {KINDS.summary(kind).replace('`', '')}" for kind in KINDS.own)
     evaluate = commands.add_parser(
         "evaluate",
         help="any models' accuracy and drop on a release; run again to resume",
-        epilog=MODEL_HELP,
+        epilog=MODEL_HELP.replace("KINDS", kinds),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     evaluate.add_argument("release", help="folder, name, or URL of a release")

@@ -149,8 +149,10 @@ def _prune(args: argparse.Namespace) -> int:
     queries = [_queries(text, base, args.id_column, tuple(args.mirror)) for text in args.queries]
 
     def prepare() -> Callable[[], Any]:
-        from counterset_flows.prune import PruneOptions, prune
-        from counterset_flows.similarity_tasks import Source
+        from counterset_flows.prune import prune
+
+        from counterset.steps.pruning_steps import PruneOptions
+        from counterset.steps.similarity_steps import Source
 
         return functools.partial(
             prune,

@@ -26,7 +26,7 @@ from counterset.tables import conform, read_table, table_of, write_table
 from counterset.workspace import digest
 
 Predict = Callable[[list[Image.Image], list[str]], Any]
-"""Images and candidate labels -> one text an image, or (N, C) scores."""
+"""Images and candidate labels -> one text per image, or (N, C) scores."""
 
 MAX_ANSWER = 200
 """Characters of an answer that are kept."""
@@ -46,7 +46,7 @@ class Answered:
     """What a callable answered.
 
     Attributes:
-        predictions: one row a photo; of text answers the margin is NaN, and the rank of a wrong
+        predictions: one row per photo; of text answers the margin is NaN, and the rank of a wrong
             one the number of candidates.
         facts: has_scores, num_unknown and unknown_answers.
         num_asked: photos it was asked about in this run.
@@ -172,14 +172,14 @@ def _row(answer: _Answer, labels: Sequence[str], truth: str) -> dict[str, Any]:
 
 
 def _answers(given: Any, num_images: int, num_labels: int, name: str) -> list[_Answer]:
-    """What a callable gave, an element an image.
+    """What a callable gave, one element per image.
 
     Raises:
         ModelError: another number or kind of answers.
     """
     if isinstance(given, (list, tuple)) and all(isinstance(answer, str) for answer in given):
         if len(given) != num_images:
-            raise ModelError(f"{name!r} gave {len(given)} answers for {num_images} images; give one an image")
+            raise ModelError(f"{name!r} gave {len(given)} answers for {num_images} images; give one per image")
         return [_Answer(answer.strip()[:MAX_ANSWER], None) for answer in given]
     try:
         scores = np.asarray(given, np.float64)
@@ -187,7 +187,7 @@ def _answers(given: Any, num_images: int, num_labels: int, name: str) -> list[_A
         scores = np.empty(0)
     if scores.shape != (num_images, num_labels) or not np.isfinite(scores).all():
         raise ModelError(
-            f"{name!r} must give a text an image, or finite scores of shape ({num_images}, {num_labels}), images by "
+            f"{name!r} must give one text per image, or finite scores of shape ({num_images}, {num_labels}), images by "
             f"candidates; it gave {type(given).__name__}{f' of shape {scores.shape}' if scores.size else ''}"
         )
     return [_Answer(None, row.tolist()) for row in scores]

@@ -36,8 +36,8 @@ class Comparison:
     """A release beside the paper.
 
     Attributes:
-        classes: one row a class of both (comparison schema).
-        models: one row a class and model (compared_models schema).
+        classes: one row per class of both (comparison schema).
+        models: one row per class and model (compared_models schema).
         num_published: classes of the paper.
     """
 

@@ -14,7 +14,7 @@ from counterset.tables import conform
 
 
 def score(photos: PairPhotos, vectors: Floats32, rows: Floats32, candidates: CandidateLabels, model: str) -> pa.Table:
-    """One prediction row a photo (predictions schema).
+    """One prediction row per photo (predictions schema).
 
     Args:
         photos: the photos.

@@ -37,7 +37,7 @@ class Sample(NamedTuple):
     """Numbers of a model's tensors of one shape.
 
     Attributes:
-        values: (T, NUM_PLACES), a row a tensor.
+        values: (T, NUM_PLACES), one row per tensor.
         size: numbers in each.
     """
 

@@ -121,7 +121,7 @@ def calibrate(
 def audit_pairs(
     labels: Mapping[str, frozenset[str]], photos: pa.Table, predictions: pa.Table, pairs: pa.Table, *, selector: str
 ) -> list[dict[str, Any]]:
-    """One row a class with labelled photos, and one for all of them: the share of outcome-dependent
+    """One row per class with labelled photos, and one for all of them: the share of outcome-dependent
     mislabels found, beside the share that would explain the class's drop away.
 
     Args:

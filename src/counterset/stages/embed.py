@@ -29,7 +29,7 @@ class ImageEncoder(Protocol):
 
 
 def embed_photos(images: pa.Table, photos: pa.Table, encoder: ImageEncoder, *, batch_size: int) -> pa.Table:
-    """One embedding row a photo of the shard (embeddings schema).
+    """One embedding row per photo of the shard (embeddings schema).
 
     Args:
         images: the shard's bytes (images schema).

@@ -22,12 +22,12 @@ def predict(
     model: str,
     label_space: str,
 ) -> pa.Table:
-    """One prediction row a photo (predictions schema).
+    """One prediction row per photo (predictions schema).
 
     Args:
         embeddings: unit-length features of one model (embeddings schema).
         class_of: photo_id -> class_id; photos without one are left out.
-        classifier: (C, D) unit-length text features, one row a label.
+        classifier: (C, D) unit-length text features, one row per label.
         labels: the C labels.
         index_of: class_id -> row of its label.
         model: name put into the rows.

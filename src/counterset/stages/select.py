@@ -52,7 +52,7 @@ def select_pairs(
     predictions_by_templates: Mapping[str, Rows] = MappingProxyType({}),
     stability: pa.Table | None = None,
 ) -> SelectResult:
-    """One row a class, group, model and half; one row a class: its pair and verdict; and one row a class,
+    """One row per class, group, model and half; one row per class: its pair and verdict; and one row per class,
     model and set of prompts: the pair's drop.
 
     Args:

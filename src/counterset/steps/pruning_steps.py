@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,33 @@ from counterset.version import __version__
 
 
 @dataclass(frozen=True)
+class PruneOptions:
+    """What is removed; None = not asked for.
+
+    Attributes:
+        keep: images kept by far-pruning.
+        max_similarity: above it, two images of a cluster are one.
+        clusters: k-means clusters for that; None = as many as a cluster has images.
+        seed: of k-means.
+    """
+
+    keep: int | None = None
+    max_similarity: float | None = None
+    clusters: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Pruned:
-    """What the steps before have found; `keep` and the others are None where they were not asked for."""
+    """What the steps before have left; `reference` and `duplicates` are None where they were not asked for."""
 
     work: Path
     base: EmbeddingSet
     asked: TableRef
     limits: TableRef
     reference: EmbeddingSet | None
-    keep: int | None
+    options: PruneOptions
     duplicates: Path | None
-    max_similarity: float | None
 
 
 def limits_table(
@@ -70,11 +86,30 @@ def check_ids(base: EmbeddingSet) -> None:
         )
 
 
-def publish_pruning(pruned: Pruned, home: Path, metadata: dict[str, Any]) -> Folder:
-    """Kept and removed ids by shard, with the reason and the query, as a versioned folder."""
-    cut = find_cut(lambda: _left(pruned), pruned.keep) if pruned.keep is not None else None
+def publish_pruning(pruned: Pruned, home: Path, queries_of: Sequence[str]) -> Folder:
+    """Kept and removed ids by shard, with the reason and the query, as a versioned folder.
+
+    Args:
+        pruned: what the steps before have left.
+        home: the folder of versions.
+        queries_of: names of what the queries came from, sorted.
+    """
+    base, options = pruned.base, pruned.options
+    cut = find_cut(lambda: _left(pruned), options.keep) if options.keep is not None else None
     counts = {"kept": 0, "duplicate": 0, "near": 0, "far": 0}
-    metadata = metadata | {"counterset_version": __version__, "counts": counts}
+    metadata = {
+        "base": base.path.name,
+        "reference": pruned.reference.path.name if pruned.reference is not None else None,
+        "queries": list(queries_of),
+        "model": base.model,
+        "num_base": base.num_rows,
+        "num_queries": pruned.asked.num_rows,
+        "queries_sha256": pruned.asked.sha256,
+        "is_normalised_here": base.is_normalised_here,
+        "options": asdict(options),
+        "counterset_version": __version__,
+        "counts": counts,
+    }
 
     def write(folder: Path) -> None:
         queries = read_queries(pruned.asked.path, pruned.base.embedding_dim)
@@ -86,11 +121,11 @@ def publish_pruning(pruned: Pruned, home: Path, metadata: dict[str, Any]) -> Fol
             if pruned.reference is not None:
                 rows, indices, similarity = _near(pruned, index)
                 near = (rows, indices, similarity, thresholds.astype(np.float32))
-            if pruned.keep is not None:
+            if options.keep is not None:
                 table = read_table(part(pruned.work, "far", far_key(pruned.asked), shard.identity), FAR_PARTS)
                 far = (table["query"].to_numpy(), table["similarity"].to_numpy(), cut)
-            if pruned.duplicates is not None and pruned.max_similarity is not None:
-                found = (*_duplicates(pruned, index), pruned.max_similarity)
+            if pruned.duplicates is not None and options.max_similarity is not None:
+                found = (*_duplicates(pruned, index), options.max_similarity)
             decided = decide(pruned.base.ids(shard), query_ids, query_sets, duplicates=found, near=near, far=far)
             name = f"{index:05d}-of-{total:05d}.parquet"
             counts["kept"] += write_table(decided.kept, KEPT, folder / "kept" / name).num_rows

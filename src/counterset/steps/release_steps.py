@@ -32,11 +32,11 @@ def publish_release(
 
     Args:
         build: the build.
-        crawls: candidates, a file a class.
+        crawls: candidates, one file per class.
         shards: names of the shards that hold them.
-        photos: photos, a file a shard.
+        photos: photos, one file per shard.
         tables: members, backgrounds, group_accuracy, sensitivity and pairs.
-        predictions: a file a model.
+        predictions: one file per model.
         today: ISO date, used as the snapshot date of a crawl that has none yet.
     """
     candidates = candidates_of(build, crawls)

@@ -51,6 +51,22 @@ class Queries:
     vectors: Vectors
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where queries come from: a release with its embeddings (None = computed from its photos), or embeddings alone."""
+
+    release: Release | None
+    embeddings: Path | None
+    mirrors: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the queries are called in the results."""
+        if self.release is not None:
+            return f"{self.release.name} {self.release.version}"
+        return str(self.embeddings.name if self.embeddings else "")
+
+
 def part(work: Path, stage: str, key: str, name: str) -> Path:
     """Where one finished file lies, there or not."""
     return work / stage / key / f"{name}.parquet"

@@ -1,4 +1,4 @@
-"""`demo:NAME`: one of the demo's own models, which come with the package."""
+"""`demo:NAME`: one of the demo's own: annotator, selector, weak, medium, plain (a classifier)."""
 
 from __future__ import annotations
 
