@@ -134,7 +134,7 @@ CANDIDATES = TableSchema(
     (
         PHOTO_ID,
         CLASS_ID,
-        Column("source", STRING, "the kind of source that offered it"),
+        Column("source", STRING, "inaturalist, open_data, url_list or folder"),
         Column("url", STRING, "where the photo is downloaded from"),
         Column("license", STRING, "the photo's licence code, lower case (cc-by-nc); null = all rights reserved", True),
         Column("attribution", STRING, "the credit line to show with the photo", True),
