@@ -235,7 +235,7 @@ BACKGROUNDS = TableSchema(
     (
         PHOTO_ID,
         CLASS_ID,
-        Column("profile", pa.list_(FLOAT32), "one score a background, in the vocabulary's order"),
+        Column("profile", pa.list_(FLOAT32), "one score per background, in the vocabulary's order"),
         Column("background", STRING, "the background of the highest score"),
         Column("margin", FLOAT32, "highest score minus second highest"),
         Column("group", STRING, "the background group within the class; null = abstained", True),

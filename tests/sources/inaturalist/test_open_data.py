@@ -113,7 +113,7 @@ def test_a_build_that_stops_half_way_asks_only_for_the_rest(tmp_path: Path, conf
 
 
 def slow_selection(world: Catalog, seed: int) -> list[int]:
-    """Photos of foxes by the tables alone, the slow and obvious way: no caps bind, one photo an observation."""
+    """Photos of foxes by the tables alone, the slow and obvious way: no caps bind, one photo per observation."""
     names = {taxon.taxon_id for taxon in TAXA if FOX in taxon.ancestor_ids}
     rows = [row for row in world.observations if row.taxon_id in names and row.quality_grade == "research"]
     open_photos = {row.uuid: [p.photo_id for p in row.photos if p.license_code in ("cc-by-nc", "cc0")] for row in rows}

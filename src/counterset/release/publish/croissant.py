@@ -165,12 +165,12 @@ def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any
     return {
         "rai:dataCollection": (
             f"Photos offered by {config['source']['kind']} for each class, filtered by licence and quality grade, "
-            f"at most {config['source']['photos_per_class']} a class; source as of {metadata['source_snapshot']}."
+            f"at most {config['source']['photos_per_class']} per class; source as of {metadata['source_snapshot']}."
         ),
         "rai:dataCollectionType": ["Web API", "Crowdsourcing"],
         "rai:dataCollectionMissingData": "Photos turned away are listed in rejects.parquet with stage and reason.",
         "rai:dataPreprocessingProtocol": [
-            "Undecodable, small and duplicate photos are removed; one photo an observation; a cap for each observer "
+            "Undecodable, small and duplicate photos are removed; one photo per observation; a cap for each observer "
             "and day. No photo is removed because a measured model gets it wrong."
         ],
         "rai:dataAnnotationProtocol": (
