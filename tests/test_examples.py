@@ -23,8 +23,8 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 EXTRAS = EXAMPLES / "counterset-extras"
 
 
-def run(demo: DemoBuild, folder: Path, *command: object, site: Path | None = None) -> str:
-    """What a script or command prints, called in `folder` without a network."""
+def run(demo: DemoBuild, folder: Path, *command: object, site: Path | None = None, is_refused: bool = False) -> str:
+    """What a script or command prints, called in `folder` without a network; or how it is refused."""
     environment = demo.sandbox.environment
     paths = [environment["PYTHONPATH"], *([str(site)] if site else []), *(entry for entry in sys.path if entry)]
     done = subprocess.run(
@@ -33,11 +33,11 @@ def run(demo: DemoBuild, folder: Path, *command: object, site: Path | None = Non
         env=environment | {"PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == (2 if is_refused else 0), done.stdout + done.stderr
+    return done.stderr if is_refused else done.stdout
 
 
 def installed_extras(site: Path) -> Path:
@@ -134,12 +134,27 @@ def test_a_package_of_ones_own(demo_build: DemoBuild, folder: Path, own_release:
     rows = [json.loads(line) for line in (folder / "lines" / "photos.jsonl").read_text().splitlines()]
     release = counterset.load(demo_build.release)
     assert [row["photo_id"] for row in rows if row["split"] == "counter"] == release.counter["photo_id"].to_pylist()
-    config = folder / "own-photos" / "build.toml"
-    config.write_text(config.read_text().replace("[annotate]\n", '[annotate]\nmethod = "weighted"\n'))
-    run(demo_build, folder, *counterset_, "build", config, site=site)
-    before, after = counterset.load(own_release, version="1.0.0"), counterset.load(own_release)
-    assert after.metadata["config"]["annotate"]["method"] == "weighted"
-    assert after.all_photos["background_margin"] != before.all_photos["background_margin"]
+    (folder / "flat").mkdir()
+    for path in (folder / "two").rglob("*.jpg"):
+        class_id = path.relative_to(folder / "two").parts[0]
+        shutil.copy(path, folder / "flat" / f"{class_id}-{path.name}")
+    (folder / "flat" / "notes.txt").write_text("of no class")
+    text = (folder / "own-photos" / "build.toml").read_text()
+    for old, new in (
+        ("own-photos", "flat-photos"),
+        ('kind = "folder"', 'kind = "file_names"'),
+        (f"path = '{folder / 'two'}'", f"path = '{folder / 'flat'}'"),
+        ("[annotate]\n", '[annotate]\nmethod = "weighted"\n'),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "own-photos" / "flat.toml").write_text(text)
+    run(demo_build, folder, *counterset_, "build", folder / "own-photos" / "flat.toml", site=site)
+    same, flat = counterset.load(own_release), counterset.load(own_release.parent / "flat-photos")
+    assert sorted(flat.all_photos["sha256"].to_pylist()) == sorted(same.all_photos["sha256"].to_pylist())
+    assert flat.metadata["config"]["annotate"]["method"] == "weighted"
+    refused = run(demo_build, folder, *counterset_, "build", folder / "own-photos" / "flat.toml", is_refused=True)
+    assert "unknown source.kind 'file_names'" in refused, "without the package"
 
 
 def test_every_example_is_run_here_and_listed() -> None:
