@@ -40,8 +40,10 @@ def run(demo: DemoBuild, folder: Path, *command: object, site: Path | None = Non
     return done.stderr if is_refused else done.stdout
 
 
-def installed_extras(site: Path) -> Path:
-    """The example package as an installer would leave it in the folder `site`."""
+@pytest.fixture(scope="module")
+def extras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the example package, as an installer would leave it."""
+    site = tmp_path_factory.mktemp("site")
     project = tomllib.loads((EXTRAS / "pyproject.toml").read_text())["project"]
     shutil.copytree(EXTRAS / "counterset_extras", site / "counterset_extras")
     metadata = site / f"counterset_extras-{project['version']}.dist-info"
@@ -100,13 +102,14 @@ def test_photos_of_ones_own(own_release: Path, photos: Path) -> None:
     assert release.all_photos.num_rows > 0.9 * offered
 
 
-def test_a_model_of_ones_own(demo_build: DemoBuild, folder: Path) -> None:
-    printed = run(demo_build, folder, EXAMPLES / "own_model.py", demo_build.release)
+def test_a_model_of_ones_own_and_a_metric(demo_build: DemoBuild, folder: Path, extras: Path) -> None:
+    printed = run(demo_build, folder, EXAMPLES / "own_model.py", demo_build.release, site=extras)
     [line] = [line for line in printed.splitlines() if line.startswith("mean-colour: common ")]
     [metrics] = (folder / "evaluations").rglob("metrics.parquet")
     [row] = pq.read_table(metrics).to_pylist()
     assert f"drop {row['drop']:.1%} " in line
     assert row["drop"] > 0, "a model of backgrounds alone is worse on counter ones"
+    assert row["median_counter_low"] <= row["median_counter"] <= row["median_counter_high"], "from the package"
 
 
 def test_an_audit(demo_build: DemoBuild, folder: Path, own_release: Path) -> None:
@@ -127,10 +130,9 @@ def test_an_audit(demo_build: DemoBuild, folder: Path, own_release: Path) -> Non
     assert "demo:selector, matched: drop " in printed
 
 
-def test_a_package_of_ones_own(demo_build: DemoBuild, folder: Path, own_release: Path, tmp_path: Path) -> None:
-    site = installed_extras(tmp_path / "site")
+def test_a_package_of_ones_own(demo_build: DemoBuild, folder: Path, own_release: Path, extras: Path) -> None:
     counterset_ = ("-m", "counterset.cli")
-    run(demo_build, folder, *counterset_, "export", demo_build.release, "jsonl", "lines", site=site)
+    run(demo_build, folder, *counterset_, "export", demo_build.release, "jsonl", "lines", site=extras)
     rows = [json.loads(line) for line in (folder / "lines" / "photos.jsonl").read_text().splitlines()]
     release = counterset.load(demo_build.release)
     assert [row["photo_id"] for row in rows if row["split"] == "counter"] == release.counter["photo_id"].to_pylist()
@@ -149,7 +151,7 @@ def test_a_package_of_ones_own(demo_build: DemoBuild, folder: Path, own_release:
         assert old in text
         text = text.replace(old, new)
     (folder / "own-photos" / "flat.toml").write_text(text)
-    run(demo_build, folder, *counterset_, "build", folder / "own-photos" / "flat.toml", site=site)
+    run(demo_build, folder, *counterset_, "build", folder / "own-photos" / "flat.toml", site=extras)
     same, flat = counterset.load(own_release), counterset.load(own_release.parent / "flat-photos")
     assert sorted(flat.all_photos["sha256"].to_pylist()) == sorted(same.all_photos["sha256"].to_pylist())
     assert flat.metadata["config"]["annotate"]["method"] == "weighted"
