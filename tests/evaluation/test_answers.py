@@ -130,8 +130,8 @@ def test_scores_are_ranked(small: Any, tmp_path: Path) -> None:
     ("answers", "message"),
     [
         (lambda images, labels: ["lion"], "gave 1 answers for"),
-        (lambda images, labels: np.zeros((len(images), 3)), "must give a text an image"),
-        (lambda images, labels: [None] * len(images), "must give a text an image"),
+        (lambda images, labels: np.zeros((len(images), 3)), "must give one text per image"),
+        (lambda images, labels: [None] * len(images), "must give one text per image"),
         (lambda images, labels: np.full((len(images), len(labels)), np.nan), "finite"),
     ],
 )

@@ -33,7 +33,7 @@ class Options(TypedDict):
         timeout_s: of one read.
         tries: of one photo.
         max_bytes: of one photo.
-        spent: file to which the bytes of each answer are appended, one number a line.
+        spent: file to which the bytes of each answer are appended, one number per line.
         img2dataset: arguments of its `download`.
     """
 
