@@ -90,8 +90,12 @@ def pair_rows(classes: list[ClassUnits], config: SelectConfig, *, seed: int) -> 
     """Rows of pairs from counted outcomes, one a class, in the order given."""
     if config.mode == "paper":
         return [_paper_row(found, config) for found in classes]
-    dispersion = estimate_dispersion(found.results for found in classes)
-    logger.info("two photos of one observer in one group correlate by %.3f", dispersion.observer_correlation)
+    dispersion = estimate_dispersion((found.results for found in classes), (found.groups for found in classes))
+    logger.info(
+        "two photos of one observer correlate by %.3f in one group and by %.3f in two",
+        dispersion.observer_correlation,
+        dispersion.across_groups,
+    )
     return _split_rows(classes, config, dispersion, seed)
 
 
@@ -110,9 +114,9 @@ def _split_rows(
             continue
         rng = _generator(seed, found.class_id)
         row = _measured(found, eligible, limits, dispersion, rng)
-        kept = _only(found.results, eligible)
+        weights = found.weights(dispersion)[eligible[found.results.group]]
         test = selection_test(
-            kept, dispersion.weights(kept.num_photos), num_permutations=config.num_permutations, rng=rng
+            _only(found.results, eligible), weights, num_permutations=config.num_permutations, rng=rng
         )
         rows.append(row)
         tested.append((found, row, test))
@@ -126,7 +130,7 @@ def _measured(
 ) -> dict[str, Any]:
     """A class's pair and its drops, not judged yet."""
     results = found.results
-    weights = dispersion.weights(results.num_photos)
+    weights = found.weights(dispersion)
     weight = results.by_half(weights)
     right = results.by_half(weights * results.sum_correct / results.num_photos)
     common, counter = map(int, choose(weight, right, eligible))
@@ -163,7 +167,7 @@ def _judge(
     rank = min(int((q_values <= config.max_q_value).sum()) + 1, len(tested))
     needed = config.max_q_value * rank / len(tested)
     for (found, row, test), q_value in zip(tested, q_values, strict=True):
-        weight = found.results.by_group(dispersion.weights(found.results.num_photos))
+        weight = found.results.by_group(found.weights(dispersion))
         row["p_value"], row["q_value"] = test.p_value, float(q_value)
         row["detectable_drop"] = detectable_drop(
             test.critical(needed),

@@ -19,7 +19,7 @@ from pyarrow.fs import LocalFileSystem
 from counterset.errors import WorkspaceError
 from counterset.parquet_sql import parquet_sql
 from counterset.schemas import GROUP_ACCURACY, PAIRS, SENSITIVITY
-from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Results
+from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Floats, Results
 from counterset.tables import conform
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,11 @@ class ClassUnits(NamedTuple):
     results: Results
     num_sure: Floats
     correct_sure: Floats
+
+    def weights(self, dispersion: Dispersion) -> Floats:
+        """(C,) what each row's photos are worth, by the correlation of its background."""
+        rho = dispersion.correlations(self.groups)[self.results.group]
+        return dispersion.weights(self.results.num_photos, rho)
 
 
 class Counts(NamedTuple):

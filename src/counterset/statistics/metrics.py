@@ -77,7 +77,11 @@ def class_metrics(outcomes: Outcomes) -> pa.Table:
             accuracy = results.by_group(results.sum_correct) / photos
             # the variance of a plain mean over photos is p (1 - p) / worth
             worth = photos**2 / results.by_group(results.num_photos * (1 + (results.num_photos - 1) * rho))
-            shared = rho * overlap(results, results.num_photos, COMMON, COUNTER) * np.sqrt((worth / photos).prod())
+            shared = (
+                dispersion.across_groups
+                * overlap(results, results.num_photos, COMMON, COUNTER)
+                * np.sqrt((worth / photos).prod())
+            )
             both = [jeffreys(float(accuracy[side]), float(worth[side])) for side in (COMMON, COUNTER)]
             gap = drop_interval(accuracy[COMMON], worth[COMMON], accuracy[COUNTER], worth[COUNTER], shared)
             values = (*accuracy, accuracy[COMMON] - accuracy[COUNTER])

@@ -7,11 +7,14 @@ observer's n photos are worth n / (1 + (n - 1) rho) independent ones (Kish 1965,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
+from statsmodels.stats.meta_analysis import combine_effects
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -23,6 +26,11 @@ DISCOVER, CONFIRM = 0, 1
 
 MIN_SCALE = 1e-3
 """Selectors that are right in turns, never together, have a mean without any variance: intervals stay finite."""
+MOST_STEPS = 50
+STEP = 1e-6
+"""The correlation is settled when a step changes it by less."""
+MOST_LOST = 0.9
+"""Of a group's variance to its estimated mean, where one observer gave nearly all of it."""
 
 
 @dataclass(frozen=True)
@@ -66,40 +74,190 @@ class Dispersion:
         observer_correlation: correlation of two photos of one observer in one group, in [0, 1].
         scale: variance of one photo's outcome over p (1 - p): 1 for right-or-wrong outcomes,
             less for the mean over several selectors.
+        across_groups: correlation of two photos of one observer in different groups of a class; its
+            size is at most `observer_correlation`.
+        by_background: `observer_correlation` of each background, shrunk to the pooled one.
     """
 
     observer_correlation: float
     scale: float
+    across_groups: float = 0.0
+    by_background: Mapping[str, float] = field(default_factory=dict)
 
-    def weights(self, num_photos: Floats) -> Floats:
-        """(C,) -> (C,): what each observer's photos are worth, in independent photos."""
-        return num_photos / (1.0 + (num_photos - 1.0) * self.observer_correlation)
+    def weights(self, num_photos: Floats, correlation: Floats | None = None) -> Floats:
+        """(C,) -> (C,): what each observer's photos are worth, in independent photos.
+
+        Args:
+            num_photos: (C,) photos of each row.
+            correlation: (C,) of each row's photos; None = the pooled one.
+        """
+        rho = self.observer_correlation if correlation is None else correlation
+        return num_photos / (1.0 + (num_photos - 1.0) * rho)
+
+    def correlations(self, backgrounds: Sequence[str]) -> Floats:
+        """(G,) the correlation of two photos of one observer in each of a class's groups."""
+        return np.array([self.by_background.get(name, self.observer_correlation) for name in backgrounds], np.float64)
 
 
-def estimate_dispersion(classes: Iterable[Results]) -> Dispersion:
-    """The dispersion pooled over all classes and groups.
+def estimate_dispersion(classes: Iterable[Results], backgrounds: Iterable[Sequence[str]] = ()) -> Dispersion:
+    """The dispersion pooled over all classes and groups, from pairs of photos of one observer.
 
-    The correlation is the analysis-of-variance estimator (Donner 1986; for binary outcomes
-    Ridout, Demetrio and Firth 1999) with its sums of squares pooled over groups. It is 0 where
-    no observer has two photos in a group, for then it does not matter.
+    Two photos of one observer in a group of accuracy p and variance v have residuals whose product is
+    v rho on average. Products are summed over all pairs and divided by what they would be at rho = 1,
+    each group against its own variance, so that it does not matter whether easy groups have prolific
+    observers. A group's accuracy is its photos' own mean, which draws residuals of one observer
+    together and apart; expectations are exact in that. An observer's pairs weigh
+    1 / (1 + (n - 1) rho) squared each, for pairs of one prolific observer say nearly the same thing.
+
+    Args:
+        classes: outcomes of each class.
+        backgrounds: names of each class's groups, in the order of `classes`; without them no
+            correlation by background is given.
     """
-    between = within = binomial = size = df_between = df_within = 0.0
-    for results in classes:
-        n, s = results.num_photos, results.sum_correct
-        photos, observers = results.by_group(n), results.by_group(np.ones_like(n))
-        kept = observers > 1
-        photos, observers = photos[kept], observers[kept]
-        correct, means = results.by_group(s)[kept], results.by_group(s * s / n)[kept]
-        between += float((means - correct**2 / photos).sum())
-        within += float((results.by_group(results.sum_squares)[kept] - means).sum())
-        binomial += float((correct - correct**2 / photos).sum())
-        size += float((photos - results.by_group(n * n)[kept] / photos).sum())
-        df_between += float((observers - 1).sum())
-        df_within += float((photos - observers).sum())
-    scale = max((between + within) / binomial, MIN_SCALE) if binomial > 0 else 1.0
-    if df_within <= 0 or df_between <= 0 or between + within <= 0:
-        return Dispersion(0.0, scale)
-    within_variance = within / df_within
-    between_variance = (between / df_between - within_variance) * df_between / size
-    rho = between_variance / (between_variance + within_variance)
-    return Dispersion(float(np.clip(rho, 0.0, 1.0)), scale)
+    strata = _Strata.of(list(classes))
+    binomial = float((strata.mean * (1 - strata.mean) * strata.photos)[strata.is_used].sum())
+    scale = max(float(strata.squares[strata.is_used].sum()) / binomial, MIN_SCALE) if binomial > 0 else 1.0
+    rho = 0.0
+    for _ in range(MOST_STEPS):
+        products, expected = strata.within(rho)
+        bottom = float(expected.sum())
+        step = float(np.clip(products.sum() / bottom, 0.0, 1.0)) if bottom > 0 else 0.0
+        rho, last = step, rho
+        if abs(rho - last) < STEP:
+            break
+    names = [name for groups in backgrounds for name in groups]
+    return Dispersion(rho, scale, strata.across(rho), strata.by_background(rho, names) if names else {})
+
+
+@dataclass(frozen=True)
+class _Strata:
+    """All groups of all classes (S of them) in one row of arrays, and the (C,) rows of observers in them."""
+
+    stratum: Ints
+    observer: Ints
+    num_photos: Floats
+    residual: Floats
+    """(C,) summed outcome less what the group's mean would give."""
+    own_squares: Floats
+    """(C,) sum over photos of the squared residual."""
+    photos: Floats
+    """(S,)"""
+    mean: Floats
+    """(S,) mean outcome."""
+    squares: Floats
+    """(S,) sum over photos of the squared residual."""
+    is_used: Bools
+    """(S,) two observers or more; a group of one says nothing of how observers differ."""
+
+    @classmethod
+    def of(cls, classes: Sequence[Results]) -> _Strata:
+        groups = np.cumsum([0, *(results.num_groups for results in classes)])
+        people = np.cumsum([0, *(int(results.observer.max(initial=-1)) + 1 for results in classes)])
+        size = int(groups[-1])
+
+        def joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+            return np.concatenate(parts) if parts else np.zeros(0)
+
+        stratum = joined([results.group + first for results, first in zip(classes, groups[:-1], strict=True)])
+        observer = joined([results.observer + first for results, first in zip(classes, people[:-1], strict=True)])
+        stratum, observer = stratum.astype(np.int64), observer.astype(np.int64)
+        n, correct, squares = (
+            joined([getattr(results, name) for results in classes])
+            for name in ("num_photos", "sum_correct", "sum_squares")
+        )
+        photos = np.bincount(stratum, n, size).astype(np.float64)
+        mean = np.divide(np.bincount(stratum, correct, size), photos, out=np.zeros(size), where=photos > 0)
+        of_row = mean[stratum]
+        own_squares = squares - 2 * of_row * correct + n * of_row**2
+        is_used = np.bincount(stratum, minlength=size) > 1
+        of_strata = np.maximum(np.bincount(stratum, own_squares, size), 0.0)
+        return cls(stratum, observer, n, correct - n * of_row, own_squares, photos, mean, of_strata, is_used)
+
+    def _sum(self, values: Floats) -> Floats:
+        """(C,) -> (S,)"""
+        return np.bincount(self.stratum, values, len(self.photos)).astype(np.float64)
+
+    def _variance(self, rho: float) -> Floats:
+        """(S,) of one photo's outcome, corrected for the estimated mean."""
+        photos = np.maximum(self.photos, 1.0)
+        pairs = self._sum(self.num_photos * (self.num_photos - 1))
+        lost = (1 + rho * pairs / photos) / photos
+        return np.asarray(self.squares / photos / (1 - np.minimum(lost, MOST_LOST)))
+
+    def within(self, rho: float) -> tuple[Floats, Floats]:
+        """(S,), (S,): weighted products over pairs in one group, and what they would be at a correlation of 1.
+
+        With N photos of a group, P = sum of n (n - 1) and weights a, the products of residuals around the group's own
+        mean sum to v (rho (sum a n (n - 1) - 2 / N sum a n (n - 1)^2 + P / N^2 sum a n (n - 1)) - sum a n (n - 1) / N).
+        """
+        n, photos = self.num_photos, np.maximum(self.photos, 1.0)
+        weight = 1 / (1 + (n - 1) * rho) ** 2
+        pairs = self._sum(weight * n * (n - 1))
+        expected = pairs - 2 * self._sum(weight * n * (n - 1) ** 2) / photos
+        expected = expected + pairs * self._sum(n * (n - 1)) / photos**2
+        variance = self._variance(rho)
+        products = self._sum(weight * (self.residual**2 - self.own_squares)) + variance * pairs / photos
+        return np.where(self.is_used, products, 0.0), np.where(self.is_used, variance * expected, 0.0)
+
+    def across(self, rho: float) -> float:
+        """The correlation of two photos of one observer in different groups of a class, within [-rho, rho].
+
+        The same sums over pairs of groups g, h, with weights m = n / (1 + (n - 1) rho): products sum to
+        the correlation times sqrt(v_g v_h) times sum m_g m_h - sum m_g m_h n_h / N_h - sum m_g n_g m_h / N_g
+        + (sum n_g n_h) (sum m_g m_h) / (N_g N_h).
+        """
+        size = len(self.photos)
+        shape = (int(self.observer.max(initial=-1)) + 1, size)
+        used = self.is_used[self.stratum]
+        worth = 1 / (1 + (self.num_photos - 1) * rho)
+
+        def by_observer(values: Floats) -> sparse.csr_array:
+            return sparse.csr_array((values[used], (self.observer[used], self.stratum[used])), shape=shape)
+
+        n, m, both = (by_observer(self.num_photos * factor) for factor in (1.0, worth, worth * self.num_photos))
+        residual = by_observer(self.residual * worth)
+        share = sparse.diags_array(1 / np.maximum(self.photos, 1.0))
+        photos, weights, drawn = n.T @ n, m.T @ m, (m.T @ both) @ share
+        expected = weights - drawn - drawn.T + (share @ photos @ share) * weights
+        deviation = sparse.diags_array(np.sqrt(self._variance(rho)))
+        products = residual.T @ residual
+        top = float(products.sum() - products.trace())
+        expected = deviation @ expected @ deviation
+        bottom = float(expected.sum() - expected.trace())
+        return float(np.clip(top / bottom, -rho, rho)) if bottom > 0 else 0.0
+
+    def by_background(self, rho: float, names: Sequence[str]) -> dict[str, float]:
+        """Each background's correlation over all classes, shrunk to the pooled one.
+
+        A background's standard error is that of a sum over its observers. It keeps the share t / (t + error squared)
+        of its distance from the pooled correlation, t being the variance between backgrounds beyond their errors (Paule
+        and Mandel 1982; by moments, one small background of another kind would hardly count).
+
+        Args:
+            rho: the pooled correlation.
+            names: (S,) background of each group.
+        """
+        known, number = np.unique(np.asarray(names), return_inverse=True)
+        products, expected = (np.bincount(number, values, len(known)) for values in self.within(rho))
+        n = self.num_photos
+        weight = 1 / (1 + (n - 1) * rho) ** 2
+        surprise = weight * (
+            self.residual**2 - self.own_squares - rho * self._variance(rho)[self.stratum] * n * (n - 1)
+        )
+        scatter = np.bincount(
+            number[self.stratum], np.where(self.is_used[self.stratum], surprise, 0.0) ** 2, len(known)
+        )
+        is_known = (expected > 0) & (scatter > 0)
+        found = np.full(len(known), rho)
+        found[is_known] = _shrunken(
+            products[is_known] / expected[is_known], scatter[is_known] / expected[is_known] ** 2, rho
+        )
+        return dict(zip(known.tolist(), np.clip(found, 0.0, 1.0).tolist(), strict=True))
+
+
+def _shrunken(values: Floats, variances: Floats, centre: float) -> Floats:
+    """(B,) values drawn towards the centre, by the share of their scatter that their errors explain."""
+    if len(values) < 2:
+        return np.full(len(values), centre)
+    between = max(float(combine_effects(values, variances, method_re="iterated").tau2), 0.0)
+    return np.asarray(centre + (values - centre) * between / (between + variances))

@@ -78,7 +78,7 @@ def estimate_drop(
     weight = halves[agrees, 0, CONFIRM][:, pair]  # (splits, 2)
     accuracies = halves[agrees, 1, CONFIRM][:, pair] / weight
     accuracy = accuracies.mean(axis=0)
-    correlation = dispersion.observer_correlation * overlap(results, weights, *pair)
+    correlation = dispersion.across_groups * overlap(results, weights, *pair)
 
     def variance(size: Floats) -> Floats:
         smoothed = (accuracy * total[0, list(pair)] + 1) / (total[0, list(pair)] + 2)
