@@ -259,7 +259,7 @@ class SelectConfig(Section):
     """split = chosen on one half of the observers, tested with the choice repeated; paper = the published rule."""
     salt: str = "counterset"
     """Put before the observer id when halves are drawn."""
-    min_photos: Annotated[int, marks.AFTER_MEMBERS] = Field(default=20, ge=1)
+    min_photos: Annotated[int, marks.AFTER_MEMBERS] = Field(default=10, ge=1)
     """A group needs at least this many photos on each half."""
     min_observers: Annotated[int, marks.AFTER_MEMBERS] = Field(default=10, ge=2)
     """A group needs at least this many observers on each half."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from counterset.config import SelectConfig
 from counterset.stages import select
 from counterset.stages.select import pair_rows
+from counterset.statistics.after_selection import shrink
 from counterset.statistics.breaking import breaking_share
 from counterset.statistics.counts import ClassUnits
+from counterset.statistics.intervals import Interval
 from counterset.statistics.observers import CONFIRM, DISCOVER, Results
 from counterset.statistics.power import detectable_drop
 from counterset.statistics.resplit import Estimate
@@ -35,7 +39,7 @@ def units_of(class_id: str, cells: Cells, sure: Cells | None = None) -> ClassUni
     group, half, correct, is_sure = (np.array(column) for column in zip(*rows, strict=True))
     ones, observer = np.ones(len(rows)), np.arange(len(rows))
     results = Results(len(groups), group, half, observer, ones, correct, correct)
-    return ClassUnits(class_id, groups, results, is_sure.astype(float), is_sure * correct)
+    return ClassUnits(class_id, groups, results, is_sure.astype(float), is_sure * correct, results)
 
 
 def cells_of(*accuracies: float, photos: int = 40) -> Cells:
@@ -56,7 +60,11 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Set the estimate that every class gets: common 0.8, counter 0.6, and the interval asked for."""
 
     def put(low: float, high: float = 0.4) -> None:
-        monkeypatch.setattr(select, "estimate_drop", lambda *args: Estimate(0.8, 0.6, 0.2, low, high))
+        class Told(Estimate):
+            def interval(self, confidence: float = 0.95) -> Interval:
+                return Interval(low, high)
+
+        monkeypatch.setattr(select, "estimate_drop", lambda *args: Told(0.8, 0.6, 50, 50, 0.0, 0.5))
 
     return put
 
@@ -116,7 +124,8 @@ def test_outcomes_of_observers_with_many_photos_weigh_less() -> None:
         rows += [(1, half, 100 * half + 20 + number, 1.0, float(number % 2)) for number in range(16)]
         rows += [(1, half, 100 * half + 50, 30.0, 30.0), (0, half, 100 * half + 51, 6.0, 0.0)]
     group, half_of, observer, photos, right = (np.array(column) for column in zip(*rows, strict=True))
-    units = ClassUnits("a", ("g", "h"), Results(2, group, half_of, observer, photos, right, right), photos, right)
+    results = Results(2, group, half_of, observer, photos, right, right)
+    units = ClassUnits("a", ("g", "h"), results, photos, right, results)
     [row] = rows_of(units)
     assert row["observer_correlation"] > 0.5
     assert (row["common"], row["counter"]) == ("g", "h"), "by photos alone it would be the other way about"
@@ -151,7 +160,8 @@ MIXED = [
 
 def test_q_values_are_those_of_benjamini_and_hochberg() -> None:
     rows = rows_of(*MIXED)
-    assert [row["q_value"] for row in rows] == pytest.approx(slow_q_values([row["p_value"] for row in rows]))
+    larger = [max(row["p_value"], row["p_value_drop"]) for row in rows]
+    assert [row["q_value"] for row in rows] == pytest.approx(slow_q_values(larger))
     assert len({row["q_value"] for row in rows}) >= 3
 
 
@@ -206,25 +216,85 @@ def test_what_a_class_could_have_confirmed_is_asked_at_the_next_rank(
     assert 0 < num_found < 4
     needed = 0.05 * (num_found + 1) / 4
     assert [values[-1] for values in asked] == pytest.approx([needed] * 4)
-    critical, accuracy, weight_common, weight_counter, scale, num_groups, _ = asked[2]
+    critical, accuracy, error, rank_error, num_groups, _ = asked[2]
     assert accuracy == pytest.approx((19 + 12 + 17) / 72)
-    assert (weight_common, weight_counter, num_groups) == (48, 48, 3)
-    assert scale == pytest.approx(1.0)
-    assert 0 < critical < 3
+    assert num_groups == 3
+    assert error == pytest.approx(np.sqrt(accuracy * (1 - accuracy) * (1 / 48 + 1 / 48)))
+    assert rank_error == pytest.approx(error), "here answers are graded as right or wrong"
+    assert 1 < critical < 5
     assert [row["detectable_drop"] for row in rows] == [detectable_drop(*values) for values in asked]  # type: ignore[arg-type]
     asked.clear()
     rows_of(MIXED[0])
     assert [values[-1] for values in asked] == pytest.approx([0.05]), "all found: no rank is left"
 
 
-def test_the_weights_are_those_of_the_pair(measured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_errors_are_those_of_the_pair(measured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     measured(0.1)
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(select, "detectable_drop", lambda *values: asked.append(values) or 0.5)
     [row] = rows_of(units_of("cat", SIZED))
     assert (row["common"], row["counter"]) == ("rock", "sand")
-    assert asked[0][2:4] == (40, 52)
+    share = (31 + 32 + 15) / 142
+    assert asked[0][2] == pytest.approx(np.sqrt(share * (1 - share) * (1 / 40 + 1 / 52)))
     assert row["detectable_drop"] == 0.5
+
+
+def graded_by(units: ClassUnits, ranks: Any) -> ClassUnits:
+    """The class with other graded outcomes, (C,) in [0, 1]."""
+    return units._replace(graded=replace(units.results, sum_correct=ranks, sum_squares=ranks**2))
+
+
+def test_margins_choose_and_answers_measure() -> None:
+    """Answers say g0 over g1; margins say g1 over g2."""
+    units = units_of("a", cells_of(0.9, 0.5, 0.6))
+    ranks = np.array([0.5, 0.8, 0.2])[units.results.group] + np.linspace(-0.1, 0.1, len(units.results.group))
+    [row] = rows_of(graded_by(units, ranks))
+    assert (row["common"], row["counter"]) == ("g1", "g2")
+    assert row["drop_confirm"] == pytest.approx(0.5 - 0.6)
+    assert row["accuracy_common"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_margins_that_differ_confirm_nothing_where_answers_do_not() -> None:
+    """The test of margins is beyond doubt; q follows the other one. And the reverse."""
+    units = units_of("a", cells_of(0.75, 0.72, 0.7))
+    ranks = np.array([0.8, 0.5, 0.2])[units.results.group] + np.linspace(-0.1, 0.1, len(units.results.group))
+    [row] = rows_of(graded_by(units, ranks))
+    assert row["p_value"] < 0.01 < 0.1 < row["p_value_drop"] == row["q_value"]
+    assert row["verdict"] == "unconfirmed"
+    units = units_of("a", cells_of(0.95, 0.5, 0.7))
+    noise = np.random.default_rng(0).uniform(0.4, 0.6, len(units.results.group))
+    [row] = rows_of(graded_by(units, noise + 0.008 * (units.results.group == 0) - 0.008 * (units.results.group == 1)))
+    assert row["q_value"] == row["p_value"] > 0.05 > row["p_value_drop"]
+
+
+def test_the_drops_p_value_goes_with_its_interval(measured: Any) -> None:
+    for low, p_value in ((0.0, 0.025), (0.1, norm.sf(2 * norm.ppf(0.975))), (-0.2, norm.sf(norm.ppf(0.975) / 2))):
+        measured(low)
+        [row] = rows_of(units_of("a", cells_of(0.95, 0.3)))
+        assert row["p_value_drop"] == pytest.approx(p_value)
+
+
+def test_what_is_said_after_selection() -> None:
+    """Shrunken drops of all tested pairs; wider intervals and the coin of confirmed ones."""
+    rows = rows_of(*MIXED, units_of("e", cells_of(0.9, 0.5, photos=4)))
+    verdicts = [row["verdict"] for row in rows]
+    assert {"confirmed", "unconfirmed"} <= set(verdicts[:4]) and verdicts[4] == "too_small"
+    num_confirmed = verdicts.count("confirmed")
+    errors = np.array([(row["drop_high"] - row["drop_low"]) / (2 * norm.ppf(0.975)) for row in rows[:4]])
+    shrunken = shrink(np.array([row["drop"] for row in rows[:4]]), errors)
+    for row, *expected in zip(rows[:4], *shrunken, strict=True):
+        names = ("drop_shrunken", "drop_shrunken_low", "drop_shrunken_high")
+        assert [row[name] for name in names] == pytest.approx(expected, abs=0.004)
+        assert 0 < row["share_chosen"] <= 1
+        if row["verdict"] == "confirmed":
+            reach = (norm.ppf(1 - 0.025 * num_confirmed / 4) / norm.ppf(0.975)) * (row["drop"] - row["drop_low"])
+            assert row["drop_adjusted_low"] < row["drop_low"]
+            assert row["drop"] - row["drop_adjusted_low"] == pytest.approx(reach, rel=0.1)
+            assert row["drop_adjusted_high"] > row["drop_high"]
+            assert 0 < row["share_confirmed"] <= 1
+        else:
+            assert not {"drop_adjusted_low", "share_confirmed"} & row.keys()
+    assert "drop_shrunken" not in rows[4]
 
 
 def test_a_class_needs_two_groups_that_are_large_enough() -> None:
@@ -246,7 +316,8 @@ def test_a_class_needs_two_groups_that_are_large_enough() -> None:
     rows = rows_of(units_of("a", small), units_of("b", fits), units_of("c", small))
     assert [row["class_id"] for row in rows] == ["a", "b", "c"]
     assert [row["verdict"] == "too_small" for row in rows] == [True, False, True]
-    assert rows[1]["q_value"] == rows[1]["p_value"], "classes that were not tested are no part of the correction"
+    larger = max(rows[1]["p_value"], rows[1]["p_value_drop"])
+    assert rows[1]["q_value"] == larger, "classes that were not tested are no part of the correction"
 
 
 def test_a_group_that_is_too_small_takes_no_part() -> None:

@@ -311,6 +311,7 @@ def test_thirds_of_three_selectors_sum_to_the_same_in_any_order() -> None:
                 "model": [f"m{model}"] * photos,
                 "label_space": ["names"] * photos,
                 "is_correct": pa.array(right > model),
+                "margin": pa.array(np.where(right > model, 0.5, -0.5) * rng.random(photos)),
             }
         )
         for model in range(3)

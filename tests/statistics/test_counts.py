@@ -45,10 +45,10 @@ def world() -> tuple[Rows, Rows, Rows]:
         for model in (*SELECTORS, "third"):
             for space, chance in (("names", 0.6), ("other space", 0.1)):
                 is_correct = bool(rng.random() < chance)
+                margin = float(rng.integers(1, 5)) / 4 * (1 if is_correct else -1)
                 if model == "m" or space != "names" or rng.random() < 0.95:
-                    predictions.append(
-                        {"photo_id": photo_id, "model": model, "label_space": space, "is_correct": is_correct}
-                    )
+                    row = {"photo_id": photo_id, "model": model, "label_space": space}
+                    predictions.append(row | {"is_correct": is_correct, "margin": margin})
     backgrounds.append({"photo_id": "no member", "margin": 1.0, "group": "a group of no member"})
     return members, backgrounds, predictions
 
@@ -70,15 +70,28 @@ def counted(world: tuple[Rows, Rows, Rows], **changes: Any) -> Counts:
 def slow_units(
     world: tuple[Rows, Rows, Rows], selectors: tuple[str, ...]
 ) -> dict[tuple[str, str, int, str], list[float]]:
-    """Photos, sum, sum of squares, sure photos and their sum by class, group, half and observer."""
+    """Photos, sum, sum of squares, sure photos and their sum, sum of ranks and of their squares, by class, group, half
+    and observer."""
     members, backgrounds, predictions = world
     background = {row["photo_id"]: row for row in backgrounds}
     right = {(p["photo_id"], p["model"]): p["is_correct"] for p in predictions if p["label_space"] == "names"}
+    margin = {(p["photo_id"], p["model"]): p["margin"] for p in predictions if p["label_space"] == "names"}
+    counting: dict[str, list[str]] = defaultdict(list)
+    for row in members:
+        is_whole = all((row["photo_id"], model) in right for model in selectors)
+        if is_whole and background[row["photo_id"]]["group"] is not None:
+            counting[row["class_id"]].append(row["photo_id"])
+
+    def rank(photo_id: str, class_id: str, model: str) -> float:
+        """The share of the class's photos of which the model is less sure, half of those of which it is as sure."""
+        own, others = margin[photo_id, model], [margin[other, model] for other in counting[class_id]]
+        return sum((other < own) + (other == own) / 2 for other in others) / len(others)
+
     margins = defaultdict(list)
     for row in members:
         found = background[row["photo_id"]]
         margins[row["class_id"], found["group"], row["half"]].append(found["margin"])
-    units: dict[tuple[str, str, int, str], list[float]] = defaultdict(lambda: [0.0] * 5)
+    units: dict[tuple[str, str, int, str], list[float]] = defaultdict(lambda: [0.0] * 7)
     for row in members:
         found = background[row["photo_id"]]
         answers = [right.get((row["photo_id"], model)) for model in selectors]
@@ -88,7 +101,8 @@ def slow_units(
         is_sure = found["margin"] >= np.median(margins[row["class_id"], found["group"], row["half"]])
         half = CONFIRM if row["half"] == "confirm" else DISCOVER
         unit = units[row["class_id"], found["group"], half, row["observer"]]
-        for place, value in enumerate((1, outcome, outcome**2, is_sure, outcome * is_sure)):
+        graded = sum(rank(row["photo_id"], row["class_id"], model) for model in selectors) / len(selectors)
+        for place, value in enumerate((1, outcome, outcome**2, is_sure, outcome * is_sure, graded, graded**2)):
             unit[place] += value
     return units
 
@@ -109,6 +123,7 @@ def test_outcomes_by_class_group_half_and_observer(world: tuple[Rows, Rows, Rows
         names: dict[int, set[str]] = defaultdict(set)
         columns = (results.group, results.half, results.observer, results.num_photos, results.sum_correct)
         columns += (results.sum_squares, units.num_sure, units.correct_sure)
+        columns += (units.graded.sum_correct, units.graded.sum_squares)
         rows = list(zip(*columns, strict=True))
         num_found += len(rows)
         for group, half, observer, *values in rows:
@@ -140,7 +155,8 @@ def test_the_same_observer_has_one_number_in_all_groups_of_a_class() -> None:
     members.append({"photo_id": "g8", "class_id": "a", "observer": "o3", "half": "confirm"})
     backgrounds = [{"photo_id": row["photo_id"], "group": row["photo_id"][0], "margin": 0.5} for row in members]
     predictions = [
-        {"photo_id": row["photo_id"], "model": "m", "label_space": "names", "is_correct": True} for row in members
+        {"photo_id": row["photo_id"], "model": "m", "label_space": "names", "is_correct": True, "margin": 0.5}
+        for row in members
     ]
     [units] = counted((members, backgrounds, predictions), selectors=("m",), class_ids=("a",)).classes
     results = units.results

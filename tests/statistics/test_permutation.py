@@ -110,8 +110,26 @@ def test_at_least_as_many_deals_as_asked_for(asked: int, dealt: int) -> None:
         results, np.ones_like(results.num_photos), num_permutations=asked, rng=np.random.default_rng(0)
     )
     assert (found.num_permutations, found.num_groups) == (dealt, 3)
-    assert len(found.tail) == int(np.ceil(0.06 * dealt))
+    assert len(found.tail) == min(int(np.ceil(0.05 * (dealt + 1))), dealt)
     assert (np.diff(found.tail) >= 0).all()
+
+
+@pytest.mark.parametrize("largest", [0.001, 0.2, 0.5])
+def test_enough_of_the_tail_is_kept_for_every_p_value_that_may_be_asked_for(largest: float) -> None:
+    results = make([0.8, 0.6, 0.7], 40, 1)
+    every, some = (
+        selection_test(
+            results,
+            np.ones_like(results.num_photos),
+            num_permutations=900,
+            rng=np.random.default_rng(0),
+            largest_p_value=kept,
+        )
+        for kept in (1.0, largest)
+    )
+    assert len(every.tail) == 900 and len(some.tail) == np.ceil(largest * 901)
+    assert some.critical(largest) == every.critical(largest)
+    assert some.observed == every.observed
 
 
 def test_groups_keep_their_number_of_observers() -> None:
@@ -130,7 +148,7 @@ def test_groups_keep_their_number_of_observers() -> None:
 
 
 def test_the_critical_value_of_a_rank() -> None:
-    found = SelectionTest(0.5, np.arange(1.0, 61.0), 999, 3)
+    found = SelectionTest(0.5, 0.0, np.arange(1.0, 61.0), 999, 3)
     assert found.critical(0.01) == 51, "the tenth of 1,000, counting the observed one"
     assert found.critical(0.0101) == 50
     assert found.critical(0.0501) == 10
@@ -149,4 +167,5 @@ def test_the_p_value_counts_the_deals_that_reach_the_observed_drop() -> None:
     reached = int((found.tail >= observed).sum())
     assert 0 < reached < len(found.tail), "the observed drop lies among those that are kept"
     assert int((found.tail >= observed - 0.01).sum()) > reached
+    assert found.observed == pytest.approx(float(observed))
     assert found.p_value == (reached + 1) / (found.num_permutations + 1)

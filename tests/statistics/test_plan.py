@@ -32,13 +32,20 @@ def test_what_makes_a_plan_larger() -> None:
     assert plan_sample_size(0.2, 6, replace(KNOWN, num_classes=1000)).photos_per_group > photos
     assert plan_sample_size(0.2, 6, replace(KNOWN, observer_correlation=0.3)).photos_per_group > photos
     assert plan_sample_size(0.2, 6, replace(KNOWN, share_confirmed=0.5)).photos_per_group < photos
+    several = [plan_sample_size(0.2, 6, replace(KNOWN, num_selectors=number)).photos_per_group for number in (1, 2, 3)]
+    assert several[0] == photos
+    assert several[1] == pytest.approx(0.75 * photos, rel=0.02) and several[2] == pytest.approx(
+        photos * 2 / 3, rel=0.02
+    )
+    unlike = replace(KNOWN, num_selectors=3, selector_correlation=0.2)
+    assert plan_sample_size(0.2, 6, unlike).photos_per_group < several[2]
 
 
 def test_plans_of_classes() -> None:
-    plans = plan_classes({"a": [0.5, 0.25, 0.05], "b": [0.9], "c": []}, 1_000, 0.2, 20, KNOWN)
+    plans = plan_classes({"a": [0.5, 0.25, 0.05, 0.03], "b": [0.9], "c": []}, 1_000, 0.2, 10, KNOWN)
     assert [plan.class_id for plan in plans] == ["a", "b", "c"]
     first, second, third = plans
-    assert first.num_groups == 3
+    assert first.num_groups == 3, "a quarter of its photos are on the smaller half"
     assert first.class_photos == int(np.ceil(first.photos_per_group / 0.25))
     assert first.detectable_drop == pytest.approx(drop_of(500, 250, 3, KNOWN))
     assert (second.num_groups, second.class_photos, second.detectable_drop) == (1, 0, 1.0)

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from counterset.statistics import resplit
 from counterset.statistics.choice import Limits, choose, eligible_groups, overlap
+from counterset.statistics.halves import DISCOVER_SHARE
 from counterset.statistics.intervals import drop_interval
 from counterset.statistics.observers import CONFIRM, Dispersion, Results
-from counterset.statistics.resplit import estimate_drop
-from counterset.statistics.simulate import Design, class_units, simulate_class, split_observers
+from counterset.statistics.permutation import selection_test
+from counterset.statistics.resplit import estimate_drop, random_splits, share_confirmed
+from counterset.statistics.simulate import Design, Photos, class_units, simulate_class
 
 LIMITS = Limits(10, 3)
 DISPERSION = Dispersion(0.2, 1.0)
 
 
+def split(photos: Photos, rng: np.random.Generator) -> np.ndarray:
+    coins = rng.random(int(photos.observer.max()) + 1) >= DISCOVER_SHARE
+    return coins.astype(np.int64)[photos.observer]
+
+
 def make(accuracy: list[float], photos: int, rng: np.random.Generator) -> Results:
     found = simulate_class(np.array(accuracy), Design(photos, observer_correlation=0.2), rng)
-    return class_units("c", found, split_observers(found, rng), len(accuracy)).results
+    return class_units("c", found, split(found, rng), len(accuracy)).results
+
+
+def shuffled(results: Results, rng: np.random.Generator) -> np.ndarray:
+    """The halves dealt anew to the observers."""
+    halves = np.zeros(int(results.observer.max()) + 1, np.int64)
+    halves[results.observer] = results.half
+    return rng.permutation(halves)[results.observer]
+
+
+def test_random_splits_keep_the_number_of_units_on_each_half() -> None:
+    results = make([0.8, 0.6], 30, np.random.default_rng(0))
+    splits = random_splits(results, 2_000, np.random.default_rng(1))
+    num_confirm = len(set(results.observer[results.half == CONFIRM].tolist()))
+    assert (splits.sum(axis=1) == num_confirm).all()
+    share = num_confirm / splits.shape[1]
+    assert splits.mean(axis=0) == pytest.approx(np.full(splits.shape[1], share), abs=0.05), "no unit is preferred"
 
 
 def chosen(results: Results) -> tuple[int, int]:
@@ -26,6 +51,11 @@ def chosen(results: Results) -> tuple[int, int]:
     right = weights * results.sum_correct / results.num_photos
     pair = choose(results.by_half(weights), results.by_half(right), eligible_groups(results, LIMITS))
     return int(pair.common), int(pair.counter)
+
+
+def votes_of(results: Results, dispersion: Dispersion = DISPERSION) -> np.ndarray:
+    weights = dispersion.weights(results.num_photos)
+    return np.stack([weights, weights * results.sum_correct / results.num_photos])
 
 
 def confirm_drop(results: Results, half: np.ndarray, pair: tuple[int, int]) -> float:
@@ -40,7 +70,9 @@ def confirm_drop(results: Results, half: np.ndarray, pair: tuple[int, int]) -> f
 def test_one_split_is_the_confirm_half() -> None:
     results = make([0.8, 0.6, 0.7], 80, np.random.default_rng(0))
     pair, weights = chosen(results), DISPERSION.weights(results.num_photos)
-    found = estimate_drop(results, weights, DISPERSION, pair, LIMITS, np.random.default_rng(0), num_splits=1)
+    found = estimate_drop(
+        results, weights, DISPERSION, pair, LIMITS, votes_of(results), np.random.default_rng(0), num_splits=1
+    )
     assert found.drop == pytest.approx(confirm_drop(results, results.half, pair))
     assert found.drop == pytest.approx(found.accuracy_common - found.accuracy_counter)
 
@@ -48,10 +80,12 @@ def test_one_split_is_the_confirm_half() -> None:
 def test_it_is_the_mean_over_splits_that_agree() -> None:
     results = make([0.75, 0.65, 0.7], 60, np.random.default_rng(3))
     pair, weights = chosen(results), DISPERSION.weights(results.num_photos)
-    found = estimate_drop(results, weights, DISPERSION, pair, LIMITS, np.random.default_rng(0), num_splits=4_000)
+    found = estimate_drop(
+        results, weights, DISPERSION, pair, LIMITS, votes_of(results), np.random.default_rng(0), num_splits=4_000
+    )
     rng, drops = np.random.default_rng(1), []
     for _ in range(4_000):
-        half = rng.integers(0, 2, int(results.observer.max()) + 1)[results.observer]
+        half = shuffled(results, rng)
         split = Results(
             results.num_groups,
             results.group,
@@ -73,11 +107,12 @@ def test_unbiased_and_surer_where_nothing_differs() -> None:
     for _ in range(400):
         results = make([0.7] * 4, 80, rng)
         pair, weights = chosen(results), DISPERSION.weights(results.num_photos)
-        found = estimate_drop(results, weights, DISPERSION, pair, LIMITS, rng, num_splits=200)
+        found = estimate_drop(results, weights, DISPERSION, pair, LIMITS, votes_of(results), rng, num_splits=200)
         drops.append(found.drop)
         confirm.append(confirm_drop(results, results.half, pair))
         discover.append(confirm_drop(results, 1 - results.half, pair))
-        inside.append(found.low <= 0 <= found.high)
+        low, high = found.interval()
+        inside.append(low <= 0 <= high)
     assert abs(np.mean(drops)) < 3 * np.std(drops) / np.sqrt(len(drops))
     assert np.std(drops) < 0.95 * np.std(confirm)
     assert np.mean(discover) > 0.08
@@ -90,13 +125,14 @@ def slow_estimate(
     dispersion: Dispersion,
     pair: tuple[int, int],
     limits: Limits,
+    votes: np.ndarray,
     rng: np.random.Generator,
     num_splits: int,
-) -> tuple[float, float, float, float, int]:
-    """Both accuracies, the interval and the number of splits that agree: one split after the other."""
-    splits = rng.integers(0, 2, (num_splits, int(results.observer.max()) + 1), dtype=np.bool_)
+) -> tuple[float, float, float, float, float]:
+    """Both accuracies, the interval and the share of random splits that agree: one split after the other."""
+    splits = random_splits(results, num_splits, rng)
     splits[0, results.observer] = results.half == CONFIRM
-    found = []
+    found, num_chosen = [], 0
     for number, split in enumerate(splits):
         is_confirm, sums = split[results.observer], {}
         for half in (False, True):
@@ -105,11 +141,13 @@ def slow_estimate(
                 share = results.sum_correct[rows] / results.num_photos[rows]
                 photos, observers = results.num_photos[rows].sum(), rows.sum()
                 is_enough = photos >= limits.min_photos and observers >= limits.min_observers
-                sums[half, group] = (weights[rows].sum(), (weights[rows] * share).sum(), is_enough)
+                mean = votes[1][rows].sum() / votes[0][rows].sum() if rows.any() else 0.0
+                sums[half, group] = (weights[rows].sum(), (weights[rows] * share).sum(), is_enough, mean)
         asked = [group for group in range(results.num_groups) if sums[False, group][2] and sums[True, group][2]]
-        accuracy = {group: sums[False, group][1] / sums[False, group][0] for group in asked}
+        accuracy = {group: sums[False, group][3] for group in asked}
         best = max(asked, key=lambda group: accuracy[group], default=None)
         worst = min(reversed(asked), key=lambda group: accuracy[group], default=None)
+        num_chosen += number > 0 and (best, worst) == pair
         if number == 0 or (best, worst) == pair:
             found.append([(sums[True, group][0], sums[True, group][1] / sums[True, group][0]) for group in pair])
     sizes, accuracies = np.array(found).transpose(2, 0, 1)
@@ -126,7 +164,7 @@ def slow_estimate(
     of_agreeing = np.mean([variance(size) for size in sizes]) - (accuracies[:, 0] - accuracies[:, 1]).var()
     effective = whole / dispersion.scale * of_all / max(of_all, of_agreeing)
     low, high = drop_interval(common, effective[0], counter, effective[1], correlation)
-    return common, counter, low, high, len(found)
+    return common, counter, low, high, num_chosen / (num_splits - 1)
 
 
 @pytest.mark.parametrize(
@@ -143,16 +181,21 @@ def test_drop_and_interval_are_those_of_the_slow_estimate(
 ) -> None:
     rng = np.random.default_rng(7)
     found = simulate_class(np.array(accuracy), Design(photos, observer_correlation=0.3, mixing=0.5), rng)
-    results = class_units("c", found, split_observers(found, rng), len(accuracy)).results
+    results = class_units("c", found, split(found, rng), len(accuracy)).results
     dispersion = Dispersion(0.3, 0.8)
     weights = dispersion.weights(results.num_photos)
-    right = weights * results.sum_correct / results.num_photos
-    pair = tuple(map(int, choose(results.by_half(weights), results.by_half(right), eligible_groups(results, limits))))
-    asked = (results, weights, dispersion, (pair[0], pair[1]), limits)
-    *expected, num_agreeing = slow_estimate(*asked, np.random.default_rng(0), 300)
-    assert (num_agreeing < 150) == is_rarely_chosen
+    right = results.sum_correct
+    # what chooses is not what is measured: it is noisier
+    graded = results.sum_correct + rng.normal(0, 0.1, len(right)) * results.num_photos
+    votes = np.stack([weights + 0.1, (weights + 0.1) * graded / results.num_photos])
+    eligible = eligible_groups(results, limits)
+    pair = tuple(map(int, choose(results.by_half(votes[0]), results.by_half(votes[1]), eligible)))
+    asked = (results, weights, dispersion, (pair[0], pair[1]), limits, votes)
+    *expected, share = slow_estimate(*asked, np.random.default_rng(0), 300)
+    assert (share < 0.5) == is_rarely_chosen
     estimate = estimate_drop(*asked, np.random.default_rng(0), num_splits=300)
-    assert estimate[:2] + estimate[3:] == pytest.approx(tuple(expected))
+    assert (*estimate[:2], *estimate.interval()) == pytest.approx(tuple(expected))
+    assert estimate.share_chosen == pytest.approx(share)
     assert estimate.drop == pytest.approx(expected[0] - expected[1])
     monkeypatch.setattr(resplit, "CHUNK_ELEMENTS", 1_000)
     assert estimate_drop(*asked, np.random.default_rng(0), num_splits=300) == pytest.approx(estimate)
@@ -161,13 +204,38 @@ def test_drop_and_interval_are_those_of_the_slow_estimate(
 def test_the_true_split_counts_whether_it_agrees_or_not() -> None:
     results = make([0.9, 0.4, 0.7], 80, np.random.default_rng(0))
     weights = DISPERSION.weights(results.num_photos)
-    found = estimate_drop(results, weights, DISPERSION, (1, 0), LIMITS, np.random.default_rng(0), num_splits=50)
+    found = estimate_drop(
+        results, weights, DISPERSION, (1, 0), LIMITS, votes_of(results), np.random.default_rng(0), num_splits=50
+    )
     assert found.drop == pytest.approx(confirm_drop(results, results.half, (1, 0)))
 
 
 def test_a_thousand_splits_unless_told_otherwise() -> None:
     results = make([0.95, 0.4, 0.7], 60, np.random.default_rng(3))  # nearly every split agrees, so each one counts
     pair, weights = chosen(results), DISPERSION.weights(results.num_photos)
-    asked = (results, weights, DISPERSION, pair, LIMITS)
+    asked = (results, weights, DISPERSION, pair, LIMITS, votes_of(results))
     found = estimate_drop(*asked, np.random.default_rng(0))
     assert found == estimate_drop(*asked, np.random.default_rng(0), num_splits=1_000)
+
+
+def test_the_share_of_halvings_that_confirm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a slow loop: halved anew, chosen anew, tested anew."""
+    results = make([0.78, 0.6, 0.7], 60, np.random.default_rng(24))
+    pair, votes = chosen(results), votes_of(results)
+    monkeypatch.setattr(resplit, "NUM_HALVING_PERMUTATIONS", 400)
+    weights = DISPERSION.weights(results.num_photos)
+    p_value = selection_test(results, weights, num_permutations=10_000, rng=np.random.default_rng(0)).p_value
+    found = share_confirmed(results, votes, pair, LIMITS, p_value, 1.0, np.random.default_rng(0))
+    rng, confirmed, same = np.random.default_rng(1), 0, 0
+    for _ in range(300):
+        half = shuffled(results, rng)
+        halved = replace(results, half=half)
+        if eligible_groups(halved, LIMITS)[list(pair)].all() and chosen(halved) == pair:
+            same += 1
+            kept = eligible_groups(halved, LIMITS)
+            test = selection_test(halved.only(kept), votes[0][kept[halved.group]], num_permutations=400, rng=rng)
+            confirmed += test.p_value <= p_value
+    assert 0.1 < confirmed / 300 < same / 300 - 0.05, "the pair is chosen more often than confirmed"
+    assert found == pytest.approx(confirmed / 300, abs=0.15)
+    far = share_confirmed(results, votes, pair, LIMITS, p_value, 1.3, np.random.default_rng(0))
+    assert far == pytest.approx(same / 300, abs=0.12), "far above every critical value no test is repeated"

@@ -113,13 +113,17 @@ def _plan(args: argparse.Namespace) -> int:
     if not 0 < args.drop <= 1:
         raise UserError(f"--drop {args.drop} is no drop; give a fraction above 0 and up to 1, e.g. 0.2 for 20 points")
     class_ids = [spec.class_id for spec in load_classes(config.classes.list, config.classes.only)]
+    num_selectors = len(config.models.selectors)
     if args.learn_from:
         release = load(args.learn_from)
-        frequencies, assumptions = learn(release.groups, release.pairs, max_q_value=config.select.max_q_value)
+        known = learn(release.groups, release.pairs, max_q_value=config.select.max_q_value, num_selectors=num_selectors)
+        frequencies, assumptions = known
         frequencies = {class_id: frequencies[class_id] for class_id in class_ids if class_id in frequencies}
     else:
         frequencies = {class_id: list(UNKNOWN_FREQUENCIES) for class_id in class_ids}
-        assumptions = Assumptions(num_classes=len(class_ids), max_q_value=config.select.max_q_value)
+        assumptions = Assumptions(
+            num_classes=len(class_ids), max_q_value=config.select.max_q_value, num_selectors=num_selectors
+        )
     rows = [
         {
             "class": plan.class_id,
@@ -137,7 +141,8 @@ def _plan(args: argparse.Namespace) -> int:
     basis = args.learn_from or f"groups of {', '.join(f'{share:.0%}' for share in UNKNOWN_FREQUENCIES)} of each class"
     print(
         f"from {basis}; observer correlation {assumptions.observer_correlation:.2f}, "
-        f"{assumptions.photos_per_observer:.1f} photos per observer and group, power {assumptions.power:.0%}"
+        f"{assumptions.photos_per_observer:.1f} photos per observer and group, "
+        f"number of selectors {num_selectors}, power {assumptions.power:.0%}"
     )
     return 0
 

@@ -1,7 +1,7 @@
 """Select: choose each class's pair of groups on the discover half, test it, and measure its drop without bias.
 
-Chosen on discover alone; tested on all photos by repeating the choice under permutation of
-observers; measured on confirm, over every split that makes the same choice.
+Chosen on discover alone, by the ranks of the selectors' margins; tested on all photos by repeating the choice
+under permutation of units; measured in right-or-wrong answers on confirm, over every split that makes the same choice.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,16 +19,20 @@ from statsmodels.stats.multitest import multipletests
 
 from counterset.config import SelectConfig
 from counterset.schemas import PAIRS, STABILITY, Verdict
+from counterset.statistics.after_selection import confidence_among, shrink
 from counterset.statistics.breaking import breaking_share
 from counterset.statistics.choice import Limits, choose, eligible_groups
 from counterset.statistics.counts import ClassUnits, Rows, count, sensitivity, with_spread
-from counterset.statistics.observers import CONFIRM, DISCOVER, Bools, Dispersion, Floats, Results, estimate_dispersion
+from counterset.statistics.observers import CONFIRM, DISCOVER, Bools, Dispersion, Floats, estimate_dispersion
 from counterset.statistics.permutation import SelectionTest, selection_test
 from counterset.statistics.power import detectable_drop
-from counterset.statistics.resplit import estimate_drop
+from counterset.statistics.resplit import Estimate, estimate_drop, share_confirmed
 from counterset.tables import table_of
 
 logger = logging.getLogger(__name__)
+
+Z95 = 1.959964
+"""Standard errors from an estimate to either end of its 95 % interval."""
 
 
 class SelectResult(NamedTuple):
@@ -58,9 +63,9 @@ def select_pairs(
     Args:
         members: photo_id, class_id, observer, half are read.
         backgrounds: photo_id, group, margin are read; photos without a group are left out.
-        predictions: photo_id, model, label_space, is_correct are read, for every model.
+        predictions: photo_id, model, label_space, is_correct, margin are read, for every model.
         config: limits and mode.
-        selectors: the models whose mean accuracy chooses; every one must have predicted each photo that counts.
+        selectors: the models whose mean rank chooses; every one must have predicted each photo that counts.
         label_space: the predictions' label space to use.
         class_ids: every class gets exactly one row of pairs, whatever was found.
         seed: of the permutations; each class has draws of its own.
@@ -90,21 +95,51 @@ def pair_rows(classes: list[ClassUnits], config: SelectConfig, *, seed: int) -> 
     """Rows of pairs from counted outcomes, one a class, in the order given."""
     if config.mode == "paper":
         return [_paper_row(found, config) for found in classes]
-    dispersion = estimate_dispersion((found.results for found in classes), (found.groups for found in classes))
+    groups = [found.groups for found in classes]
+    dispersions = _Dispersions(
+        estimate_dispersion((found.results for found in classes), groups),
+        estimate_dispersion((found.graded for found in classes), groups),
+    )
     logger.info(
         "two photos of one observer correlate by %.3f in one group and by %.3f in two",
-        dispersion.observer_correlation,
-        dispersion.across_groups,
+        dispersions.answers.observer_correlation,
+        dispersions.answers.across_groups,
     )
-    return _split_rows(classes, config, dispersion, seed)
+    return _split_rows(classes, config, dispersions, seed)
+
+
+class _Dispersions(NamedTuple):
+    """How outcomes scatter: right-or-wrong answers, which measure; and ranks of margins, which choose and test."""
+
+    answers: Dispersion
+    ranks: Dispersion
+
+
+@dataclass
+class _Tested:
+    """One class's pair with what is known of it before the other classes are looked at."""
+
+    found: ClassUnits
+    row: dict[str, Any]
+    pair: tuple[int, int]
+    votes: Floats
+    """(2, C) weights, and weights times ranks, that choose."""
+    estimate: Estimate
+    test: SelectionTest
+    rng: np.random.Generator
+
+    @property
+    def p_value(self) -> float:
+        """Of margins that do not differ or answers that do not: both have to be refuted."""
+        return max(self.test.p_value, self.estimate.p_value)
 
 
 def _split_rows(
-    classes: list[ClassUnits], config: SelectConfig, dispersion: Dispersion, seed: int
+    classes: list[ClassUnits], config: SelectConfig, dispersions: _Dispersions, seed: int
 ) -> list[dict[str, Any]]:
     """Rows of pairs: chosen on discover, tested by all photos, measured on confirm."""
     limits = Limits(config.min_photos, config.min_observers)
-    tested: list[tuple[ClassUnits, dict[str, Any], SelectionTest]] = []
+    tested: list[_Tested] = []
     rows = []
     for found in classes:
         eligible = eligible_groups(found.results, limits)
@@ -112,29 +147,49 @@ def _split_rows(
             each = f"{config.min_photos} photos and {config.min_observers} observers on each half"
             rows.append(_too_small(found, int(eligible.sum()), each))
             continue
-        rng = _generator(seed, found.class_id)
-        row = _measured(found, eligible, limits, dispersion, rng)
-        weights = found.weights(dispersion)[eligible[found.results.group]]
-        test = selection_test(
-            _only(found.results, eligible), weights, num_permutations=config.num_permutations, rng=rng
-        )
-        rows.append(row)
-        tested.append((found, row, test))
+        tested.append(_test(found, eligible, limits, dispersions, config, _generator(seed, found.class_id)))
+        rows.append(tested[-1].row)
     if tested:
-        _judge(tested, config, dispersion)
+        _judge(tested, config, dispersions, limits)
     return rows
 
 
-def _measured(
-    found: ClassUnits, eligible: Bools, limits: Limits, dispersion: Dispersion, rng: np.random.Generator
-) -> dict[str, Any]:
-    """A class's pair and its drops, not judged yet."""
-    results = found.results
-    weights = found.weights(dispersion)
+def _test(
+    found: ClassUnits,
+    eligible: Bools,
+    limits: Limits,
+    dispersions: _Dispersions,
+    config: SelectConfig,
+    rng: np.random.Generator,
+) -> _Tested:
+    """A class's pair, its drop and its test."""
+    results, graded = found.results, found.graded
+    worth = found.weights(dispersions.ranks)
+    votes = np.stack([worth, worth * graded.sum_correct / graded.num_photos])
+    chosen = choose(graded.by_half(votes[0]), graded.by_half(votes[1]), eligible)
+    pair = int(chosen.common), int(chosen.counter)
+    weights = found.weights(dispersions.answers)
+    estimate = estimate_drop(results, weights, dispersions.answers, pair, limits, votes, rng)
+    test = selection_test(
+        graded.only(eligible),
+        worth[eligible[graded.group]],
+        num_permutations=config.num_permutations,
+        rng=rng,
+        largest_p_value=config.max_q_value,
+    )
+    row = _measured(found, pair, estimate, weights) | {
+        "p_value": test.p_value,
+        "p_value_drop": estimate.p_value,
+        "observer_correlation": dispersions.answers.observer_correlation,
+    }
+    return _Tested(found, row, pair, votes, estimate, test, rng)
+
+
+def _measured(found: ClassUnits, pair: tuple[int, int], estimate: Estimate, weights: Floats) -> dict[str, Any]:
+    """The columns of pairs that measure a pair in right-or-wrong answers."""
+    results, (common, counter) = found.results, pair
     weight = results.by_half(weights)
     right = results.by_half(weights * results.sum_correct / results.num_photos)
-    common, counter = map(int, choose(weight, right, eligible))
-    estimate = estimate_drop(results, weights, dispersion, (common, counter), limits, rng)
 
     def drop(half: int, correct: Floats, photos: Floats) -> float | None:
         """The drop on one half, or nothing where a group is empty."""
@@ -144,46 +199,80 @@ def _measured(
 
     correct, photos = results.by_half(results.sum_correct), results.by_half(results.num_photos)
     sure_correct, sure = results.by_half(found.correct_sure), results.by_half(found.num_sure)
+    low, high = estimate.interval()
     return _counted(found, common, counter) | {
         "drop_discover": drop(DISCOVER, right, weight),
         "drop_confirm": drop(CONFIRM, correct, photos),
         "drop": estimate.drop,
-        "drop_low": estimate.low,
-        "drop_high": estimate.high,
+        "drop_low": low,
+        "drop_high": high,
         "accuracy_common": estimate.accuracy_common,
         "accuracy_counter": estimate.accuracy_counter,
+        "share_chosen": estimate.share_chosen,
         "drop_unsure": drop(CONFIRM, correct - sure_correct, photos - sure),
         "drop_sure": drop(CONFIRM, sure_correct, sure),
-        "breaking_share": breaking_share(photos.sum(axis=0), correct.sum(axis=0), common, counter, estimate.low),
-        "observer_correlation": dispersion.observer_correlation,
+        "breaking_share": breaking_share(photos.sum(axis=0), correct.sum(axis=0), common, counter, low),
     }
 
 
-def _judge(
-    tested: list[tuple[ClassUnits, dict[str, Any], SelectionTest]], config: SelectConfig, dispersion: Dispersion
-) -> None:
-    """Fill in what depends on all classes: q-values, verdicts, and what each class could have confirmed."""
-    q_values = multipletests([test.p_value for _, _, test in tested], method="fdr_bh")[1]
-    rank = min(int((q_values <= config.max_q_value).sum()) + 1, len(tested))
-    needed = config.max_q_value * rank / len(tested)
-    for (found, row, test), q_value in zip(tested, q_values, strict=True):
-        weight = found.results.by_group(found.weights(dispersion))
-        row["p_value"], row["q_value"] = test.p_value, float(q_value)
-        row["detectable_drop"] = detectable_drop(
-            test.critical(needed),
-            float(found.results.sum_correct.sum() / found.results.num_photos.sum()),
-            float(weight[found.groups.index(row["common"])]),
-            float(weight[found.groups.index(row["counter"])]),
-            dispersion.scale,
-            test.num_groups,
-            needed,
-        )
+def _judge(tested: list[_Tested], config: SelectConfig, dispersions: _Dispersions, limits: Limits) -> None:
+    """Fill in what depends on all classes: q-values, verdicts, what each class could have confirmed, and what may be
+    said of those that were."""
+    q_values = multipletests([one.p_value for one in tested], method="fdr_bh")[1]
+    num_found = int((q_values <= config.max_q_value).sum())
+    needed = config.max_q_value * min(num_found + 1, len(tested)) / len(tested)
+    for one, q_value in zip(tested, q_values, strict=True):
+        row = one.row
+        row["q_value"] = float(q_value)
+        row["detectable_drop"] = _detectable_drop(one, dispersions, needed)
         row["is_fragile"] = row["breaking_share"] < config.fragile_share
         if q_value > config.max_q_value:
             row["reason"] = f"q = {q_value:.3f} is above {config.max_q_value:g}"
         elif row["drop_low"] <= 0:
             row["reason"] = f"the drop's interval reaches down to {row['drop_low']:.3f}"
         row["verdict"] = (Verdict.UNCONFIRMED if "reason" in row else Verdict.CONFIRMED).value
+    _say_after_selection(tested)
+    for one in tested:
+        if one.row["verdict"] == Verdict.CONFIRMED.value:
+            reached = config.max_q_value * num_found / len(tested)
+            critical = one.test.critical(reached)
+            times = one.test.observed / critical if critical > 0 else 1.0
+            one.row["share_confirmed"] = share_confirmed(
+                one.found.graded, one.votes, one.pair, limits, reached, times, one.rng
+            )
+
+
+def _say_after_selection(tested: list[_Tested]) -> None:
+    """Fill in every pair's shrunken drop, and confirmed pairs' adjusted intervals."""
+    drops, low, high = (np.array([one.row[name] for one in tested]) for name in ("drop", "drop_low", "drop_high"))
+    shrunken = shrink(drops, (high - low) / (2 * Z95))
+    for one, drop, lower, upper in zip(tested, *shrunken, strict=True):
+        one.row |= {
+            "drop_shrunken": float(drop),
+            "drop_shrunken_low": float(lower),
+            "drop_shrunken_high": float(upper),
+        }
+    confirmed = [one for one in tested if one.row["verdict"] == Verdict.CONFIRMED.value]
+    for one in confirmed:
+        interval = one.estimate.interval(confidence_among(len(confirmed), len(tested)))
+        one.row["drop_adjusted_low"], one.row["drop_adjusted_high"] = interval
+
+
+def _detectable_drop(one: _Tested, dispersions: _Dispersions, needed: float) -> float:
+    """The smallest true drop that the class confirms with power 0.8, where its test has to reach `needed`."""
+    results, graded, pair = one.found.results, one.found.graded, list(one.pair)
+    accuracy, rank = (float(part.sum_correct.sum() / part.num_photos.sum()) for part in (results, graded))
+    weights = results.by_group(one.found.weights(dispersions.answers))[pair]
+    votes = graded.by_group(one.votes[0])[pair]
+    deviation = float(np.sqrt(rank * (1 - rank) * dispersions.ranks.scale))
+    return detectable_drop(
+        one.test.critical(needed) / deviation,
+        accuracy,
+        float(np.sqrt(accuracy * (1 - accuracy) * dispersions.answers.scale * (1 / weights).sum())),
+        float(deviation * np.sqrt((1 / votes).sum())),
+        one.test.num_groups,
+        needed,
+    )
 
 
 def _paper_row(found: ClassUnits, config: SelectConfig) -> dict[str, Any]:
@@ -233,21 +322,6 @@ def _too_small(found: ClassUnits, num_eligible: int, needs: str) -> dict[str, An
         "is_fragile": False,
         "reason": f"{num_eligible} of {len(found.groups)} groups have {needs}; two are needed",
     }
-
-
-def _only(results: Results, eligible: Bools) -> Results:
-    """The results of the eligible groups, groups numbered anew."""
-    kept = eligible[results.group]
-    number = np.cumsum(eligible) - 1
-    return Results(
-        int(eligible.sum()),
-        number[results.group[kept]],
-        results.half[kept],
-        results.observer[kept],
-        results.num_photos[kept],
-        results.sum_correct[kept],
-        results.sum_squares[kept],
-    )
 
 
 def _generator(seed: int, class_id: str) -> np.random.Generator:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import duckdb
@@ -20,6 +21,7 @@ from counterset.errors import WorkspaceError
 from counterset.parquet_sql import parquet_sql
 from counterset.schemas import GROUP_ACCURACY, PAIRS, SENSITIVITY
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Floats, Results
+from counterset.statistics.selector_margin import double_ranks
 from counterset.tables import conform
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ class ClassUnits(NamedTuple):
         results: one row a group and observer.
         num_sure: (C,) photos whose margin is in the upper half of their group's.
         correct_sure: (C,) summed outcomes of these.
+        graded: the same rows, whose outcome is the rank of the selectors' margins within the class
+            (`selector_margin`); it chooses and tests, right-or-wrong answers measure.
     """
 
     class_id: str
@@ -47,6 +51,7 @@ class ClassUnits(NamedTuple):
     results: Results
     num_sure: Floats
     correct_sure: Floats
+    graded: Results
 
     def weights(self, dispersion: Dispersion) -> Floats:
         """(C,) what each row's photos are worth, by the correlation of its background."""
@@ -75,7 +80,7 @@ def count(
     Args:
         members: photo_id, class_id, observer, half are read.
         backgrounds: photo_id, group, margin are read; photos without a group are left out.
-        predictions: photo_id, model, label_space, is_correct are read.
+        predictions: photo_id, model, label_space, is_correct, margin are read.
         selectors: models whose mean outcome counts; photos that one of them lacks do not.
         label_space: the label space to use.
         class_ids: the classes; the answer has them in alphabetical order.
@@ -91,7 +96,7 @@ def count(
         }
         key = _key(connection, sources["members"])
         _load_photos(connection, sources, key, class_ids)
-        predicted = f"(SELECT {key} AS key, model, label_space, is_correct FROM {sources['predictions']})"
+        predicted = f"(SELECT {key} AS key, model, label_space, is_correct, margin FROM {sources['predictions']})"
         group_accuracy = _group_accuracy(connection, predicted, label_space)
         photos = _photos(connection, predicted, selectors, label_space)
         groups = [name for (name,) in connection.execute('SELECT "group" FROM group_code ORDER BY 1').fetchall()]
@@ -202,23 +207,27 @@ def _group_accuracy(connection: duckdb.DuckDBPyConnection, predictions: str, lab
 def _photos(
     connection: duckdb.DuckDBPyConnection, predictions: str, selectors: tuple[str, ...], label_space: str
 ) -> Columns:
-    """Columns stratum, observer, k and is_sure: one row a grouped photo that every selector has predicted.
+    """Columns stratum, observer, k, is_sure and margin_0, margin_1, ...: one row a grouped photo that every selector
+    has predicted.
 
-    k is the number of selectors that were right; is_sure photos are of the upper half of margins of their stratum.
+    k is the number of selectors that were right; is_sure photos are of the upper half of background margins of their
+    stratum; margin_0 is the first selector's.
     """
-    connection.register("selector", pa.table({"model": pa.array(selectors, pa.string())}))
     number = len(selectors)
-    right = f"FROM {predictions} JOIN photo USING (key) WHERE label_space = ? AND model IN (FROM selector)"
+    codes = pa.array(range(number), pa.int8())
+    connection.register("selector", pa.table({"model": pa.array(selectors, pa.string()), "code": codes}))
+    right = f"FROM {predictions} JOIN selector USING (model) JOIN photo USING (key) WHERE label_space = ?"
+    margins = ", ".join(f"max(margin) FILTER (code = {code}) AS margin_{code}" for code in range(number))
     per_photo = (
-        f"SELECT stratum, observer, background_margin, is_correct::INTEGER AS k {right}"
+        f"SELECT stratum, observer, background_margin, is_correct::INTEGER AS k, margin AS margin_0 {right}"
         if number == 1
         else "SELECT any_value(stratum) AS stratum, any_value(observer) AS observer, "
         "any_value(background_margin) AS background_margin, "
-        f"(count(*) FILTER (is_correct))::INTEGER AS k {right} GROUP BY key HAVING count(*) = {number}"
+        f"(count(*) FILTER (is_correct))::INTEGER AS k, {margins} {right} GROUP BY key HAVING count(*) = {number}"
     )
     photos: Columns = connection.execute(
         f"""
-        SELECT stratum, observer, k, background_margin >= median_margin AS is_sure
+        SELECT stratum, observer, k, background_margin >= median_margin AS is_sure, COLUMNS('^margin_[0-9]+$')
         FROM ({per_photo}) JOIN stratum USING (stratum)
         """,
         [label_space],
@@ -241,24 +250,30 @@ def _by_class(photos: Columns, class_ids: list[str], groups: list[str], num_sele
     DuckDB's threads hand out photos in any order, so whole numbers are summed, which is exact, and
     divided by the number of selectors afterwards.
     """
-    order = np.lexsort((photos["observer"], photos["stratum"]))
+    margins = [photos[f"margin_{code}"] for code in range(num_selectors)]
+    order = np.lexsort((*margins, photos["observer"], photos["stratum"]))
     photos = {name: column[order] for name, column in photos.items()}
     starts = np.searchsorted(photos["stratum"], 2 * len(groups) * np.arange(len(class_ids) + 1))
     classes = []
     for class_id, start, end in zip(class_ids, starts[:-1], starts[1:], strict=True):
         stratum, observer, k, is_sure = (photos[name][start:end] for name in ("stratum", "observer", "k", "is_sure"))
+        ranks = double_ranks(np.column_stack([photos[f"margin_{code}"][start:end] for code in range(num_selectors)]))
         # A new row wherever the stratum or the observer changes: (N,) photos -> (C,) first photos
         is_first = np.ones(len(stratum), np.bool_)
         is_first[1:] = (stratum[1:] != stratum[:-1]) | (observer[1:] != observer[:-1])
         row = np.cumsum(is_first) - 1
-        columns = [np.ones_like(k), k, k * k, is_sure, np.where(is_sure, k, 0)]
-        n, right, squares, num_sure, sure_right = (_summed(column, row, int(is_first.sum())) for column in columns)
+        columns = [np.ones_like(k), k, k * k, is_sure, np.where(is_sure, k, 0), ranks, ranks * ranks]
+        n, right, squares, num_sure, sure_right, rank, rank_squares = (
+            _summed(column, row, int(is_first.sum())) for column in columns
+        )
         codes, group = np.unique(stratum[is_first] // 2 % max(len(groups), 1), return_inverse=True)
         half = np.where(stratum[is_first] % 2 == 1, CONFIRM, DISCOVER)
         numbers = np.unique(observer[is_first], return_inverse=True)[1]
         results = Results(len(codes), group, half, numbers, n, right / num_selectors, squares / num_selectors**2)
+        largest = 2.0 * len(ranks) * num_selectors
+        graded = replace(results, sum_correct=rank / largest, sum_squares=rank_squares / largest**2)
         names = tuple(groups[code] for code in codes)
-        classes.append(ClassUnits(class_id, names, results, num_sure, sure_right / num_selectors))
+        classes.append(ClassUnits(class_id, names, results, num_sure, sure_right / num_selectors, graded))
     return classes
 
 

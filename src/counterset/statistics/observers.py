@@ -43,7 +43,8 @@ class Results:
         half: (C,) DISCOVER or CONFIRM, the same for all rows of an observer.
         observer: (C,) index of the observer, from 0.
         num_photos: (C,) photos, at least 1.
-        sum_correct: (C,) sum over photos of the outcome: 1 = right, 0 = wrong, or the mean over selectors.
+        sum_correct: (C,) sum over photos of the outcome: 1 = right, 0 = wrong, or the mean over selectors;
+            or the rank of the selectors' margins.
         sum_squares: (C,) sum over photos of the squared outcome.
     """
 
@@ -64,6 +65,24 @@ class Results:
     def by_group(self, values: Floats) -> Floats:
         """(C,) -> (G,): sums over observers, by group."""
         return np.bincount(self.group, values, self.num_groups).astype(np.float64)
+
+    def only(self, groups: Bools) -> Results:
+        """The results of some groups, which are numbered anew.
+
+        Args:
+            groups: (G,) those that stay.
+        """
+        kept = groups[self.group]
+        number = np.cumsum(groups) - 1
+        return Results(
+            int(groups.sum()),
+            number[self.group[kept]],
+            self.half[kept],
+            self.observer[kept],
+            self.num_photos[kept],
+            self.sum_correct[kept],
+            self.sum_squares[kept],
+        )
 
 
 @dataclass(frozen=True)

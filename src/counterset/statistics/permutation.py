@@ -14,8 +14,6 @@ import numpy as np
 from counterset.statistics.choice import Pair, choose
 from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Results
 
-TAIL = 0.06
-"""Share of the permuted statistics that is kept, largest first: all that a q-value of 0.05 can ask for."""
 TIE = 1e-9
 
 
@@ -24,12 +22,14 @@ class SelectionTest(NamedTuple):
 
     Attributes:
         p_value: one-sided, of "no group differs" against the chosen pair's drop.
+        observed: the statistic itself.
         tail: the largest permuted statistics, ascending.
         num_permutations: how many there were in all.
         num_groups: groups that took part.
     """
 
     p_value: float
+    observed: float
     tail: Floats
     num_permutations: int
     num_groups: int
@@ -57,7 +57,12 @@ def statistic(weights: Floats, correct: Floats) -> Floats:
 
 
 def selection_test(
-    results: Results, weights: Floats, *, num_permutations: int, rng: np.random.Generator
+    results: Results,
+    weights: Floats,
+    *,
+    num_permutations: int,
+    rng: np.random.Generator,
+    largest_p_value: float = 0.05,
 ) -> SelectionTest:
     """Test the pair that `choose` picks from `results`, every group of which must be in both halves.
 
@@ -71,6 +76,7 @@ def selection_test(
         weights: (C,) worth of each result in photos.
         num_permutations: at least so many deals.
         rng: the class's own generator.
+        largest_p_value: `critical` will be asked for none above it, so no more of the tail is kept.
     """
     side = math.ceil(math.sqrt(num_permutations))
     values = np.stack([weights, weights * results.sum_correct / results.num_photos])
@@ -84,8 +90,9 @@ def selection_test(
             # (labels, C) @ (C, 2 values) -> (labels, 2 values)
             sums = (labels == group).astype(np.float64) @ permuted
             dealt[:, half, group] = sums.reshape(side, 2, side).transpose(1, 0, 2)
-    observed = statistic(results.by_half(values[0]), results.by_half(values[1]))
+    observed = float(statistic(results.by_half(values[0]), results.by_half(values[1])))
     null = np.sort(statistic(*(np.moveaxis(dealt[part].reshape(2, -1, side * side), -1, 0) for part in (0, 1))))
     exceedances = len(null) - int(np.searchsorted(null, observed - TIE))
-    kept = math.ceil(TAIL * len(null))
-    return SelectionTest((exceedances + 1) / (len(null) + 1), null[-kept:].copy(), len(null), results.num_groups)
+    kept = min(math.ceil(largest_p_value * (len(null) + 1)), len(null))
+    p_value = (exceedances + 1) / (len(null) + 1)
+    return SelectionTest(p_value, observed, null[-kept:].copy(), len(null), results.num_groups)

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 
 from counterset.errors import UserError
 from counterset.schemas import Half, Verdict
-from counterset.statistics.power import POWER, deviations
+from counterset.statistics.halves import DISCOVER_SHARE
+from counterset.statistics.power import POWER, deviations, rounded_gain
+from counterset.statistics.selector_margin import rank_per_accuracy
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Assumptions:
         share_confirmed: share of classes expected to be confirmed; 0 = this one alone.
         max_q_value: as in the config.
         power: probability with which the drop is to be confirmed.
+        num_selectors: models whose mean outcome counts.
+        selector_correlation: of two selectors' outcomes on one photo, beyond its group.
     """
 
     num_classes: int
@@ -36,11 +40,22 @@ class Assumptions:
     share_confirmed: float = 0.0
     max_q_value: float = 0.05
     power: float = POWER
+    num_selectors: int = 1
+    selector_correlation: float = 0.5
 
     def deviations(self, num_groups: int) -> float:
         """Standard errors that a true drop must have."""
         threshold = self.max_q_value * max(self.share_confirmed * self.num_classes, 1.0) / self.num_classes
-        return deviations(num_groups, threshold, self.power)
+        # ranks of one selector's margins have the variance 1 / 12, answers accuracy * (1 - accuracy)
+        per_error = math.sqrt(12 * self.accuracy * (1 - self.accuracy))
+        gain = rounded_gain(rank_per_accuracy(self.accuracy) * per_error)
+        return deviations(num_groups, threshold, self.power, gain)
+
+    @property
+    def variance(self) -> float:
+        """Variance of a photo's outcome, the mean over selectors, times what makes it worth less than one photo."""
+        of_mean = (1 + (self.num_selectors - 1) * self.selector_correlation) / self.num_selectors
+        return self.accuracy * (1 - self.accuracy) * of_mean * self.photos_per_worth
 
     @property
     def photos_per_worth(self) -> float:
@@ -63,15 +78,13 @@ def plan_sample_size(drop: float, num_groups: int, assumptions: Assumptions) -> 
         num_groups: groups of the class that are large enough to take part.
         assumptions: the rest.
     """
-    variance = 2 * assumptions.accuracy * (1 - assumptions.accuracy)
-    photos = variance * (assumptions.deviations(num_groups) / drop) ** 2 * assumptions.photos_per_worth
+    photos = 2 * assumptions.variance * (assumptions.deviations(num_groups) / drop) ** 2
     return SampleSize(math.ceil(photos), math.ceil(photos / assumptions.photos_per_observer))
 
 
 def planned_drop(photos_common: float, photos_counter: float, num_groups: int, assumptions: Assumptions) -> float:
     """The smallest true drop that two groups of so many photos will confirm, or 1; inverts `plan_sample_size`."""
-    variance = assumptions.accuracy * (1 - assumptions.accuracy) * assumptions.photos_per_worth
-    error = math.sqrt(variance * (1 / photos_common + 1 / photos_counter))
+    error = math.sqrt(assumptions.variance * (1 / photos_common + 1 / photos_counter))
     return min(assumptions.deviations(num_groups) * error, 1.0)
 
 
@@ -114,17 +127,18 @@ def plan_classes(
         min_photos: photos that a group needs on each half, as in the config.
         assumptions: the rest.
     """
+    least = min_photos / min(DISCOVER_SHARE, 1 - DISCOVER_SHARE)  # photos of which the smaller half has `min_photos`
     plans = []
     for class_id, shares in frequencies.items():
         first, second = sorted([*shares, 0.0, 0.0], reverse=True)[:2]
-        num_groups = sum(share * photos_per_class >= 2 * min_photos for share in shares)
+        num_groups = sum(share * photos_per_class >= least for share in shares)
         needed = plan_sample_size(drop, max(num_groups, 2), assumptions)
         reached = (
             planned_drop(first * photos_per_class, second * photos_per_class, num_groups, assumptions)
             if num_groups >= 2
             else 1.0
         )
-        class_photos = math.ceil(max(needed.photos_per_group, 2 * min_photos) / second) if second > 0 else 0
+        class_photos = math.ceil(max(needed.photos_per_group, least) / second) if second > 0 else 0
         plans.append(ClassPlan(class_id, num_groups, *needed, class_photos, reached))
     return plans
 
@@ -136,13 +150,14 @@ class Learnt(NamedTuple):
     assumptions: Assumptions
 
 
-def learn(group_accuracy: pa.Table, pairs: pa.Table, *, max_q_value: float = 0.05) -> Learnt:
+def learn(group_accuracy: pa.Table, pairs: pa.Table, *, max_q_value: float = 0.05, num_selectors: int = 1) -> Learnt:
     """The frequencies and assumptions of an earlier build, for the plan of the next.
 
     Args:
         group_accuracy: that build's table; frequencies are shares of its grouped photos.
         pairs: that build's table.
         max_q_value: of the next build.
+        num_selectors: of the next build.
 
     Raises:
         UserError: the earlier build has no class with a tested pair, or figures that cannot be.
@@ -182,5 +197,6 @@ def learn(group_accuracy: pa.Table, pairs: pa.Table, *, max_q_value: float = 0.0
             accuracy=accuracy / 2,
             share_confirmed=confirmed / pairs.num_rows,
             max_q_value=max_q_value,
+            num_selectors=num_selectors,
         ),
     )

@@ -7,67 +7,105 @@ from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import ndtr
 from scipy.stats import norm
 
+from counterset.statistics.halves import DISCOVER_SHARE
+from counterset.statistics.intervals import CONFIDENCE
 from counterset.statistics.observers import Floats
+from counterset.statistics.selector_margin import rank_per_accuracy
 
 POWER = 0.8
 NUM_DRAWS = 20_000
+GAIN_STEP = 0.05
+LARGEST_GAIN = 3.0
 
 
 def detectable_drop(
-    critical: float,
-    accuracy: float,
-    weight_common: float,
-    weight_counter: float,
-    scale: float,
-    num_groups: int,
-    p_value: float,
+    critical: float, accuracy: float, error: float, rank_error: float, num_groups: int, p_value: float
 ) -> float:
     """The smallest true drop between two groups that the class confirms with power 0.8, or 1.
 
     Args:
-        critical: the statistic (`permutation.statistic`) that just reaches `p_value`.
+        critical: the statistic of ranks (`permutation.statistic`) that just reaches `p_value`, in standard errors.
         accuracy: of the class, in [0, 1].
-        weight_common: summed weights of the common group, both halves.
-        weight_counter: the same of counter.
-        scale: the outcomes' variance over p (1 - p).
+        error: standard error of the drop in accuracy, over all photos.
+        rank_error: standard error of the drop in mean rank.
         num_groups: groups that take part.
         p_value: that the class would need.
     """
-    error = math.sqrt(1 / weight_common + 1 / weight_counter)
-    deviation = math.sqrt(accuracy * (1 - accuracy) * scale)
-    reserve = deviations(num_groups, p_value, POWER) - deviations(num_groups, p_value, None)
-    return min((critical + reserve * deviation) * error, 1.0)
+    gain = rounded_gain(rank_per_accuracy(accuracy) * error / rank_error)
+    # the model's drop, moved by what the class's own permutations say of the statistic that is needed
+    needed = deviations(num_groups, p_value, POWER, gain) + (critical - critical_statistic(num_groups, p_value)) / gain
+    return min(max(needed, _least(p_value)) * error, 1.0)
+
+
+def rounded_gain(gain: float) -> float:
+    """A gain as `deviations` takes it: to 0.05, so that classes share what was worked out, and from 1 to 3."""
+    return min(max(round(gain / GAIN_STEP) * GAIN_STEP, 1.0), LARGEST_GAIN)
 
 
 @cache
-def deviations(num_groups: int, p_value: float, power: float | None) -> float:
-    """The true drop of a pair, in standard errors, that reaches `p_value` with the given power.
+def critical_statistic(num_groups: int, p_value: float) -> float:
+    """The statistic, in standard errors, that just reaches `p_value` in the model of `deviations`."""
+    return float(brentq(lambda value: _reached(0.0, value, num_groups) - p_value, -5.0, 20.0))
 
-    With `power` None, the statistic that just reaches `p_value`. A model of `num_groups` equal,
-    large groups, the pair's accuracies half a drop above and below the others': the pair is
-    chosen on one half, whose errors are sqrt(2) times those of all photos, and its drop is
-    tested on both; worked out on seeded normal draws, the test half's integrated out.
+
+@cache
+def deviations(num_groups: int, p_value: float, power: float, gain: float) -> float:
+    """The true drop of a pair, in standard errors of a drop over all photos, that is confirmed with the given power.
+
+    A model of `num_groups` equal, large groups with normal errors, the pair half a drop above and
+    below the others. Ranks of margins choose on the discover half and test on both; the drop in
+    right-or-wrong answers must reach `p_value` and its interval lie above 0 too. Its error is
+    taken as that of all photos, as it is where the choice is clear, correlated with that of ranks
+    by 1 / gain, as an estimate is with a better one of the same thing.
+
+    Args:
+        num_groups: groups that take part.
+        p_value: to be reached by both.
+        power: probability of being confirmed.
+        gain: how many times its standard error a drop is in ranks, where it is once in answers; at least 1.
     """
-    generator = np.random.default_rng(0)
-    errors = generator.standard_normal((NUM_DRAWS, num_groups))
+    critical, least = critical_statistic(num_groups, p_value), _least(p_value)
+    errors = math.sqrt(1 - DISCOVER_SHARE) * np.random.default_rng(1).standard_normal(NUM_DRAWS)
+    other = math.sqrt(max(1 - 1 / gain**2, 1e-6))
+
+    def confirmed(drop: float) -> float:
+        seen, true = _chosen_drop(drop * gain, num_groups)
+        statistic = DISCOVER_SHARE * seen + (1 - DISCOVER_SHARE) * true + errors
+        # (D,) probability that the drop in answers, N(statistic / gain, 1 - 1 / gain ** 2), is large enough too
+        is_measured = ndtr((statistic / gain - least) / other)
+        return float(np.mean((statistic >= critical) * is_measured))
+
+    return float(brentq(lambda drop: confirmed(drop) - power, 0.0, 60.0, xtol=1e-3))
+
+
+def _least(p_value: float) -> float:
+    """The drop in standard errors that reaches `p_value` itself and whose interval lies above 0."""
+    return float(max(norm.isf(p_value), norm.ppf((1 + CONFIDENCE) / 2)))
+
+
+def _chosen_drop(drop: float, num_groups: int) -> tuple[Floats, Floats]:
+    """(D,) the chosen pair's drop on discover, and (D,) its true drop, in standard errors of all photos."""
+    truth = np.zeros(num_groups)
+    truth[0], truth[-1] = drop / 2, -drop / 2
+    # a drop's error is 1 over all photos, so a group's is sqrt(1 / 2), and more on its share of them
+    seen = truth + _errors(num_groups) / math.sqrt(2 * DISCOVER_SHARE)
     rows = np.arange(NUM_DRAWS)
+    common, counter = seen.argmax(axis=1), seen.argmin(axis=1)
+    return seen[rows, common] - seen[rows, counter], truth[common] - truth[counter]
 
-    def chosen_drop(drop: float) -> tuple[Floats, Floats]:
-        """The chosen pair's drop on its own half, and its true drop, in standard errors of all photos."""
-        truth = np.zeros(num_groups)
-        truth[0], truth[-1] = drop / 2, -drop / 2
-        seen = errors + truth  # accuracy errors are 1 on a half, so a drop's error is sqrt(2) there and 1 on both
-        common, counter = seen.argmax(axis=1), seen.argmin(axis=1)
-        return seen[rows, common] - seen[rows, counter], truth[common] - truth[counter]
 
-    def reached(drop: float, critical: float) -> float:
-        seen, true = chosen_drop(drop)
-        # statistic = (seen + confirm's drop) / 2, confirm's drop ~ N(true, sqrt(2))
-        return float(norm.sf((2 * critical - seen - true) / math.sqrt(2)).mean())
+@cache
+def _errors(num_groups: int) -> Floats:
+    """(D, G) seeded normal draws."""
+    return np.random.default_rng(0).standard_normal((NUM_DRAWS, num_groups))
 
-    critical = float(brentq(lambda value: reached(0.0, value) - p_value, -5.0, 20.0))
-    if power is None:
-        return critical
-    return float(brentq(lambda drop: reached(drop, critical) - power, 0.0, 40.0))
+
+def _reached(drop: float, critical: float, num_groups: int) -> float:
+    """Probability that the statistic reaches `critical`, the confirm half's error integrated out."""
+    seen, true = _chosen_drop(drop, num_groups)
+    # statistic = share * seen + (1 - share) * confirm's drop, and confirm's drop ~ N(true, 1 / (1 - share))
+    mean = DISCOVER_SHARE * seen + (1 - DISCOVER_SHARE) * true
+    return float(norm.sf((critical - mean) / math.sqrt(1 - DISCOVER_SHARE)).mean())

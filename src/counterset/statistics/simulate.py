@@ -97,7 +97,9 @@ def class_units(class_id: str, photos: Photos, half: Ints, num_groups: int) -> C
     halves = np.zeros(len(key), dtype=np.int64)
     halves[inverse] = half
     results = Results(num_groups, key % num_groups, halves, key // num_groups, num_photos, correct, correct)
-    return ClassUnits(class_id, tuple(f"group{g:02d}" for g in range(num_groups)), results, num_photos, correct)
+    return ClassUnits(
+        class_id, tuple(f"group{g:02d}" for g in range(num_groups)), results, num_photos, correct, results
+    )
 
 
 def simulate_world(
