@@ -14,16 +14,15 @@ import numpy as np
 
 from counterset.config import SelectConfig
 from counterset.stages.select import select_pairs
+from counterset.statistics.halves import DISCOVER_SHARE
 
 from .worlds import LABELS, Crowd, Geometric, World, Zipf, draw_world, planted
 
 Row: TypeAlias = dict[str, Any]
 """A row of pairs with `truth`, the pair's true drop, `is_planted` and `is_right` (the planted pair was chosen)."""
 
-DISCOVER_SHARE = 0.5
-"""Share of the units in discover, as curation cuts it."""
-MANY = dict(num_permutations=4_000)
-LOW = dict(num_permutations=4_000, min_photos=10, min_observers=5)
+MANY = dict(num_permutations=4_000, min_photos=10, min_observers=3)
+LOW = dict(num_permutations=4_000, min_photos=5, min_observers=3)
 
 BASE = Crowd()
 

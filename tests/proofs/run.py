@@ -28,11 +28,14 @@ import numpy as np
 import counterset
 
 from . import worlds
+from .margins import MARGINS
 from .regimes import REGIMES, Regime, Row
 
 Tally: TypeAlias = dict[str, float]
 """Counts and sums of one world."""
 Line: TypeAlias = dict[str, Any]
+
+ALL: tuple[Regime, ...] = (*REGIMES, *MARGINS)
 
 RECORDS = Path(".proofs/statistics.jsonl")
 CHUNK = 5
@@ -56,11 +59,11 @@ def tally(rows: list[Row]) -> Tally:
     confirmed = [row for row in rows if row["verdict"] == "confirmed"]
     found = [row for row in confirmed if row["is_planted"]]
 
-    def inside(kept: Iterable[Row]) -> int:
-        return sum(row["drop_low"] <= row["truth"] <= row["drop_high"] for row in kept)
+    def inside(kept: Iterable[Row], low: str = "drop_low", high: str = "drop_high") -> int:
+        return sum(row[low] <= row["truth"] <= row[high] for row in kept if row.get(low) is not None)
 
     def beyond(kept: Iterable[Row], name: str = "drop") -> float:
-        return float(sum(row[name] - row["truth"] for row in kept if row[name] is not None))
+        return float(sum(row[name] - row["truth"] for row in kept if row.get(name) is not None))
 
     return {
         "tested": len(rows),
@@ -71,6 +74,13 @@ def tally(rows: list[Row]) -> Tally:
         "planted_right": sum(row["is_right"] for row in found),
         "inside": inside(rows),
         "inside_confirmed": inside(confirmed),
+        "inside_adjusted": inside(confirmed, "drop_adjusted_low", "drop_adjusted_high"),
+        "inside_shrunken": inside(confirmed, "drop_shrunken_low", "drop_shrunken_high"),
+        "bias_shrunken": beyond(confirmed, "drop_shrunken"),
+        "bias_other": beyond(rows, "drop_other"),
+        "bias_other_confirmed": beyond(confirmed, "drop_other"),
+        "truth": float(sum(row["truth"] for row in rows)),
+        "truth_confirmed": float(sum(row["truth"] for row in confirmed)),
         "bias": beyond(rows),
         "bias_confirmed": beyond(confirmed),
         "bias_confirm": beyond(rows, "drop_confirm"),
@@ -139,6 +149,13 @@ def summary(tallies: list[Tally]) -> dict[str, float]:
         **ratio("recovered", "planted_right", "planted"),
         **ratio("coverage", "inside", "tested"),
         **ratio("coverage_confirmed", "inside_confirmed", "confirmed"),
+        **ratio("coverage_adjusted", "inside_adjusted", "confirmed"),
+        **ratio("coverage_shrunken", "inside_shrunken", "confirmed"),
+        **ratio("truth", "truth", "tested"),
+        **ratio("truth_of_confirmed", "truth_confirmed", "confirmed"),
+        **ratio("bias_of_shrunken", "bias_shrunken", "confirmed"),
+        **ratio("bias_of_other_model", "bias_other", "tested"),
+        **ratio("bias_of_other_model_confirmed", "bias_other_confirmed", "confirmed"),
         **ratio("bias", "bias", "tested"),
         **ratio("bias_of_confirmed", "bias_confirmed", "confirmed"),
         **ratio("bias_of_confirm_half", "bias_confirm", "tested"),
@@ -208,9 +225,7 @@ def main() -> int:
     parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--label", default="now", help="under which tallies are kept, to compare two versions")
     options = parser.parse_args()
-    asked = [
-        regime for regime in REGIMES if not options.regimes or any(name in regime.name for name in options.regimes)
-    ]
+    asked = [regime for regime in ALL if not options.regimes or any(name in regime.name for name in options.regimes)]
     if not asked:
         parser.error(f"no regime is named so: {', '.join(options.regimes)}")
     print(COLUMNS + "\n" + "|---" * COLUMNS.count(" |") + "|", flush=True)

@@ -10,7 +10,7 @@ import pytest
 
 from . import run
 from .regimes import REGIMES, Regime, Row
-from .run import Records, broken, prove, shown, summary, tally
+from .run import ALL, Records, broken, prove, shown, summary, tally
 
 
 def small(regime: Regime) -> Regime:
@@ -20,7 +20,7 @@ def small(regime: Regime) -> Regime:
     )
 
 
-@pytest.mark.parametrize("regime", REGIMES, ids=lambda regime: regime.name)
+@pytest.mark.parametrize("regime", ALL, ids=lambda regime: regime.name)
 def test_every_regime_runs(regime: Regime) -> None:
     [(_, of_world)] = run.run_worlds(small(regime), [0])
     looks = 6 if regime.procedure and regime.procedure.__name__ == "rebuilt" else 1
@@ -31,7 +31,7 @@ def test_every_regime_runs(regime: Regime) -> None:
 
 
 def test_regimes_have_names_of_their_own() -> None:
-    assert len({regime.name for regime in REGIMES}) == len({regime.key for regime in REGIMES}) == len(REGIMES)
+    assert len({regime.name for regime in ALL}) == len({regime.key for regime in ALL}) == len(ALL)
 
 
 def row(truth: float, *, verdict: str = "confirmed", low: float = 0.05, is_planted: bool = False) -> Row:
