@@ -47,7 +47,8 @@ def load(
             an `https://` or an `s3://` address.
         version: which one; None = the newest (an address must then be a release's own).
         verdicts: rows of `common` and `counter` are of classes with these verdicts;
-            None = as the release says, which is the confirmed ones for a built release.
+            None = as the release says, which is the confirmed ones for a built release. Figures (the card,
+            the report, `evaluate`) are over all tested pairs, confirmed or not, on photos of the confirm half.
         verify: check every file against SHA256SUMS now.
         cache: folder for fetched releases and photos; None = $COUNTERSET_CACHE or
             ~/.cache/counterset.

@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
         choices=["confirm", "discover", "all"],
         help="whose photos count (default: confirm, if there is one)",
     )
-    evaluate.add_argument("--verdict", action="append", help="take classes with this verdict (default: the release's)")
+    evaluate.add_argument("--verdict", action="append", help="take classes with this verdict (default: all tested)")
     evaluate.add_argument("--scale", default="logit", choices=["linear", "logit", "probit"], help="axes of the lines")
     evaluate.add_argument(
         "--selector", default="", help="the model whose nearest labels top20 takes (default: the release's)"
@@ -84,9 +84,10 @@ def add(commands: Any) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     import_models()
     from counterset.evaluation.evaluate import evaluate
+    from counterset.evaluation.photos import TESTED
     from counterset.load import load
 
-    release = load(args.release, verdicts=args.verdict, mirrors=args.mirror)
+    release = load(args.release, verdicts=args.verdict or TESTED, mirrors=args.mirror)
     with progress_bars() as bars:
         tasks: dict[str, Any] = {}
 

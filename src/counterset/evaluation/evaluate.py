@@ -23,7 +23,7 @@ from counterset.evaluation.label_spaces import all_labels, nearest_labels, open_
 from counterset.evaluation.measures import ModelFacts, measure
 from counterset.evaluation.metrics import METRICS
 from counterset.evaluation.models import folder_of, kept_label_rows, opened
-from counterset.evaluation.photos import PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
+from counterset.evaluation.photos import TESTED, PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
 from counterset.evaluation.record import (
     CLASS_METRICS_FILE,
     FORMAT,
@@ -104,7 +104,8 @@ def evaluate(
     that were evaluated before on the same photos and labels stay in the tables.
 
     Args:
-        release: an opened release, or what `counterset.load` takes.
+        release: an opened release, whose verdicts say which classes count; or what `counterset.load` takes, and all
+            tested classes count, confirmed or not.
         models: open_clip tags (`ViT-B-32/openai`), folders, `hf-hub:NAME`, `ARCHITECTURE@CHECKPOINT`,
             `timm:NAME`, `torchvision:NAME`, `demo:NAME`.
         predict: any other model, called with a list of RGB PIL images and the list of candidate
@@ -130,7 +131,7 @@ def evaluate(
     """
     if min(batch_size, shard_size) < 1:
         raise UserError(f"batch size {batch_size} and shard size {shard_size} must be at least 1; give larger ones")
-    release = release if isinstance(release, Release) else load(release)
+    release = release if isinstance(release, Release) else load(release, verdicts=TESTED)
     if not models and predict is None:
         raise UserError("nothing to evaluate: name at least one model, or give predict")
     if predict is not None and not name:

@@ -16,7 +16,7 @@ from counterset.errors import PictureError, ReleaseError
 from counterset.load import Release
 from counterset.pictures import Picture
 from counterset.release.schemas import SPLITS
-from counterset.schemas import Half
+from counterset.schemas import Half, Verdict
 from counterset.workspace import digest
 
 logger = logging.getLogger(__name__)
@@ -125,6 +125,10 @@ def _unreadable(release: Release, photo_ids: Sequence[str]) -> dict[str, str]:
     with ThreadPoolExecutor(FETCH_THREADS) as pool:
         found = zip(photo_ids, pool.map(attempt, photo_ids), strict=True)
         return {photo_id: reason for photo_id, reason in found if reason}
+
+
+TESTED = (Verdict.CONFIRMED.value, Verdict.UNCONFIRMED.value)
+"""The classes that figures are over: confirmed ones alone are lucky on every photo that their test saw."""
 
 
 def default_half(photos: PairPhotos) -> str:

@@ -95,6 +95,7 @@ def release_metadata(
         "verdicts": summary.verdicts,
         "mean_drop": _estimate(summary.mean_drop),
         "mean_drop_confirmed": _estimate(summary.mean_drop_confirmed),
+        "mean_drop_shrunken": summary.mean_drop_shrunken,
         "licenses": {code or "all rights reserved": count for code, count in summary.licenses.items()},
         "funnel": [{"step": step, "photos": count} for step, count in summary.funnel.items()],
         "rejects": [{"stage": stage, "reason": reason, "photos": count} for stage, reason, count in summary.rejects],

@@ -13,6 +13,10 @@ import pyarrow as pa
 from counterset.release.publish.inputs import ModelRecord
 from counterset.schemas import Half, Verdict
 
+WHICH_PHOTOS = (
+    "Figures are over all tested pairs, confirmed or not, on photos of the confirm half, which chose no pair; "
+    "`load` gives all photos of the confirmed pairs."
+)
 _Z95 = 1.959963984540054
 
 
@@ -60,12 +64,17 @@ class Summary:
     verdicts: dict[str, int]
     mean_drop: Estimate | None
     mean_drop_confirmed: Estimate | None
+    mean_drop_shrunken: float | None
     scores: tuple[ModelScore, ...]
     score_half: str
-    scores_confirmed_only: bool
     licenses: dict[str, int]
     rejects: tuple[tuple[str, str, int], ...]
     funnel: dict[str, int]
+
+    @property
+    def which_photos(self) -> str:
+        """What models' figures are over, in a sentence."""
+        return WHICH_PHOTOS if self.score_half == Half.CONFIRM.value else "Figures are over all pairs and all photos."
 
     @functools.cached_property
     def num_classes(self) -> int:
@@ -79,12 +88,15 @@ def summarise(
     funnel: Mapping[str, int],
     mode: str = "split",
 ) -> Summary:
-    """The figures of a release's tables. Models are scored on the confirm half; in paper mode on all photos."""
+    """The figures of a release's tables.
+
+    Models are scored on the confirm half of all tested pairs, confirmed or not: confirmed ones are lucky on every
+    photo that the test saw. In paper mode they are scored on all photos.
+    """
     pairs = tables["pairs"]
     rejects = Counter(zip(tables["rejects"]["stage"].to_pylist(), tables["rejects"]["reason"].to_pylist(), strict=True))
     verdicts = Counter(pairs["verdict"].to_pylist())
     half = Half.ALL if mode == "paper" else Half.CONFIRM
-    has_confirmed = bool(verdicts[Verdict.CONFIRMED])
     return Summary(
         num_photos=tables["all_photos"].num_rows,
         num_common=tables["common"].num_rows,
@@ -93,9 +105,9 @@ def summarise(
         verdicts={verdict.value: verdicts[verdict] for verdict in Verdict},
         mean_drop=mean_drop(pairs),
         mean_drop_confirmed=mean_drop(pairs, Verdict.CONFIRMED),
-        scores=_scores(tables, models, half, has_confirmed),
+        mean_drop_shrunken=_mean_shrunken(pairs),
+        scores=_scores(tables, models, half),
         score_half=half.value,
-        scores_confirmed_only=has_confirmed,
         licenses=_counts(tables["all_photos"]["license"]),
         rejects=tuple((stage, reason, count) for (stage, reason), count in sorted(rejects.items())),
         funnel=dict(funnel),
@@ -126,15 +138,21 @@ def mean_drop(pairs: pa.Table, verdict: str | None = None) -> Estimate | None:
     return Estimate(value, value - margin, value + margin, len(rows))
 
 
-def _scores(
-    tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], half: str, confirmed_only: bool
-) -> tuple[ModelScore, ...]:
-    wanted = {Verdict.CONFIRMED.value} if confirmed_only else {verdict.value for verdict in Verdict}
-    pairs = tables["pairs"].select(["class_id", "verdict"]).to_pylist()
-    classes = {row["class_id"] for row in pairs if row["verdict"] in wanted}
+def _mean_shrunken(pairs: pa.Table) -> float | None:
+    """The mean shrunken drop of the confirmed classes; None without any."""
+    rows = pairs.select(["verdict", "drop_shrunken"]).to_pylist()
+    drops = [
+        row["drop_shrunken"]
+        for row in rows
+        if row["verdict"] == Verdict.CONFIRMED.value and row["drop_shrunken"] is not None
+    ]
+    return math.fsum(drops) / len(drops) if drops else None
+
+
+def _scores(tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], half: str) -> tuple[ModelScore, ...]:
     accuracy: dict[str, dict[str, dict[str, float]]] = {}
     for row in tables["groups"].select(["class_id", "model", "half", "split", "accuracy"]).to_pylist():
-        if row["half"] == half and row["split"] and row["class_id"] in classes:
+        if row["half"] == half and row["split"]:
             accuracy.setdefault(row["model"], {}).setdefault(row["class_id"], {})[row["split"]] = row["accuracy"]
     roles: dict[str, ModelRecord] = {}
     for model in models:
