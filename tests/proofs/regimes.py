@@ -199,6 +199,13 @@ UNEVEN_NULL = (
         waived=UNEVEN,
     ),
     Regime(
+        "rho 0.05 and 0.25 by group, 600 and 150 photos, 8 classes",
+        Crowd(rho=_halves(0.05, 0.25), crossing=0.0),
+        photos=_halves(600, 150),
+        num_classes=8,
+        waived=UNEVEN,
+    ),
+    Regime(
         "rho 0.1 and 0.2 by group, 400 and 150 photos",
         Crowd(rho=_halves(0.1, 0.2), crossing=0.0),
         photos=_halves(400, 150),
