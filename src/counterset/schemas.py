@@ -317,6 +317,10 @@ PAIRS = TableSchema(
         Column("stability_seeds", FLOAT64, "adjusted Rand index of the class's groups over k-means seeds", True),
         Column("stability_halves", FLOAT64, "the same between groups formed of half of the photos and of all", True),
         Column("observer_correlation", FLOAT64, "of two photos of one observer in one group, over all classes", True),
+        Column("observer_correlation_common", FLOAT64, "in the common background, shrunken to that of all", True),
+        Column("observer_correlation_counter", FLOAT64, "the same in the counter background", True),
+        Column("observer_correlation_across", FLOAT64, "of two photos of one observer in two groups of a class", True),
+        Column("is_uneven", BOOL, "the smaller group has clearly the larger correlation: not confirmed", True),
         Column("reason", STRING, "why too_small or unconfirmed, in words", True),
     ),
 )

@@ -16,7 +16,7 @@ from counterset.statistics.after_selection import shrink
 from counterset.statistics.breaking import breaking_share
 from counterset.statistics.counts import ClassUnits
 from counterset.statistics.intervals import Interval
-from counterset.statistics.observers import CONFIRM, DISCOVER, Results
+from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Results
 from counterset.statistics.power import detectable_drop
 from counterset.statistics.resplit import Estimate
 
@@ -130,9 +130,35 @@ def test_outcomes_of_observers_with_many_photos_weigh_less() -> None:
     assert row["observer_correlation"] > 0.5
     assert (row["common"], row["counter"]) == ("g", "h"), "by photos alone it would be the other way about"
     assert row["drop_confirm"] == pytest.approx(12 / 22 - 38 / 46)
-    worth = 30 / (1 + 29 * row["observer_correlation"]), 6 / (1 + 5 * row["observer_correlation"])
-    assert row["drop_discover"] == pytest.approx(12 / (16 + worth[1]) - (8 + worth[0]) / (16 + worth[0]))
+    assert row["drop_discover"] == pytest.approx(12 / 22 - 38 / 46), "of photos, as its description says"
     assert (row["num_observers_common"], row["num_common"]) == (34, 44)
+
+
+@pytest.mark.parametrize(
+    ("by_background", "is_uneven"),
+    [
+        ({"g0": 0.05, "g1": 0.11}, True),
+        ({"g0": 0.05, "g1": 0.1}, False),
+        ({"g0": 0.3, "g1": 0.05}, False),
+        ({"g0": 0.05}, True),
+    ],
+)
+def test_a_smaller_group_whose_observers_are_more_alike_is_not_confirmed(
+    by_background: dict[str, float], is_uneven: bool, measured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(0.1)
+    dispersion = Dispersion(0.2, 1.0, 0.15, by_background)
+    monkeypatch.setattr(select, "estimate_dispersion", lambda *asked: dispersion)
+    cells = cells_of(0.95, 0.3) | {("g1", half): (20, 6) for half in (DISCOVER, CONFIRM)}
+    [row] = rows_of(units_of("a", cells))
+    assert (row["common"], row["counter"]) == ("g0", "g1")
+    assert row["observer_correlation"] == 0.2 and row["observer_correlation_across"] == 0.15
+    assert row["observer_correlation_common"] == by_background["g0"]
+    assert row["observer_correlation_counter"] == by_background.get("g1", 0.2)
+    assert row["is_uneven"] is is_uneven
+    assert row["verdict"] == ("unconfirmed" if is_uneven else "confirmed")
+    if is_uneven:
+        assert row["reason"].startswith("one observer's photos are more alike in the smaller group (0.")
 
 
 def slow_q_values(p_values: list[float]) -> list[float]:

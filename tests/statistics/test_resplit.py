@@ -153,7 +153,7 @@ def slow_estimate(
     sizes, accuracies = np.array(found).transpose(2, 0, 1)
     common, counter = accuracies.mean(axis=0)
     whole = np.array([weights[results.group == group].sum() for group in pair])
-    correlation = dispersion.observer_correlation * overlap(results, weights, *pair)
+    correlation = dispersion.across_groups * overlap(results, weights, *pair)
     smoothed = (np.array([common, counter]) * whole + 1) / (whole + 2)
 
     def variance(size: np.ndarray) -> float:
@@ -182,7 +182,7 @@ def test_drop_and_interval_are_those_of_the_slow_estimate(
     rng = np.random.default_rng(7)
     found = simulate_class(np.array(accuracy), Design(photos, observer_correlation=0.3, mixing=0.5), rng)
     results = class_units("c", found, split(found, rng), len(accuracy)).results
-    dispersion = Dispersion(0.3, 0.8)
+    dispersion = Dispersion(0.3, 0.8, across_groups=0.2)
     weights = dispersion.weights(results.num_photos)
     right = results.sum_correct
     # what chooses is not what is measured: it is noisier

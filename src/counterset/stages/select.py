@@ -31,6 +31,9 @@ from counterset.tables import table_of
 
 logger = logging.getLogger(__name__)
 
+UNEVEN = 0.05
+"""Where the smaller group's observers are more alike than the other's by more than this, chance alone makes drops that
+the test does not expect; weights by background make up for most of it, less so in few classes."""
 Z95 = 1.959964
 """Standard errors from an estimate to either end of its 95 % interval."""
 
@@ -177,19 +180,32 @@ def _test(
         rng=rng,
         largest_p_value=config.max_q_value,
     )
-    row = _measured(found, pair, estimate, weights) | {
+    row = _measured(found, pair, estimate) | {
         "p_value": test.p_value,
         "p_value_drop": estimate.p_value,
-        "observer_correlation": dispersions.answers.observer_correlation,
+        **_correlations(found, pair, weights, dispersions.answers),
     }
     return _Tested(found, row, pair, votes, estimate, test, rng)
 
 
-def _measured(found: ClassUnits, pair: tuple[int, int], estimate: Estimate, weights: Floats) -> dict[str, Any]:
+def _correlations(
+    found: ClassUnits, pair: tuple[int, int], weights: Floats, dispersion: Dispersion
+) -> dict[str, float | bool]:
+    """The columns of pairs that say how alike an observer's photos are."""
+    rho, worth = dispersion.correlations(found.groups), found.results.by_group(weights)
+    small, large = sorted(pair, key=lambda group: float(worth[group]))
+    return {
+        "observer_correlation": dispersion.observer_correlation,
+        "observer_correlation_common": float(rho[pair[0]]),
+        "observer_correlation_counter": float(rho[pair[1]]),
+        "observer_correlation_across": dispersion.across_groups,
+        "is_uneven": bool(rho[small] - rho[large] > UNEVEN),
+    }
+
+
+def _measured(found: ClassUnits, pair: tuple[int, int], estimate: Estimate) -> dict[str, Any]:
     """The columns of pairs that measure a pair in right-or-wrong answers."""
     results, (common, counter) = found.results, pair
-    weight = results.by_half(weights)
-    right = results.by_half(weights * results.sum_correct / results.num_photos)
 
     def drop(half: int, correct: Floats, photos: Floats) -> float | None:
         """The drop on one half, or nothing where a group is empty."""
@@ -201,7 +217,7 @@ def _measured(found: ClassUnits, pair: tuple[int, int], estimate: Estimate, weig
     sure_correct, sure = results.by_half(found.correct_sure), results.by_half(found.num_sure)
     low, high = estimate.interval()
     return _counted(found, common, counter) | {
-        "drop_discover": drop(DISCOVER, right, weight),
+        "drop_discover": drop(DISCOVER, correct, photos),
         "drop_confirm": drop(CONFIRM, correct, photos),
         "drop": estimate.drop,
         "drop_low": low,
@@ -230,6 +246,12 @@ def _judge(tested: list[_Tested], config: SelectConfig, dispersions: _Dispersion
             row["reason"] = f"q = {q_value:.3f} is above {config.max_q_value:g}"
         elif row["drop_low"] <= 0:
             row["reason"] = f"the drop's interval reaches down to {row['drop_low']:.3f}"
+        elif row["is_uneven"]:
+            both = sorted((row["observer_correlation_common"], row["observer_correlation_counter"]))
+            row["reason"] = (
+                f"one observer's photos are more alike in the smaller group ({both[1]:.2f} against {both[0]:.2f}), "
+                "and chance makes such drops too easily"
+            )
         row["verdict"] = (Verdict.UNCONFIRMED if "reason" in row else Verdict.CONFIRMED).value
     _say_after_selection(tested)
     for one in tested:
