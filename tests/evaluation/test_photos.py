@@ -7,10 +7,12 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 import counterset
+from counterset.evaluation.photos import pair_photos
 from counterset.load import Release
 
 
@@ -55,3 +57,18 @@ def test_photos_that_no_build_would_keep_are_left_out_and_named(
     }
     total = release.common.num_rows + release.counter.num_rows
     assert found.predictions.num_rows == 3 * (total - len(bad))
+
+
+def test_photos_of_uneven_pairs_are_no_part_of_figures(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = small.load()
+    whole = pair_photos(release)
+    pairs = release.pairs
+    uneven = sorted(set(whole.class_id.tolist()))[0]
+    flags = pa.array([True if class_id == uneven else None for class_id in pairs["class_id"].to_pylist()], pa.bool_())
+    place = pairs.column_names.index("is_uneven")
+    monkeypatch.setattr(Release, "pairs", pairs.set_column(place, "is_uneven", flags))
+    kept = pair_photos(release)
+    assert set(kept.class_id.tolist()) == set(whole.class_id.tolist()) - {uneven}
+    assert (kept.class_id != uneven).sum() == (whole.class_id != uneven).sum()
+    monkeypatch.setattr(Release, "pairs", pairs.drop_columns(["is_uneven"]))
+    assert len(pair_photos(release).photo_id) == len(whole.photo_id), "an earlier release does not say"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.errors import PictureError, ReleaseError
 from counterset.load import Release
@@ -67,7 +68,7 @@ class PairPhotos:
 
 
 def pair_photos(release: Release) -> PairPhotos:
-    """All photos of `common` and `counter` under the release's verdicts.
+    """All photos of `common` and `counter` under the release's verdicts, without uneven pairs.
 
     Raises:
         ReleaseError: there are none.
@@ -75,6 +76,9 @@ def pair_photos(release: Release) -> PairPhotos:
     columns = ["photo_id", "class_id", "half", "observer", "sha256"]
     parts = [getattr(release, split).select(columns) for split in SPLITS]
     table = pa.concat_tables([part.cast(parts[0].schema) for part in parts])
+    if "is_uneven" in release.pairs.column_names:  # releases of 0.1 do not say
+        uneven = release.pairs.filter(pc.fill_null(release.pairs["is_uneven"], False))["class_id"]
+        table = table.filter(pc.invert(pc.is_in(table["class_id"], uneven.combine_chunks())))
     if not table.num_rows:
         raise ReleaseError(
             f"{release.name} {release.version} has no pairs that are {' or '.join(release.verdicts)}; "

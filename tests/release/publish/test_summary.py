@@ -55,6 +55,13 @@ def test_without_drops_or_intervals() -> None:
     assert math.isnan(estimate.low)
 
 
+def test_uneven_pairs_are_no_part_of_the_mean_drop() -> None:
+    pairs = pairs_table(np.array([0.2, 0.4, 0.9]), np.array([0.01, 0.01, 0.01]))
+    pairs = pairs.append_column("is_uneven", pa.array([False, None, True]))
+    estimate = mean_drop(pairs)
+    assert estimate is not None and estimate.num_classes == 2 and estimate.value == pytest.approx(0.3)
+
+
 def test_scores_are_means_over_classes_not_photos(release: Release) -> None:
     tables = {name: release.table(name) for name in ("all_photos", "common", "counter", "pairs", "groups", "rejects")}
     models = (ModelRecord("a", "annotator"), ModelRecord(SELECTOR, "selector"), ModelRecord(SELECTOR, "evaluator"))

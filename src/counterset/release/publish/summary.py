@@ -14,7 +14,8 @@ from counterset.release.publish.inputs import ModelRecord
 from counterset.schemas import Half, Verdict
 
 WHICH_PHOTOS = (
-    "Figures are over all tested pairs, confirmed or not, on photos of the confirm half, which chose no pair; "
+    "Figures are over all tested pairs, confirmed or not, on photos of the confirm half, which chose no pair, but not "
+    "over uneven ones (`is_uneven`), whose smaller group chance moves more; "
     "`load` gives all photos of the confirmed pairs."
 )
 _Z95 = 1.959963984540054
@@ -125,8 +126,8 @@ def mean_drop(pairs: pa.Table, verdict: str | None = None) -> Estimate | None:
     """
     rows = [
         row
-        for row in pairs.select(["verdict", "drop", "drop_low", "drop_high"]).to_pylist()
-        if row["drop"] is not None and verdict in (None, row["verdict"])
+        for row in pairs.to_pylist()
+        if row["drop"] is not None and verdict in (None, row["verdict"]) and not row.get("is_uneven")
     ]
     if not rows:
         return None
@@ -151,8 +152,10 @@ def _mean_shrunken(pairs: pa.Table) -> float | None:
 
 def _scores(tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], half: str) -> tuple[ModelScore, ...]:
     accuracy: dict[str, dict[str, dict[str, float]]] = {}
+    pairs = tables["pairs"].select(["class_id", "is_uneven"]).to_pylist()
+    left_out = {row["class_id"] for row in pairs if row["is_uneven"]}
     for row in tables["groups"].select(["class_id", "model", "half", "split", "accuracy"]).to_pylist():
-        if row["half"] == half and row["split"]:
+        if row["half"] == half and row["split"] and row["class_id"] not in left_out:
             accuracy.setdefault(row["model"], {}).setdefault(row["class_id"], {})[row["split"]] = row["accuracy"]
     roles: dict[str, ModelRecord] = {}
     for model in models:
