@@ -70,7 +70,9 @@ def test_a_release_says_which_verdicts_it_shows(copied: Path) -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_each_table_is_its_file(packaged: Path, name: str) -> None:
     release = load(packaged)
-    assert release.table(name).to_pylist() == pq.read_table(packaged / f"{name}.parquet").to_pylist()
+    columns = dict.fromkeys(release.table(name).column_names)  # those that came later are null
+    rows = [columns | row for row in pq.read_table(packaged / f"{name}.parquet").to_pylist()]
+    assert release.table(name).to_pylist() == rows
     assert getattr(release, name) is release.table(name), "read once"
 
 
