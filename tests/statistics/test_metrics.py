@@ -130,7 +130,8 @@ def test_classes_have_the_interval_of_as_many_photos_as_they_are_worth() -> None
             side, observer = np.array(list(cells)).T
             photos, correct = np.array(list(cells.values())).T
             as_results.append(Results(2, side, np.zeros_like(side), observer, photos, correct, correct))
-        rho = estimate_dispersion(as_results).observer_correlation
+        dispersion = estimate_dispersion(as_results)
+        rho = dispersion.observer_correlation
         assert (rho > 0.3) if model == "m" else (rho < 0.3)
         for class_id, cells in zip(outcomes.class_ids, counted, strict=True):
             size, worth, accuracy = {}, {}, {}
@@ -139,13 +140,14 @@ def test_classes_have_the_interval_of_as_many_photos_as_they_are_worth() -> None
                 size[side] = sum(numbers)
                 worth[side] = size[side] ** 2 / sum(n * (1 + (n - 1) * rho) for n in numbers)
                 accuracy[side] = sum(right for (at, _), (_, right) in cells.items() if at == side) / size[side]
-            # covariance of two means of photos by the same observers: sum n_a n_b rho / (N_a N_b), over both deviations
+            # covariance of two means of photos by the same observers: sum n_a n_b across / (N_a N_b), over deviations
             both = sum(
                 photos * cells[COUNTER, observer][0]
                 for (at, observer), (photos, _) in cells.items()
                 if at == COMMON and (COUNTER, observer) in cells
             )
-            shared = rho * both / (size[COMMON] * size[COUNTER]) * np.sqrt(worth[COMMON] * worth[COUNTER])
+            share = both / (size[COMMON] * size[COUNTER]) * np.sqrt(worth[COMMON] * worth[COUNTER])
+            shared = dispersion.across_groups * share
             gap = drop_interval(accuracy[COMMON], worth[COMMON], accuracy[COUNTER], worth[COUNTER], shared)
             expected = {
                 "common": (size[COMMON], accuracy[COMMON], *jeffreys(accuracy[COMMON], worth[COMMON])),
