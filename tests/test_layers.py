@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,24 @@ def test_every_permission_is_used() -> None:
     }
     unused = [(layer, other) for layer, others in MAY_IMPORT.items() for other in others if (layer, other) not in used]
     assert not unused, f"take these permissions away: {unused}"
+
+
+def test_no_modules_import_each_other() -> None:
+    """Imports inside functions and for type checkers count too."""
+    files = {module_name(path): path for path in SOURCES}
+    arrows = {
+        module: {
+            imported
+            for name in imports_of(path)
+            # `from package import module` imports the module; any other name is the package's own.
+            if (imported := name if name in files else name.rpartition(".")[0]) in files and imported != module
+        }
+        for module, path in files.items()
+    }
+    try:
+        list(TopologicalSorter(arrows).static_order())
+    except CycleError as error:
+        pytest.fail(f"these import each other: {error.args[1]}; move what both need to a module of its own")
 
 
 def test_no_stage_touches_the_world() -> None:

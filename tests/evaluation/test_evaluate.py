@@ -23,8 +23,9 @@ from counterset.cli import main
 from counterset.evaluation.record import METRICS_FILE
 from counterset.evaluation.schemas import metrics
 from counterset.load import load
+from counterset.models.labels import label_space
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, load_encoder
-from counterset.models.prompts import label_rows, label_space
+from counterset.models.prompts import label_rows
 from counterset.tables import read_table, sha256_of
 
 SETTINGS: dict[str, Any] = {"label_space": "classes", "batch_size": 16, "shard_size": 20}

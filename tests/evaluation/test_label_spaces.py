@@ -11,7 +11,8 @@ from counterset.classes import ClassSpec
 from counterset.errors import ConfigError
 from counterset.evaluation.answers import label_of
 from counterset.evaluation.label_spaces import nearest_labels, open_space, space_name
-from counterset.models.prompts import label_space, prompts
+from counterset.models.labels import label_space
+from counterset.models.prompts import prompts
 
 SPECS = (ClassSpec("lion", "lion", 291), ClassSpec("yak", "yak"))
 

@@ -24,8 +24,9 @@ from counterset.models.door import (
     trained_on,
 )
 from counterset.models.kinds import KINDS
+from counterset.models.labels import LabelSpace, label_space
 from counterset.models.open_clip_encoder import features_id, texts_id
-from counterset.models.prompts import LabelSpace, check_labels, label_space
+from counterset.models.prompts import check_labels
 from counterset.models.timm_classifier import load_classifier
 from counterset.registry import Registry
 from counterset.workspace import digest

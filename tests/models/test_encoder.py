@@ -15,8 +15,9 @@ from PIL import Image, ImageOps
 from counterset.classes import load_classes
 from counterset.demo.world.photo import draw_photo
 from counterset.errors import ConfigError, ModelError
+from counterset.models.labels import label_space
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, load_encoder, weights_sha256
-from counterset.models.prompts import label_rows, label_space
+from counterset.models.prompts import label_rows
 
 
 def jpeg(seed: int) -> bytes:

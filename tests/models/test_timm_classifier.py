@@ -18,8 +18,8 @@ from timm.data.transforms_factory import create_transform
 from counterset.classes import load_classes
 from counterset.demo.world.photo import draw_photo
 from counterset.errors import ModelError
+from counterset.models.labels import LabelSpace, label_space
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS
-from counterset.models.prompts import LabelSpace, label_space
 from counterset.models.timm_classifier import load_classifier
 
 

@@ -39,7 +39,8 @@ from counterset.evaluation.scoring import score
 from counterset.evaluation.vectors import Floats32, Progress, VectorStore, no_progress
 from counterset.load import Release, load
 from counterset.models.door import Model, origin, trained_on
-from counterset.models.prompts import LabelSpace, prompts
+from counterset.models.labels import LabelSpace
+from counterset.models.prompts import prompts
 from counterset.outputs import check_output
 from counterset.pictures import DECODER_VERSION
 from counterset.schemas import PREDICTIONS, Half

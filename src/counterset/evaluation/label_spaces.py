@@ -17,7 +17,7 @@ import numpy as np
 from counterset.classes import ClassSpec
 from counterset.evaluation.photos import Texts
 from counterset.evaluation.vectors import Floats32
-from counterset.models.prompts import LabelSpace, label_space
+from counterset.models.labels import LabelSpace, label_space
 
 TOP = "top20"
 NUM_TOP = 20

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from counterset.evaluation.vectors import Floats32, VectorStore
 from counterset.models.door import Model, identity, open_model, reads_texts
-from counterset.models.prompts import LabelSpace, label_rows, mean_text_features, prompts
+from counterset.models.labels import LabelSpace
+from counterset.models.prompts import label_rows, mean_text_features, prompts
 from counterset.workspace import digest
 
 PROMPTS_PER_SHARD = 2_560

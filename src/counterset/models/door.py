@@ -21,8 +21,8 @@ from counterset.models.kinds import KINDS
 from counterset.workspace import digest
 
 if TYPE_CHECKING:
+    from counterset.models.labels import LabelSpace
     from counterset.models.precision import Backend
-    from counterset.models.prompts import LabelSpace
 
 WITHOUT_PREFIX = "open_clip"
 Floats32 = npt.NDArray[np.float32]

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from counterset.models.image_text import first_weights
+from counterset.models.labels import LabelSpace
 from counterset.models.lineage import data_of_folder
 from counterset.models.precision import Backend
-from counterset.models.prompts import LabelSpace
 from counterset.models.timm_classifier import (
     NUM_IMAGENET_CLASSES,
     Logits,

@@ -26,8 +26,8 @@ from timm.data.transforms_factory import create_transform
 from counterset.errors import ModelError
 from counterset.models.batches import in_batches
 from counterset.models.held import held
+from counterset.models.labels import LabelSpace
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS, LOAD_ERRORS, PACKAGES, cannot_load, digest_of
-from counterset.models.prompts import LabelSpace
 from counterset.pictures import rgb
 from counterset.workspace import digest, versions
 

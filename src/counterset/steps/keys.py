@@ -16,8 +16,9 @@ from counterset.config import Config
 from counterset.config_sections import SOURCES
 from counterset.content import content
 from counterset.models.door import identity, open_model, open_text_model
+from counterset.models.labels import LabelSpace, label_space
 from counterset.models.lineage import check_roles
-from counterset.models.prompts import LabelSpace, check_labels, label_space
+from counterset.models.prompts import check_labels
 from counterset.models.shared_weights import check_weights
 from counterset.pictures import DECODER_VERSION
 from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
