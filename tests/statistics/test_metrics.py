@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from counterset.manifests import manifest_path
-from counterset.statistics.intervals import drop_interval, jeffreys
+from counterset.statistics.intervals import drawn_interval, drop_interval, few_observers_factor, jeffreys
 from counterset.statistics.metrics import (
     COMMON,
     COUNTER,
@@ -104,6 +104,37 @@ def test_draws_are_sums_with_one_exponential_weight_per_observer() -> None:
                 np.testing.assert_allclose(draws.top5[:, number, side], worth @ near)
                 np.testing.assert_allclose(draws.accuracy[:, number, side], np.average(worth * right / worth, 1, worth))
         np.testing.assert_allclose(draws.balanced, draws.accuracy.mean(axis=1))
+
+
+def test_draws_say_how_much_wider_few_observers_make_an_interval() -> None:
+    outcomes = uneven()
+    photos, cells = [], []
+    for number, (index, side) in enumerate((index, side) for index in range(2) for side in (COMMON, COUNTER)):
+        rows = (outcomes.class_index == index) & (outcomes.side == side)
+        _, counts = np.unique(outcomes.observer[rows], return_counts=True)
+        photos += counts.tolist()
+        cells += [number] * len(counts)
+    expected = few_observers_factor(np.array(photos, float), np.array(cells))
+    assert expected > 1.1
+    assert [draws.widening for draws in draw_observers(outcomes, seed=0, num_draws=2)] == pytest.approx([expected] * 2)
+
+
+@pytest.mark.parametrize("num_classes", [3, 10])
+def test_twelve_observers_with_heavy_tails_are_covered(num_classes: int) -> None:
+    """Plain draws covered 86 to 92 %: the prolific few stood for all."""
+    rng, inside = np.random.default_rng(5), []
+    for seed in range(150):
+        sizes = np.minimum(rng.zipf(2.0, num_classes * 24), 20)
+        side = np.tile(np.repeat([COMMON, COUNTER], 12), num_classes)
+        chance = np.where(side == COMMON, 0.8, 0.6)
+        luck = rng.beta(9 * chance, 9 * (1 - chance))
+        of = np.repeat(np.arange(len(sizes)), sizes)
+        correct = (rng.random(len(of)) < luck[of])[:, None]
+        names = tuple(f"c{number}" for number in range(num_classes))
+        [draws] = draw_observers(Outcomes(names, ("m",), of // 24, side[of], of, correct), seed=seed, num_draws=300)
+        low, high = drawn_interval(draws.balanced[1:, COMMON] - draws.balanced[1:, COUNTER], draws.widening)
+        inside.append(low <= 0.2 <= high)
+    assert 0.92 <= np.mean(inside) <= 0.99
 
 
 def test_two_thousand_draws_unless_told_otherwise_and_no_top5_without_ranks() -> None:

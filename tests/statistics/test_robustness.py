@@ -151,3 +151,7 @@ def test_every_draw_has_its_own_line(scale: Scale) -> None:
     low, high = residual_intervals(common, counter, is_baseline, scale)
     assert low == pytest.approx(np.quantile(residuals, 0.025, axis=0))
     assert high == pytest.approx(np.quantile(residuals, 0.975, axis=0))
+    wider = residual_intervals(common, counter, is_baseline, scale, 1.5)
+    middle = np.median(residuals, axis=0)
+    assert wider[0] == pytest.approx(middle - 1.5 * (middle - low))
+    assert wider[1] == pytest.approx(middle + 1.5 * (high - middle))

@@ -119,7 +119,7 @@ def measure(
     by_class = class_metrics(outcomes)
     rows = []
     label_spaces = dict(zip(predictions["model"].to_pylist(), predictions["label_space"].to_pylist(), strict=True))
-    balanced = []
+    balanced, widening = [], 1.0
     for model, draws in zip(models, draw_observers(outcomes, seed=seed, num_draws=num_draws), strict=True):
         fact = facts[model]
         row: dict[str, Any] = {
@@ -137,9 +137,10 @@ def measure(
             row |= _figures(name, metric, draws if fact.has_scores else replace(draws, top5=None))
         rows.append(row)
         balanced.append(draws.balanced)
+        widening = draws.widening
     # M x (1 + B, 2) -> (1 + B, M, 2)
     drawn = np.stack(balanced, axis=1)
-    for row, residual in zip(rows, _residuals(drawn, rows, scale, len(photos.photo_id)), strict=True):
+    for row, residual in zip(rows, _residuals(drawn, rows, scale, len(photos.photo_id), widening), strict=True):
         row |= residual
     return Measures(table_of(metrics(), rows), by_class, one_sided)
 
@@ -187,7 +188,7 @@ def line_family(families: Sequence[str], is_in_sample: Sequence[bool]) -> str | 
 
 
 def _residuals(
-    draws: npt.NDArray[np.float64], rows: Sequence[Mapping[str, Any]], scale: Scale, num_photos: int
+    draws: npt.NDArray[np.float64], rows: Sequence[Mapping[str, Any]], scale: Scale, num_photos: int, widening: float
 ) -> list[dict[str, Any]]:
     """Each model's distance from the line, with its interval; nulls where no line can be fitted.
 
@@ -196,6 +197,7 @@ def _residuals(
         rows: of the models, with `family` and `is_in_sample`: in-sample models draw no line.
         scale: the axes.
         num_photos: accuracies are kept this far, half a photo, from 0 and 1, where logits have no end.
+        widening: how much wider than the draws the intervals must be, for observers are few.
     """
     family = line_family([row["family"] for row in rows], [row["is_in_sample"] for row in rows])
     nothing = dict.fromkeys(("line", "scale", "residual", "residual_low", "residual_high"))
@@ -208,7 +210,7 @@ def _residuals(
         logger.warning("the %s models are equally accurate on common, so no line goes through them", family)
         return [dict(nothing) for _ in rows]
     found = effective_robustness(common[0], counter[0], is_baseline, scale)
-    low, high = residual_intervals(common[1:], counter[1:], is_baseline, scale)
+    low, high = residual_intervals(common[1:], counter[1:], is_baseline, scale, widening)
     return [
         {
             "line": family,

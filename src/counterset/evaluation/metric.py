@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from counterset.schemas import FLOAT64, Column
-from counterset.statistics.intervals import CONFIDENCE
+from counterset.statistics.intervals import drawn_interval
 from counterset.statistics.metrics import Draws
 from counterset.statistics.observers import Floats
 
@@ -42,14 +40,15 @@ def estimate_columns(name: str, doc: str) -> tuple[Column, Column, Column]:
     )
 
 
-def estimate(name: str, drawn: Floats) -> dict[str, float]:
+def estimate(name: str, drawn: Floats, widening: float = 1.0) -> dict[str, float]:
     """A value and its interval.
 
     Args:
         name: of the column.
         drawn: (1 + B,) the plain value, then one value per draw of observers.
+        widening: `Draws.widening`.
     """
-    low, high = np.quantile(drawn[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = drawn_interval(drawn[1:], widening)
     return {name: float(drawn[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from counterset.statistics.choice import overlap
-from counterset.statistics.intervals import drop_interval, jeffreys
+from counterset.statistics.intervals import drop_interval, few_observers_factor, jeffreys
 from counterset.statistics.observers import DISCOVER, Floats, Results, estimate_dispersion
 from counterset.statistics.schemas import CLASS_METRICS
 from counterset.tables import table_of
@@ -111,12 +111,14 @@ class Draws:
         photos: (1 + B, K, 2) weighted numbers of photos.
         correct: (1 + B, K, 2) of these, where the model is right.
         top5: (1 + B, K, 2) of these, where the truth is among the five highest; None = not known.
+        widening: how much wider than the draws an interval must be, for observers are few (`few_observers_factor`).
     """
 
     class_ids: tuple[str, ...]
     photos: Floats
     correct: Floats
     top5: Floats | None
+    widening: float = 1.0
 
     @property
     def accuracy(self) -> Floats:
@@ -148,10 +150,11 @@ def draw_observers(outcomes: Outcomes, *, seed: int, num_draws: int = NUM_DRAWS)
         grouped = to_group @ sparse.diags_array(cells.sums(values)) @ to_observer
         return np.asarray(grouped @ weights).T.reshape(-1, num_classes, 2)
 
-    photos = total(np.ones(len(outcomes.side)))
+    ones = np.ones(len(outcomes.side))
+    photos, widening = total(ones), few_observers_factor(cells.sums(ones), cells.class_index * 2 + cells.side)
     for index in range(len(outcomes.models)):
         top5 = total(outcomes.is_top5[:, index]) if outcomes.is_top5 is not None else None
-        yield Draws(outcomes.class_ids, photos, total(outcomes.is_correct[:, index]), top5)
+        yield Draws(outcomes.class_ids, photos, total(outcomes.is_correct[:, index]), top5, widening)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from counterset.errors import UserError
+from counterset.statistics.intervals import drawn_interval
 from counterset.statistics.observers import Bools, Floats
 
 CONFIDENCE = 0.95
@@ -99,7 +100,7 @@ def effective_robustness(common: Floats, counter: Floats, is_baseline: Bools, sc
 
 
 def residual_intervals(
-    common_draws: Floats, counter_draws: Floats, is_baseline: Bools, scale: Scale
+    common_draws: Floats, counter_draws: Floats, is_baseline: Bools, scale: Scale, widening: float = 1.0
 ) -> tuple[Floats, Floats]:
     """(M,), (M,): 95 % intervals of the residuals from bootstrap draws of all models' accuracies.
 
@@ -110,6 +111,7 @@ def residual_intervals(
         counter_draws: (B, M) the same on counter.
         is_baseline: (M,) the models that the line goes through.
         scale: the axes.
+        widening: how much wider than the draws the intervals must be, for observers are few.
     """
     x, y = scale.forward(common_draws), scale.forward(counter_draws)
     base_x, base_y = x[:, is_baseline], y[:, is_baseline]
@@ -117,5 +119,4 @@ def residual_intervals(
     slope = ((base_x - mean_x) * (base_y - mean_y)).sum(axis=1, keepdims=True)
     slope = slope / ((base_x - mean_x) ** 2).sum(axis=1, keepdims=True)
     residual = counter_draws - scale.back(mean_y + slope * (x - mean_x))
-    low, high = np.quantile(residual, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-    return low, high
+    return drawn_interval(residual, widening)

@@ -10,7 +10,8 @@ def values(draws: Draws) -> Row:
     """Both sides and the drop, with their intervals."""
     balanced = draws.balanced
     common, counter = balanced[:, COMMON], balanced[:, COUNTER]
-    return estimate("common", common) | estimate("counter", counter) | estimate("drop", common - counter)
+    drawn = {"common": common, "counter": counter, "drop": common - counter}
+    return {key: value for name in drawn for key, value in estimate(name, drawn[name], draws.widening).items()}
 
 
 def shown(row: Row) -> dict[str, str]:

@@ -15,7 +15,7 @@ def values(draws: Draws) -> Row:
         "photo_average_common": float(average[0, COMMON]),
         "photo_average_counter": float(average[0, COUNTER]),
     }
-    return sides | estimate("photo_average_drop", average[:, COMMON] - average[:, COUNTER])
+    return sides | estimate("photo_average_drop", average[:, COMMON] - average[:, COUNTER], draws.widening)
 
 
 def shown(row: Row) -> dict[str, str]:
