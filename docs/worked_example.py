@@ -22,12 +22,13 @@ TEMPLATE = """\
 The {name} of the packaged demo release, step by step. All numbers are in the tables of
 `counterset.load("counterset-demo")`, version {version}.
 
-1. **Photos.** {num_photos} photos of the class were kept. A photographer (observer) belongs to one of two halves, drawn
-before any photo was looked at: `discover`, on which the pair is chosen, and `confirm`, which has no part in the choice.
+1. **Photos.** {num_photos} photos of the class were kept. All photos of a photographer (observer) are in one of two
+halves, drawn before any photo was looked at: `discover`, on which the pair is chosen, and `confirm`, which has no part
+in the choice.
 
 2. **Groups.** The annotator names the background of each photo; {num_unclear} are unclear and abstain. The selector,
 another model, is asked for the class of each photo. The table has the share of each group for which it is right. A
-group takes part that has {min_photos} photos and {min_observers} observers on each half.
+group takes part that has {min_photos} photos and {least} {units} on each half.
 
 TABLE
 
@@ -43,7 +44,7 @@ rare: p = {p_value:.5f}. Looking at {num_classes} classes makes luck more likely
 5. **Drop.** On `confirm` the drop is {drop_confirm} points. Other splits of the same observers would have chosen the
 same pair; averaged over them the drop is **{drop} points**, with a 95 % interval from {drop_low} to {drop_high}.
 
-6. **Verdict.** q is at most {max_q_value} and the interval lies above zero, so the pair is **{verdict}**. Two figures
+6. **Verdict.** q is at most {level} and the interval lies above zero, so the pair is **{verdict}**. Two figures
 say how far to trust it. A drop smaller than {detectable_drop} points would probably have been missed
 (`detectable_drop`). And if {breaking_share} % of the photos that the selector gets wrong were named {counter} whatever
 they show (or of those that it gets right, {common}), that alone could explain the drop (`breaking_share`).
@@ -53,7 +54,7 @@ interval from {near_drop_low} to {near_drop_high}. Its verdict is {near_verdict}
 """
 
 HEAD = (
-    "| group | right on discover (photos, observers) | right on confirm (photos, observers) | takes part |",
+    "| group | right on discover (photos, {units}) | right on confirm (photos, {units}) | takes part |",
     "|---|---|---|---|",
 )
 
@@ -65,10 +66,13 @@ def section() -> str:
     tested = [row for row in pairs.values() if row["verdict"] == "unconfirmed" and row["q_value"] is not None]
     pair, near = pairs[CLASS_ID], min(tested, key=lambda row: float(row["q_value"]))
     select = release.metadata["config"]["select"]
+    units = "units" if "min_units" in select else "observers"  # as releases of before units have it
     photos = [row for row in release.all_photos.to_pylist() if row["class_id"] == CLASS_ID]
     text = TEMPLATE.format(
         **select,
-        **in_points(pair),
+        **in_points(pair) | {"level": pair.get("level") or select["max_q_value"]},
+        units=units,
+        least=select[f"min_{units}"],
         **{f"near_{key}": value for key, value in in_points(near).items()},
         name=release.class_names[CLASS_ID],
         near_name=release.class_names[near["class_id"]],
@@ -78,7 +82,8 @@ def section() -> str:
         num_classes=len(pairs),
         why=", because the interval reaches below zero" if near["drop_low"] <= 0 else "",
     )
-    table = "\n".join(f"    {line}" for line in (*HEAD, *rows(release, select)))
+    head = [line.format(units=units) for line in HEAD]
+    table = "\n".join(f"    {line}" for line in (*head, *rows(release, select, units)))
     return "\n\n".join(filled(part) for part in text.strip().split("\n\n")).replace("TABLE", table) + "\n"
 
 
@@ -88,7 +93,7 @@ def in_points(pair: dict[str, Any]) -> dict[str, Any]:
     return pair | drops | {"breaking_share": f"{100 * (pair['breaking_share'] or 0):.0f}"}
 
 
-def rows(release: counterset.Release, select: dict[str, Any]) -> list[str]:
+def rows(release: counterset.Release, select: dict[str, Any], units: str) -> list[str]:
     """One row per group, those of most photos first."""
     selector = next(model["name"] for model in release.metadata["models"] if model["role"] == "selector")
     groups = {
@@ -100,10 +105,10 @@ def rows(release: counterset.Release, select: dict[str, Any]) -> list[str]:
     for name in sorted({name for name, _ in groups}, key=lambda name: -groups[name, "all"]["num_photos"]):
         halves = [groups[name, half] for half in ("discover", "confirm")]
         takes_part = all(
-            half["num_photos"] >= select["min_photos"] and half["num_observers"] >= select["min_observers"]
+            half["num_photos"] >= select["min_photos"] and half[f"num_{units}"] >= select[f"min_{units}"]
             for half in halves
         )
-        cells = [f"{100 * half['accuracy']:.1f} % ({half['num_photos']}, {half['num_observers']})" for half in halves]
+        cells = [f"{100 * half['accuracy']:.1f} % ({half['num_photos']}, {half[f'num_{units}']})" for half in halves]
         table.append(f"| {name} | {' | '.join(cells)} | {'yes' if takes_part else 'no'} |")
     return table
 
