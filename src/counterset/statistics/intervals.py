@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, norm, t
+from scipy.special import betaincinv
+from scipy.stats import norm, t
 
 CONFIDENCE = 0.95
 
@@ -28,7 +29,7 @@ def jeffreys(accuracy: float, num_photos: float, confidence: float = CONFIDENCE)
         confidence: coverage, e.g. 0.95.
     """
     right, tail = accuracy * num_photos, (1 - confidence) / 2
-    low, high = beta.ppf([tail, 1 - tail], right + 0.5, num_photos - right + 0.5)
+    low, high = betaincinv(right + 0.5, num_photos - right + 0.5, [tail, 1 - tail])
     # With less than one photo's worth on one side the quantile may pass the accuracy itself.
     return Interval(
         min(float(low), accuracy) if accuracy > 0 else 0.0,

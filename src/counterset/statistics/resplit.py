@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from counterset.statistics.choice import Limits, choose, eligible_groups, overlap
 from counterset.statistics.intervals import CONFIDENCE, Interval, drop_interval
@@ -67,17 +67,22 @@ class Estimate(NamedTuple):
     def p_value(self) -> float:
         """One-sided, of a drop of 0 or less: 0.025 where the 95 % interval begins at 0."""
         reach = max(self.drop - self.interval().low, 1e-9)
-        return float(norm.sf(norm.ppf((1 + CONFIDENCE) / 2) * self.drop / reach))
+        return float(ndtr(ndtri((1 - CONFIDENCE) / 2) * self.drop / reach))
 
 
 def random_splits(results: Results, num_splits: int, rng: np.random.Generator) -> Bools:
     """(S, O) which units are on confirm: as many as in truth, each set of so many with equal chance.
 
-    Given how many units are on each half, the true split was drawn like that.
+    Given how many units are on each half, the true split was drawn like that. Like the deals of `permutation`, they
+    are compositions of few permutations with few splits, any two of which are independent.
     """
     truth = np.zeros(int(results.observer.max()) + 1, np.bool_)
     truth[results.observer] = results.half == CONFIRM
-    return rng.permuted(np.tile(truth, (num_splits, 1)), axis=1)
+    side = math.ceil(math.sqrt(num_splits))
+    order = rng.permuted(np.tile(np.arange(len(truth)), (side, 1)), axis=1)
+    splits = rng.permuted(np.tile(truth, (side, 1)), axis=1)
+    # (side splits, O) at (side orders, O) -> (S, O)
+    return splits[:, order].reshape(-1, len(truth))[:num_splits]
 
 
 def estimate_drop(
