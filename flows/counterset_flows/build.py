@@ -187,9 +187,9 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     reused = sum(ref.num_rows for ref in known.values() if ref)
     current.progress.begin("evaluate", chosen.num_rows * len(wanted), reused=reused)
     made: dict[tuple[str, str], TableRef] = {}
-    for item, found in known.items():
-        made[item] = found or predictions(current, chosen, embedded[item[0]], *item)
-        current.progress.advance("evaluate", 0 if found else made[item].num_rows)
+    for item, done in known.items():
+        made[item] = done or predictions(current, chosen, embedded[item[0]], *item)
+        current.progress.advance("evaluate", 0 if done else made[item].num_rows)
     usual = current.config.evaluate.templates
     predicted = [ref for (_, templates), ref in made.items() if templates == usual]
     by_templates: dict[str, list[TableRef]] = {}

@@ -91,8 +91,8 @@ def prune(
         check_ids(base)
         asked = gather_queries(pool, work, sources, base, id_column)
         queries = read_queries(asked.path, base.embedding_dim)
-        found = find_nearest(pool, work, reference, "reference", asked) if reference is not None else None
-        limits = limits_table(work, queries, asked, found)
+        nearest = find_nearest(pool, work, reference, "reference", asked) if reference is not None else None
+        limits = limits_table(work, queries, asked, nearest)
         folder = None
         if options.max_similarity is not None:
             folder = _find_duplicates(pool, work, base, options.max_similarity, options)
@@ -128,7 +128,7 @@ def _find_duplicates(pool: Pool, work: Path, base: EmbeddingSet, limit: float, o
         centroids,
         [Job({"work": work, "base": base, "num_clusters": num_clusters, "seed": options.seed}, path, 1)],
     )
-    found = part(work, "duplicates", cluster_steps.duplicates_key(path, limit), "x").parent
+    folder = part(work, "duplicates", cluster_steps.duplicates_key(path, limit), "x").parent
     if not cluster_steps.are_duplicates_done(work, path, limit):
         jobs = [
             Job(
@@ -144,11 +144,11 @@ def _find_duplicates(pool: Pool, work: Path, base: EmbeddingSet, limit: float, o
         jobs = [
             Job(
                 {"work": work, "base": base, "centroids_path": path, "limit": limit, "first": first, "last": last},
-                found / f"{first:09d}.parquet",
+                folder / f"{first:09d}.parquet",
                 int(sizes[first:last].sum()),
             )
             for first, last in cluster_steps.cluster_tasks(counts)
         ]
         run_jobs(pool, "duplicates", duplicates, jobs)
         cluster_steps.finish_duplicates(work, path, limit)
-    return found
+    return folder

@@ -56,11 +56,11 @@ def audit_release(
         UserError: something that the user can fix, in one sentence.
     """
     leave_none()
-    found, base = load(release), open_embeddings(against, model)
-    name = f"{found.name}-{found.version}-vs-{base.path.resolve().stem}"
+    opened, base = load(release), open_embeddings(against, model)
+    name = f"{opened.name}-{opened.version}-vs-{base.path.resolve().stem}"
     if queries:
         check_same(base, open_embeddings(queries, fallback_model=base.model))
-    source = Source(found, Path(queries) if queries else None)
+    source = Source(opened, Path(queries) if queries else None)
     return str(audit(source, base, Path(output).resolve(), name, AuditOptions()).path)
 
 

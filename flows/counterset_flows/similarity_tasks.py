@@ -51,9 +51,9 @@ def run_jobs(pool: Pool, stage: str, doing: Any, jobs: Sequence[Job]) -> None:
     ahead = [(job, pool.submit(doing, "embed", **job.parameters)) for job in itertools.islice(waiting, at_once)]
     while ahead:
         job, future = ahead.pop(0)
-        found = pool.outcome(future)
-        if isinstance(found, BaseException):
-            raise found
+        outcome = pool.outcome(future)
+        if isinstance(outcome, BaseException):
+            raise outcome
         pool.progress.advance(stage, job.size)
         ahead += [
             (next_job, pool.submit(doing, "embed", **next_job.parameters)) for next_job in itertools.islice(waiting, 1)
@@ -107,16 +107,16 @@ def gather_queries(
     wanted: list[set[str] | None] = []
     for source in sources:
         if source.embeddings is not None:
-            found = open_embeddings(
+            opened = open_embeddings(
                 source.embeddings,
                 fallback_model=base.model,
                 id_column=id_column if source.release is None else None,
                 normalise=base.is_normalised_here,
             )
         else:
-            found = _embed_release(pool, work, source, base.model)
-        check_same(base, found)
-        sets.append((source.name, found))
+            opened = _embed_release(pool, work, source, base.model)
+        check_same(base, opened)
+        sets.append((source.name, opened))
         wanted.append(set(source.release.all_photos["photo_id"].to_pylist()) if source.release is not None else None)
     names = [name for name, _ in sets]
     if len(set(names)) < len(names):

@@ -82,10 +82,10 @@ class _Opener:
 
     def open(self, request: urllib.request.Request, data: object = None, timeout: object = None) -> _Answer:
         try:
-            found = self._gate.get(request.full_url, self._max_bytes, self._is_unwanted)
+            answer = self._gate.get(request.full_url, self._max_bytes, self._is_unwanted)
         except FetchFailed as failure:
             raise _Failure(failure) from None
-        return _Answer(found.content, found.headers)
+        return _Answer(answer.content, answer.headers)
 
 
 def _append(file: int, count: int) -> None:

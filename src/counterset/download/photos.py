@@ -154,11 +154,11 @@ def _read_local(
         return
     path = Path(os.fsdecode(unquote_to_bytes(parts.path)))
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe or device may have no end
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or device may have no end
             failures[photo_id] = Failure(RejectReason.GONE, "not a regular file")
-        elif found.st_size > max_bytes:
-            failures[photo_id] = Failure(RejectReason.TOO_LARGE, f"{found.st_size} bytes")
+        elif status.st_size > max_bytes:
+            failures[photo_id] = Failure(RejectReason.TOO_LARGE, f"{status.st_size} bytes")
         else:
             images[photo_id] = path.read_bytes()
     except OSError as error:

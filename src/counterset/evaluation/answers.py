@@ -139,8 +139,8 @@ def label_of(answer: str, labels: Sequence[str]) -> str | None:
     by_plain = {_plain(label): label for label in labels}
     if said in by_plain:
         return by_plain[said]
-    found = [plain for plain in by_plain if plain and re.search(rf"\b{re.escape(plain)}\b", said)]
-    longest = [plain for plain in found if not any(plain != other and plain in other for other in found)]
+    named = [plain for plain in by_plain if plain and re.search(rf"\b{re.escape(plain)}\b", said)]
+    longest = [plain for plain in named if not any(plain != other and plain in other for other in named)]
     return by_plain[longest[0]] if len(longest) == 1 else None
 
 

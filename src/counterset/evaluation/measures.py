@@ -99,7 +99,7 @@ def measure(
         ReleaseError: no class has photos on both sides.
     """
     sides = {c: set(photos.side[photos.class_id == c].tolist()) for c in sorted(set(photos.class_id.tolist()))}
-    one_sided = tuple(class_id for class_id, found in sides.items() if len(found) < 2)
+    one_sided = tuple(class_id for class_id, own in sides.items() if len(own) < 2)
     photos = photos.only(np.array([class_id not in one_sided for class_id in photos.class_id], np.bool_))
     if not len(photos.photo_id):
         raise ReleaseError("no class of the release has photos on both sides; take other verdicts or --half all")
@@ -209,13 +209,13 @@ def _residuals(
     if np.ptp(common[0, is_baseline]) == 0:
         logger.warning("the %s models are equally accurate on common, so no line goes through them", family)
         return [dict(nothing) for _ in rows]
-    found = effective_robustness(common[0], counter[0], is_baseline, scale)
+    robustness = effective_robustness(common[0], counter[0], is_baseline, scale)
     low, high = residual_intervals(common[1:], counter[1:], is_baseline, scale, widening)
     return [
         {
             "line": family,
             "scale": scale.value,
-            "residual": float(found.residual[index]),
+            "residual": float(robustness.residual[index]),
             "residual_low": float(low[index]),
             "residual_high": float(high[index]),
         }

@@ -122,18 +122,18 @@ def compare(release: Release, evaluation: Path | None = None) -> Comparison:
 
 def _published_classes() -> dict[int, dict[str, Any]]:
     """ImageNet index -> published backgrounds, drop, and model -> (common, counter) accuracies."""
-    found: dict[str, dict[str, Any]] = {}
+    classes: dict[str, dict[str, Any]] = {}
     for row in _rows("pairs.csv"):
         pair = {"common": row["common_background"], "counter": row["counter_background"]}
-        found[row["class_id"]] = pair | {"imagenet_index": int(row["imagenet_index"]), "models": {}}
+        classes[row["class_id"]] = pair | {"imagenet_index": int(row["imagenet_index"]), "models": {}}
     for row in _rows("classwise_1v1000.csv"):
         both = float(row["common_accuracy"]) / 100, float(row["counter_accuracy"]) / 100
-        found[row["class_id"]]["models"][row["model"]] = both
-    for entry in found.values():
+        classes[row["class_id"]]["models"][row["model"]] = both
+    for entry in classes.values():
         # Recomputed: a few printed drops are not the difference of the printed accuracies.
         common, counter = entry["models"][PUBLISHED_SELECTOR]
         entry["drop"] = common - counter
-    return {entry["imagenet_index"]: entry for entry in found.values()}
+    return {entry["imagenet_index"]: entry for entry in classes.values()}
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -127,8 +127,8 @@ def _unreadable(release: Release, photo_ids: Sequence[str]) -> dict[str, str]:
         return ""
 
     with ThreadPoolExecutor(FETCH_THREADS) as pool:
-        found = zip(photo_ids, pool.map(attempt, photo_ids), strict=True)
-        return {photo_id: reason for photo_id, reason in found if reason}
+        reasons = zip(photo_ids, pool.map(attempt, photo_ids), strict=True)
+        return {photo_id: reason for photo_id, reason in reasons if reason}
 
 
 TESTED = (Verdict.CONFIRMED.value, Verdict.UNCONFIRMED.value)

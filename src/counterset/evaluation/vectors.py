@@ -56,10 +56,10 @@ class VectorStore:
         progress(len(wanted) - len(missing), len(wanted))
         for start in range(0, len(missing), self.shard_size):
             chunk = missing[start : start + self.shard_size]
-            found = np.asarray(compute(chunk), np.float32)
+            computed = np.asarray(compute(chunk), np.float32)
             # (N, D) -> N lists of D
-            column = pa.FixedSizeListArray.from_arrays(pa.array(found.reshape(-1), pa.float32()), found.shape[1])
-            schema = vectors(found.shape[1])
+            column = pa.FixedSizeListArray.from_arrays(pa.array(computed.reshape(-1), pa.float32()), computed.shape[1])
+            schema = vectors(computed.shape[1])
             write_table(
                 table_of(schema, {"key": chunk, "vector": column}), schema, self.folder / f"{digest(chunk)}.parquet"
             )

@@ -90,20 +90,20 @@ def leave_none() -> Watcher | None:
 
 
 def _watch(read_end: int, mark: str, parent: int) -> None:
-    found: set[psutil.Process] = set()
+    descendants: set[psutil.Process] = set()
     # Nobody writes: there is something to read only when the last write end is closed.
     while not select.select([read_end], [], [], LOOK_EVERY_S)[0]:
         with contextlib.suppress(psutil.Error):
             # Ray's agents overwrite their environment, so they are known by their descent while that can be seen.
-            found = set(psutil.Process(parent).children(recursive=True)) or found
+            descendants = set(psutil.Process(parent).children(recursive=True)) or descendants
     if os.read(read_end, 1) == BLOCK_ENDED:
-        found = set()
-    found.discard(psutil.Process())
+        descendants = set()
+    descendants.discard(psutil.Process())
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.environ().get(MARK) == mark:
-                found |= {process, *process.children(recursive=True)}
-    for process in found:
+                descendants |= {process, *process.children(recursive=True)}
+    for process in descendants:
         with contextlib.suppress(psutil.Error):
             process.kill()
 

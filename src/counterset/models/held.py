@@ -48,8 +48,8 @@ def held(key: Hashable, load: Callable[[], Loaded]) -> Loaded:
                     if _places.get(key) is place:
                         del _places[key]
                 raise
-        found: Loaded = place.model
-        return found
+        loaded: Loaded = place.model
+        return loaded
 
 
 def num_held() -> int:

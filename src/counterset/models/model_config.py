@@ -112,10 +112,10 @@ def _read(path: Path) -> Any:
 
 
 def _section(config: Any, name: str, where: str) -> dict[str, Any]:
-    found = config.get(name) if isinstance(config, dict) else None
-    if not isinstance(found, dict):
+    section = config.get(name) if isinstance(config, dict) else None
+    if not isinstance(section, dict):
         raise UnknownSetting(f"its config has no section {where}{name}")
-    return found
+    return section
 
 
 def _known(section: Any, names: Iterable[str], where: str) -> None:

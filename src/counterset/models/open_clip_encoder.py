@@ -199,10 +199,10 @@ def features_id(name: str, backend: Backend = "torch") -> str:
     """
     kind = precision(name, backend)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = digest(_config(name), weights_sha256(name), device, DECODER_VERSION, versions(*PACKAGES))
+    identity = digest(_config(name), weights_sha256(name), device, DECODER_VERSION, versions(*PACKAGES))
     if kind == "int8":  # OpenVINO shares products out among threads of its own
-        return f"{found}-{kind}-{digest(versions(*INT8_PACKAGES), len(os.sched_getaffinity(0)))}"
-    return found if kind == "float32" else f"{found}-{kind}"
+        return f"{identity}-{kind}-{digest(versions(*INT8_PACKAGES), len(os.sched_getaffinity(0)))}"
+    return identity if kind == "float32" else f"{identity}-{kind}"
 
 
 def texts_id(name: str) -> str:
@@ -268,9 +268,9 @@ def digest_of(path: Path) -> str:
 
     The time of change, which no program can set, tells that, unless it is too recent to tell two writes apart.
     """
-    found = path.stat()
-    mark = (path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-    if time.time_ns() - found.st_ctime_ns < NEW_NS:
+    status = path.stat()
+    mark = (path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    if time.time_ns() - status.st_ctime_ns < NEW_NS:
         return sha256_of(path)
     return _kept_digest(mark)
 

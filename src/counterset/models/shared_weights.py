@@ -68,9 +68,9 @@ def check_weights(models: ModelsConfig, *, are_fetched: bool = False) -> None:
     if models.allow_circular:
         return
     for selector in models.selectors:
-        if (found := share(models.annotator, selector, are_fetched=are_fetched)) >= SHARED:
+        if (shared := share(models.annotator, selector, are_fetched=are_fetched)) >= SHARED:
             raise ConfigError(
-                f"models.annotator {models.annotator!r} and the selector {selector!r} share {found:.0%} of their "
+                f"models.annotator {models.annotator!r} and the selector {selector!r} share {shared:.0%} of their "
                 "weights, so its errors would choose the pairs; name another annotator, or set "
                 "models.allow_circular = true"
             )
@@ -107,7 +107,7 @@ def fingerprint(name: str) -> Fingerprint:
 
 @functools.lru_cache(maxsize=16)
 def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> Fingerprint:
-    found: dict[tuple[int, ...], dict[bytes, npt.NDArray[np.float32]]] = {}
+    rows_of: dict[tuple[int, ...], dict[bytes, npt.NDArray[np.float32]]] = {}
     for path, _, _ in files:
         for tensor in _tensors(path):
             if tensor.numel() < MIN_SIZE or not tensor.is_floating_point():
@@ -115,8 +115,8 @@ def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> Fingerprint:
             places = torch.linspace(0, tensor.numel() - 1, NUM_PLACES, dtype=torch.float64).long()
             values = tensor.reshape(-1)[places].float().numpy()
             if np.ptp(values) > 0:
-                found.setdefault(tuple(tensor.shape), {})[values.tobytes()] = values  # once, if two files hold it
-    return {shape: Sample(np.stack(list(rows.values())), int(np.prod(shape))) for shape, rows in found.items()}
+                rows_of.setdefault(tuple(tensor.shape), {})[values.tobytes()] = values  # once, if two files hold it
+    return {shape: Sample(np.stack(list(rows.values())), int(np.prod(shape))) for shape, rows in rows_of.items()}
 
 
 def _tensors(path: Path) -> Iterator[torch.Tensor]:

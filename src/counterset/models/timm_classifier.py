@@ -100,7 +100,7 @@ def columns(name: str, labels: Sequence[str] | None, space: LabelSpace) -> list[
     """
     own = {label: index for index, label in enumerate(labels or ())}
     indices = space.imagenet_index or (None,) * len(space.labels)
-    found = []
+    positions = []
     for label, index in zip(space.labels, indices, strict=True):
         column = index if labels is None else own.get(label)
         if column is None:
@@ -109,8 +109,8 @@ def columns(name: str, labels: Sequence[str] | None, space: LabelSpace) -> list[
                 f"{name!r} knows fixed classes only, {names}, and the label {label!r} of the label space "
                 f"{space.name!r} is none of them; choose another label space, or leave the model out"
             )
-        found.append(column)
-    return found
+        positions.append(column)
+    return positions
 
 
 def labels_of(name: str) -> tuple[str, ...] | None:
@@ -148,8 +148,8 @@ def _digests_of_files(name: str) -> tuple[str, ...]:
     """Of the files that a name points to; () for a name of a library's own."""
     _, is_folder, folder = name.partition("local-dir:")
     path = Path(folder if is_folder else name.partition("@")[2])
-    found = sorted(path.iterdir()) if is_folder and path.is_dir() else [path]
-    return tuple(f"{file.name} {digest_of(file)}" for file in found if file.is_file())
+    files = sorted(path.iterdir()) if is_folder and path.is_dir() else [path]
+    return tuple(f"{file.name} {digest_of(file)}" for file in files if file.is_file())
 
 
 def _load(name: str, asked: str) -> TimmClassifier:
@@ -198,8 +198,8 @@ def _num_classes(model: Any) -> int:
 
 
 def _digest(model: Any) -> str:
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        hasher.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return hasher.hexdigest()

@@ -145,7 +145,7 @@ def audit_pairs(
         facts = (group == pair["counter"], group == pair["common"], _says(names, group), correct[row["photo_id"]])
         audited.setdefault(row["class_id"], []).append(facts)
     rows = []
-    everything = [facts for _, found in sorted(audited.items()) for facts in found]
+    everything = [facts for _, of_class in sorted(audited.items()) for facts in of_class]
     for class_id, rated in [*sorted(audited.items()), *([("", everything)] if everything else [])]:
         # (N, 4) -> 4 x (N,)
         share = found_share(*np.array(rated, np.bool_).T)

@@ -101,8 +101,8 @@ def _group(profiles: Features, margins: Features, config: GroupConfig, seed: int
     own = profiles.argmax(axis=1)
     # Shape, not level, tells backgrounds apart: a photo's mean score is removed.
     points = np.ascontiguousarray(profiles - profiles.mean(axis=1, keepdims=True), np.float32)
-    found = [_clusters(points, own, k, config, seed) for k in cluster_counts(len(own), profiles.shape[1], config)]
-    best = max(found, key=lambda clusters: int((clusters.names == own).sum()))
+    tried = [_clusters(points, own, k, config, seed) for k in cluster_counts(len(own), profiles.shape[1], config)]
+    best = max(tried, key=lambda clusters: int((clusters.names == own).sum()))
     agrees = best.names == own
     # Where no cluster is left, the clear photos are all there is to go by.
     reference = margins[agrees] if agrees.any() else margins

@@ -56,8 +56,8 @@ def assign_shard(work: Path, base: EmbeddingSet, centroids: Path) -> None:
     path = folder / f"{shard.identity}.parquet"
     if path.is_file():
         return
-    found = assign(base.tiles(shard), read_queries(str(centroids), base.embedding_dim).vectors)
-    order = np.argsort(found.cluster, kind="stable")
+    assigned = assign(base.tiles(shard), read_queries(str(centroids), base.embedding_dim).vectors)
+    order = np.argsort(assigned.cluster, kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def assign_shard(work: Path, base: EmbeddingSet, centroids: Path) -> None:
     vectors.flush()
     del vectors
     aside.replace(folder / f"{shard.identity}.vectors.npy")
-    for name, values in (("rows", order.astype(np.int64)), ("similarity", found.similarity[order])):
+    for name, values in (("rows", order.astype(np.int64)), ("similarity", assigned.similarity[order])):
         with aside.open("wb") as file:
             np.save(file, values)
         aside.replace(folder / f"{shard.identity}.{name}.npy")
@@ -80,7 +80,7 @@ def assign_shard(work: Path, base: EmbeddingSet, centroids: Path) -> None:
     with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, ids.schema) as writer:
         writer.write_table(ids)
     aside.replace(folder / f"{shard.identity}.ids.arrow")
-    cluster, count = np.unique(found.cluster, return_counts=True)
+    cluster, count = np.unique(assigned.cluster, return_counts=True)
     write_table(table_of(CLUSTER_PARTS, {"cluster": cluster, "num_rows": count}), CLUSTER_PARTS, path)
 
 
@@ -136,12 +136,12 @@ def duplicates_in_clusters(
                 ids += column.slice(part_of.start, part_of.stop - part_of.start).to_pylist()
         if len(ids) < 2:
             continue
-        found = duplicates_of_cluster(np.concatenate(vectors), np.concatenate(similarities), limit)
+        duplicates = duplicates_of_cluster(np.concatenate(vectors), np.concatenate(similarities), limit)
         owner, row = np.concatenate(owners), np.concatenate(own_rows)
-        rows["shard"].append(owner[found.member])
-        rows["row"].append(row[found.member])
-        others += [ids[index] for index in found.other]
-        rows["similarity"].append(found.similarity)
+        rows["shard"].append(owner[duplicates.member])
+        rows["row"].append(row[duplicates.member])
+        others += [ids[index] for index in duplicates.other]
+        rows["similarity"].append(duplicates.similarity)
     columns = {name: joined(values) for name, values in rows.items()}
     columns["similarity"] = columns["similarity"].astype(np.float32)
     write_table(table_of(DUPLICATE_PARTS, columns | {"other_id": others}), DUPLICATE_PARTS, path)

@@ -147,12 +147,12 @@ class Build:
         """URL -> pool and shard of each photo that was downloaded under another pool's key: for other settings, or
         by an earlier version. A photo is known by its address, whichever service told of it."""
         pools = {path.parent.name for path in (self.workspace.root / "images").glob("*/*.parquet")}
-        found: dict[str, tuple[str, str]] = {}
+        places: dict[str, tuple[str, str]] = {}
         for pool in sorted(pools - {self.pool_key}):
             for shard in set(self.workspace.names("images", pool)) & set(self.workspace.names("shards", pool)):
                 table = read_table(self.workspace.file("shards", pool, shard), CANDIDATES, ["url"])
-                found |= {url: (pool, shard) for url in table["url"].to_pylist()}
-        return found
+                places |= {url: (pool, shard) for url in table["url"].to_pylist()}
+        return places
 
     def check_models(self) -> None:
         """See that every model's weights can be read, and that the roles do not share any, before anything is crawled.

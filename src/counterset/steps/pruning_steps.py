@@ -117,7 +117,7 @@ def publish_pruning(pruned: Pruned, home: Path, queries_of: Sequence[str]) -> Fo
         thresholds = read_table(pruned.limits.path, PRUNE_QUERIES)["threshold"].to_numpy(zero_copy_only=False)
         total = len(pruned.base.shards)
         for index, shard in enumerate(pruned.base.shards):
-            near = far = found = None
+            near = far = repeated = None
             if pruned.reference is not None:
                 rows, indices, similarity = _near(pruned, index)
                 near = (rows, indices, similarity, thresholds.astype(np.float32))
@@ -125,8 +125,8 @@ def publish_pruning(pruned: Pruned, home: Path, queries_of: Sequence[str]) -> Fo
                 table = read_table(part(pruned.work, "far", far_key(pruned.asked), shard.identity), FAR_PARTS)
                 far = (table["query"].to_numpy(), table["similarity"].to_numpy(), cut)
             if pruned.duplicates is not None and options.max_similarity is not None:
-                found = (*_duplicates(pruned, index), options.max_similarity)
-            decided = decide(pruned.base.ids(shard), query_ids, query_sets, duplicates=found, near=near, far=far)
+                repeated = (*_duplicates(pruned, index), options.max_similarity)
+            decided = decide(pruned.base.ids(shard), query_ids, query_sets, duplicates=repeated, near=near, far=far)
             name = f"{index:05d}-of-{total:05d}.parquet"
             counts["kept"] += write_table(decided.kept, KEPT, folder / "kept" / name).num_rows
             write_table(decided.removed, REMOVED, folder / "removed" / name)

@@ -117,11 +117,11 @@ def _shard_rejects(build: Build, shard: str, ids: set[str]) -> list[pa.Table]:
 
 def _set_aside(build: Build, shard: str, missing: list[tuple[str, str]], photo_ids: list[str]) -> pa.Table:
     records = [failures.find(build, stage, shard, model) for stage, model in missing]
-    found = [record for record in records if record]
+    known = [record for record in records if record]
     constant = {
-        "stage": REJECT_STAGE[found[0].stage if found else missing[0][0]],
+        "stage": REJECT_STAGE[known[0].stage if known else missing[0][0]],
         "reason": RejectReason.SHARD_FAILED.value,
-        "detail": found[0].reason if found else f"shard {shard} was set aside",
+        "detail": known[0].reason if known else f"shard {shard} was set aside",
     }
     columns = {"photo_id": photo_ids, "class_id": [""] * len(photo_ids)}
     return table_of(REJECTS, columns | {name: [value] * len(photo_ids) for name, value in constant.items()})

@@ -180,20 +180,20 @@ def _taken_over(build: Build, candidates: pa.Table) -> pa.Table:
     """The candidates' images (images schema) that came from the same address for other settings, and fit these."""
     url_of = dict(zip(candidates["photo_id"].to_pylist(), candidates["url"].to_pylist(), strict=True))
     places = {build.fetched[url] for url in url_of.values() if url in build.fetched and not url.startswith("file:")}
-    found = [IMAGES.arrow().empty_table()]
+    tables = [IMAGES.arrow().empty_table()]
     missing = pa.array(sorted(url_of), pa.string())
     for pool, shard in sorted(places):
         listed = read_table(build.workspace.file("shards", pool, shard), CANDIDATES, ["photo_id", "url"]).to_pylist()
         same = pa.array([row["photo_id"] for row in listed if url_of.get(row["photo_id"]) == row["url"]], pa.string())
         table = read_table(build.workspace.file("images", pool, shard), IMAGES).cast(IMAGES.arrow())
         fits = pc.less_equal(pc.binary_length(table["image"]), build.config.download.max_size_bytes)
-        found.append(
+        tables.append(
             table.filter(
                 pc.and_(fits, pc.and_(pc.is_in(table["photo_id"], same), pc.is_in(table["photo_id"], missing)))
             )
         )
-        missing = missing.filter(pc.invert(pc.is_in(missing, found[-1]["photo_id"].combine_chunks())))
-    return pa.concat_tables(found)
+        missing = missing.filter(pc.invert(pc.is_in(missing, tables[-1]["photo_id"].combine_chunks())))
+    return pa.concat_tables(tables)
 
 
 def inspect_shard(build: Build, shard: str) -> TableRef:

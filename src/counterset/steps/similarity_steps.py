@@ -192,11 +192,11 @@ def nearest_in_shard(work: Path, base: EmbeddingSet, role: str, asked: TableRef)
     path = part(work, "nearest", nearest_key(asked), shard.identity)
     if not path.is_file():
         vectors = read_queries(asked.path, base.embedding_dim).vectors
-        found = nearest(vectors, base.tiles(shard))
+        neighbours = nearest(vectors, base.tiles(shard))
         ids = base.ids(shard)
-        position = found.position[:, 0]
+        position = neighbours.position[:, 0]
         near = ids.take(pa.array(position)) if len(ids) else pa.nulls(len(position), pa.string())
-        rows = {"query": np.arange(len(position)), "nearest_id": near, "similarity": found.similarity[:, 0]}
+        rows = {"query": np.arange(len(position)), "nearest_id": near, "similarity": neighbours.similarity[:, 0]}
         write_table(table_of(NEAREST_PARTS, rows), NEAREST_PARTS, path)
 
 
@@ -228,11 +228,11 @@ def near_in_shard(work: Path, base: EmbeddingSet, asked: TableRef, limits: Table
         thresholds = pq.read_table(limits.path, columns=["threshold"])["threshold"].to_numpy().copy()
         rows, indices, values, start = [], [], [], 0
         for tile in base.tiles(shard):
-            found = exceeding(tile, vectors, thresholds)
-            over = np.flatnonzero(found.query >= 0)
+            near = exceeding(tile, vectors, thresholds)
+            over = np.flatnonzero(near.query >= 0)
             rows.append(over + start)
-            indices.append(found.query[over])
-            values.append(found.similarity[over])
+            indices.append(near.query[over])
+            values.append(near.similarity[over])
             start += len(tile)
         write_table(
             table_of(
@@ -255,11 +255,11 @@ def far_in_shard(work: Path, base: EmbeddingSet, asked: TableRef) -> None:
     path = part(work, "far", far_key(asked), shard.identity)
     if not path.is_file():
         vectors = read_queries(asked.path, base.embedding_dim).vectors
-        found = [nearest(tile, [vectors]) for tile in base.tiles(shard)]
+        neighbours = [nearest(tile, [vectors]) for tile in base.tiles(shard)]
         rows = {
             "row": np.arange(shard.num_rows),
-            "query": joined([one.position[:, 0] for one in found]),
-            "similarity": joined([one.similarity[:, 0] for one in found]).astype(np.float32),
+            "query": joined([one.position[:, 0] for one in neighbours]),
+            "similarity": joined([one.similarity[:, 0] for one in neighbours]).astype(np.float32),
         }
         write_table(table_of(FAR_PARTS, rows), FAR_PARTS, path)
 
