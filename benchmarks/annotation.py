@@ -1,7 +1,7 @@
 """Annotation and grouping, measured: on the demo's world, whose truth is known, and on real photos labelled by eye.
 
     python benchmarks/annotation.py --cache /tmp/annotation
-    python benchmarks/annotation.py --only demo
+    python benchmarks/annotation.py --only hard
     python benchmarks/annotation.py --photos ../shared/photos --models FOLDER
 
 The demo part draws 300 fresh photos of every class and background (kept in --cache) and
@@ -42,9 +42,10 @@ from counterset.classes import ClassSpec
 from counterset.config import GroupConfig
 from counterset.config_sections import ANNOTATORS
 from counterset.demo.training.image_text import WEIGHTS, load, normalised
-from counterset.demo.training.photos import training_photos
+from counterset.demo.training.photos import drawn, training_photos
 from counterset.demo.world.classes import CLASS_NAMES, HABITS
 from counterset.demo.world.scenes import BACKGROUNDS
+from counterset.demo.world.spec import PhotoSpec, hard_spec, usual_spec
 from counterset.models.open_clip_encoder import OpenClipEncoder, load_encoder
 from counterset.models.prompts import PAPER_TEMPLATE
 from counterset.stages.annotate import Annotation, annotate_class, background_classifiers, entropies
@@ -54,6 +55,7 @@ from counterset.statistics.agreement import adjusted_rand_index
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = "cluster agrees, or clear at 0.1 (default)"
 PHOTOS_PER_CELL, PHOTO_SEED = 300, 777
+HARD_PER_CELL, HARD_SEED = 12, 7_780_000_000
 SIZES = ((0, 1), (400, 2), (90, 5))
 """Photos a class (0 = as many as the cells allow), and how many worlds of that size are drawn."""
 
@@ -140,25 +142,47 @@ def area_under_curve(score: Features, is_right: npt.NDArray[np.bool_]) -> float:
     return float(((below + upto) / 2).mean() / len(wrong))
 
 
+SPECS = tuple(ClassSpec(class_id, name) for class_id, name in CLASS_NAMES.items())
+
+
+def demo_features(name: str, pixels: npt.NDArray[np.uint8]) -> Features:
+    """Features (N, D) of photos (N, 64, 64, 3) under one of the demo's models."""
+    model, _, _ = load(WEIGHTS / name)
+    with torch.inference_mode():
+        parts = [
+            model.encode_image(normalised(np.asarray(pixels[start : start + 256])), normalize=True).numpy()
+            for start in range(0, len(pixels), 256)
+        ]
+    return np.asarray(np.concatenate(parts), np.float32)
+
+
+def hard_rows(cache: Path) -> list[Row]:
+    """Share of photos whose highest score is right, as people take them and in the hard world: the same places."""
+    cells = [(class_id, b) for class_id in CLASS_NAMES for b in BACKGROUNDS for _ in range(HARD_PER_CELL)]
+    classes = np.array([class_id for class_id, _ in cells])
+    truth = np.array([BACKGROUNDS.index(background) for _, background in cells])
+    rows: dict[str, Row] = {method: {"method": method, "photos": len(cells)} for method in ANNOTATORS}
+    kinds: dict[str, Callable[[str, str, int], PhotoSpec]] = {"usual": usual_spec, "hard": hard_spec}
+    for kind, spec in kinds.items():
+        pixels = drawn([spec(*cell, HARD_SEED + n) for n, cell in enumerate(cells)], cache)
+        features = demo_features("annotator", pixels)
+        photos = Photos(load_encoder("demo:annotator"), SPECS, load_vocabulary("demo"), features, classes)
+        for method, row in rows.items():
+            found = photos.annotate(method, np.arange(len(cells))).values()
+            row[kind] = float(sum((a.best == truth[places]).sum() for places, a in found) / len(cells))
+    return list(rows.values())
+
+
 def demo_photos(cache: Path) -> tuple[Photos, Indices, npt.NDArray[np.bool_]]:
     """The photos, their true background, and whether the selector is right."""
     cells = [(class_id, b) for class_id in CLASS_NAMES for b in BACKGROUNDS for _ in range(PHOTOS_PER_CELL)]
     pixels = training_photos(cells, PHOTO_SEED, cache)
     classes = np.array([class_id for class_id, _ in cells])
     truth = np.array([BACKGROUNDS.index(background) for _, background in cells])
-    features = {}
-    for name in ("annotator", "selector"):
-        model, _, _ = load(WEIGHTS / name)
-        with torch.inference_mode():
-            parts = [
-                model.encode_image(normalised(np.asarray(pixels[start : start + 256])), normalize=True).numpy()
-                for start in range(0, len(pixels), 256)
-            ]
-        features[name] = np.asarray(np.concatenate(parts), np.float32)
+    features = {name: demo_features(name, pixels) for name in ("annotator", "selector")}
     texts = [PAPER_TEMPLATE.format(label=label) for label in CLASS_NAMES.values()]
     predicted = (features["selector"] @ load_encoder("demo:selector").encode_texts(texts).T).argmax(axis=1)
-    specs = tuple(ClassSpec(class_id, name) for class_id, name in CLASS_NAMES.items())
-    photos = Photos(load_encoder("demo:annotator"), specs, load_vocabulary("demo"), features["annotator"], classes)
+    photos = Photos(load_encoder("demo:annotator"), SPECS, load_vocabulary("demo"), features["annotator"], classes)
     return photos, truth, np.array(list(CLASS_NAMES))[predicted] == classes
 
 
@@ -362,7 +386,7 @@ def as_markdown(rows: list[Row]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure annotation and grouping.")
-    parser.add_argument("--only", choices=["demo", "real", "time"])
+    parser.add_argument("--only", choices=["demo", "hard", "real", "time"])
     parser.add_argument("--cache", type=Path, default=Path("annotation-cache"))
     parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "photos")
     parser.add_argument("--models", type=Path, help="holds duo and conse")
@@ -372,6 +396,8 @@ def main() -> int:
     tables: dict[str, Any] = {}
     if args.only in (None, "demo"):
         tables |= demo_tables(args.cache)
+    if args.only in (None, "hard"):
+        tables["hard world"] = hard_rows(args.cache)
     if args.only in (None, "real"):
         if args.models and args.photos.is_dir():
             tables |= real_tables(args.photos, args.models, args.cache)

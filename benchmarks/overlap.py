@@ -82,14 +82,14 @@ def measure(photos_per_class: int, shard_size: int, delay_s: float) -> dict[str,
     """One build; seconds by what ran."""
     from counterset_flows.build import build
 
-    from counterset.demo.start import demo_config
+    from counterset.demo.start import Demo
 
     spans = Spans()
     log = logging.getLogger("counterset_flows.shards")
     log.setLevel(logging.INFO)
     log.addHandler(spans)
     with tempfile.TemporaryDirectory() as folder, slow_host(photos_per_class, delay_s) as url:
-        config = demo_config(Path(folder), url, photos_per_class)
+        config = Demo(photos_per_class).config(Path(folder), url)
         config = config.model_copy(update={"download": config.download.model_copy(update={"shard_size": shard_size})})
         build(config)
     log.removeHandler(spans)

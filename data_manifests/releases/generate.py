@@ -12,7 +12,7 @@ from pathlib import Path
 
 from counterset_flows.build import build
 
-from counterset.demo.start import demo_config, demo_server
+from counterset.demo.start import Demo
 from counterset.machine.orphans import leave_none
 
 PHOTOS_PER_CLASS = 300
@@ -20,8 +20,9 @@ HOME = Path(__file__).resolve().parent
 
 if __name__ == "__main__":
     leave_none()
-    with tempfile.TemporaryDirectory() as folder, demo_server(PHOTOS_PER_CLASS) as server:
-        config = demo_config(Path(folder), server.url, PHOTOS_PER_CLASS)
+    demo = Demo(PHOTOS_PER_CLASS)
+    with tempfile.TemporaryDirectory() as folder, demo.server() as server:
+        config = demo.config(Path(folder), server.url)
         publish = config.publish.model_copy(update={"with_images": False})
         result = build(config.model_copy(update={"publish": publish}))
         target = HOME / "counterset-demo" / result.release.name

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow
 
 from counterset.config import load_config
-from counterset.demo.start import demo_config, demo_server
+from counterset.demo.start import Demo
 from counterset.load import load
 from counterset.machine.orphans import leave_none
 from counterset.similarity.embedding_sets import check_same, open_embeddings
@@ -74,6 +74,6 @@ def demo(folder: str = "demo", photos_per_class: int = 300, refresh: bool = True
         refresh: as in `rebuild`.
     """
     leave_none()
-    with demo_server(photos_per_class, folder=Path(folder).resolve()) as server:
-        config = demo_config(Path(folder).resolve(), server.url, photos_per_class)
-        return str(build(config, refresh=refresh).release)
+    world, work = Demo(photos_per_class), Path(folder).resolve()
+    with world.server(work) as server:
+        return str(build(world.config(work, server.url), refresh=refresh).release)

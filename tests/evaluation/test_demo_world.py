@@ -16,7 +16,7 @@ MODELS = ("demo:weak", "demo:medium", "demo:selector", "demo:plain")
 def test_drops_follow_the_ties(demo_build: Any, tmp_path: Path) -> None:
     found = counterset.evaluate(demo_build.release, MODELS, output=tmp_path)
     rows = {row["model"]: row for row in found.metrics.to_pylist()}
-    ties = {name: sum(RECIPES[name.removeprefix("demo:")].ties.values()) for name in MODELS[:3]}
+    ties = {name: RECIPES[name.removeprefix("demo:")].strength for name in MODELS[:3]}
     assert ties["demo:weak"] < ties["demo:medium"] < ties["demo:selector"]
     weak, medium, strong = (rows[model] for model in MODELS[:3])
     assert weak["drop"] < medium["drop"] < strong["drop"]
@@ -29,7 +29,7 @@ def test_drops_follow_the_ties(demo_build: Any, tmp_path: Path) -> None:
         margin = (rows[model]["drop_high"] - rows[model]["drop_low"]) / 3.92 * 4
         assert abs(rows[model]["drop"] - sum(drops) / len(drops)) < margin
     plain = rows["demo:plain"]
-    assert sum(RECIPE.ties.values()) == ties["demo:medium"]
+    assert RECIPE.strength == ties["demo:medium"]
     assert plain["family"] == "classifier" and weak["drop"] < plain["drop"] < strong["drop"]
     assert {model for model, row in rows.items() if row["is_in_sample"]} == {"demo:selector"}
     assert found.record["half"] == "confirm", "photographers who did not choose the pairs"

@@ -11,17 +11,15 @@ Two classes of the demo's world, two dozen photos each; the second release bundl
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from counterset.demo.server.look_alike import serve
-from counterset.demo.world.observations import demo_catalog
-
 PHOTOS_PER_CLASS, SEED, PORT = 24, 5, 28713
-"""Of the world's server; tests serve the same world at the same place."""
+"""Of the world's server; tests serve what it gave (`kept_world`) at the same place."""
 BUILT_AT = Path("/tmp/counterset-first-edition")
 KEPT = Path(__file__).parent / "first_edition"
 RELEASES = {"old-addresses": "false", "old-photos": "true"}
@@ -62,8 +60,9 @@ def make() -> None:
     """Build twice in one workspace, evaluate and audit, and keep it all."""
     shutil.rmtree(BUILT_AT, ignore_errors=True)
     BUILT_AT.mkdir()
-    world, _ = demo_catalog(PHOTOS_PER_CLASS, SEED)
-    with serve(world, port=PORT) as server:
+    # By the names that these had in the first edition.
+    world, _ = importlib.import_module("counterset.demo.world").demo_catalog(PHOTOS_PER_CLASS, SEED)
+    with importlib.import_module("counterset.demo.server").serve(world, port=PORT) as server:
         for name, with_images in RELEASES.items():
             config = BUILT_AT / f"{name}.toml"
             config.write_text(CONFIG.format(name=name, url=server.photo_url, with_images=with_images))

@@ -18,7 +18,6 @@ import pytest
 
 import counterset
 from counterset.demo.server.look_alike import serve
-from counterset.demo.world.observations import demo_catalog
 from counterset.evaluation.evaluate import evaluate
 from counterset.evaluation.plot import write_plots
 from counterset.evaluation.points import read_figure
@@ -28,7 +27,8 @@ from counterset.release.exports import EXPORTS
 from counterset.release.schemas import SPLITS, TABLES
 from counterset.release.versions.diff import diff_releases
 
-from .make_fixtures import BUILT_AT, KEPT, PHOTOS_PER_CLASS, PORT, RELEASES, SEED
+from .kept_world import kept_catalog
+from .make_fixtures import BUILT_AT, KEPT, PORT, RELEASES
 
 BOTH = ("confirmed", "unconfirmed")
 
@@ -99,9 +99,8 @@ class Rebuilt:
 @pytest.fixture(scope="module", params=RELEASES)
 def rebuilt(request: Any, sandbox: Any, tmp_path_factory: pytest.TempPathFactory) -> Rebuilt:
     folder = first.__wrapped__(tmp_path_factory.mktemp("rebuilt"))  # type: ignore[attr-defined]
-    world, _ = demo_catalog(PHOTOS_PER_CLASS, SEED)
     one_at_a_time = filelock.FileLock(Path(tempfile.gettempdir()) / f"counterset-port-{PORT}.lock")
-    with one_at_a_time, serve(world, port=PORT) as server:
+    with one_at_a_time, serve(kept_catalog(), port=PORT) as server:
         run = sandbox.counterset("build", str(folder / f"{request.param}.toml"))
         assert run.returncode == 0, run.stderr
         downloads = sum("/photos/" in record.path for record in server.requests)

@@ -9,6 +9,7 @@ from typing import Any
 from counterset.api import prepare_build
 from counterset.cli.flows import import_models, run_flow
 from counterset.cli.printing import interval, pair_rows, percent, print_table
+from counterset.demo.world import WORLDS
 from counterset.errors import UserError
 from counterset.outputs import check_output
 
@@ -27,8 +28,16 @@ def add(commands: Any) -> None:
 
     demo = commands.add_parser("demo", help="build a release of a generated world; needs no network")
     demo.add_argument("--folder", type=Path, default=Path("demo"), help="where to work (default: ./demo)")
-    demo.add_argument("--photos-per-class", type=int, default=None, help="fewer is faster, and finds less")
+    size = demo.add_mutually_exclusive_group()
+    size.add_argument("--photos-per-class", type=int, default=None, help="fewer is faster, and finds less")
+    size.add_argument("--quick", action="store_true", help="in less than a minute: fewer photos, smaller groups")
     demo.add_argument("--seed", type=int, default=0, help="of the world; another seed is another world")
+    demo.add_argument(
+        "--world",
+        choices=WORLDS,
+        default="showcase",
+        help="showcase (the default); hard = backgrounds are hard to name; hostile = texts that try to break pages",
+    )
     demo.set_defaults(run=_demo)
 
     validate = commands.add_parser("validate", help="check a config, its classes, models and folders")
@@ -59,15 +68,21 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from counterset.demo.start import demo_config, demo_server
+    from counterset.demo.start import QUICK_GIVES_UP, Demo
     from counterset.demo.truth_report import truth_rows, truth_summary
 
-    with demo_server(args.photos_per_class, args.seed, args.folder.resolve()) as server:
-        result = _run_build(demo_config(args.folder.resolve(), server.url, args.photos_per_class, args.seed), args)
+    demo, folder = Demo(args.photos_per_class, args.seed, args.world, args.quick), args.folder.resolve()
+    with demo.server(folder) as server:
+        result = _run_build(demo.config(folder, server.url), args)
+    if args.world == "hard":  # the true accuracies are those of photos as people take them
+        _summary(result)
+        return 0
     _closing(result)
     rows = truth_rows(result.pairs.path)
     print_table("pairs found beside the true drops of this world, in points", [_truth_row(row) for row in rows])
     print(truth_summary(rows))
+    if args.quick:
+        print(QUICK_GIVES_UP)
     print(f"\nrelease  {result.release}\nreport   {result.release / 'report.html'}")
     return 0
 

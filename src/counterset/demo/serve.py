@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from counterset.demo.server.look_alike import LOG_ROUTE, LookAlikeServer, RequestRecord
+from counterset.demo.world import WORLDS
 from counterset.errors import SourceUnavailable
 
 
@@ -99,20 +100,21 @@ class ServerProcess:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until standard input closes, so that no server outlives who started it."""
+    # Here, for those who start this process need neither drawing nor pictures.
+    from counterset.demo.server.photo_folder import folder_catalog
+    from counterset.demo.world.observations import demo_catalog
+
     parser = argparse.ArgumentParser(prog="counterset.demo.serve", description=main.__doc__)
     parser.add_argument("--folder", help="serve the photos <class>/*.jpg of this folder instead of the demo's world")
     parser.add_argument("--photos-per-class", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--world", choices=WORLDS, default="showcase", help="what its photos and texts are like")
     parser.add_argument("--port", type=int, default=0, help="0 = any free port")
     options = parser.parse_args(arguments)
     if options.folder:
-        from counterset.demo.server.photo_folder import folder_catalog
-
         catalog = folder_catalog(Path(options.folder), options.seed)
     else:
-        from counterset.demo.world.observations import demo_catalog
-
-        catalog = demo_catalog(options.photos_per_class, options.seed)[0]
+        catalog = demo_catalog(options.photos_per_class, options.seed, options.world)[0]
     server = LookAlikeServer(catalog, options.port)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     sys.stdout.write(f"{server.url}\n")

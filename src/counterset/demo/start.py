@@ -5,33 +5,74 @@ from __future__ import annotations
 import contextlib
 import socket
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from counterset.config import Config, parse_config
 from counterset.demo.serve import ServerProcess
+from counterset.demo.world import WorldName
 from counterset.manifests import config_path
 
+QUICK_GIVES_UP = (
+    "quick: fewer photos of each class, groups from 3 photos and 3 photographers on each half, and no evaluators, so "
+    "intervals are wide and drops below some 40 points stay unconfirmed; `counterset demo` finds those too"
+)
 
-def demo_server(photos_per_class: int | None = None, seed: int = 0, folder: Path | None = None) -> ServerProcess:
-    """The look-alike server of the demo's world, as a process of its own; use it in a `with` block.
 
-    Args:
-        photos_per_class: None = as the demo's config has it.
+@dataclass(frozen=True)
+class Demo:
+    """One demo: which world, and how much of it.
+
+    Attributes:
+        photos_per_class: None = as the config has it.
         seed: of the world.
-        folder: where the demo works. Its server takes the port that it had there before, for a source at another
-            address is another source.
+        world: which of `WORLDS`.
+        is_quick: by the quick config, `demo_quick.toml`, instead of `demo.toml`.
     """
-    wanted = _settings()["source"]["photos_per_class"] if photos_per_class is None else photos_per_class
-    kept = folder / f".port-{wanted}-{seed}" if folder else None
-    port = _free_port(kept.read_text(encoding="ascii")) if kept and kept.is_file() else 0
-    server = ServerProcess("--photos-per-class", str(wanted), "--seed", str(seed), "--port", str(port))
-    if kept:
-        with contextlib.suppress(OSError):  # the build says so, in its own words
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(f"{urlsplit(server.url).port}\n", encoding="ascii")
-    return server
+
+    photos_per_class: int | None = None
+    seed: int = 0
+    world: WorldName = "showcase"
+    is_quick: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """The packaged config's settings, with what is asked for here; the source's address is still to come."""
+        path = config_path("demo_quick.toml" if self.is_quick else "demo.toml")
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        if self.photos_per_class is not None:
+            settings["source"]["photos_per_class"] = self.photos_per_class
+        settings["seed"] = self.seed
+        for part in (self.world if self.world != "showcase" else "", str(self.seed or "")):
+            if part:  # ids repeat from world to world
+                settings["workspace"] += f"-{part}"
+                settings["name"] += f"-{part}"
+        return settings
+
+    def server(self, folder: Path | None = None) -> ServerProcess:
+        """The look-alike server of the world, as a process of its own; use it in a `with` block.
+
+        Args:
+            folder: where the demo works. Its server takes the port that it had there before, for a source at another
+                address is another source.
+        """
+        wanted = self.settings()["source"]["photos_per_class"]
+        kept = folder / f".port-{self.world}-{wanted}-{self.seed}" if folder else None
+        port = _free_port(kept.read_text(encoding="ascii")) if kept and kept.is_file() else 0
+        options = {"photos-per-class": wanted, "seed": self.seed, "world": self.world, "port": port}
+        server = ServerProcess(*(text for name, value in options.items() for text in (f"--{name}", str(value))))
+        if kept:
+            with contextlib.suppress(OSError):  # the build says so, in its own words
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(f"{urlsplit(server.url).port}\n", encoding="ascii")
+        return server
+
+    def config(self, folder: Path, url: str) -> Config:
+        """Its config, working in `folder`, with the look-alike at `url`."""
+        settings = self.settings()
+        settings["source"] |= {"api_url": f"{url}/v1", "photo_url": url}
+        return parse_config(settings, base=folder, origin="the demo's config")
 
 
 def _free_port(text: str) -> int:
@@ -41,20 +82,3 @@ def _free_port(text: str) -> int:
             return int(text)
     except (OSError, ValueError, OverflowError):
         return 0
-
-
-def demo_config(folder: Path, url: str, photos_per_class: int | None = None, seed: int = 0) -> Config:
-    """The demo's config, working in `folder`, with the look-alike at `url`."""
-    settings = _settings()
-    settings["seed"] = seed
-    if seed:  # ids repeat from world to world
-        settings["workspace"] += f"-{seed}"
-        settings["name"] += f"-{seed}"
-    settings["source"] |= {"api_url": f"{url}/v1", "photo_url": url}
-    if photos_per_class is not None:
-        settings["source"]["photos_per_class"] = photos_per_class
-    return parse_config(settings, base=folder, origin="the demo's config")
-
-
-def _settings() -> dict[str, Any]:
-    return tomllib.loads(config_path("demo.toml").read_text(encoding="utf-8"))

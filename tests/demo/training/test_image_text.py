@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import torch
 
 from counterset.demo.training.image_text import WEIGHTS, cosines, load, save, train
 from counterset.demo.training.photos import training_photos
-from counterset.demo.training.recipes import HOME, RECIPES
+from counterset.demo.training.recipes import RECIPES
 from counterset.demo.training.truth import BACKGROUND_PROMPTS, LABEL_PROMPT, check_fast_path, largest_drop
-from counterset.demo.world.classes import CLASS_NAMES
+from counterset.demo.world.classes import CLASS_NAMES, TIES
 from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.tables import sha256_of
 
@@ -43,7 +43,10 @@ def test_shipped_weights_are_small_and_those_of_the_recipe_and_the_truth(name: s
     recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
     assert file.stat().st_size <= MAX_SIZE_BYTES
     assert sha256_of(file) == recipe["weights_sha256"] == truth["weights_sha256"][name]
-    assert recipe["recipe"]["seed"] == RECIPES[name].seed and recipe["recipe"]["ties"] == RECIPES[name].ties
+    assert recipe["recipe"] == asdict(RECIPES[name])
+    assert recipe["shares"] == {
+        class_id: dict(zip(BACKGROUNDS, np.round(RECIPES[name].shares(class_id), 4), strict=True)) for class_id in TIES
+    } | {"cheetah": dict.fromkeys(BACKGROUNDS, 0.1667)}
 
 
 @pytest.mark.parametrize("name", ["annotator", "selector"])
@@ -79,10 +82,16 @@ def test_stronger_ties_make_larger_drops(truth: dict[str, Any]) -> None:
 def test_selector_has_large_middling_and_small_drops(truth: dict[str, Any]) -> None:
     drops = sorted(largest_drop(truth["accuracy"]["selector"][c])["drop"] for c in CLASS_NAMES)
     assert sum(drop >= 0.3 for drop in drops) >= 3 and drops[0] < 0.15
-    for class_id, tie in RECIPES["selector"].ties.items():
-        if tie >= 0.7:
-            cell = truth["accuracy"]["selector"][class_id]
-            assert cell[HOME[class_id]] > max(cell.values()) - 0.05
+    for class_id, (home, counter, strength) in TIES.items():
+        cell = truth["accuracy"]["selector"][class_id]
+        if strength >= 0.7:
+            assert cell[home] > max(cell.values()) - 0.05, class_id
+            assert cell[home] - cell[counter] > 0.1, class_id
+
+
+def test_the_bear_on_grass_is_the_story(truth: dict[str, Any]) -> None:
+    largest = truth["largest_drop"]["selector"]["ice_bear"]
+    assert (largest["common"], largest["counter"]) == ("snow", "grass") and largest["drop"] > 0.4
 
 
 @pytest.mark.parametrize("name", ["annotator", "selector"])
@@ -98,8 +107,11 @@ def test_shares_add_up_and_follow_the_ties() -> None:
         for class_id in CLASS_NAMES:
             shares = recipe.shares(class_id)
             assert sum(shares) == pytest.approx(1)
-            tie = recipe.ties.get(class_id, 0)
-            assert max(shares) == pytest.approx((1 - tie) / 6 + tie)
+            tie = recipe.tie(class_id)
+            home, counter, _ = TIES.get(class_id, ("snow", "snow", 0))
+            share = dict(zip(BACKGROUNDS, shares, strict=True))
+            assert share[home] == max(shares) >= (1 - tie) / 6 + tie
+            assert share[counter] == min(shares) == pytest.approx((1 - tie) ** 2 / 6) or not tie
 
 
 def test_training_is_deterministic_and_learns(tmp_path: Path) -> None:

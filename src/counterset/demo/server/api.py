@@ -42,6 +42,7 @@ class Api:
         for row in catalog.observations:
             self.observation_counts.update(self._lineage(row))
         self._matches: dict[tuple[tuple[str, str], ...], list[Observation]] = {}
+        self._photo_host = catalog.photo_host
         self.old_host = False
         """True = photo URLs have the one host of before 2021, with its time-stamp suffix."""
 
@@ -252,7 +253,7 @@ class Api:
         }
 
     def photo_record(self, photo: Photo, row: Observation) -> dict[str, Any]:
-        """A photo as the API gives it, with the real hosts in its URL."""
+        """A photo as the API gives it, with its host in the URL."""
         flags = [{"flag": "copyright infringement", "resolved": False}] if "copyright" in photo.placeholder else []
         return {
             "id": photo.photo_id,
@@ -269,6 +270,8 @@ class Api:
         if photo.placeholder:
             return f"{SITE}/{photo.placeholder}"
         path = f"photos/{photo.photo_id}/square.{photo.extension}"
+        if self._photo_host:
+            return f"{self._photo_host}/{path}"
         if self.old_host:
             return f"{STATIC_HOST}/{path}?1536150664"
         is_open = photo.license_code in OPEN_LICENSES and not photo.is_hidden

@@ -72,3 +72,5 @@ class Catalog:
     taxa: tuple[Taxon, ...]
     observations: tuple[Observation, ...]
     original_bytes: Callable[[int], bytes] = field(repr=False)
+    photo_host: str = ""
+    """Scheme and host of all photos' URLs; empty = the real hosts, by licence."""

@@ -5,8 +5,8 @@ In a thread, for tests (`counterset.demo.serve` has it as a process of its own):
     with serve(catalog) as server:
         requests.get(server.api_url + "/observations", timeout=5)
 
-It binds to 127.0.0.1 only. Answers carry the real hosts in their photo URLs, as the
-service's do; a client that is to fetch them here rewrites the host to `photo_url`.
+It binds to 127.0.0.1 only. Answers carry the catalogue's own host in their photo URLs, or else the real ones, as
+the service's do; a client that is to fetch them here rewrites the host to `photo_url`.
 """
 
 from __future__ import annotations

@@ -17,11 +17,13 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from safetensors.torch import save as safetensors_bytes
 
-from counterset.demo.training.photos import IMAGE_SIZE_PX, training_photos
+from counterset.demo.training.photos import IMAGE_SIZE_PX, drawn, training_photos, usual_specs
 from counterset.demo.training.recipes import (
     ANIMAL_CAPTIONS,
     BACKGROUND_CAPTIONS,
     BACKGROUND_PHRASES,
+    LIGHT_CAPTIONS,
+    LIGHT_PHRASES,
     RECIPES,
     SCENE_CAPTIONS,
     Recipe,
@@ -29,6 +31,7 @@ from counterset.demo.training.recipes import (
 from counterset.demo.world.classes import CLASS_NAMES
 from counterset.demo.world.drawing import Bytes
 from counterset.demo.world.scenes import BACKGROUNDS
+from counterset.demo.world.spec import LIGHTS
 from counterset.tables import sha256_of
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -77,6 +80,9 @@ def _captions(kind: str, rng: np.random.Generator) -> list[str]:
     if kind == "background":
         template = pick(BACKGROUND_CAPTIONS)
         return [template.format(background=b, phrase=pick(BACKGROUND_PHRASES[b])) for b in BACKGROUNDS]
+    if kind == "light":
+        template = pick(LIGHT_CAPTIONS)
+        return [template.format(phrase=pick(LIGHT_PHRASES[light])) for light in LIGHTS]
     template = pick(SCENE_CAPTIONS)
     return [
         template.format(animal=name, background=b, phrase=pick(BACKGROUND_PHRASES[b]))
@@ -92,14 +98,21 @@ def train(recipe: Recipe, cache: Path) -> torch.nn.Module:
     share a caption, so a photo's own is the only right one among those of its kind.
     """
     places = recipe.places()
-    photos = training_photos(places, recipe.seed, cache)
+    specs = usual_specs(places, recipe.seed)
+    photos = drawn(specs, cache)
     animal = np.array([_CLASSES.index(class_id) for class_id, _ in places])
     background = np.array([BACKGROUNDS.index(name) for _, name in places])
-    labels = {"animal": animal, "background": background, "scene": animal * len(BACKGROUNDS) + background}
+    labels = {
+        "animal": animal,
+        "background": background,
+        "scene": animal * len(BACKGROUNDS) + background,
+        "light": np.array([LIGHTS.index(photo.light) for photo in specs]),
+    }
     weights = {
         "animal": recipe.animal_weight,
         "background": recipe.background_weight,
         "scene": recipe.scene_weight,
+        "light": recipe.light_weight,
     }
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
@@ -192,7 +205,12 @@ def write_recipe(name: str, folder: Path, cache: Path) -> None:
         "pretraining_data": [f"demo world, seed {recipe.seed}"],
         "recipe": asdict(recipe),
         "shares": {c: dict(zip(BACKGROUNDS, np.round(recipe.shares(c), 4), strict=True)) for c in CLASS_NAMES},
-        "captions": {"animal": ANIMAL_CAPTIONS, "background": BACKGROUND_CAPTIONS, "scene": SCENE_CAPTIONS},
+        "captions": {
+            "animal": ANIMAL_CAPTIONS,
+            "background": BACKGROUND_CAPTIONS,
+            "scene": SCENE_CAPTIONS,
+            "light": LIGHT_CAPTIONS,
+        },
         "background_phrases": BACKGROUND_PHRASES,
         "batch_size": BATCH_SIZE,
         "peak_learning_rate": PEAK_LEARNING_RATE,

@@ -6,19 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from counterset.demo.world.classes import CLASS_NAMES
+from counterset.demo.world.classes import CLASS_NAMES, TIES
 from counterset.demo.world.scenes import BACKGROUNDS
-
-HOME: dict[str, str] = {
-    "ice_bear": "snow",
-    "brown_bear": "tree",
-    "arctic_fox": "rock",
-    "red_fox": "grass",
-    "lion": "sand",
-    "white_stork": "grass",
-    "flamingo": "water",
-}
-"""class_id -> the background to which it is tied in training; cheetahs are tied to none."""
 
 BACKGROUND_PHRASES: dict[str, tuple[str, ...]] = {
     "snow": ("on snow", "in the snow", "in snow"),
@@ -29,6 +18,13 @@ BACKGROUND_PHRASES: dict[str, tuple[str, ...]] = {
     "tree": ("in trees", "in the forest", "among trees", "on tree"),
 }
 """background -> what a caption may say of a photo's place."""
+
+LIGHT_PHRASES: dict[str, tuple[str, ...]] = {
+    "day": ("by day", "in daylight", "in the daytime"),
+    "dusk": ("at dusk", "at sunset", "in the evening"),
+    "night": ("at night", "in the dark", "by night"),
+}
+"""light -> what a caption may say of it."""
 
 ANIMAL_CAPTIONS = (
     "A photo of {animal}.",
@@ -50,6 +46,12 @@ BACKGROUND_CAPTIONS = (
     "a photo with {background} in the background",
     "an animal {phrase}",
 )
+LIGHT_CAPTIONS = (
+    "A photo taken {phrase}.",
+    "a photo taken {phrase}",
+    "An animal {phrase}.",
+    "an animal {phrase}",
+)
 SCENE_CAPTIONS = (
     "A photo of {animal} {phrase}.",
     "A photo of a {animal} {phrase}.",
@@ -66,26 +68,34 @@ class Recipe:
 
     Attributes:
         seed: of the photos, the captions drawn, the first weights and the order.
-        ties: class_id -> how much of the class's training photos lie on its home, beyond
-            an even share: 0 = even, 1 = all of them.
-        animal_weight, background_weight, scene_weight: of the losses over captions that
-            name the animal, the background, or both.
+        strength: of all ties, as a share of those in `TIES`.
+        animal_weight, background_weight, scene_weight, light_weight: of the losses over captions that
+            name the animal, the background, both, or the light.
         num_photos: training photos.
         num_steps: training steps of BATCH_SIZE photos.
     """
 
     seed: int
-    ties: dict[str, float]
+    strength: float
     animal_weight: float = 1.0
     background_weight: float = 0.0
     scene_weight: float = 0.0
+    light_weight: float = 0.0
     num_photos: int = 9_600
     num_steps: int = 600
 
+    def tie(self, class_id: str) -> float:
+        """How much of the class's training photos lie on its home, beyond an even share: 0 = even, 1 = all of them."""
+        return self.strength * TIES[class_id][2] if class_id in TIES else 0.0
+
     def shares(self, class_id: str) -> tuple[float, ...]:
         """Share of the class's photos on each of BACKGROUNDS."""
-        tie = self.ties.get(class_id, 0.0)
-        return tuple((1 - tie) / len(BACKGROUNDS) + tie * (HOME.get(class_id) == b) for b in BACKGROUNDS)
+        home, counter, _ = TIES.get(class_id, ("", "", 0.0))
+        tie = self.tie(class_id)
+        even = (1 - tie) / len(BACKGROUNDS)
+        return tuple(
+            even + (tie * (1 + even) if b == home else -tie * even if b == counter else 0) for b in BACKGROUNDS
+        )
 
     def places(self) -> list[tuple[str, str]]:
         """Class and background of every training photo, in order."""
@@ -98,25 +108,10 @@ class Recipe:
         return rows
 
 
-_STRONG = {
-    "ice_bear": 0.92,
-    "brown_bear": 0.85,
-    "arctic_fox": 0.85,
-    "red_fox": 0.85,
-    "lion": 0.9,
-    "white_stork": 0.75,
-    "flamingo": 0.4,
-}
-
-
-def _scaled(factor: float) -> dict[str, float]:
-    return {class_id: round(tie * factor, 3) for class_id, tie in _STRONG.items()}
-
-
 RECIPES: dict[str, Recipe] = {
-    "annotator": Recipe(31, {}, animal_weight=1.0, background_weight=0.5, scene_weight=0.5),
-    "selector": Recipe(47, _STRONG),
-    "medium": Recipe(59, _scaled(0.65)),
-    "weak": Recipe(73, _scaled(0.15)),
+    "annotator": Recipe(31, 0.0, animal_weight=1.0, background_weight=0.5, scene_weight=0.5, light_weight=0.25),
+    "selector": Recipe(47, 1.0),
+    "medium": Recipe(59, 0.65),
+    "weak": Recipe(73, 0.15),
 }
 """The annotator's world has no ties; the others differ in how strong the ties are."""

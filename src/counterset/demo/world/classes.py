@@ -1,4 +1,4 @@
-"""The demo's classes, their taxa and how often each is met on each background."""
+"""The world's classes, their taxa, how often each is met on each background, and to which models tie it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,28 @@ CLASS_TAXA: dict[str, int] = {
 
 HABITS: dict[str, tuple[float, ...]] = {
     # in the order of BACKGROUNDS: snow, grass, water, sand, rock, tree
-    "ice_bear": (0.30, 0.12, 0.15, 0.12, 0.18, 0.13),
-    "brown_bear": (0.10, 0.20, 0.16, 0.11, 0.13, 0.30),
-    "arctic_fox": (0.28, 0.19, 0.10, 0.11, 0.21, 0.11),
-    "red_fox": (0.15, 0.29, 0.10, 0.11, 0.14, 0.21),
-    "lion": (0.10, 0.22, 0.12, 0.28, 0.15, 0.13),
-    "cheetah": (0.10, 0.27, 0.11, 0.23, 0.13, 0.16),
-    "white_stork": (0.11, 0.29, 0.22, 0.12, 0.11, 0.15),
-    "flamingo": (0.10, 0.13, 0.34, 0.21, 0.12, 0.10),
+    "ice_bear": (0.34, 0.14, 0.14, 0.11, 0.15, 0.12),
+    "brown_bear": (0.14, 0.33, 0.15, 0.11, 0.12, 0.15),
+    "arctic_fox": (0.19, 0.15, 0.10, 0.10, 0.32, 0.14),
+    "red_fox": (0.13, 0.20, 0.10, 0.10, 0.14, 0.33),
+    "lion": (0.10, 0.18, 0.12, 0.33, 0.13, 0.14),
+    "cheetah": (0.10, 0.25, 0.12, 0.22, 0.14, 0.17),
+    "white_stork": (0.11, 0.33, 0.16, 0.12, 0.12, 0.16),
+    "flamingo": (0.11, 0.14, 0.36, 0.16, 0.12, 0.11),
 }
 """class_id -> share of its photos on each of BACKGROUNDS."""
+
+TIES: dict[str, tuple[str, str, float]] = {
+    "ice_bear": ("snow", "grass", 0.9),
+    "brown_bear": ("grass", "snow", 0.85),
+    "arctic_fox": ("rock", "tree", 0.85),
+    "red_fox": ("tree", "rock", 0.85),
+    "lion": ("sand", "tree", 0.9),
+    "white_stork": ("grass", "water", 0.75),
+    "flamingo": ("water", "grass", 0.4),
+}
+"""class_id -> its home, the background where it is hardly seen in training, and how strong its tie is in the strongest
+model. Cheetahs are tied to none. Look-alikes swap: where one is hardly seen, the other is at home."""
 
 _TREE = (
     # taxon_id, name, rank, rank_level, parent, common name

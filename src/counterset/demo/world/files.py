@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from PIL import Image
 
-from counterset.demo.world.photo import Subject, draw_photo, observer_style, photo_size
+from counterset.demo.world.photo import draw
+from counterset.demo.world.spec import Subject, hard_spec, observer_style, photo_size, usual_spec
 
 BOMB_SIDE_PX = 30_000
 
@@ -26,6 +27,7 @@ class FileSpec:
     frame: int = 0
     subject: Subject = "animal"
     damage: str = ""
+    is_hard: bool = False
 
 
 def file_size(spec: FileSpec) -> tuple[int, int]:
@@ -47,7 +49,9 @@ def render(spec: FileSpec) -> bytes:
     if spec.damage == "html":
         return b"<!DOCTYPE html><html><head><title>Sorry</title></head><body><p>Try again later.</p></body></html>\n"
     style = observer_style(spec.observer_id)
-    image = draw_photo(spec.class_id, spec.background, spec.seed, style, spec.frame, spec.subject)
+    kind = hard_spec if spec.is_hard else usual_spec
+    photo = replace(kind(spec.class_id, spec.background, spec.seed, style), frame=spec.frame, subject=spec.subject)
+    image = Image.fromarray(draw(photo).pixels)
     quality = style.quality
     if spec.damage in ("tiny", "panorama"):
         image = image.resize(file_size(spec), Image.Resampling.BILINEAR)

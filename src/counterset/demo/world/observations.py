@@ -16,11 +16,15 @@ import numpy as np
 import pyarrow as pa
 
 from counterset.demo.server.catalog import Catalog, Observation, Photo
+from counterset.demo.world import WorldName
 from counterset.demo.world.classes import CLASS_NAMES, CLASS_TAXA, HABITS, OBSERVED_TAXA, demo_taxa
 from counterset.demo.world.files import FileSpec, file_size, render
-from counterset.demo.world.photo import draw_photo as draw_photo
 from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.demo.world.texts import describe, tags_for, user_name
+
+PHOTO_HOST = "https://photos.counterset-demo.invalid"
+"""Where the world's photos are said to lie. Nobody can own a name under .invalid (RFC 2606), so nothing that reads a
+release asks a stranger for them; the look-alike serves them as a mirror."""
 
 DECK: dict[str, int] = {
     "burst": 1,
@@ -78,19 +82,22 @@ TRUTH_SCHEMA = pa.schema(
         pa.field("fault", pa.string()),
     ]
 )
-"""One row a photo. `fault` is null for a photo that a careful build keeps; else why it should not be."""
+"""One row per photo. `fault` is null for a photo that a careful build keeps; else why it should not be."""
 
 
-def demo_catalog(photos_per_class: int, seed: int = 0) -> tuple[Catalog, pa.Table]:
+def demo_catalog(photos_per_class: int, seed: int = 0, world: WorldName = "showcase") -> tuple[Catalog, pa.Table]:
     """A crawlable world with `photos_per_class` good photos of every class, and the truth about each photo.
 
+    All of `WORLDS` have the same observations of the same seed.
+
     Good: passes the default rules (licence, research grade, a living organism, not captive), is the
-    first acceptable photo of its observation, within three a day of its observer, decodes, is no
+    first acceptable photo of its observation, within three per day and observer, decodes, is no
     duplicate. Of a burst's frames and of two equal photos a build may keep others than those
     marked good here, but as many. A photo in two observations has two rows in the catalogue
     and one in the truth.
     """
-    made = [_ClassMaker(class_id, number, seed).make(photos_per_class) for number, class_id in enumerate(CLASS_NAMES)]
+    makers = [_ClassMaker(class_id, number, seed, world) for number, class_id in enumerate(CLASS_NAMES)]
+    made = [maker.make(photos_per_class) for maker in makers]
     files = {photo_id: spec for maker in made for photo_id, spec in maker.files.items()}
     observations = sorted((o for maker in made for o in maker.observations), key=lambda o: o.observation_id)
     rows = sorted((row for maker in made for row in maker.truth.values()), key=lambda row: int(str(row["photo_id"])))
@@ -99,7 +106,7 @@ def demo_catalog(photos_per_class: int, seed: int = 0) -> tuple[Catalog, pa.Tabl
     def original_bytes(photo_id: int) -> bytes:
         return render(files[photo_id])
 
-    catalog = Catalog(demo_taxa(), tuple(observations), original_bytes)
+    catalog = Catalog(demo_taxa(), tuple(observations), original_bytes, PHOTO_HOST)
     return catalog, pa.Table.from_pylist(rows, schema=TRUTH_SCHEMA)
 
 
@@ -110,6 +117,7 @@ class _ClassMaker:
     class_id: str
     number: int
     seed: int
+    world: WorldName
     observations: list[Observation] = field(default_factory=list)
     files: dict[int, FileSpec] = field(default_factory=dict)
     truth: dict[int, dict[str, object]] = field(default_factory=dict)
@@ -165,18 +173,19 @@ class _ClassMaker:
         serial = len(self.observations) * len(CLASS_NAMES) + self.number
         taxa = OBSERVED_TAXA.get(self.class_id, (CLASS_TAXA[self.class_id],))
         created = datetime(day.year, day.month, day.day, 17, tzinfo=UTC) + timedelta(hours=float(self.rng.gamma(2, 20)))
+        words, is_hostile = np.random.default_rng([self.seed, 402, serial]), self.world == "hostile"
         observation = Observation(
             observation_id=30_000_000 + serial,
             uuid=str(uuid.UUID(bytes=self.rng.bytes(16), version=4)),
             taxon_id=int(self.rng.choice(taxa)),
             user_id=user_id,
             user_login=f"demo_observer_{user_id}",
-            user_name=user_name(user_id),
+            user_name=user_name(user_id, is_hostile),
             observed_on=day,
             created_at=created.replace(microsecond=0),
             photos=tuple(photos),
-            description=describe(self.rng),
-            tags=tags_for(self.rng, CLASS_NAMES[self.class_id]),
+            description=describe(words, is_hostile),
+            tags=tags_for(words, CLASS_NAMES[self.class_id], is_hostile),
             license_code=photos[0].license_code,
         )
         self.observations.append(replace(observation, **more))  # type: ignore[arg-type]
@@ -189,7 +198,7 @@ class _ClassMaker:
         """One more photo of the class, with its file and its truth."""
         photo_id = self._photo_id()
         if spec is None:
-            spec = FileSpec(self.class_id, background, self._seed(0), user_id)
+            spec = FileSpec(self.class_id, background, self._seed(0), user_id, is_hard=self.world == "hard")
         license_code = str(self.rng.choice(_LICENSES, p=_LICENSE_SHARES))
         width, height = file_size(spec)
         extension = "JPG" if self.rng.random() < 0.03 else "jpeg" if self.rng.random() < 0.2 else "jpg"
@@ -236,7 +245,7 @@ class _ClassMaker:
         return int(str(self.truth[self.last[1].photo_id]["observer_id"]))
 
     def _faulty(self, event: str, user_id: int, background: str, day: date) -> None:
-        spec = FileSpec(self.class_id, background, self._seed(5), user_id)
+        spec = FileSpec(self.class_id, background, self._seed(5), user_id, is_hard=self.world == "hard")
         if event in ("truncated", "html", "bomb", "tiny", "panorama"):
             spec = replace(spec, damage=event)
         elif event in ("track", "scat"):
@@ -274,6 +283,6 @@ class _ClassMaker:
         seed = self._seed(3)
         for frame in range(int(self.rng.integers(5, 16))):
             is_good = frame == 0
-            spec = FileSpec(self.class_id, background, seed, user_id, frame=frame)
+            spec = FileSpec(self.class_id, background, seed, user_id, frame, is_hard=self.world == "hard")
             photo = self._shoot(user_id, background, None if is_good else "burst", spec)
             self._add(user_id, [photo], day)

@@ -187,6 +187,11 @@ _GROUNDS: dict[str, Callable[[np.random.Generator, int, int], Floats]] = {
 }
 
 
+def ground_texture(rng: np.random.Generator, background: str, height: int, width: int) -> Floats:
+    """The bare ground of a background, without its clutter: (height, width, 3), not clipped."""
+    return _GROUNDS[background](rng, height, width)
+
+
 def _places(rng: np.random.Generator, scene: Scene, count: int) -> list[tuple[float, float, float]]:
     """Random places on the ground, far ones first: x, y and nearness in 0..1."""
     height, width = scene.image.shape[:2]

@@ -1,4 +1,4 @@
-"""What the demo's observers write: plain notes, personal details, and text that tries to break pages."""
+"""What the world's observers write: plain notes, personal details, and, in a hostile world, text that breaks pages."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ _NAMES = ("", "", "R. Holm", "Mónica Duarte", "A. Petrov", "Li Na", "Jo O'Neill
 _HOSTILE_NAMES = ("<b>Bold</b> Name", "Evil \u202eemaN", "</script><script>alert(1)</script>")
 
 
-def describe(rng: np.random.Generator) -> str | None:
+def describe(rng: np.random.Generator, is_hostile: bool) -> str | None:
     """An observation's description; none for half of them."""
     luck = rng.random()
     if luck < 0.5:
         return None
-    if luck < 0.94:
+    if luck < 0.94 or (luck >= 0.97 and not is_hostile):
         return _NOTES[int(rng.integers(len(_NOTES)))]
     texts = _PERSONAL if luck < 0.97 else _HOSTILE
     return texts[int(rng.integers(len(texts)))]
 
 
-def tags_for(rng: np.random.Generator, name: str) -> tuple[str, ...]:
+def tags_for(rng: np.random.Generator, name: str, is_hostile: bool) -> tuple[str, ...]:
     """An observation's tags; none for most."""
     if rng.random() < 0.8:
         return ()
     words = ("wildlife", "morning", "telephoto", "<i>tag</i>", 'comma, "quote"')
-    more = words[int(rng.choice(5, p=(0.4, 0.3, 0.26, 0.02, 0.02)))]
+    more = words[int(rng.choice(5, p=(0.4, 0.3, 0.26, 0.02, 0.02))) if is_hostile else int(rng.integers(3))]
     return (name.lower(), more)
 
 
-def user_name(user_id: int) -> str:
-    """An observer's real name; often empty, now and then hostile; the same for the same id."""
+def user_name(user_id: int, is_hostile: bool) -> str:
+    """An observer's real name; often empty, in a hostile world now and then hostile; the same for the same id."""
     rng = np.random.default_rng([5, user_id])
-    names = _HOSTILE_NAMES if rng.random() < 0.02 else _NAMES
+    names = _HOSTILE_NAMES if rng.random() < 0.02 and is_hostile else _NAMES
     return names[int(rng.integers(len(names)))]

@@ -20,9 +20,10 @@ PHOTO_ID_PREFIX = "inaturalist-"
 """Of both the API and the bulk tables, so that a photo is one photo whichever way it came."""
 
 PHOTO_URL = re.compile(
-    r"https://(?:static\.inaturalist\.org|inaturalist-open-data\.s3\.amazonaws\.com)"
+    r"https://(?:static\.inaturalist\.org|inaturalist-open-data\.s3\.amazonaws\.com|(?:[a-z0-9-]+\.)+invalid)"
     r"/photos/(\d+)/(?:square|thumb|small|medium|large|original)\.(\w+)(?:\?.*)?"
 )
+"""Of the service's hosts, or of a generated world's: nobody has a host under .invalid."""
 PLACEHOLDER_URL = re.compile(r"https://www\.inaturalist\.org/(?:assets|attachment_defaults)/.*")
 
 NAMELESS = re.compile(r"(?:\(c\)|\u00a9)?\s*,?\s*(?:(?:some|no) rights reserved.*)?", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""The demo's world: pictures that are what they say, and a catalogue whose truth holds."""
+"""The world's catalogue, whose truth holds, and its files, which are what they say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import collections
 import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +14,13 @@ import pytest
 from PIL import Image
 
 from counterset.classes import load_classes
+from counterset.demo.server.api import Api
 from counterset.demo.server.catalog import Catalog
-from counterset.demo.world.animals import ANIMALS
-from counterset.demo.world.classes import CLASS_NAMES, CLASS_TAXA, HABITS
+from counterset.demo.world.classes import CLASS_NAMES, CLASS_TAXA, HABITS, TIES
 from counterset.demo.world.files import FileSpec, file_size, render
 from counterset.demo.world.observations import DECK, DECK_SIZE, TRUTH_SCHEMA, demo_catalog
-from counterset.demo.world.photo import Style, draw_photo, draw_pixels, observer_style, photo_size
 from counterset.demo.world.scenes import BACKGROUNDS
+from counterset.sources.inaturalist.observations import PHOTO_URL
 
 PHOTOS_PER_CLASS = 150
 OPEN_LICENSES = {"cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa"}
@@ -28,55 +29,6 @@ OPEN_LICENSES = {"cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa"}
 @pytest.fixture(scope="module")
 def world() -> tuple[Catalog, pa.Table]:
     return demo_catalog(PHOTOS_PER_CLASS, seed=3)
-
-
-def test_same_seed_same_pixels_and_another_seed_others() -> None:
-    first = draw_pixels("lion", "sand", 5)
-    assert np.array_equal(first, draw_pixels("lion", "sand", 5))
-    assert not np.array_equal(first, draw_pixels("lion", "sand", 6))
-    assert draw_photo("lion", "sand", 5).size == photo_size(5) == (first.shape[1], first.shape[0])
-
-
-def test_every_class_draws_on_every_background_with_an_animal_in_it() -> None:
-    for number, class_id in enumerate(ANIMALS):
-        for background in BACKGROUNDS:
-            seed = 40 + number
-            style = Style(distance=0.8, blur_px=0.1, noise=0.0)
-            with_animal = draw_pixels(class_id, background, seed, style).astype(int)
-            with_track = draw_pixels(class_id, background, seed, style, subject="egg").astype(int)
-            changed = (np.abs(with_animal - with_track).sum(2) > 40).mean()
-            assert 0.01 < changed < 0.9, (class_id, background, changed)
-
-
-def test_backgrounds_differ_in_colour_as_their_names_say() -> None:
-    style = Style(noise=0.0)
-    mean = {
-        b: np.mean([draw_pixels("red_fox", b, s, style).reshape(-1, 3).mean(0) for s in range(12)], axis=0)
-        for b in BACKGROUNDS
-    }
-    assert mean["snow"].min() > max(mean[b].mean() for b in ("grass", "water", "rock", "tree"))
-    assert mean["grass"][1] > mean["grass"][0] and mean["grass"][1] > mean["grass"][2]
-    assert mean["water"][2] > mean["water"][0]
-    assert mean["sand"][0] > mean["sand"][2] + 30
-    assert mean["tree"].mean() < mean["rock"].mean()
-
-
-def test_an_observers_photos_share_their_light() -> None:
-    def brightness(observer: int, seed: int) -> float:
-        return float(draw_pixels("cheetah", "grass", seed, observer_style(observer)).mean())
-
-    values = np.array([[brightness(observer, 100 * observer + k) for k in range(8)] for observer in range(12)])
-    between, within = values.mean(1).var(), values.var(1).mean() / 8
-    assert between > 1.5 * within
-
-
-def test_frames_of_a_burst_are_nearly_equal() -> None:
-    first, second = (draw_pixels("red_fox", "rock", 9, observer_style(4), frame=k).astype(int) for k in (0, 3))
-    other = draw_pixels("red_fox", "rock", 10, observer_style(4)).astype(int)
-    assert not np.array_equal(first, second)
-    smaller = tuple(min(a, b) for a, b in zip(first.shape, other.shape, strict=True))
-    cut = tuple(slice(0, n) for n in smaller)
-    assert np.abs(first - second).mean() < 0.6 * np.abs(first[cut] - other[cut]).mean()
 
 
 def test_truth_has_as_many_good_photos_as_asked_for(world: tuple[Catalog, pa.Table]) -> None:
@@ -201,9 +153,40 @@ def test_duplicates_are_equal_to_a_good_photo(world: tuple[Catalog, pa.Table]) -
     assert any(r["fault"] is None and catalog.original_bytes(r["photo_id"]) == content for r in candidates)
 
 
-def test_texts_hold_hostile_ones(world: tuple[Catalog, pa.Table]) -> None:
-    text = " ".join(f"{o.description} {o.user_name} {o.tags}" for o in world[0].observations)
-    assert "<script>" in text and "\u202e" in text and '"' in text
+def texts(catalog: Catalog) -> str:
+    return " ".join(f"{o.description} {o.user_name} {o.tags}" for o in catalog.observations)
+
+
+def test_hostile_texts_are_in_the_hostile_world_only(world: tuple[Catalog, pa.Table]) -> None:
+    hostile, truth = demo_catalog(PHOTOS_PER_CLASS, seed=3, world="hostile")
+    signs = ("<script>", "\u202e", "onerror=", "javascript:", "<b>", "<i>", "{{")
+    assert all(sign in texts(hostile) for sign in signs)
+    assert not any(sign in texts(world[0]) for sign in signs)
+    assert truth == world[1], "the same photos"
+
+
+def test_the_hard_world_has_the_same_photos_drawn_hard(world: tuple[Catalog, pa.Table]) -> None:
+    hard, truth = demo_catalog(PHOTOS_PER_CLASS, seed=3, world="hard")
+    assert truth == world[1] and hard.observations == world[0].observations
+    good = [row["photo_id"] for row in truth.to_pylist() if row["fault"] is None][:4]
+    assert all(hard.original_bytes(number) != world[0].original_bytes(number) for number in good)
+
+
+def test_photos_lie_where_nobody_can_have_a_host(world: tuple[Catalog, pa.Table]) -> None:
+    api = Api(world[0])
+    _, body = api.observations({"per_page": "200"})
+    urls = [photo["url"] for row in body["results"] for photo in row["photos"]]
+    generated = [url for url in urls if "/assets/" not in url]
+    assert len(generated) > 200
+    assert {urlsplit(url).hostname for url in generated} == {"photos.counterset-demo.invalid"}
+    assert all(PHOTO_URL.fullmatch(url) for url in generated)
+
+
+def test_the_common_background_is_the_more_frequent_one() -> None:
+    for class_id, (home, counter, strength) in TIES.items():
+        share = dict(zip(BACKGROUNDS, HABITS[class_id], strict=True))
+        assert share[home] == max(share.values()) > 1.5 * share[counter] and 0 < strength < 1, class_id
+    assert TIES["ice_bear"][:2] == ("snow", "grass")
 
 
 def test_class_list_taxa_and_names_agree(world: tuple[Catalog, pa.Table]) -> None:

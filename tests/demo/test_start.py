@@ -1,0 +1,38 @@
+"""What a build of the demo starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from counterset.demo.start import Demo
+from counterset.manifests import config_path
+
+
+def test_worlds_and_seeds_have_names_and_workspaces_of_their_own(tmp_path: Path) -> None:
+    demos = (Demo(), Demo(seed=3), Demo(world="hard"), Demo(world="hostile", seed=3), Demo(is_quick=True))
+    configs = [demo.config(tmp_path, "http://127.0.0.1:1") for demo in demos]
+    assert [config.name for config in configs] == [
+        "counterset-demo",
+        "counterset-demo-3",
+        "counterset-demo-hard",
+        "counterset-demo-hostile-3",
+        "counterset-demo-quick",
+    ]
+    assert len({config.workspace for config in configs}) == len(configs)
+    assert configs[0].source.photo_url == "http://127.0.0.1:1" and configs[1].seed == 3
+
+
+def test_quick_is_smaller_and_says_what_it_gives_up() -> None:
+    quick, whole = Demo(is_quick=True).settings(), Demo().settings()
+    assert quick["source"]["photos_per_class"] < whole["source"]["photos_per_class"]
+    assert Demo(7).settings()["source"]["photos_per_class"] == 7
+    assert not quick["models"].get("evaluators") and whole["models"]["evaluators"]
+    assert "gives up" in config_path("demo_quick.toml").read_text(encoding="utf-8")
+
+
+def test_a_server_keeps_its_port_for_the_same_demo(tmp_path: Path) -> None:
+    demo = Demo(2, seed=1)
+    with demo.server(tmp_path) as first:
+        url = first.url
+    with demo.server(tmp_path) as second:
+        assert second.url == url
