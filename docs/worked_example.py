@@ -102,7 +102,7 @@ def rows(release: counterset.Release, select: dict[str, Any], units: str) -> lis
         if row["class_id"] == CLASS_ID and row["model"] == selector
     }
     table = []
-    for name in sorted({name for name, _ in groups}, key=lambda name: -groups[name, "all"]["num_photos"]):
+    for name in sorted({name for name, _ in groups}, key=lambda name: (-groups[name, "all"]["num_photos"], name)):
         halves = [groups[name, half] for half in ("discover", "confirm")]
         takes_part = all(
             half["num_photos"] >= select["min_photos"] and half[f"num_{units}"] >= select[f"min_{units}"]

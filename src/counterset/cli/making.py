@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     demo.add_argument("--folder", type=Path, default=Path("demo"), help="where to work (default: ./demo)")
     size = demo.add_mutually_exclusive_group()
     size.add_argument("--photos-per-class", type=int, default=None, help="fewer is faster, and finds less")
-    size.add_argument("--quick", action="store_true", help="in less than a minute: fewer photos, smaller groups")
+    size.add_argument("--quick", action="store_true", help="a first look: fewer photos, smaller groups, no evaluators")
     demo.add_argument("--seed", type=int, default=0, help="of the world; another seed is another world")
     demo.add_argument(
         "--world",
