@@ -17,8 +17,9 @@ from pydantic import BaseModel, SecretStr
 import counterset
 from counterset.cli import _parser
 from counterset.config import Config
-from counterset.config_sections import DEFAULT_SOURCE, SOURCES, SourceConfig
+from counterset.config_sections import ANNOTATORS, DEFAULT_SOURCE, SOURCES, SourceConfig
 from counterset.content import STAGES, marks_of
+from counterset.runners import RUNNERS
 from counterset.schemas import TableSchema
 from counterset.steps.keys import READS
 
@@ -57,6 +58,10 @@ def toc_id(heading: str) -> str:
     return slugify(heading, "-")
 
 
+REGISTERED = {"source.kind": SOURCES, "annotate.method": ANNOTATORS, "runner": RUNNERS}
+"""Config keys whose values are names of a registry."""
+
+
 def pages() -> dict[str, str]:
     """Name -> Markdown of each generated page."""
     return {"config": config_page(), "commands": commands_page(), "tables": tables_page(), "python": python_page()}
@@ -84,7 +89,9 @@ def config_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[K
             continue
         is_required, default = field.is_required(), field.get_default(call_default_factory=True)
         if prefix + name == "source.kind":
-            is_required, default, kind = False, DEFAULT_SOURCE, Literal[tuple(SOURCES)]
+            is_required, default = False, DEFAULT_SOURCE
+        if registry := REGISTERED.get(prefix + name):
+            kind = Literal[tuple(registry)]
         yield Key(
             prefix + name,
             _type(kind, field.metadata),

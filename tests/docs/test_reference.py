@@ -50,7 +50,8 @@ def test_every_config_key_is_described(reference: ModuleType) -> None:
 
 def test_types_and_keys_are_told_in_words(reference: ModuleType) -> None:
     keys = {key.name: key for key in reference.config_keys()}
-    assert keys["runner"].type == "one of `threads`, `processes`, `ray`"
+    assert keys["runner"].type == "one of `processes`, `ray`, `threads`"
+    assert keys["annotate.method"].type == "one of `combined`, `conditioned`, `plain`, `standardised`"
     assert keys["max_failed_share"].type == "number from 0.0 to 1.0"
     assert keys["curate.max_pixels"].type == "whole number from 1 to 50,000,000"
     assert keys["source.licenses"].default.startswith('`["cc0", ')
@@ -84,7 +85,7 @@ def test_every_argument_of_every_command_has_help(reference: ModuleType) -> None
     assert not without
     assert all(text for parser, text in commands[1:])
     page = reference.commands_page()
-    assert "`--refresh`" in page and "one of threads, processes, ray" in page
+    assert "`--refresh`" in page and "shards are worked on: processes, ray, threads" in page
 
 
 def test_every_table_is_described_in_a_module_of_schemas_and_on_the_page(reference: ModuleType) -> None:
