@@ -20,7 +20,6 @@ from counterset.config_sections import SOURCES
 from counterset.content import STAGES, NotContent, content, marks_of
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS
 from counterset.schemas import REJECTS
-from counterset.statistics.series import begin
 from counterset.steps import keys as context
 from counterset.steps import table_steps
 from counterset.steps.keys import READS, REVISIONS, Build
@@ -108,7 +107,7 @@ def keys_of(build: Build) -> Stages:
         "members": [table_steps.members_key(build, crawls, photos, embedded[annotator])],
         "backgrounds": [table_steps.backgrounds_key(build, members)],
         "predictions": sorted(made.values()),
-        "pairs": [table_steps.pairs_key(build, [members, annotated, stability, *predicted], others, begin())],
+        "pairs": [table_steps.pairs_key(build, [members, annotated, stability, *predicted], others)],
     }
 
 
@@ -245,9 +244,7 @@ def test_an_input_changes_what_depends_on_it(name: str, source: Source, monkeypa
     elif name == "the stability table":
         build = Build(parse_config(source.settings, base=source.folder, origin="a test"))
         one, other_ref = (TableRef("", sha256, 1, 1) for sha256 in ("a", "b"))
-        assert table_steps.pairs_key(build, [one, one], {}, begin()) != table_steps.pairs_key(
-            build, [one, other_ref], {}, begin()
-        )
+        assert table_steps.pairs_key(build, [one, one], {}) != table_steps.pairs_key(build, [one, other_ref], {})
         return
     else:
         CHANGES[name](source)

@@ -37,12 +37,3 @@ def half_of(class_identity: str, unit: str) -> Half:
     """
     digest = hashlib.sha256(f"half\x00{class_identity}\x00{unit}".encode()).digest()
     return Half.DISCOVER if int.from_bytes(digest[:8]) < DISCOVER_SHARE * 2**64 else Half.CONFIRM
-
-
-def unit_number(unit: str) -> str:
-    """16 hex digits by which a release knows a unit, in whatever classes: another hash, which says nothing of its half.
-
-    Args:
-        unit: as for `half_of`.
-    """
-    return hashlib.sha256(f"unit\x00{unit}".encode()).hexdigest()[:16]

@@ -171,28 +171,29 @@ def learn(group_accuracy: pa.Table, pairs: pa.Table, *, max_q_value: float = 0.0
         # models may have predicted different photos: the most complete one counts
         known = photos.setdefault(row["class_id"], {})
         known[row["group"]] = row["num_photos"]
-    whole = whole.append_column("units", pc.coalesce(whole["num_units"], whole["num_observers"]))  # null before units
-    largest = whole.group_by(["class_id", "group"]).aggregate([("units", "max")])
-    units = pc.sum(largest["units_max"]).as_py()
+    largest = whole.group_by(["class_id", "group"]).aggregate([("num_observers", "max")])
+    observers = pc.sum(largest["num_observers_max"]).as_py()
     frequencies = {
         class_id: [number / sum(groups.values()) for _, number in sorted(groups.items())]
         for class_id, groups in sorted(photos.items())
     }
     accuracies = pc.add(tested["accuracy_common"], tested["accuracy_counter"])
     confirmed = pc.sum(pc.equal(tested["verdict"], Verdict.CONFIRMED.value)).as_py()
-    accuracy, correlation = (
-        pc.mean(accuracies).as_py(),
-        pc.max(pc.coalesce(tested["unit_correlation"], tested["observer_correlation"])).as_py(),
-    )
+    accuracy, correlation = pc.mean(accuracies).as_py(), pc.max(tested["observer_correlation"]).as_py()
     is_sound = accuracy is not None and 0 <= accuracy <= 2 and correlation is not None and 0 <= correlation <= 1
-    if not units or units < 0 or not all(sum(groups.values()) > 0 for groups in photos.values()) or not is_sound:
+    if (
+        not observers
+        or observers < 0
+        or not all(sum(groups.values()) > 0 for groups in photos.values())
+        or not is_sound
+    ):
         raise UserError("the earlier build's figures are impossible, so nothing can be learnt from it; plan without it")
     return Learnt(
         frequencies,
         Assumptions(
             num_classes=pairs.num_rows,
             observer_correlation=correlation,
-            photos_per_observer=sum(sum(groups.values()) for groups in photos.values()) / units,
+            photos_per_observer=sum(sum(groups.values()) for groups in photos.values()) / observers,
             accuracy=accuracy / 2,
             share_confirmed=confirmed / pairs.num_rows,
             max_q_value=max_q_value,

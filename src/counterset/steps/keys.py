@@ -21,7 +21,6 @@ from counterset.models.lineage import check_roles
 from counterset.models.prompts import check_labels
 from counterset.models.shared_weights import check_weights
 from counterset.pictures import DECODER_VERSION
-from counterset.release.versions.followed import Followed, newest_release
 from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
 from counterset.sources import Source
 from counterset.sources.budget import Budget
@@ -43,7 +42,7 @@ READS = {
 }
 """The sections that a stage is given. It depends on all of their settings but those that are marked (`NotContent`)."""
 
-REVISIONS = dict.fromkeys(READS, 1) | {"members": 2, "pairs": 2}
+REVISIONS = dict.fromkeys(READS, 1) | {"pairs": 2}
 """Raised by whoever changes what a stage makes of the same inputs."""
 
 PHOTO_PACKAGES = ("pillow", "ImageHash", "numpy", "scipy")
@@ -142,15 +141,6 @@ class Build:
             budget=self.budget,
             look=self.snapshot,
         )
-
-    @functools.cached_property
-    def follows(self) -> Followed | None:
-        """The newest release of this name when it was first asked for: its units and its looks go on in the next one.
-
-        Raises:
-            ReleaseError: it is damaged.
-        """
-        return newest_release(place(self.config.releases) / self.config.name)
 
     @functools.cached_property
     def fetched(self) -> dict[str, tuple[str, str]]:

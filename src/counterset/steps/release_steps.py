@@ -13,7 +13,6 @@ from counterset.release.publish.writer import publish
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY
 from counterset.steps.keys import Build, read_all
 from counterset.steps.rejects import all_rejects
-from counterset.steps.series import place_in_series
 from counterset.steps.shard_steps import candidates_of
 from counterset.steps.table_steps import photo_bytes, snapshot_date
 from counterset.tables import TableRef, read_table, sha256_of
@@ -72,7 +71,6 @@ def publish_release(
                 "grouped": pc.sum(backgrounds["is_confident"]).as_py() or 0,
             },
             files=_named_files(build),
-            series=place_in_series(build, tables["members"]).inputs,
             photo_bytes=photo_bytes(build, kept),
         )
     )

@@ -30,7 +30,6 @@ from counterset.schemas import (
     text_features,
 )
 from counterset.stages import annotate, curate, evaluate, group, select
-from counterset.statistics.series import Series, with_looks
 from counterset.steps.keys import (
     GROUP_PACKAGES,
     MEMBER_PACKAGES,
@@ -41,7 +40,6 @@ from counterset.steps.keys import (
     settings_of,
 )
 from counterset.steps.rejects import of_several_classes
-from counterset.steps.series import class_identity, place_in_series
 from counterset.steps.shard_steps import candidates_of
 from counterset.storage import place
 from counterset.tables import RowGroups, TableRef, feature_matrix, read_table, table_of, write_table
@@ -51,10 +49,6 @@ MAX_CACHED_BYTES = 1_000_000_000
 """Of photos, while a release is written."""
 
 
-PUBLISHED = "all_photos.parquet"
-"""The file of a release that says which photo is in which unit and half."""
-
-
 def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef]) -> str:
     """`embedded` are the annotator's embeddings."""
     withdrawn = build.ref("withdrawn", build.crawl_key, build.snapshot_name)
@@ -62,13 +56,11 @@ def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef], em
     looked_at = embedded if config.curate.max_similarity < 1 else []
     inputs = [ref.sha256 for ref in (*crawls, withdrawn, *photos, *looked_at)]
     inputs += of_several_classes(build)["photo_id"].to_pylist()
-    inputs += [build.follows.digests[PUBLISHED]] if build.follows else []
-    inputs += [f"{spec.class_id} {class_identity(spec)}" for spec in build.specs]
     return digest(settings_of(config, "members", *MEMBER_PACKAGES), MEMBERS.version, inputs)
 
 
 def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef]) -> TableRef:
-    """The kept photos with their units and halves; `embedded` are the annotator's embeddings."""
+    """The kept photos with their observers' halves; `embedded` are the annotator's embeddings."""
     curation, salt = build.config.curate, build.config.select.salt
     key = members_key(build, crawls, photos, embedded)
     if not build.is_done("members", key, "all"):
@@ -81,8 +73,6 @@ def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef],
             candidates,
             curation,
             salt=salt,
-            identities={spec.class_id: class_identity(spec) for spec in build.specs},
-            published=build.follows.table("all_photos") if build.follows else None,
             photos_per_observation=build.config.source.photos_per_observation,
             features=_features_by_id(build, embedded) if curation.max_similarity < 1 else None,
         )
@@ -225,7 +215,7 @@ def _classifier(build: Build, model: str, templates: str) -> np.ndarray:
     return feature_matrix(read_table(path, schema))
 
 
-def pairs_key(build: Build, inputs: list[TableRef], by_templates: dict[str, list[TableRef]], series: Series) -> str:
+def pairs_key(build: Build, inputs: list[TableRef], by_templates: dict[str, list[TableRef]]) -> str:
     """`inputs` are the members, backgrounds, stability and predictions."""
     return digest(
         settings_of(build.config, "pairs", *TEST_PACKAGES),
@@ -234,7 +224,6 @@ def pairs_key(build: Build, inputs: list[TableRef], by_templates: dict[str, list
         {name: [ref.sha256 for ref in refs] for name, refs in by_templates.items()},
         build.space.name,
         [spec.class_id for spec in build.specs],
-        [series.look, sorted(series.held.items())],
     )
 
 
@@ -252,15 +241,13 @@ def select_pairs(
     """
     config = build.config
     stability = build.ref("stability", backgrounds_key(build, members), "all")
-    series = place_in_series(build, members).series
-    level = series.level(config.select.max_q_value)
-    key = pairs_key(build, [members, backgrounds, stability, *predictions], by_templates, series)
+    key = pairs_key(build, [members, backgrounds, stability, *predictions], by_templates)
     if not build.is_done("pairs", key, "all"):
         result = select.select_pairs(
             read_table(members.path, MEMBERS),
             read_table(backgrounds.path, BACKGROUNDS),
             read_all(predictions, PREDICTIONS),
-            config.select.model_copy(update={"max_q_value": level}),
+            config.select,
             selectors=config.models.selectors,
             label_space=build.space.name,
             class_ids=tuple(spec.class_id for spec in build.specs),
@@ -268,12 +255,10 @@ def select_pairs(
             templates=config.evaluate.templates,
             predictions_by_templates={name: read_all(refs, PREDICTIONS) for name, refs in by_templates.items()},
             stability=read_table(stability.path, STABILITY),
-            held={class_id: (pair.common, pair.counter) for class_id, pair in series.held.items()},
         )
-        pairs = with_looks(result.pairs, series, level)
         write_table(result.group_accuracy, GROUP_ACCURACY, build.workspace.file("group_accuracy", key, "all"))
         write_table(result.sensitivity, SENSITIVITY, build.workspace.file("sensitivity", key, "all"))
-        write_table(pairs, PAIRS, build.workspace.file("pairs", key, "all"))
+        write_table(result.pairs, PAIRS, build.workspace.file("pairs", key, "all"))
     return {name: build.ref(name, key, "all") for name in ("group_accuracy", "sensitivity", "pairs")}
 
 

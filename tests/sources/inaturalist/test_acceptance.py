@@ -42,7 +42,6 @@ def offer(photo_id: int, **changes: Any) -> dict[str, Any]:
         "title": "a fox",
         "description": "by the road",
         "tags": ["fox", "road"],
-        "place": "a place",
     } | changes
 
 
@@ -137,7 +136,6 @@ def test_a_candidate_has_all_that_was_told(observation_id: int | None, named: st
         "title": "a fox",
         "description": "by the road",
         "tags": ["fox", "road"],
-        "place": "a place",
     }
     assert rows["inaturalist-9"]["attribution"] == "Some One, no rights reserved (CC0)"
     [reject] = crawl.rejects.to_pylist()

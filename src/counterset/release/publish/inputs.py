@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from counterset.classes import ClassSpec
 from counterset.config import Config
-from counterset.release.publish.series import SeriesInputs
 from counterset.schemas import SENSITIVITY
 from counterset.tables import table_of
 
@@ -60,7 +59,6 @@ class ReleaseInputs:
         sensitivity: the pairs' drops under every model and set of prompts; empty where only one was used.
         files: sha256 of each file that the config names (class list, vocabulary, label space, list of
             photos), by its path there.
-        series: the release's place among those before it.
         photo_bytes: a photo's bytes as downloaded, or None; asked only for thumbnails
             and bundled photos.
     """
@@ -80,5 +78,4 @@ class ReleaseInputs:
     funnel: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     sensitivity: pa.Table = field(default_factory=lambda: table_of(SENSITIVITY, []))
-    series: SeriesInputs = field(default_factory=SeriesInputs)
     photo_bytes: Callable[[str], bytes | None] = no_photos

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -92,9 +91,7 @@ def release_metadata(
             "common": summary.num_common,
             "counter": summary.num_counter,
             "observers": summary.num_observers,
-            "units": summary.units.number,
         },
-        "units": asdict(summary.units),
         "verdicts": summary.verdicts,
         "mean_drop": _estimate(summary.mean_drop),
         "mean_drop_confirmed": _estimate(summary.mean_drop_confirmed),

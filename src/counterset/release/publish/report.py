@@ -55,7 +55,7 @@ class Sheet:
     accuracy: float | None
     frequency: float | None
     num_photos: int
-    num_units: int | None
+    num_observers: int
     thumbnails: tuple[Thumbnail, ...]
     num_withheld: int
 
@@ -163,7 +163,7 @@ def _sheet(
         pair[f"accuracy_{split}"],
         pair[f"frequency_{split}"],
         pair[f"num_{split}"],
-        pair[f"num_units_{split}"],
+        pair[f"num_observers_{split}"],
         tuple(thumbnails),
         len(by_id) - len(allowed),
     )

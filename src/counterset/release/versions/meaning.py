@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from counterset.release.schemas import ADDED, TABLES
+from counterset.release.schemas import TABLES
 
 
 class Meaning(StrEnum):
@@ -30,18 +30,15 @@ _TABLES = {"groups": Meaning.RESULT, "pairs": Meaning.RESULT, "sensitivity": Mea
 
 _COLUMNS = {
     ("all_photos", "background_margin"): Meaning.SCORE,
-    ("all_photos", "unit"): Meaning.RESULT,
-    ("all_photos", "unit_since"): Meaning.RESULT,
     ("predictions", "margin"): Meaning.SCORE,
     ("pairs", "common"): Meaning.CONTENT,
     ("pairs", "counter"): Meaning.CONTENT,
     ("pairs", "verdict"): Meaning.CONTENT,
 }
 
-COMPARED = tuple(name for name in TABLES if name not in ("tombstones", *ADDED))
-"""Tables that a difference is read from. Tombstones follow from it; looks and replication follow from photos and pairs;
-rows of `common` and `counter` are those of `all_photos` and `pairs`, and how the same photos are bundled with them is
-packaging."""
+COMPARED = tuple(name for name in TABLES if name != "tombstones")
+"""Tables that a difference is read from. Tombstones follow from it; rows of `common` and `counter` are those of
+`all_photos` and `pairs`, and how the same photos are bundled with them is packaging."""
 
 
 def meaning(table: str, column: str) -> Meaning:

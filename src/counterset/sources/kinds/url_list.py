@@ -16,13 +16,12 @@ from counterset.licenses import license_code
 from counterset.schemas import RejectReason
 from counterset.sources import Crawl, Source
 from counterset.sources.candidate_rows import Refusal, candidate, check_distinct, chosen, labels_of, license_refusal
-from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, number_of, tags_of, text_of
-from counterset.sources.lists import COORDINATES, ListFile, Row
-from counterset.sources.places import place_of
-from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys, PlaceKeys
+from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, tags_of, text_of
+from counterset.sources.lists import ListFile, Row
+from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys
 
 
-class UrlListConfig(PathKeys, PlaceKeys, LicenseKeys, SourceConfig):
+class UrlListConfig(PathKeys, LicenseKeys, SourceConfig):
     """A list of photo addresses with their classes: `path` is a local file."""
 
     FORMER = (ObservationKeys,)
@@ -165,7 +164,6 @@ class UrlListSource(Source):
             title=value(row, "title", known_text),
             description=description or None,
             tags=value(row, "tags", tags_of) or [],
-            place=place_of(*(value(row, name, number_of) for name in COORDINATES), cell_km=self.config.place_km),
         )
 
 
