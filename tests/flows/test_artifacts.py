@@ -73,7 +73,7 @@ def test_a_build_shows_its_pages(demo_build: Any) -> None:
 def test_a_gate_tells_and_shows_why(demo_build: Any, demo_workspace: Path, receiver: Any, tmp_path: Path) -> None:
     """The same workspace under a gate that no release passes: the deployed flow, its hook, its pages."""
     text = (Path(__file__).parents[2] / "configs" / "demo.toml").read_text()
-    text = text.replace('"workspace"', f'"{demo_workspace}"').replace("2500", demo_build.arguments[-1])
+    text = text.replace('"workspace"', f'"{demo_workspace}"').replace("= 600\n", f"= {demo_build.arguments[-1]}\n")
     text = text.replace("with_images = true", "with_images = false")  # less to write before the gate
     [port] = demo_workspace.parent.glob(".port-*")  # the source is known by its address, though nobody asks it now
     text = text.replace("[source]", f'[source]\napi_url = "http://127.0.0.1:{port.read_text().strip()}/v1"')
