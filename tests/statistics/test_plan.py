@@ -42,10 +42,10 @@ def test_what_makes_a_plan_larger() -> None:
 
 
 def test_plans_of_classes() -> None:
-    plans = plan_classes({"a": [0.5, 0.25, 0.05, 0.03], "b": [0.9], "c": []}, 1_000, 0.2, 10, KNOWN)
+    plans = plan_classes({"a": [0.5, 0.25, 0.05, 0.015], "b": [0.9], "c": []}, 1_000, 0.2, 10, KNOWN)
     assert [plan.class_id for plan in plans] == ["a", "b", "c"]
     first, second, third = plans
-    assert first.num_groups == 3, "a quarter of its photos are on the smaller half"
+    assert first.num_groups == 3, "half of its photos are on each half, and 15 are too few"
     assert first.class_photos == int(np.ceil(first.photos_per_group / 0.25))
     assert first.detectable_drop == pytest.approx(drop_of(500, 250, 3, KNOWN))
     assert (second.num_groups, second.class_photos, second.detectable_drop) == (1, 0, 1.0)

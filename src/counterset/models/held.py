@@ -40,15 +40,14 @@ def held(key: Hashable, load: Callable[[], Loaded]) -> Loaded:
         while len(_places) > MAX_HELD:
             _places.popitem(last=False)
     with place.lock:
-        if place.model is None:
+        loaded: Loaded | None = place.model
+        if loaded is None:
             try:
-                place.model = load()
-            except BaseException:
+                loaded = place.model = load()
+            finally:
                 with _lock:
-                    if _places.get(key) is place:
+                    if place.model is None and _places.get(key) is place:
                         del _places[key]
-                raise
-        loaded: Loaded = place.model
         return loaded
 
 

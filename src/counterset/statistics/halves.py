@@ -4,6 +4,9 @@ Whoever may draw the halves again may draw until more classes are confirmed. So 
 unit depends on nothing but the class, by its taxon, and the unit, by the source's own name of
 it: no salt, no seed, no title of a release, no other class. Three quarters of the units choose
 the pair; how much power that share buys is in docs/method.md.
+
+Builds do not toss this coin yet: published units must keep their halves first. They draw even
+halves by the hash of the observer (`stages/curate.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ from collections.abc import Iterable
 from counterset.schemas import Half
 
 DISCOVER_SHARE = 0.75
-"""Expected share of a class's units that are in `discover`."""
+"""Expected share of a class's units that this coin puts into `discover`."""
+
+DRAWN_SHARE = 0.5
+"""Expected share of a class's observers that builds put into `discover`, which plans reckon with."""
 
 
 def identity(taxon_ids: Iterable[int], name: str) -> str:

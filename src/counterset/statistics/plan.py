@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from counterset.errors import UserError
 from counterset.schemas import Half, Verdict
-from counterset.statistics.halves import DISCOVER_SHARE
+from counterset.statistics.halves import DRAWN_SHARE
 from counterset.statistics.power import POWER, deviations, rounded_gain
 from counterset.statistics.selector_margin import rank_per_accuracy
 
@@ -127,7 +127,7 @@ def plan_classes(
         min_photos: photos that a group needs on each half, as in the config.
         assumptions: the rest.
     """
-    least = min_photos / min(DISCOVER_SHARE, 1 - DISCOVER_SHARE)  # photos of which the smaller half has `min_photos`
+    least = min_photos / min(DRAWN_SHARE, 1 - DRAWN_SHARE)  # photos of which the smaller half has `min_photos`
     plans = []
     for class_id, shares in frequencies.items():
         first, second = sorted([*shares, 0.0, 0.0], reverse=True)[:2]
