@@ -15,7 +15,7 @@ from counterset.schemas import Half, Verdict
 
 WHICH_PHOTOS = (
     "Figures are over all tested pairs, confirmed or not, on photos of the confirm half, which chose no pair, but not "
-    "over uneven ones (`is_uneven`), whose smaller group chance moves more; "
+    "over uneven ones, whose smaller group moves more by chance than is assumed; "
     "`load` gives all photos of the confirmed pairs."
 )
 _Z95 = 1.959963984540054
