@@ -174,9 +174,10 @@ def stop_build(sandbox: Any, arguments: tuple[str, ...], number: signal.Signals,
     mark = f"{stage}-{number}"
     workspace = sandbox.folder / "demo" / "workspace"
     run = process(sandbox, *arguments, **{MARK: mark})
-    begun = time.monotonic()
-    while time.monotonic() - begun < 200:
-        if stage == "start" and left(mark) and any("demo.server" in one for one in left(mark)):
+    end = time.monotonic() + 200
+    while True:
+        assert run.poll() is None and time.monotonic() < end, f"the build never came to {stage}"
+        if stage == "start" and any("counterset.demo.serve" in one for one in left(mark)):
             break
         if stage == "download" and list(workspace.glob("download_scratch/*/*/out")):
             break

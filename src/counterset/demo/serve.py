@@ -25,7 +25,7 @@ from counterset.errors import SourceUnavailable
 
 
 class ServerProcess:
-    """A running `python -m counterset.demo.server`, ended by `close`, a `with` block, or its parent's death.
+    """A running `python -m counterset.demo.serve`, ended by `close`, a `with` block, or its parent's death.
 
     The child holds the reading end of a pipe to its parent and ends when that
     closes, which the kernel does even when the parent is killed with -9.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import socket
+import struct
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -251,6 +254,19 @@ def test_faults_come_at_their_requests() -> None:
     assert (len(short.json()["results"]), short.json()["total_results"]) == (15, 40)
     assert vanishing.json()["results"][0]["id"] == 1
     assert (after.json()["results"][0]["id"], after.json()["total_results"]) == (2, 39)
+
+
+def test_a_client_that_goes_away_is_not_told_of(server: LookAlikeServer, capfd: pytest.CaptureFixture[str]) -> None:
+    """Cut off while answers are on their way, at the head or the body of one."""
+    for _ in range(20):
+        client = socket.create_connection(server.server_address)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by reset
+        client.sendall(b"GET /v1/observations?per_page=200 HTTP/1.1\r\nHost: here\r\n\r\n" * 20)
+        client.recv(1)
+        client.close()
+    assert requests.get(f"{server.api_url}/observations", timeout=10).status_code == 200
+    time.sleep(0.5)
+    assert capfd.readouterr().err == ""
 
 
 def test_the_log_tells_every_request() -> None:

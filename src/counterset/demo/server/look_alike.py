@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -88,6 +89,11 @@ class LookAlikeServer(ThreadingHTTPServer):
     def photo_url(self) -> str:
         """For the config's `source.photo_url`."""
         return self.url
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that went away at whatever moment, as a stopped crawl does."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     def reply(self, target: str) -> Reply:
         """The answer to a GET of `target` (path and query)."""
@@ -185,11 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        try:
-            self.wfile.write(body)
-            self.wfile.flush()
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the client went away, as a killed crawl does
+        self.wfile.write(body)
 
     do_HEAD = do_GET
 
