@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "download": {"foundation", "download"},
     "stages": {"stages", "foundation", "statistics", "similarity"},
     "sources": {"foundation", "sources"},
+    "review": {"foundation", "review"},
     "release": {"foundation", "release"},
     "load": {"foundation", "release"},
     "similarity": {"foundation", "statistics", "release", "load", "similarity"},

@@ -11,6 +11,7 @@ CountersetError                 base; its text is one sentence with the remedy
 │   ├── EmbeddingsError         files of embeddings are missing, damaged, or do not fit together
 │   ├── WorkspaceError          the workspace cannot be read, written or locked
 │   ├── PictureError            a photo's file is no picture that is read here
+│   ├── ReviewError             decisions of reviewers are damaged, foreign, or contradict themselves
 │   ├── BuildStopped            more shards failed than the config allows
 │   └── ReleaseError            a release is missing, altered, or may not be written
 │       └── GateRefused         the config's own gate refuses a release
@@ -74,6 +75,10 @@ class PictureError(UserError):
 
     def __reduce__(self) -> tuple[type[PictureError], tuple[str, str]]:
         return type(self), (self.reason, str(self))
+
+
+class ReviewError(UserError):
+    """Decisions of reviewers are damaged or foreign, contradict themselves, or cannot be cited."""
 
 
 class BuildStopped(UserError):
