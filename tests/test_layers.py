@@ -61,6 +61,7 @@ MAY_IMPORT = {
         "download",
         "stages",
         "sources",
+        "review",
         "release",
         "load",
         "similarity",

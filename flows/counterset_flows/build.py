@@ -1,7 +1,7 @@
 """The build flow: from a config to a release.
 
-    crawl -> plan -> [download -> inspect -> embed] by shard -> members -> backgrounds -+
-                                                                \\-> predictions -------+-> pairs -> release
+    crawl -> plan -> [download -> inspect -> embed] by shard -> members -> backgrounds -> review -+
+                                                                \\-> predictions -----------------+-> pairs -> release
 
 Prefect orders, retries and shows; what is done is in `shard_steps` and `table_steps`. Only missing work
 becomes a task, so a second build of one config runs next to none. `shards` runs the bracket, in a `pool`.
@@ -23,6 +23,7 @@ from counterset.steps.keys import Build
 from counterset.steps.progress import Progress
 from counterset.steps.record_keeping import Record
 from counterset.steps.release_steps import publish_release
+from counterset.steps.review_steps import apply_review
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table
 from counterset.workspace import check_writable
@@ -196,14 +197,17 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     for (_, templates), ref in made.items():
         if templates != usual:
             by_templates.setdefault(templates, []).append(ref)
-    chosen_pairs = select(current, chosen, annotated, predicted, by_templates)
+    reviewed = apply_review(current, chosen, annotated)
+    chosen_pairs = select(current, reviewed.members, reviewed.backgrounds, predicted, by_templates)
     pairs = chosen_pairs["pairs"]
     pages.show_pairs(pairs)
-    tables = {"members": chosen, "backgrounds": annotated, **chosen_pairs}
+    tables = {"members": reviewed.members, "backgrounds": reviewed.backgrounds, **chosen_pairs}
+    if reviewed.decisions is not None:
+        tables["decisions"] = reviewed.decisions
     release, is_new = publish(current, crawls, shards, photos, tables, predicted)
     pages.show_release(place(release), is_new, pairs)
     verdicts = read_table(pairs.path, PAIRS, ["verdict"])["verdict"].to_pylist()
     logger.info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)
     record.release = release
-    record.use(*table_steps.keys(current, (*crawls, *photos, *made.values(), *tables.values())))
+    record.use(*table_steps.keys(current, (*crawls, *photos, chosen, annotated, *made.values(), *tables.values())))
     return BuildResult(place(release), is_new, pairs, current.progress.counts())

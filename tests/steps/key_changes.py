@@ -147,6 +147,7 @@ def table() -> str:
         "",
         "A table that comes out as it was stops the rest: the stages after it find their files.",
         "A release is compared with the last one at every build, whatever was made anew.",
+        "What reviewers say of every photo of a class makes the pairs anew (`steps/review_steps.py`).",
         "",
         "| changed | made anew |",
         "|---|---|",

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 from counterset.models.door import open_model, trained_on
 from counterset.release.publish.inputs import DEFAULT_FAMILY, ModelRecord, ReleaseInputs
 from counterset.release.publish.writer import publish
+from counterset.review.citing import cite
+from counterset.review.schemas import DECISIONS
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY
 from counterset.steps.keys import Build, read_all
 from counterset.steps.rejects import all_rejects
@@ -35,7 +37,7 @@ def publish_release(
         crawls: candidates, one file per class.
         shards: names of the shards that hold them.
         photos: photos, one file per shard.
-        tables: members, backgrounds, group_accuracy, sensitivity and pairs.
+        tables: members, backgrounds, group_accuracy, sensitivity and pairs; decisions, where reviewers made some.
         predictions: one file per model.
         today: ISO date, used as the snapshot date of a crawl that has none yet.
     """
@@ -71,6 +73,7 @@ def publish_release(
                 "grouped": pc.sum(backgrounds["is_confident"]).as_py() or 0,
             },
             files=_named_files(build),
+            review=cite(read_table(tables["decisions"].path, DECISIONS)).metadata() if "decisions" in tables else None,
             photo_bytes=photo_bytes(build, kept),
         )
     )

@@ -240,7 +240,7 @@ def select_pairs(
         by_templates: the selectors' predictions under other prompts, by their name.
     """
     config = build.config
-    stability = build.ref("stability", backgrounds_key(build, members), "all")
+    stability = build.ref("stability", place(backgrounds.path).parent.name, "all")
     key = pairs_key(build, [members, backgrounds, stability, *predictions], by_templates)
     if not build.is_done("pairs", key, "all"):
         result = select.select_pairs(

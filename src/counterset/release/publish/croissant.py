@@ -176,9 +176,10 @@ def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any
         "rai:dataAnnotationProtocol": (
             "Backgrounds are those of the published data set."
             if metadata["kind"] == "imported"
-            else f"Backgrounds are named by the model {annotator} (no human labels); photos of low margin abstain."
+            else _protocol(annotator, metadata.get("review"))
         ),
         "rai:machineAnnotationTools": [annotator],
+        **_people(metadata.get("review")),
         "rai:dataUseCases": ["Measuring how far image classifiers lean on backgrounds (testing, not training)."],
         "rai:dataBiases": [
             "Photos are taken where people go, so places, seasons and species are unevenly covered.",
@@ -194,4 +195,34 @@ def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any
         "rai:dataReleaseMaintenancePlan": (
             "Versions are immutable; a withdrawn photo leaves the next version and a tombstone without content stays."
         ),
+    }
+
+
+def _protocol(annotator: str, review: Mapping[str, Any] | None) -> str:
+    if review is None:
+        return f"Backgrounds are named by the model {annotator} (no human labels); photos of low margin abstain."
+    return (
+        f"Backgrounds are named by the model {annotator}. In {len(review['classes'])} classes people then looked at "
+        "every photo with its name in view, corrected names and turned photos away; they never saw what a measured "
+        "model says of a photo. Where they do not agree, most decide; where no answer has most, it has no name."
+    )
+
+
+def _people(review: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is said of reviewers, where there were any."""
+    if review is None:
+        return {}
+    agreement = "no photo has two reviewers"
+    if review["agreement"] is not None:
+        agreement = (
+            f"they agree on {review['agreement']:.1%} of the {review['num_shared']} photos that several looked at"
+        )
+    return {
+        "rai:annotationsPerItem": f"{review['per_photo']:g} of each of {review['num_photos']} photos",
+        "rai:dataAnnotationPlatform": list(review["platforms"]),
+        "rai:dataAnnotationAnalysis": [
+            "Reviewers by pseudonym, with their decisions: "
+            + ", ".join(f"{name} ({count})" for name, count in review["reviewers"].items())
+            + f"; {agreement}."
+        ],
     }

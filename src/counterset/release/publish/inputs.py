@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -59,6 +60,7 @@ class ReleaseInputs:
         sensitivity: the pairs' drops under every model and set of prompts; empty where only one was used.
         files: sha256 of each file that the config names (class list, vocabulary, label space, list of
             photos), by its path there.
+        review: what release.json says of the reviewers whose decisions were applied; None = nobody looked.
         photo_bytes: a photo's bytes as downloaded, or None; asked only for thumbnails
             and bundled photos.
     """
@@ -78,4 +80,5 @@ class ReleaseInputs:
     funnel: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     sensitivity: pa.Table = field(default_factory=lambda: table_of(SENSITIVITY, []))
+    review: Mapping[str, Any] | None = None
     photo_bytes: Callable[[str], bytes | None] = no_photos

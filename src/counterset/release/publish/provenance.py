@@ -44,7 +44,8 @@ def statement(
     The same statement gives the same tables. The source's snapshot day is left out: a crawl that
     found nothing new is no reason for a new version.
     """
-    return {
+    reviewed = {} if inputs.review is None else {"review": dict(inputs.review)}
+    return reviewed | {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "counterset_version": __version__,

@@ -31,7 +31,7 @@ MAX_THUMBNAILS = 2_000
 
 _RIGHTS = re.compile(r",? (?:some|no|all) rights reserved(?: \([^()]*\))?")
 
-_STAGE_ORDER = {"crawl": 0, "download": 1, "curate": 2, "publish": 3}
+_STAGE_ORDER = {"crawl": 0, "download": 1, "curate": 2, "embed": 3, "review": 4, "publish": 5}
 
 
 @dataclass(frozen=True)
