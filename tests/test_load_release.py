@@ -79,10 +79,13 @@ def test_each_table_is_its_file(packaged: Path, name: str) -> None:
 def test_name_version_and_counts(packaged: Path) -> None:
     release, said = load(packaged), json.loads((packaged / "release.json").read_text())
     assert (release.name, release.version, release.path) == (said["name"], said["version"], packaged)
+    common, counter = release.common.num_rows, release.counter.num_rows
+    assert 0 < common < said["counts"]["common"], "some pairs are not confirmed"
+    counted = f"{common} common and {counter} counter photos of confirmed classes"
+    assert repr(release) == f"<Release {said['name']} 1.0.0: {counted}>"
+    every = load(packaged, verdicts=("confirmed", "unconfirmed", "too_small"))
     counts = said["counts"]
-    assert repr(release) == (
-        f"<Release {said['name']} 1.0.0: {counts['common']} common, {counts['counter']} counter photos>"
-    )
+    assert repr(every).endswith(f": {counts['common']} common and {counts['counter']} counter photos>")
     assert release.class_names == {row["class_id"]: row["name"] for row in said["classes"]}
     with pytest.raises(ReleaseError, match="has no table 'common-'"):
         release.table("common-")

@@ -19,6 +19,7 @@ from counterset.classes import ClassSpec
 from counterset.config import Config
 from counterset.schemas import PAIRS
 from counterset.steps import shard_steps, table_steps
+from counterset.steps.before_build import check_places
 from counterset.steps.keys import Build
 from counterset.steps.progress import Progress
 from counterset.steps.record_keeping import Record
@@ -26,7 +27,6 @@ from counterset.steps.release_steps import publish_release
 from counterset.steps.review_steps import apply_review
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table
-from counterset.workspace import check_writable
 from counterset_flows.artifacts import Pages
 from counterset_flows.pool import retrying
 from counterset_flows.shards import run_shards
@@ -40,12 +40,14 @@ class BuildResult:
         release: folder of the release.
         is_new: false when an equal release was there already.
         pairs: the chosen pairs.
+        groups: every class's groups with their accuracies.
         stages: photos (or classes) done now and found done, by stage.
     """
 
     release: Place
     is_new: bool
     pairs: TableRef
+    groups: TableRef
     stages: dict[str, dict[str, float]]
 
 
@@ -136,8 +138,7 @@ def build(config: Config, refresh: bool = False, progress: Progress | None = Non
         UserError: something that the user can fix, in one sentence.
     """
     current = Build(config, progress)
-    current.workspace.prepare()
-    check_writable(place(config.releases), "releases")  # now, not after the work
+    check_places(current)  # now, not after the work
     with current.workspace.locked():
         if refresh:
             current.refresh()
@@ -210,4 +211,4 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     logger.info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)
     record.release = release
     record.use(*table_steps.keys(current, (*crawls, *photos, chosen, annotated, *made.values(), *tables.values())))
-    return BuildResult(place(release), is_new, pairs, current.progress.counts())
+    return BuildResult(place(release), is_new, pairs, chosen_pairs["group_accuracy"], current.progress.counts())

@@ -67,7 +67,8 @@ def audit(
     Args:
         release: a release, or what `load` opens.
         against: embeddings of the training set: a folder of shards or one file.
-        queries: embeddings of the release's photos under the same model; None = they are computed from the photos.
+        queries: embeddings of the release's photos under the same model, or the workspace in which it was built, whose
+            vectors are taken; None = they are computed from the photos.
         threshold: similarity above which two images are near duplicates.
         bands: bands of similarity, 1 to 100.
         index: exact, or ivfpq (approximate, for very large sets; the recall it reached is stated).
@@ -170,6 +171,10 @@ def prepare_audit(
     check_home(home / called, "audit")
     base = open_embeddings(against, model, id_column=id_column, normalise=normalise)
     if queries is not None:
+        from counterset.steps.stored_vectors import is_workspace, stored_vectors
+
+        if is_workspace(queries):
+            queries = stored_vectors(queries, opened, base.model)
         check_same(base, open_embeddings(queries, fallback_model=base.model, normalise=base.is_normalised_here))
 
     def prepare() -> Callable[..., Any]:

@@ -112,8 +112,11 @@ class Release:
         self._tables: dict[str, pa.Table] = {}
 
     def __repr__(self) -> str:
-        counts = self.metadata["counts"]
-        return f"<Release {self.name} {self.version}: {counts['common']} common, {counts['counter']} counter photos>"
+        # Of pairs, which is small: the splits may bundle photos.
+        rows = [row for row in self.pairs.to_pylist() if row["verdict"] in self.verdicts]
+        common, counter = (sum(row[f"num_{split}"] for row in rows) for split in _SPLITS)
+        which = "" if set(self.verdicts) == set(_VERDICTS) else f" of {' and '.join(self.verdicts) or 'no'} classes"
+        return f"<Release {self.name} {self.version}: {common} common and {counter} counter photos{which}>"
 
     @property
     def name(self) -> str:

@@ -275,10 +275,23 @@ def test_captions_pair_the_same_photos_with_each_kind(release: Release, tmp_path
         assert backgrounds[photo_id] in caption
 
 
-def test_captions_of_a_release_without_photos_keep_their_types(release: Release, tmp_path: Path) -> None:
-    full = pq.read_schema(EXPORTS["captions"](release, tmp_path / "full").path / "title.parquet")
+@pytest.mark.parametrize("layout", EXPORTS.own)
+def test_nothing_to_export_is_refused_and_leaves_nothing(layout: str, release: Release, tmp_path: Path) -> None:
     for split in ("common", "counter"):
         release.__dict__[split] = getattr(release, split).slice(0, 0)
-    exported = EXPORTS["captions"](release, tmp_path / "out")
-    assert exported.num_photos == 0
-    assert all(pq.read_schema(exported.path / f"{kind}.parquet").equals(full) for kind in CAPTION_KINDS)
+    with pytest.raises(ReleaseError, match="no photo of a class with the wanted verdicts"):
+        EXPORTS[layout](release, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("layout", ["imagefolder", "webdataset"])
+def test_photos_that_cannot_be_fetched_are_no_export(
+    layout: str, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(self: Release, photo_id: str) -> bytes:
+        raise ReleaseError(f"photo {photo_id} could not be fetched")
+
+    monkeypatch.setattr(Release, "photo", away)
+    with pytest.raises(ReleaseError, match=r"none of the \d+ photos could be exported.*could not be fetched"):
+        EXPORTS[layout](release, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

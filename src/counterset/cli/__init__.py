@@ -6,9 +6,10 @@ import argparse
 import logging
 import signal
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
-from counterset.cli import evaluating, making, operations, releases, similarity, stopping, streams
+from counterset.cli import evaluating, making, operations, releases, similarity, starting, stopping, streams
 from counterset.errors import UserError
 from counterset.version import __version__
 
@@ -19,7 +20,9 @@ a first look, without network or account:
   counterset demo                        build a release of generated photos and show its pairs
 
 a build of your own:
+  counterset init photos                 write a config from a folder of photos (or a list, or names)
   counterset validate my.toml            check the config before anything is downloaded
+  counterset plan my.toml                what it will cost, and which drops it confirms
   counterset build my.toml               crawl, download, annotate, select, publish; run again to resume
   counterset show releases/mine/1.0.0    what a release holds
   counterset status work/mine            what is done, running, failed, left
@@ -49,8 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     with stopping.watching() as stop:
         try:
             args = _parser().parse_args(argv)
-            _log(args.verbose, args.log_json)
-            code = int(args.run(args))
+            repeats = _log(args.verbose, args.log_json)
+            try:
+                code = int(args.run(args))
+            finally:
+                repeats.tell()
             sys.stdout.flush()
             return code
         except BaseException as error:
@@ -81,8 +87,32 @@ def _told(error: BaseException) -> int:
     raise error
 
 
-def _log(is_verbose: bool, as_json: bool) -> None:
-    """Log to stderr: everything when asked, else what counterset warns of and the errors of others."""
+class Repeats(logging.Filter):
+    """Lets the first warning of a kind pass, and tells in the end how many more there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first: dict[tuple[str, str], str] = {}
+        self._more: Counter[tuple[str, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.name, str(record.msg)
+        if record.levelno != logging.WARNING or kind not in self._first:
+            self._first[kind] = record.getMessage()
+            return True
+        self._more[kind] += 1
+        return False
+
+    def tell(self) -> None:
+        for kind, number in self._more.items():
+            streams.complain(f"{number} more warnings of this kind: {self._first[kind]}")
+        self._more.clear()
+
+
+def _log(is_verbose: bool, as_json: bool) -> Repeats:
+    """Log to stderr: everything when asked, else what counterset warns of, once of a kind, and the errors of others."""
+    repeats = Repeats()
+    logging.captureWarnings(True)  # those of libraries, as those of their loggers
     handler = logging.StreamHandler()
     if as_json:
         from pythonjsonlogger.json import JsonFormatter
@@ -99,8 +129,10 @@ def _log(is_verbose: bool, as_json: bool) -> None:
                 and record.levelno >= (logging.WARNING if record.name.startswith("counterset") else logging.ERROR)
             )
         )
+        handler.addFilter(repeats)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # every request to Prefect's server
     logging.basicConfig(level=logging.INFO if is_verbose or as_json else logging.WARNING, handlers=[handler])
+    return repeats
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,6 +149,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    for group in (making, releases, evaluating, similarity, operations):
+    for group in (starting, making, releases, evaluating, similarity, operations):
         group.add(commands)
     return parser

@@ -1,20 +1,18 @@
-"""Commands that make releases: build, demo, validate, plan, classes init."""
+"""Commands that make releases: build, demo."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from counterset.api import prepare_build
-from counterset.cli.flows import import_models, run_flow
-from counterset.cli.printing import interval, pair_rows, percent, print_table
+from counterset.cli.flows import run_flow
+from counterset.cli.printing import interval, pair_rows, percent, print_small, print_table
 from counterset.demo.world import WORLDS
-from counterset.errors import UserError
-from counterset.outputs import check_output
 
-UNKNOWN_FREQUENCIES = (0.4, 0.25, 0.15, 0.1, 0.1)
-"""Shares of a class's groups that a plan assumes when no earlier build tells them."""
+if TYPE_CHECKING:
+    from counterset.config import Config
 
 
 def add(commands: Any) -> None:
@@ -40,30 +38,12 @@ def add(commands: Any) -> None:
     )
     demo.set_defaults(run=_demo)
 
-    validate = commands.add_parser("validate", help="check a config, its classes, models and folders")
-    validate.add_argument("config", type=Path, help="a TOML file")
-    validate.set_defaults(run=_validate)
-
-    plan = commands.add_parser("plan", help="how many photos a config needs to confirm a drop, before any download")
-    plan.add_argument("config", type=Path, help="a TOML file")
-    plan.add_argument("--drop", type=float, default=0.2, help="the true drop to confirm, as a fraction (default: 0.2)")
-    plan.add_argument("--learn-from", help="an earlier release: its group frequencies and observer correlation")
-    plan.set_defaults(run=_plan)
-
-    classes = commands.add_parser("classes", help="draft a class list").add_subparsers(metavar="init", required=True)
-    init = classes.add_parser("init", help="draft a class list from common names, by taxon search")
-    init.add_argument("names", nargs="+", metavar="NAME", help='common names, e.g. "red fox"')
-    init.add_argument("--contact", default="", help="your web page or e-mail, sent in the User-Agent")
-    init.add_argument(
-        "--api-url", default="https://api.inaturalist.org/v1", help="the API that is asked (default: iNaturalist's)"
-    )
-    init.add_argument("--output", type=Path, default=Path("classes.csv"), help="default: ./classes.csv")
-    init.set_defaults(run=_classes_init)
-
 
 def _build(args: argparse.Namespace) -> int:
-    result = _run_build(args.config, args, refresh=args.refresh)
-    _summary(result)
+    from counterset.config import load_config
+
+    config = load_config(args.config)
+    _summary(_run_build(config, args, refresh=args.refresh), config)
     return 0
 
 
@@ -73,9 +53,10 @@ def _demo(args: argparse.Namespace) -> int:
 
     demo, folder = Demo(args.photos_per_class, args.seed, args.world, args.quick), args.folder.resolve()
     with demo.server(folder) as server:
-        result = _run_build(demo.config(folder, server.url), args)
+        config = demo.config(folder, server.url)
+        result = _run_build(config, args)
     if args.world == "hard":  # the true accuracies are those of photos as people take them
-        _summary(result)
+        _summary(result, config)
         return 0
     _closing(result)
     rows = truth_rows(result.pairs.path)
@@ -101,100 +82,17 @@ def _truth_row(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _validate(args: argparse.Namespace) -> int:
-    from counterset.config import load_config
-
-    config = load_config(args.config)
-    import_models()
-    from counterset.steps.keys import Build
-
-    build = Build(config)
-    build.workspace.prepare()
-    build.check_models()
-    print(
-        f"{args.config} is valid: {len(build.specs)} classes, {len(build.vocabulary)} backgrounds, "
-        f"{len(build.space.labels)} labels, models {', '.join(build.model_names)}"
-    )
-    return 0
-
-
-def _plan(args: argparse.Namespace) -> int:
-    from counterset.classes import load_classes
-    from counterset.config import load_config
-    from counterset.load import load
-    from counterset.statistics.plan import Assumptions, learn, plan_classes
-
-    config = load_config(args.config)
-    if not 0 < args.drop <= 1:
-        raise UserError(f"--drop {args.drop} is no drop; give a fraction above 0 and up to 1, e.g. 0.2 for 20 points")
-    class_ids = [spec.class_id for spec in load_classes(config.classes.list, config.classes.only)]
-    num_selectors = len(config.models.selectors)
-    if args.learn_from:
-        release = load(args.learn_from)
-        known = learn(release.groups, release.pairs, max_q_value=config.select.max_q_value, num_selectors=num_selectors)
-        frequencies, assumptions = known
-        frequencies = {class_id: frequencies[class_id] for class_id in class_ids if class_id in frequencies}
-    else:
-        frequencies = {class_id: list(UNKNOWN_FREQUENCIES) for class_id in class_ids}
-        assumptions = Assumptions(
-            num_classes=len(class_ids), max_q_value=config.select.max_q_value, num_selectors=num_selectors
-        )
-    rows = [
-        {
-            "class": plan.class_id,
-            "groups": str(plan.num_groups),
-            "photos per group": str(plan.photos_per_group),
-            "observers per group": str(plan.observers_per_group),
-            "photos of the class": str(plan.class_photos),
-            "this config confirms %": percent(plan.detectable_drop),
-        }
-        for plan in plan_classes(
-            frequencies, config.source.photos_per_class, args.drop, config.select.min_photos, assumptions
-        )
-    ]
-    print_table(f"needed for a drop of {100 * args.drop:g} points, and what the config reaches", rows)
-    basis = args.learn_from or f"groups of {', '.join(f'{share:.0%}' for share in UNKNOWN_FREQUENCIES)} of each class"
-    print(
-        f"from {basis}; observer correlation {assumptions.observer_correlation:.2f}, "
-        f"{assumptions.photos_per_observer:.1f} photos per observer and group, "
-        f"number of selectors {num_selectors}, power {assumptions.power:.0%}"
-    )
-    return 0
-
-
-def _classes_init(args: argparse.Namespace) -> int:
-    from open_clip import IMAGENET_CLASSNAMES
-    from pydantic import ValidationError
-
-    from counterset.classes import class_list_csv
-    from counterset.sources.inaturalist.drafts import draft_classes
-    from counterset.sources.inaturalist.settings import INaturalistConfig
-    from counterset.tables import write_bytes
-
-    check_output(args.output.parent)
-    try:
-        config = INaturalistConfig(api_url=args.api_url, contact=args.contact)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = f"--{str(first['loc'][0]).replace('_', '-')}"
-        raise UserError(f"{option} {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from None
-    drafts = draft_classes(args.names, config, args.output.parent / ".counterset", IMAGENET_CLASSNAMES)
-    for draft in drafts:
-        print(f"{draft.spec.class_id}: {draft.note}")
-    write_bytes(class_list_csv(draft.spec for draft in drafts).encode(), args.output)
-    print(f"wrote {args.output}; check it, then set classes.list to it")
-    return 0
-
-
 def _run_build(config: Any, args: argparse.Namespace, refresh: bool = False) -> Any:
     return run_flow(prepare_build(config, refresh=refresh), args.log_json)
 
 
-def _summary(result: Any) -> None:
-    from counterset.schemas import PAIRS
+def _summary(result: Any, config: Config) -> None:
+    from counterset.schemas import GROUP_ACCURACY, PAIRS
     from counterset.tables import read_table
 
-    print_table("pairs", pair_rows(read_table(result.pairs.path, PAIRS)))
+    pairs = read_table(result.pairs.path, PAIRS)
+    print_table("pairs", pair_rows(pairs))
+    print_small(pairs, read_table(result.groups.path, GROUP_ACCURACY), config.select.model_dump())
     _closing(result)
     print(f"\nrelease  {result.release}\nreport   {result.release / 'report.html'}")
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+WIDEST = 10_000
+"""Characters of a line where no terminal's width decides."""
 
 
 def pair_rows(pairs: Any) -> list[dict[str, str]]:
@@ -16,10 +20,21 @@ def pair_rows(pairs: Any) -> list[dict[str, str]]:
             "drop %": percent(row["drop"]),
             "95 % interval": interval(row),
             "q": "" if row["q_value"] is None else f"{row['q_value']:.4f}",
-            "photos": f"{row['num_common']} / {row['num_counter']}",
+            "photos": f"{row['num_common']} / {row['num_counter']}" if row["common"] else "",
         }
         for row in pairs.to_pylist()
     ]
+
+
+def print_small(pairs: Any, groups: Any, settings: Mapping[str, Any]) -> None:
+    """Why classes have no pair, what their groups hold, and the nearest remedy; nothing where all have one."""
+    from counterset.release.small_classes import small_classes
+
+    small = small_classes(pairs, groups, settings)
+    if small:
+        print(f"too small for a pair ({len(small)}):")
+    for one in small:
+        print(f"  {one.class_id}: {one.reason}\n    photos: {one.counts}\n    remedy: {one.remedy}")
 
 
 def percent(value: float | None) -> str:
@@ -33,15 +48,31 @@ def interval(row: dict[str, Any]) -> str:
 
 
 def print_table(title: str, rows: list[dict[str, str]]) -> None:
-    """Print rows under their keys; columns named "... %" or "q" are numbers."""
+    """Print rows under their keys; columns named "... %", "... points" or "q" are numbers.
+
+    On a terminal that is too narrow for the table, each row is a block of lines instead, so that no word is cut.
+    """
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title, title_justify="left")
     for name in rows[0] if rows else ():
-        table.add_column(name, justify="right" if name.endswith("%") or name == "q" else "left", no_wrap=True)
+        is_number = name.endswith(("%", "points")) or name == "q"
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*map(Text, row.values()))
     console = Console()
-    # Piped into a file there is no width to fit; a terminal's is the user's.
-    (console if console.is_terminal else Console(width=160)).print(table)
+    width = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+    if not console.is_terminal:
+        console = Console(width=max(width, len(title), 80))
+    if width <= console.width:
+        console.print(table)
+        return
+    print(title)
+    for row in rows:
+        print()
+        for name, value in row.items():
+            if value:
+                print(f"  {name}: {value}")

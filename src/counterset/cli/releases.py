@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from counterset.cli.printing import pair_rows, percent, print_table
+from counterset.cli.printing import pair_rows, percent, print_small, print_table
 from counterset.outputs import check_output
 from counterset.release.exports import EXPORTS
 
@@ -30,6 +30,7 @@ def add(commands: Any) -> None:
     export.add_argument(
         "--mirror", action="append", default=[], help="where photos are looked for before their own URLs"
     )
+    export.add_argument("--verdict", action="append", help="take classes with this verdict (default: the confirmed)")
     export.set_defaults(run=_export)
 
     calibrate = commands.add_parser("calibrate", help="the annotate.min_margin for a stated precision, from labels")
@@ -50,9 +51,9 @@ def _show(args: argparse.Namespace) -> int:
     from counterset.load import load
 
     release = load(args.release)
-    counts = f"{release.common.num_rows} common and {release.counter.num_rows} counter photos"
-    print(f"{release.name} {release.version}: {counts} of confirmed classes")
+    print(f"{repr(release).removeprefix('<Release ').removesuffix('>')}; the table counts those of every pair")
     print_table("pairs", pair_rows(release.pairs))
+    print_small(release.pairs, release.groups, release.metadata["config"]["select"])
     return 0
 
 
@@ -73,8 +74,10 @@ def _export(args: argparse.Namespace) -> int:
     from counterset.load import load
 
     EXPORTS.check(args.layout)
-    exported = load(args.release, mirrors=args.mirror).export(args.layout, args.folder)
+    exported = load(args.release, verdicts=args.verdict, mirrors=args.mirror).export(args.layout, args.folder)
     print(f"{exported.num_photos} photos in {exported.path}; {len(exported.missing)} could not be exported")
+    for reason in list(exported.missing.values())[:1]:
+        print(f"the first of these: {reason}")
     return 0
 
 

@@ -40,7 +40,8 @@ def add(commands: Any) -> None:
         "--queries",
         type=Path,
         metavar="EMBEDDINGS",
-        help="of the release's photos under the same model; without it they are computed from the photos",
+        help="of the release's photos under the same model, or the workspace that it was built in, whose vectors are "
+        "taken; without it they are computed from the photos",
     )
     audit.add_argument("--threshold", type=float, default=0.95, help="near duplicates are above it (default: 0.95)")
     audit.add_argument("--bands", type=int, default=10, help="bands of similarity (default: 10)")

@@ -235,6 +235,11 @@ class HostRules:
         self._any_public = "*" in allowed
         self._resolver = resolver
 
+    @property
+    def allows_any(self) -> bool:
+        """Whether there is a host at all that may be fetched from."""
+        return bool(self._named) or self._any_public
+
     def check(self, url: str) -> Address:
         """The URL in its normal form. Names are not resolved yet: `addresses` does that, once, to connect.
 

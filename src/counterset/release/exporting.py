@@ -92,6 +92,25 @@ class Notes:
         return Exported(Path(folder), num_photos, self.missing, tuple(self.as_stored))
 
 
+def check_any(num_photos: int, release: Photos, missing: Mapping[str, str]) -> None:
+    """See that an export holds a photo; called before it is there.
+
+    Raises:
+        ReleaseError: it does not, with the reason and what helps.
+    """
+    if num_photos:
+        return
+    if not missing:
+        raise ReleaseError(
+            f"{release.name} has no photo of a class with the wanted verdicts, so nothing was exported; ask for other "
+            "verdicts (--verdict unconfirmed; counterset.load(..., verdicts=...))"
+        )
+    photo_id, reason = next(iter(missing.items()))
+    raise ReleaseError(
+        f"none of the {len(missing)} photos could be exported, so nothing was written; the first, {photo_id}: {reason}"
+    )
+
+
 def without_photos(table: pa.Table) -> pa.Table:
     return table.select([name for name in table.column_names if name not in BUNDLED_COLUMNS])
 
@@ -147,7 +166,13 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
             content = aside / "content"
             shutil.rmtree(content, ignore_errors=True)
             content.mkdir()
-            yield content
+            try:
+                yield content
+            except ReleaseError:  # nothing is worth keeping of it
+                shutil.rmtree(aside, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    target.rmdir()
+                raise
             for path in sorted(content.iterdir()):
                 path.rename(target / path.name)
         shutil.rmtree(aside)

@@ -25,6 +25,28 @@ class Crawl(NamedTuple):
     rejects: pa.Table
 
 
+BYTES_PER_PIXEL = 0.3
+"""Of a JPEG photo: measured as 0.28 on 1,911 photos of animals from the web, saved at quality 85."""
+
+
+class Foresight(NamedTuple):
+    """What can be told of a source before anyone is asked.
+
+    Attributes:
+        photos: class_id -> photos that it offers; empty where only the source itself knows.
+        photo_bytes: mean bytes of a photo.
+        requests: that a first build sends at the least, photos aside.
+        is_local: whether photos are copied, not fetched.
+        notes: what whoever builds from it should know, a sentence each.
+    """
+
+    photos: Mapping[str, int]
+    photo_bytes: float = BYTES_PER_PIXEL * 500 * 375
+    requests: int = 0
+    is_local: bool = False
+    notes: tuple[str, ...] = ()
+
+
 class Source(ABC):
     """One kind of source: its settings, what it says of itself, and its candidates class by class.
 
@@ -84,6 +106,22 @@ class Source(ABC):
             SourceError: a class cannot be found, with the remedy.
             SourceUnavailable: the source does not answer.
         """
+
+    def foresee(self, specs: tuple[ClassSpec, ...]) -> Foresight:
+        """What `check` can find out without a network, and how many photos each class has, where they can be counted.
+
+        Raises:
+            SourceError: as `check`.
+        """
+        return Foresight({})
+
+    def ask(self, specs: tuple[ClassSpec, ...]) -> Foresight:
+        """As `foresee`, and what a few questions to the source tell: about one per class.
+
+        Raises:
+            SourceError, SourceUnavailable: as `check`.
+        """
+        return self.foresee(specs)
 
     @abstractmethod
     def crawl(self, spec: ClassSpec) -> Crawl:

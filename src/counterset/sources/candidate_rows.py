@@ -15,6 +15,11 @@ from counterset.sources.selection import Item, choose, crawl_of
 
 Refusal = tuple[RejectReason, str]
 
+NO_OBSERVERS = (
+    "nothing says who took which photo, so each photo counts as a photographer of its own; where one person took many, "
+    "intervals are too narrow and too much is confirmed: a list with a column observer_id says who took which"
+)
+
 
 def labels_of(spec: ClassSpec) -> set[str]:
     """The names that stand for a class: its id and its name."""

@@ -129,13 +129,15 @@ def embed_chunk(work: Path, release: Release, model: str, chunk: int) -> Path:
     path = part(work, "release_embeddings", release_key(release, model), f"{chunk:06d}")
     if not path.is_file():
         photo_ids = sorted(release.all_photos["photo_id"].to_pylist())[chunk * PHOTOS_PER_CHUNK :][:PHOTOS_PER_CHUNK]
-        contents, kept = [], []
+        contents, kept, missing = [], [], []
         for photo_id in photo_ids:
             try:
                 contents.append(release.photo(photo_id))
                 kept.append(photo_id)
             except ReleaseError as error:
-                logger.warning("photo %s is left out: %s", photo_id, error)
+                missing.append(str(error))
+        if missing:
+            logger.warning("%d photos are left out; the first: %s", len(missing), missing[0])
         encoder = open_text_model(model)
         features = encoder.encode_images(contents, batch_size=64)
         dim = encoder.embedding_dim

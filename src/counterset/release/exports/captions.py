@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterset.release.exporting import Exported, Photos, new_folder
+from counterset.release.exporting import Exported, Photos, check_any, new_folder
 
 CAPTION_KINDS = ("title", "description", "tags", "object", "object_background")
 CAPTION_COLUMNS = pa.schema(
@@ -27,11 +27,13 @@ def export(release: Photos, folder: str | Path) -> Exported:
     """
     photos = pa.concat_tables([_plain_columns(release.common), _plain_columns(release.counter)]).to_pylist()
     texts = {row["photo_id"]: _captions(row) for row in release.captions.to_pylist()}
+    missing = {str(row["photo_id"]): "it has no text of every kind" for row in photos}
     photos = sorted(
         (row for row in photos if all(texts.get(row["photo_id"], {}).get(kind) for kind in CAPTION_KINDS)),
         key=lambda row: str(row["photo_id"]),
     )
     with new_folder(folder) as target:
+        check_any(len(photos), release, missing)
         for kind in CAPTION_KINDS:
             columns = {name: [row[name] for row in photos] for name in ("photo_id", "url", "sha256", "class_id")}
             columns["label"] = [release.labels[row["class_id"]] for row in photos]

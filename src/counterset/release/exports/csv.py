@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.csv
 
-from counterset.release.exporting import Exported, Photos, new_folder, without_photos
+from counterset.release.exporting import Exported, Photos, check_any, new_folder, without_photos
 from counterset.release.schemas import SPLITS
 from counterset.spreadsheet import safe_table
 
@@ -20,4 +20,5 @@ def export(release: Photos, folder: str | Path) -> Exported:
             table = without_photos(getattr(release, split))
             pyarrow.csv.write_csv(safe_table(table), target / f"{split}.csv")
             count += table.num_rows
+        check_any(count, release, {})
     return Exported(Path(folder), count, {})

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from counterset.errors import ReleaseError
 from counterset.licenses import may_share
-from counterset.release.exporting import Exported, Notes, Photos, new_folder, photo_file, without_photos
+from counterset.release.exporting import Exported, Notes, Photos, check_any, new_folder, photo_file, without_photos
 from counterset.release.publish.files import write_tables
 from counterset.release.schemas import SPLITS
 
@@ -44,6 +44,7 @@ def export(release: Photos, folder: str | Path) -> Exported:
             may_be = may_share(rows[photo_id]["license"], rows[photo_id]["attribution"])
             why = "it cannot be bundled" if may_be else "its licence does not allow passing it on"
             notes.missing.setdefault(photo_id, why)
+        check_any(len(rows), release, {})
     return notes.exported(folder, len(rows) - len(notes.missing))
 
 

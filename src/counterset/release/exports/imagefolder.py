@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from counterset.release.exporting import Exported, Notes, Photos, new_folder, rows_with_photos, safe_name
+from counterset.release.exporting import Exported, Notes, Photos, check_any, new_folder, rows_with_photos, safe_name
 from counterset.release.schemas import SPLITS
 
 
@@ -19,4 +19,5 @@ def export(release: Photos, folder: str | Path) -> Exported:
                 place.mkdir(parents=True, exist_ok=True)
                 (place / f"{safe_name(row['photo_id'])}.{suffix}").write_bytes(content)
                 count += 1
+        check_any(count, release, notes.missing)
     return notes.exported(folder, count)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from counterset.release.exporting import Exported, Notes, Photos, new_folder, rows_with_photos, safe_name
+from counterset.release.exporting import Exported, Notes, Photos, check_any, new_folder, rows_with_photos, safe_name
 from counterset.release.schemas import SPLITS
 
 PHOTOS_PER_TAR = 1_000
@@ -45,6 +45,7 @@ def export(release: Photos, folder: str | Path) -> Exported:
             (place / "zeroshot_classification_templates.txt").write_text(
                 "".join(f"{template}\n" for template in _templates(release)), encoding="utf-8"
             )
+        check_any(count, release, notes.missing)
     return notes.exported(folder, count)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from counterset.licenses import LICENSES, license_title
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import percent, plain, points
+from counterset.release.schemas import SPLITS
 from counterset.release.versions.changelog import markdown_text
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -51,6 +52,7 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
         metadata=metadata,
         summary=summary,
         pairs=tables["pairs"].to_pylist(),
+        confirmed={split: _num_of(tables[split]["verdict"], metadata["default_verdicts"]) for split in SPLITS},
         names={row["class_id"]: row["name"] for row in metadata["classes"]},
         licenses=[(license_title(code), count) for code, count in summary.licenses.items()],
         hub_licenses=_hub_licenses(summary),
@@ -105,6 +107,10 @@ def _quoted(text: object) -> str:
 def _hub_licenses(summary: Summary) -> list[str]:
     names = {LICENSES[code].hub_id if code in LICENSES else "other" for code in summary.licenses}
     return sorted(names) or ["other"]
+
+
+def _num_of(verdicts: pa.ChunkedArray, wanted: list[str]) -> int:
+    return sum(verdict in wanted for verdict in verdicts.to_pylist())
 
 
 def _num_present(column: pa.ChunkedArray) -> int:

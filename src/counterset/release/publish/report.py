@@ -24,6 +24,7 @@ from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import percent, plain, points
 from counterset.release.publish.thumbnails import pick, thumbnail_uri
 from counterset.release.schemas import SPLITS
+from counterset.release.small_classes import small_classes
 from counterset.schemas import Verdict
 
 MAX_THUMBNAILS = 2_000
@@ -98,7 +99,10 @@ def render_report(
         drops=figures.drop_plot(pairs, names, tables["sensitivity"].to_pylist()),
         scatter=figures.scatter(summary.scores),
         cards=_cards(metadata, tables, names, photo_bytes),
-        small=[names.get(row["class_id"], row["class_id"]) for row in pairs if row["common"] is None],
+        small=[
+            {"name": names.get(one.class_id, one.class_id), **vars(one)}
+            for one in small_classes(tables["pairs"], tables["groups"], metadata["config"]["select"])
+        ],
         funnel=_funnel(summary),
         rejects=_rejects(summary),
         licenses=[

@@ -77,6 +77,11 @@ class Summary:
         """What models' figures are over, in a sentence."""
         return WHICH_PHOTOS if self.score_half == Half.CONFIRM.value else "Figures are over all pairs and all photos."
 
+    @property
+    def num_pairs(self) -> int:
+        """Classes with a pair, confirmed or not."""
+        return self.num_classes - self.verdicts[Verdict.TOO_SMALL.value]
+
     @functools.cached_property
     def num_classes(self) -> int:
         """Classes with a verdict."""

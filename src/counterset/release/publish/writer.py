@@ -33,7 +33,7 @@ from counterset.release.versions.changelog import render_markdown
 from counterset.release.versions.diff import ReleaseDiff, diff_tables, table_or_none
 from counterset.release.versions.last import LastRelease
 from counterset.release.versions.meaning import COMPARED
-from counterset.release.versions.order import is_version, newest, next_version
+from counterset.release.versions.order import check_asked, newest, next_version
 from counterset.schemas import Verdict
 from counterset.storage import Place, place
 from counterset.tables import sha256_of, table_of, write_bytes
@@ -190,8 +190,7 @@ def _version(inputs: ReleaseInputs, last: LastRelease | None, diff: ReleaseDiff 
     asked = inputs.config.publish.version
     if not asked:
         return needed
-    if not is_version(asked):
-        raise ReleaseError(f"publish.version {asked!r} is not a version; write it as 1.2.3 or leave it empty")
+    check_asked(asked)
     if last is not None and newest([asked, needed]) != asked:
         raise ReleaseError(
             f"publish.version {asked} is too low: this is a {diff.level if diff else 'major'} change of "

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from counterset.errors import ReleaseError
+
 FIRST = "1.0.0"
 LEVELS = ("major", "minor", "patch")
 """What a change asks for: the number that is raised; those after it become 0."""
@@ -20,6 +22,16 @@ _VERSION = re.compile(PATTERN)
 def is_version(name: str) -> bool:
     """Whether a name is a version, and nothing more."""
     return bool(_VERSION.fullmatch(name))
+
+
+def check_asked(version: str) -> None:
+    """See that a version that a config asks for is one; "" = none is asked for.
+
+    Raises:
+        ReleaseError: it is not.
+    """
+    if version and not is_version(version):
+        raise ReleaseError(f"publish.version {version!r} is not a version; write it as 1.2.3 or leave it empty")
 
 
 def in_order(names: Iterable[str]) -> list[str]:

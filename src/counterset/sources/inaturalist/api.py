@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ import pyarrow as pa
 from counterset.classes import ClassSpec
 from counterset.errors import SourceUnavailable
 from counterset.schemas import REJECTS, RejectReason
-from counterset.sources import Crawl
+from counterset.sources import Crawl, Foresight
 from counterset.sources.budget import Budget
 from counterset.sources.inaturalist.acceptance import accept, by_id, crawl_from, standing
 from counterset.sources.inaturalist.client import ApiClient, RetryPolicy
@@ -23,7 +24,7 @@ from counterset.sources.inaturalist.observations import PHOTO_ID_PREFIX, Offer, 
 from counterset.sources.inaturalist.pages import PageStore, Window, Without
 from counterset.sources.inaturalist.service import ServiceSource
 from counterset.sources.inaturalist.settings import INaturalistConfig, ServiceConfig
-from counterset.sources.inaturalist.taxa import TaxonResolver
+from counterset.sources.inaturalist.taxa import MAX_IDS, TaxonResolver
 from counterset.tables import table_of, write_bytes
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,29 @@ class INaturalistSource(ServiceSource):
         for spec in unknown:
             record = {"class": _signature(spec), "taxon_ids": resolved[spec.class_id], "look": self._look}
             write_bytes(json.dumps(record).encode(), self._taxa_path(spec))
+
+    def requests(self, num_classes: int, photos: int) -> int:
+        pages = num_classes * math.ceil(photos / max(num_classes, 1) / PAGE_SIZE)
+        return math.ceil(num_classes / MAX_IDS) + pages + math.ceil(photos / IDS_PER_REQUEST)
+
+    def ask(self, specs: tuple[ClassSpec, ...]) -> Foresight:
+        """How many observations match each class: a crawl in the order `sample` reads them all.
+
+        Raises:
+            SourceError, SourceUnavailable: as `check`.
+        """
+        known = self.foresee(specs)
+        self.check(specs)
+        totals = {}
+        for spec in specs:
+            answer = self._client.get("/observations", self._query(self.taxon_ids(spec)) | {"per_page": "1"})
+            totals[spec.class_id] = int(answer.get("total_results") or 0)
+        if self.config.order == "latest":
+            return known._replace(photos=totals)
+        photos = sum(min(total, self.config.photos_per_class) for total in totals.values())
+        pages = sum(math.ceil(total / PAGE_SIZE) for total in totals.values())
+        asked = math.ceil(len(specs) / MAX_IDS) + pages + math.ceil(photos / IDS_PER_REQUEST)
+        return known._replace(photos=totals, requests=asked)
 
     def crawl(self, spec: ClassSpec) -> Crawl:
         """The candidates of one class; pages that are on disk already are not requested again.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ from counterset.sources.inaturalist.observations import Offer, offered_license, 
 from counterset.sources.inaturalist.schemas import OFFERS
 from counterset.sources.inaturalist.service import ServiceSource
 from counterset.sources.inaturalist.settings import OpenDataConfig
+from counterset.sources.inaturalist.taxa import check_have_taxa
 from counterset.sources.selection import draw
 from counterset.tables import read_table, table_of, write_bytes, write_table
 
@@ -98,12 +100,8 @@ class OpenDataSource(ServiceSource):
             SourceError: a taxon is not there, inactive, or another than listed; a table is missing.
             SourceUnavailable: a remote table cannot be read.
         """
+        check_have_taxa(specs)
         wanted = {spec.class_id: spec.listed_taxa() for spec in specs}
-        for class_id, taxa in wanted.items():
-            if not taxa:
-                raise SourceError(
-                    f"class {class_id!r} has neither taxon_ids nor a scientific_name; add one to the class list"
-                )
         ids = sorted({taxon.taxon_id for taxa in wanted.values() for taxon in taxa if taxon.taxon_id is not None})
         names = sorted({taxon.name for taxa in wanted.values() for taxon in taxa if taxon.taxon_id is None})
         with connect(self._scratch) as connection, self.tables.scan(connection, "taxa") as taxa_table:
@@ -125,6 +123,10 @@ class OpenDataSource(ServiceSource):
                 taxon_ids.append(matches[0][0])
             write_bytes(json.dumps(taxon_ids).encode(), self._taxa_path(spec))
             self._specs[spec.class_id] = spec
+
+    def requests(self, num_classes: int, photos: int) -> int:
+        drawn = max(SURPLUS * photos, MIN_DRAWN * num_classes)
+        return math.ceil((drawn + photos) / IDS_PER_REQUEST) if self._api is not None else 0
 
     def crawl(self, spec: ClassSpec) -> Crawl:
         """The candidates of one class.

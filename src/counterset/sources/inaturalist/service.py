@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from counterset.sources import Source
+from counterset.classes import ClassSpec
+from counterset.sources import BYTES_PER_PIXEL, Foresight, Source
 from counterset.sources.budget import Budget, Limit, request_limits
 from counterset.sources.inaturalist.client import REQUESTS
 from counterset.sources.inaturalist.observations import page_url
 from counterset.sources.inaturalist.settings import ServiceConfig
+from counterset.sources.inaturalist.taxa import check_have_taxa
+
+SIDE_PX = {"small": 240, "medium": 500, "large": 1024, "original": 2048}
+"""The longer side of a photo, by `source.photo_size`."""
 
 
 class ServiceSource(Source):
@@ -30,6 +35,21 @@ class ServiceSource(Source):
     @classmethod
     def open(cls, config: ServiceConfig, *, state: Path, seed: int, budget: Budget, look: int) -> Self:
         return cls(config, state, seed, budget=budget, look=look)
+
+    def foresee(self, specs: tuple[ClassSpec, ...]) -> Foresight:
+        """Nothing but that each class names a taxon: how many photos there are only the service knows.
+
+        Raises:
+            SourceError: one does not.
+        """
+        check_have_taxa(specs)
+        photos = self.config.photos_per_class * len(specs)
+        pixels = SIDE_PX[self.config.photo_size] ** 2 * 3 / 4
+        return Foresight({}, BYTES_PER_PIXEL * pixels, self.requests(len(specs), photos))
+
+    @abstractmethod
+    def requests(self, num_classes: int, photos: int) -> int:
+        """The requests that so many photos take at the least; each is asked for once more before it is published."""
 
     @classmethod
     def page_url(cls, photo_id: str, url: str) -> str | None:

@@ -16,6 +16,19 @@ MAX_IDS = 30
 """The service takes no more taxon ids in one request."""
 
 
+def check_have_taxa(specs: Iterable[ClassSpec]) -> None:
+    """See that each class names a taxon to ask for.
+
+    Raises:
+        SourceError: one does not.
+    """
+    for spec in specs:
+        if not spec.listed_taxa():
+            raise SourceError(
+                f"class {spec.class_id!r} has neither taxon_ids nor a scientific_name; add one to the class list"
+            )
+
+
 class TaxonResolver:
     """Gives each class its active taxon ids."""
 
@@ -31,14 +44,11 @@ class TaxonResolver:
                 another taxon than the class list says; a name is not found.
         """
         specs = tuple(specs)
+        check_have_taxa(specs)
         listed = {spec.class_id: spec.listed_taxa() for spec in specs}
         self._fetch({taxon.taxon_id for taxa in listed.values() for taxon in taxa if taxon.taxon_id is not None})
         answer = {}
         for spec in specs:
-            if not listed[spec.class_id]:
-                raise SourceError(
-                    f"class {spec.class_id!r} has neither taxon_ids nor a scientific_name; add one to the class list"
-                )
             ids: list[int] = []
             for taxon in listed[spec.class_id]:
                 ids += self._by_name(spec, taxon) if taxon.taxon_id is None else self._by_id(spec, taxon)

@@ -11,8 +11,16 @@ from counterset.classes import ClassSpec, normal_name
 from counterset.config_sections import SourceConfig
 from counterset.errors import ConfigError, SourceError
 from counterset.schemas import RejectReason
-from counterset.sources import Crawl, Source
-from counterset.sources.candidate_rows import Refusal, candidate, check_distinct, chosen, free_id, labels_of
+from counterset.sources import Crawl, Foresight, Source
+from counterset.sources.candidate_rows import (
+    NO_OBSERVERS,
+    Refusal,
+    candidate,
+    check_distinct,
+    chosen,
+    free_id,
+    labels_of,
+)
 from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys
 from counterset.tables import sha256_of
 
@@ -64,6 +72,18 @@ class FolderSource(Source):
         labels = {normal_name(self._folder(spec).name) for spec in specs}
         check_distinct(specs, labels, str(self._root))
 
+    def foresee(self, specs: tuple[ClassSpec, ...]) -> Foresight:
+        """The files that would be photos, counted before their bytes are read to the end.
+
+        Raises:
+            SourceError: as `check`.
+        """
+        self.check(specs)
+        photos = {spec.class_id: photos_in(self._folder(spec), self._root) for spec in specs}
+        counts = {name: len(paths) for name, paths in photos.items()}
+        size_bytes = sum(path.stat().st_size for paths in photos.values() for path in paths)
+        return Foresight(counts, size_bytes / max(sum(counts.values()), 1), is_local=True, notes=(NO_OBSERVERS,))
+
     def crawl(self, spec: ClassSpec) -> Crawl:
         """The photos of one class.
 
@@ -75,7 +95,7 @@ class FolderSource(Source):
         rejects: dict[str, Refusal] = {}
         for path in _files(self._folder(spec)):
             inner = _text(path.relative_to(self._root))
-            refusal = self._refusal(path)
+            refusal = _refusal(path, self._root)
             if refusal is None:
                 try:
                     photo_id = f"{self.name}-{sha256_of(path.resolve())[:24]}"
@@ -91,35 +111,6 @@ class FolderSource(Source):
             rejects[free_id(f"{self.name}-{inner}", rejects)] = refusal
         return chosen(spec, list(rows.values()), rejects, self.config, self.seed)
 
-    def _refusal(self, path: Path) -> Refusal | None:
-        """Why a file is turned away before its bytes are read to the end."""
-        try:
-            real = path.resolve()
-            is_loop = real.is_symlink()
-        except (OSError, RuntimeError):  # RuntimeError: what Python before 3.13 makes of a loop
-            is_loop = True
-        if is_loop:
-            return RejectReason.URL_REFUSED, "is a link that leads to itself"
-        if not real.is_relative_to(self._root):
-            return RejectReason.URL_REFUSED, f"leads out of the folder, to {_text(real)}"
-        if not real.exists():
-            return RejectReason.URL_REFUSED, "is a link that leads nowhere"
-        if real.is_dir():
-            return RejectReason.URL_REFUSED, (
-                "is a link to a folder, whose photos are not looked at" if path.is_symlink() else "cannot be listed"
-            )
-        if not real.is_file():
-            return RejectReason.URL_REFUSED, "is no file but a pipe, a socket or a device"
-        try:
-            with real.open("rb") as file:
-                start = file.read(12)
-        except OSError as error:
-            return _unreadable(error)
-        is_picture = any(start.startswith(magic, offset) for magic, offset in PICTURES)
-        if not is_picture and path.suffix.lower() not in SUFFIXES:
-            return RejectReason.UNDECODABLE, "is no JPEG, PNG, GIF or WebP picture; convert it if it is another kind"
-        return None
-
     def _folder(self, spec: ClassSpec) -> Path:
         if not self._root.is_dir():
             raise SourceError(f"source.path {self._root} is not a folder; put photos there as <class>/*.jpg")
@@ -130,6 +121,41 @@ class FolderSource(Source):
             names = "no folder" if not folders else f"several folders ({', '.join(path.name for path in folders)})"
             raise SourceError(f"class {spec.class_id!r} has {names} in {self._root}; name one of them {spec.class_id}")
         return folders[0]
+
+
+def photos_in(folder: Path, root: Path) -> list[Path]:
+    """The files at or below a class's folder that would be candidates, if their bytes do not repeat."""
+    return [path for path in _files(folder) if _refusal(path, root) is None]
+
+
+def _refusal(path: Path, root: Path) -> Refusal | None:
+    """Why a file is turned away before its bytes are read to the end."""
+    try:
+        real = path.resolve()
+        is_loop = real.is_symlink()
+    except (OSError, RuntimeError):  # RuntimeError: what Python before 3.13 makes of a loop
+        is_loop = True
+    if is_loop:
+        return RejectReason.URL_REFUSED, "is a link that leads to itself"
+    if not real.is_relative_to(root):
+        return RejectReason.URL_REFUSED, f"leads out of the folder, to {_text(real)}"
+    if not real.exists():
+        return RejectReason.URL_REFUSED, "is a link that leads nowhere"
+    if real.is_dir():
+        return RejectReason.URL_REFUSED, (
+            "is a link to a folder, whose photos are not looked at" if path.is_symlink() else "cannot be listed"
+        )
+    if not real.is_file():
+        return RejectReason.URL_REFUSED, "is no file but a pipe, a socket or a device"
+    try:
+        with real.open("rb") as file:
+            start = file.read(12)
+    except OSError as error:
+        return _unreadable(error)
+    is_picture = any(start.startswith(magic, offset) for magic, offset in PICTURES)
+    if not is_picture and path.suffix.lower() not in SUFFIXES:
+        return RejectReason.UNDECODABLE, "is no JPEG, PNG, GIF or WebP picture; convert it if it is another kind"
+    return None
 
 
 def _files(folder: Path) -> Iterator[Path]:

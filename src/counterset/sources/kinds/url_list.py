@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -11,14 +12,25 @@ from counterset.classes import ClassSpec
 from counterset.config_sections import SourceConfig
 from counterset.csv_rows import BadLine
 from counterset.errors import ConfigError, SourceError
-from counterset.fetching.addresses import HostRules, clean, shown
+from counterset.fetching.addresses import HostRules, clean, is_private, netloc, shown
 from counterset.licenses import license_code
 from counterset.schemas import RejectReason
-from counterset.sources import Crawl, Source
-from counterset.sources.candidate_rows import Refusal, candidate, check_distinct, chosen, labels_of, license_refusal
+from counterset.sources import Crawl, Foresight, Source
+from counterset.sources.candidate_rows import (
+    NO_OBSERVERS,
+    Refusal,
+    candidate,
+    check_distinct,
+    chosen,
+    labels_of,
+    license_refusal,
+)
 from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, tags_of, text_of
 from counterset.sources.lists import ListFile, Row
 from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys
+
+MAX_HOSTS = 20
+"""Hosts that a message names."""
 
 
 class UrlListConfig(PathKeys, LicenseKeys, SourceConfig):
@@ -68,9 +80,16 @@ class UrlListSource(Source):
         """Read the list's columns and find every class in it.
 
         Raises:
-            SourceError: the file cannot be read, lacks a column, has no row of a class, or rows of two.
+            SourceError: the file cannot be read, lacks a column, has no row of a class, or rows of two; or no host is
+                allowed, so that no photo could be fetched.
         """
         column = self._list.names[self._list.places["class"][0]]
+        if not self._rules.allows_any:
+            hosts = ", ".join(repr(host) for host in self.hosts_listed()[:MAX_HOSTS])
+            raise SourceError(
+                f"source.allowed_hosts names no host, so no photo of {self.config.path} may be fetched; set it to the "
+                f"hosts that you trust, e.g. [{hosts}], or to ['*'] for any public one"
+            )
         listed = {label for row in self._list.rows() if isinstance(row, Row) for label in self._list.labels(row)} - {""}
         for spec in specs:
             if not labels_of(spec) & listed:
@@ -80,6 +99,26 @@ class UrlListSource(Source):
                 )
         check_distinct(specs, listed, self.config.path)
         self._specs = specs
+
+    def foresee(self, specs: tuple[ClassSpec, ...]) -> Foresight:
+        """The rows whose photo may be fetched and used, by class; a URL that is listed twice counts twice.
+
+        Raises:
+            SourceError: as `check`.
+        """
+        self.check(specs)
+        class_of = {label: spec.class_id for spec in specs for label in labels_of(spec)}
+        photos = dict.fromkeys((spec.class_id for spec in specs), 0)
+        for row in self._list.rows():
+            if isinstance(row, Row) and self._refusal(row, self._url(row)) is None:
+                for class_id in {class_of[label] for label in self._list.labels(row) if label in class_of}:
+                    photos[class_id] += 1
+        return Foresight(photos, notes=() if self._list.places["observer_id"] else (NO_OBSERVERS,))
+
+    def hosts_listed(self) -> list[str]:
+        """The public hosts of the list's addresses, those of most photos first."""
+        hosts = Counter(netloc(self._url(row)).rpartition(":")[0] for row in self._list.rows() if isinstance(row, Row))
+        return [host for host, _ in hosts.most_common() if host and not is_private(host)]
 
     def crawl(self, spec: ClassSpec) -> Crawl:
         """The photos of one class.

@@ -1,0 +1,48 @@
+"""The vectors that a build has made of its photos, for whoever needs them again: no photo is read or fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pyarrow.parquet as pq
+
+from counterset.build_records import FINISHED, read_runs
+from counterset.errors import EmbeddingsError
+from counterset.load import Release
+from counterset.workspace import Workspace
+
+
+def is_workspace(path: Path) -> bool:
+    """Whether a folder is a build's workspace, not one of embeddings."""
+    return (path / "runs").is_dir() and (path / "embeddings").is_dir()
+
+
+def stored_vectors(folder: Path, release: Release, model: str) -> Path:
+    """The folder of a release's vectors under a model, in the workspace that the release was built in.
+
+    Raises:
+        EmbeddingsError: the workspace did not build this release, or has no vectors under this model.
+    """
+    workspace = Workspace(folder)
+    own = [run for run in read_runs(workspace) if run.state == FINISHED and _is_of(run.release, release)]
+    if not own:
+        raise EmbeddingsError(
+            f"no finished build of the workspace {folder} made {release.name} {release.version}; give the workspace "
+            "that its config names, or the vectors themselves"
+        )
+    models: set[str] = set()
+    for key in own[-1].keys:
+        files = sorted((folder / "embeddings" / key).glob("*.parquet"))
+        if files:
+            here = set(pq.read_table(files[0], columns=["model"])["model"].unique().to_pylist())
+            if model in here:
+                return files[0].parent
+            models |= here
+    raise EmbeddingsError(
+        f"the workspace {folder} has vectors under {', '.join(sorted(models)) or 'no model'} and none under {model}; "
+        "give a training set's embeddings under one of these, or leave --queries out: photos are then embedded anew"
+    )
+
+
+def _is_of(place: str, release: Release) -> bool:
+    return PurePosixPath(place).parts[-2:] == (release.name, release.version)
