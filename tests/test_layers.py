@@ -45,12 +45,13 @@ FOUNDATION = {
 MAY_IMPORT = {
     "foundation": {"foundation"},
     "statistics": {"foundation", "statistics"},
+    "causes": {"foundation", "statistics", "causes"},
     "models": {"foundation", "models"},
     "download": {"foundation", "download"},
     "stages": {"stages", "foundation", "statistics", "similarity"},
     "sources": {"foundation", "sources"},
     "review": {"foundation", "review"},
-    "release": {"foundation", "release"},
+    "release": {"foundation", "causes", "release"},
     "load": {"foundation", "release"},
     "similarity": {"foundation", "statistics", "release", "load", "similarity"},
     "evaluation": {"foundation", "statistics", "models", "stages", "release", "load", "evaluation"},
@@ -78,6 +79,7 @@ MAY_IMPORT = {
     "api": {"foundation", "release", "load", "similarity", "steps", "flows"},
     "cli": {
         "api",
+        "causes",
         "foundation",
         "statistics",
         "models",

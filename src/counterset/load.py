@@ -130,7 +130,8 @@ class Release:
 
     def table(self, name: str) -> pa.Table:
         """A table as it lies in the release, rows of every verdict: common, counter, all_photos,
-        groups, pairs, predictions, captions, rejects, attribution or tombstones.
+        groups, pairs, predictions, sensitivity, wrong_answers, wrong_answers_by_model, captions, rejects,
+        attribution or tombstones. A table that the release is too old for is empty.
 
         Raises:
             ReleaseError: no such table, or its file is damaged.

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from counterset.cli import evaluating, making, operations, releases, similarity, starting, stopping, streams
+from counterset.cli import causes, evaluating, making, operations, releases, similarity, starting, stopping, streams
 from counterset.errors import UserError
 from counterset.version import __version__
 
@@ -149,6 +149,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    for group in (starting, making, releases, evaluating, similarity, operations):
+    for group in (starting, making, releases, causes, evaluating, similarity, operations):
         group.add(commands)
     return parser

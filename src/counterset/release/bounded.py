@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterset.errors import ReleaseError, SchemaError
-from counterset.release.schemas import BUNDLED_COLUMNS, SPLITS, TABLES, split_schema
+from counterset.release.schemas import ADDED, BUNDLED_COLUMNS, SPLITS, TABLES, split_schema
 from counterset.schemas import TableSchema
 from counterset.tables import check_stamp
 
@@ -62,11 +62,13 @@ def check_footer(path: Path, num_rows: int | None) -> None:
 
 
 def read_files(folder: Path, name: str, paths: list[str]) -> pa.Table:
-    """A release's table from its files, checked to be the declared one.
+    """A release's table from its files, checked to be the declared one; a table that was added since is empty.
 
     Raises:
         ReleaseError: a file is damaged, holds another table, or has a newer schema version.
     """
+    if not paths and name in ADDED:
+        return pa.Table.from_batches([], TABLES[name].arrow())
     if name in SPLITS:
         schema = split_schema(name, with_images=True)
         tables = [read_bounded(folder / path, schema, optional=BUNDLED_COLUMNS) for path in paths]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from counterset.causes.schemas import WRONG_ANSWERS, WRONG_ANSWERS_BY_MODEL
 from counterset.schemas import (
     CLASS_ID,
     FLOAT32,
@@ -172,6 +173,8 @@ TABLES: dict[str, TableSchema] = {
         PAIRS,
         PREDICTIONS,
         SENSITIVITY,
+        WRONG_ANSWERS,
+        WRONG_ANSWERS_BY_MODEL,
         CAPTIONS,
         REJECTS,
         ATTRIBUTION,
@@ -179,3 +182,6 @@ TABLES: dict[str, TableSchema] = {
     )
 }
 """The tables beside the two splits; `<name>.parquet` each."""
+
+ADDED = ("wrong_answers", "wrong_answers_by_model")
+"""Tables that releases of earlier versions lack: they are read as empty."""

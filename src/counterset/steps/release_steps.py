@@ -74,6 +74,7 @@ def publish_release(
             },
             files=_named_files(build),
             review=cite(read_table(tables["decisions"].path, DECISIONS)).metadata() if "decisions" in tables else None,
+            imagenet_labels=_imagenet_labels(build),
             photo_bytes=photo_bytes(build, kept),
         )
     )
@@ -94,6 +95,11 @@ def _named_files(build: Build) -> dict[str, str]:
         for name in (*named, *config.source.paths.values())
         if Path(name).is_absolute() and Path(name).is_file()
     }
+
+
+def _imagenet_labels(build: Build) -> dict[str, int]:
+    known = zip(build.space.labels, build.space.imagenet_index, strict=True)
+    return {label: index for label, index in known if index is not None}
 
 
 def _models(build: Build) -> tuple[ModelRecord, ...]:

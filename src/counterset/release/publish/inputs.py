@@ -61,6 +61,7 @@ class ReleaseInputs:
         files: sha256 of each file that the config names (class list, vocabulary, label space, list of
             photos), by its path there.
         review: what release.json says of the reviewers whose decisions were applied; None = nobody looked.
+        imagenet_labels: ImageNet-1K index of labels that models choose among, where it is known.
         photo_bytes: a photo's bytes as downloaded, or None; asked only for thumbnails
             and bundled photos.
     """
@@ -81,4 +82,5 @@ class ReleaseInputs:
     files: Mapping[str, str] = field(default_factory=dict)
     sensitivity: pa.Table = field(default_factory=lambda: table_of(SENSITIVITY, []))
     review: Mapping[str, Any] | None = None
+    imagenet_labels: Mapping[str, int] = field(default_factory=dict)
     photo_bytes: Callable[[str], bytes | None] = no_photos

@@ -103,6 +103,7 @@ def render_report(
             {"name": names.get(one.class_id, one.class_id), **vars(one)}
             for one in small_classes(tables["pairs"], tables["groups"], metadata["config"]["select"])
         ],
+        wrong_answers=tables["wrong_answers_by_model"].to_pylist(),
         funnel=_funnel(summary),
         rejects=_rejects(summary),
         licenses=[

@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterset.causes.wrong_answers import where_errors_go
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.release.publish import captions
@@ -31,12 +32,16 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
     """Every table of a release but `tombstones`, by name, conformed to `release.schemas`."""
     all_photos = _all_photos(inputs)
     pairs = conform(inputs.pairs, PAIRS)
+    predictions = _predictions(inputs, all_photos)
+    wrong = where_errors_go(all_photos, pairs, predictions, inputs.classes, inputs.imagenet_labels)
     tables = {
         "all_photos": all_photos,
         "groups": _groups(inputs, pairs),
         "pairs": pairs,
-        "predictions": _predictions(inputs, all_photos),
+        "predictions": predictions,
         "sensitivity": conform(inputs.sensitivity, SENSITIVITY),
+        "wrong_answers": wrong.by_class,
+        "wrong_answers_by_model": wrong.by_model,
         "captions": _captions(inputs, all_photos),
         "rejects": conform(inputs.rejects, REJECTS),
         "attribution": _attribution(all_photos),

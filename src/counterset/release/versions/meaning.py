@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from counterset.release.schemas import TABLES
+from counterset.release.schemas import ADDED, TABLES
 
 
 class Meaning(StrEnum):
@@ -36,9 +36,10 @@ _COLUMNS = {
     ("pairs", "verdict"): Meaning.CONTENT,
 }
 
-COMPARED = tuple(name for name in TABLES if name != "tombstones")
-"""Tables that a difference is read from. Tombstones follow from it; rows of `common` and `counter` are those of
-`all_photos` and `pairs`, and how the same photos are bundled with them is packaging."""
+COMPARED = tuple(name for name in TABLES if name not in ("tombstones", *ADDED))
+"""Tables that a difference is read from. Tombstones follow from it; where wrong answers go follows from photos and
+predictions; rows of `common` and `counter` are those of `all_photos` and `pairs`, and how the same photos are bundled
+with them is packaging."""
 
 
 def meaning(table: str, column: str) -> Meaning:

@@ -1,0 +1,236 @@
+"""Where wrong answers go: to classes that live on the photo's background, to relatives, to both, or elsewhere.
+
+A model that leans on backgrounds takes an ice bear on grass for an animal of the grass. A model that cannot tell bears
+apart takes it for a brown bear wherever it stands. So each wrong answer on a counter group is sorted by two questions:
+is the named class at home on this background, and is it a relative? A class may have one favourite mistake for reasons
+of its own, so the share of answers that name classes at home here is compared with what the same answers would give if
+they were dealt at random to the wrongly named photos of the class, whatever their background.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.stats import t
+
+from counterset.causes.kinship import Kin, are_near, kin_of
+from counterset.causes.schemas import WRONG_ANSWERS, WRONG_ANSWERS_BY_MODEL
+from counterset.classes import ClassSpec, normal_name
+from counterset.statistics.intervals import CONFIDENCE
+from counterset.tables import table_of
+
+MIN_HOME_PHOTOS = 10
+"""Grouped photos that a class needs before its commonest background counts as its home."""
+MIN_UNITS = 5
+"""Photographers with a wrong photo below which no interval is given."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class WrongAnswers(NamedTuple):
+    """Where wrong answers go, by class and model, and by model."""
+
+    by_class: pa.Table
+    by_model: pa.Table
+
+
+class _Wrong(NamedTuple):
+    """One model's wrong answers on one class; arrays have one element per wrongly named photo."""
+
+    class_id: str
+    num_photos: int
+    is_counter: npt.NDArray[np.bool_]
+    is_home: npt.NDArray[np.bool_]
+    """The named class is at home on the class's *counter* background, whatever the photo's own is."""
+    has_home: npt.NDArray[np.bool_]
+    is_near: npt.NDArray[np.float64]
+    """1 = yes, 0 = no, nan = not known."""
+    unit: npt.NDArray[np.int64]
+
+
+def where_errors_go(
+    all_photos: pa.Table,
+    pairs: pa.Table,
+    predictions: pa.Table,
+    classes: Sequence[ClassSpec],
+    imagenet_labels: Mapping[str, int] | None = None,
+) -> WrongAnswers:
+    """Sort every model's wrong answers on the counter groups (wrong_answers and wrong_answers_by_model schemas).
+
+    Args:
+        all_photos: photo_id, class_id, group and the unit (`unit`, or `observer` where there is none) are read.
+        pairs: class_id, common and counter are read; classes without a pair have no rows.
+        predictions: photo_id, model, label_space, predicted and is_correct are read.
+        classes: the release's classes.
+        imagenet_labels: ImageNet-1K index of labels that may be answered, where it is known.
+    """
+    counter_of = dict(zip(pairs["class_id"].to_pylist(), pairs["counter"].to_pylist(), strict=True))
+    photos = _Photos(all_photos)
+    homes, kin = home_backgrounds(all_photos), _Labels(classes, imagenet_labels or {})
+    answers = predictions.select(["photo_id", "model", "label_space", "predicted", "is_correct"])
+    by_class, by_model = [], []
+    names = sorted(set(zip(answers["model"].to_pylist(), answers["label_space"].to_pylist(), strict=True)))
+    rows_of: dict[tuple[str, str], dict[str, list[tuple[int, str, bool]]]] = {name: defaultdict(list) for name in names}
+    for photo_id, model, space, predicted, is_correct in zip(*(column.to_pylist() for column in answers), strict=True):
+        place = photos.place.get(photo_id)
+        if place is not None and counter_of.get(photos.class_id[place]) is not None:
+            rows_of[model, space][photos.class_id[place]].append((place, predicted, is_correct))
+    for model, space in names:
+        found = rows_of[model, space]
+        kin.read((photos.class_id[place], said) for rows in found.values() for place, said, right in rows if right)
+        sorted_out = [
+            _sort(class_id, str(counter_of[class_id]), found[class_id], photos, homes, kin)
+            for class_id in sorted(found)
+        ]
+        key = {"model": model, "label_space": space}
+        for wrong in sorted_out:
+            more = {"class_id": wrong.class_id, "num_photos": wrong.num_photos, "num_wrong_class": len(wrong.unit)}
+            by_class.append(key | more | _figures([wrong]))
+        with_wrong = [wrong for wrong in sorted_out if wrong.is_counter.any()]
+        total = {"num_classes": len(with_wrong), "num_photos": sum(wrong.num_photos for wrong in sorted_out)}
+        by_model.append(key | total | _figures(sorted_out))
+    return WrongAnswers(table_of(WRONG_ANSWERS, by_class), table_of(WRONG_ANSWERS_BY_MODEL, by_model))
+
+
+def home_backgrounds(all_photos: pa.Table) -> dict[str, str]:
+    """class_id -> the group with most of its photos (ties: the first by name), where it has `MIN_HOME_PHOTOS`."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for class_id, group in zip(all_photos["class_id"].to_pylist(), all_photos["group"].to_pylist(), strict=True):
+        if group is not None:
+            counts[class_id][group] += 1
+    return {
+        class_id: min(groups, key=lambda group: (-groups[group], group))
+        for class_id, groups in counts.items()
+        if groups.total() >= MIN_HOME_PHOTOS
+    }
+
+
+class _Photos:
+    """Photos by their place in `all_photos`."""
+
+    def __init__(self, all_photos: pa.Table) -> None:
+        photo_ids = all_photos["photo_id"].to_pylist()
+        self.place: dict[str, int] = {photo_id: place for place, photo_id in enumerate(photo_ids)}
+        self.class_id: list[str] = all_photos["class_id"].to_pylist()
+        self.group: list[str | None] = all_photos["group"].to_pylist()
+        self.unit = units_of(all_photos)
+
+
+def units_of(photos: pa.Table) -> npt.NDArray[np.int64]:
+    """(N,) number of each photo's independent unit: `unit` where the release has it, else the observer."""
+    names = photos["observer"].to_pylist()
+    if "unit" in photos.column_names:
+        units = photos["unit"].to_pylist()
+        names = [observer if unit is None else unit for observer, unit in zip(names, units, strict=True)]
+    return np.unique(np.array(names, str), return_inverse=True)[1].astype(np.int64)
+
+
+class _Labels:
+    """Which class a label is, and whose relative."""
+
+    def __init__(self, classes: Sequence[ClassSpec], imagenet_labels: Mapping[str, int]) -> None:
+        self._class_of = {normal_name(item.name): item.class_id for item in reversed(classes)}
+        self._by_index = {item.imagenet_index: item.class_id for item in classes if item.imagenet_index is not None}
+        self._kin = {item.class_id: kin_of(item.scientific_name, item.imagenet_index) for item in classes}
+        self._imagenet = imagenet_labels
+        self._read: dict[str, str] = {}
+
+    def read(self, right: Iterable[tuple[str, str]]) -> None:
+        """Learn what a label space calls each class, from right answers: (class_id, answer)."""
+        self._read = {said: class_id for class_id, said in right}
+
+    def class_of(self, label: str) -> str | None:
+        """The class that a label names; None = none of the release's."""
+        known = self._read.get(label)
+        if known is None and label in self._imagenet:
+            return self._by_index.get(self._imagenet[label])
+        return known or self._class_of.get(normal_name(label))
+
+    def is_near(self, class_id: str, label: str) -> float:
+        """1 = the label names a relative of the class, 0 = it does not, nan = not known."""
+        other = self.class_of(label)
+        kin = self._kin.get(other, Kin()) if other is not None else kin_of("", self._imagenet.get(label))
+        near = are_near(self._kin.get(class_id, Kin()), kin)
+        return math.nan if near is None else float(near)
+
+
+def _sort(
+    class_id: str,
+    counter: str,
+    rows: list[tuple[int, str, bool]],
+    photos: _Photos,
+    homes: Mapping[str, str],
+    labels: _Labels,
+) -> _Wrong:
+    """One class's wrong answers on grouped photos."""
+    wrong = [(place, said) for place, said, right in rows if not right and photos.group[place] is not None]
+    home, near = {}, {}
+    for said in {said for _, said in wrong}:
+        named = labels.class_of(said)
+        home[said] = homes.get(named) if named is not None else None
+        near[said] = labels.is_near(class_id, said)
+    return _Wrong(
+        class_id,
+        sum(photos.group[place] == counter for place, _, _ in rows),
+        np.array([photos.group[place] == counter for place, _ in wrong], np.bool_),
+        np.array([home[said] == counter for _, said in wrong], np.bool_),
+        np.array([home[said] is not None for _, said in wrong], np.bool_),
+        np.array([near[said] for _, said in wrong], np.float64),
+        photos.unit[[place for place, _ in wrong]] if wrong else np.zeros(0, np.int64),
+    )
+
+
+def _figures(classes: Sequence[_Wrong]) -> dict[str, Any]:
+    """The counts of one row, and its excess with interval, over one class or several."""
+    counts: Counter[str] = Counter()
+    for item in classes:
+        is_home, is_near = item.is_home[item.is_counter], item.is_near[item.is_counter]
+        has_home = item.has_home[item.is_counter]
+        counts["num_wrong"] += len(is_home)
+        counts["num_background"] += int((is_home & (is_near != 1)).sum())
+        counts["num_both"] += int((is_home & (is_near == 1)).sum())
+        counts["num_near"] += int((~is_home & (is_near == 1)).sum())
+        counts["num_other"] += int((~is_home & has_home & (is_near == 0)).sum())
+        counts["num_without_home"] += int((~has_home).sum())
+    named = ("num_wrong", "num_background", "num_near", "num_both", "num_other", "num_without_home")
+    figures: dict[str, Any] = {name: counts[name] for name in named}
+    figures["num_unknown"] = 2 * counts["num_wrong"] - sum(counts[name] for name in named[:5])
+    return figures | _excess(classes, counts["num_wrong"])
+
+
+def _excess(classes: Sequence[_Wrong], num_wrong: int) -> dict[str, float | None]:
+    """The share of answers at home on the counter background, what chance gives, and their difference.
+
+    The interval is the delta method's: the difference is a ratio of sums over photos, its variance that of the sums of
+    each unit's contributions, times m / (m - 1) for m units, with Student's quantile at m_eff - 1 degrees of freedom,
+    m_eff = (sum of squares)^2 / (sum of fourth powers) of the contributions.
+    """
+    empty = dict.fromkeys(("share_home", "share_chance", "excess", "excess_low", "excess_high"))
+    if not num_wrong:
+        return empty
+    at_home = sum(int((item.is_home & item.is_counter).sum()) for item in classes)
+    chances = [float(item.is_home.mean()) if len(item.is_home) else 0.0 for item in classes]
+    expected = math.fsum(chance * int(item.is_counter.sum()) for chance, item in zip(chances, classes, strict=True))
+    excess = (at_home - expected) / num_wrong
+    found = empty | {"share_home": at_home / num_wrong, "share_chance": expected / num_wrong, "excess": excess}
+    # (N,) what each wrong photo adds to the error of the difference
+    parts = [
+        ((item.is_counter - item.is_counter.mean()) * (item.is_home - chance) - excess * item.is_counter) / num_wrong
+        for chance, item in zip(chances, classes, strict=True)
+        if item.is_counter.any()
+    ]
+    unit = np.concatenate([item.unit for item in classes if item.is_counter.any()])
+    _, number = np.unique(unit, return_inverse=True)
+    by_unit = np.bincount(number, np.concatenate(parts))
+    spread, size = float((by_unit**2).sum()), len(by_unit)
+    if size < MIN_UNITS or spread <= 1e-12:
+        return found
+    freedom = max(spread**2 / float((by_unit**4).sum()) - 1, 1.0)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(spread * size / (size - 1))
+    return found | {"excess_low": max(excess - reach, -1.0), "excess_high": min(excess + reach, 1.0)}

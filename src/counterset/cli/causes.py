@@ -1,0 +1,76 @@
+"""The command that shows what a release knows of causes: where wrong answers go."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from counterset.cli.printing import percent, print_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from counterset.load import Release
+
+
+def add(commands: Any) -> None:
+    """The command `causes`."""
+    causes = commands.add_parser("causes", help="what of a release's drops other things than backgrounds would explain")
+    causes.add_argument("release", help="folder, name, or URL of a release")
+    causes.set_defaults(run=_causes)
+
+
+def _causes(args: argparse.Namespace) -> int:
+    from counterset.load import load
+
+    release = load(args.release)
+    rows = _wrong_answers(release).to_pylist()
+    if not rows:
+        print(f"{release.name} {release.version} has no answers of a model to a class with a pair")
+        return 0
+    print_table("where wrong answers on counter backgrounds go", [_line(row) for row in rows])
+    print(
+        "background: the named class is most often found on this background; relative: it is of the same family or "
+        "genus; excess: how many more name a class at home here than if each class's wrong answers were dealt at random"
+    )
+    return 0
+
+
+def _wrong_answers(release: Release) -> pa.Table:
+    """As the release has it; of an older one, from its photos and predictions."""
+    from counterset.causes.wrong_answers import where_errors_go
+    from counterset.classes import ClassSpec
+    from counterset.models.labels import label_space
+
+    table = release.table("wrong_answers_by_model")
+    if table.num_rows:
+        return table
+    classes = [
+        ClassSpec(row["class_id"], row["name"], row["imagenet_index"], (), row.get("scientific_name", ""))
+        for row in release.metadata["classes"]
+    ]
+    asked = release.metadata["config"]["evaluate"]["label_space"]
+    labels: dict[str, int] = {}
+    if asked in ("imagenet1k", "classes"):  # a list of names in a file is not in the release
+        space = label_space(asked, classes)
+        indices = zip(space.labels, space.imagenet_index, strict=True)
+        labels = {label: index for label, index in indices if index is not None}
+    return where_errors_go(release.all_photos, release.pairs, release.predictions, classes, labels).by_model
+
+
+def _line(row: dict[str, Any]) -> dict[str, str]:
+    num = row["num_wrong"] or 1
+    return {
+        "model": row["model"],
+        "wrong": str(row["num_wrong"]),
+        "background %": percent(row["num_background"] / num),
+        "both %": percent(row["num_both"] / num),
+        "relative %": percent(row["num_near"] / num),
+        "other %": percent(row["num_other"] / num),
+        "unknown %": percent(row["num_unknown"] / num),
+        "by chance %": percent(row["share_chance"]),
+        "excess %": percent(row["excess"]),
+        "95 % interval": ""
+        if row["excess_low"] is None
+        else f"{percent(row['excess_low'])} to {percent(row['excess_high'])}",
+    }
