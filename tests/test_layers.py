@@ -41,6 +41,7 @@ FOUNDATION = {
     "version",
     "workspace",
     "workspace_files",
+    "workspace_photos",
 }
 MAY_IMPORT = {
     "foundation": {"foundation"},
@@ -50,7 +51,7 @@ MAY_IMPORT = {
     "download": {"foundation", "download"},
     "stages": {"stages", "foundation", "statistics", "similarity"},
     "sources": {"foundation", "sources"},
-    "review": {"foundation", "review"},
+    "review": {"foundation", "load", "review"},
     "release": {"foundation", "causes", "release"},
     "load": {"foundation", "release"},
     "similarity": {"foundation", "statistics", "release", "load", "similarity"},
@@ -85,6 +86,7 @@ MAY_IMPORT = {
         "models",
         "stages",
         "sources",
+        "review",
         "release",
         "flows",
         "load",

@@ -77,6 +77,8 @@ class Run:
         release: the folder of its release.
         keys: of the stage folders that it used.
         stages: total, done, reused and seconds by stage.
+        classes: name by class_id, in the class list's order.
+        vocabulary: names of the backgrounds.
         process: that runs it; records of the first edition name none.
     """
 
@@ -89,15 +91,25 @@ class Run:
     keys: tuple[str, ...] = ()
     stages: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     process: Process = Process()
+    classes: Mapping[str, str] = field(default_factory=dict)
+    vocabulary: tuple[str, ...] = ()
 
 
 class Recorder:
     """Writes one run's record."""
 
-    def __init__(self, workspace: Workspace, name: str) -> None:
+    def __init__(
+        self, workspace: Workspace, name: str, classes: Mapping[str, str] | None = None, vocabulary: Iterable[str] = ()
+    ) -> None:
         now = datetime.datetime.now(datetime.UTC)
         self._path = workspace.root / "runs" / f"{now:%Y%m%dT%H%M%S%fZ}.json"
-        self._run = Run(name, now.isoformat(timespec="seconds"), process=Process.this())
+        self._run = Run(
+            name,
+            now.isoformat(timespec="seconds"),
+            process=Process.this(),
+            classes=classes or {},
+            vocabulary=tuple(vocabulary),
+        )
         self.update({})
 
     def update(self, stages: Mapping[str, Mapping[str, float]], keys: Iterable[str] = ()) -> None:

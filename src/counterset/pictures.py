@@ -144,6 +144,22 @@ class Picture:
         return np.packbits(bits.reshape(-1)).tobytes()
 
 
+def small_jpeg(content: bytes, side_px: int, quality: int) -> bytes:
+    """A photo scaled into `side_px` x `side_px` pixels, as a JPEG that holds nothing but pixels.
+
+    Raises:
+        PictureError: as `Picture.read` and `Picture.rgb`.
+    """
+    small = Picture.read(content).rgb(side_px * 2)
+    small.thumbnail((side_px, side_px))
+    # Pasting into a new image leaves everything but the pixels behind.
+    clean = Image.new("RGB", small.size)
+    clean.paste(small)
+    buffer = io.BytesIO()
+    clean.save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
 def rgb(content: bytes) -> Image.Image:
     """A photo's upright picture in RGB.
 

@@ -9,7 +9,18 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from counterset.cli import causes, evaluating, making, operations, releases, similarity, starting, stopping, streams
+from counterset.cli import (
+    causes,
+    evaluating,
+    making,
+    operations,
+    releases,
+    reviewing,
+    similarity,
+    starting,
+    stopping,
+    streams,
+)
 from counterset.errors import UserError
 from counterset.version import __version__
 
@@ -26,6 +37,10 @@ a build of your own:
   counterset build my.toml               crawl, download, annotate, select, publish; run again to resume
   counterset show releases/mine/1.0.0    what a release holds
   counterset status work/mine            what is done, running, failed, left
+
+people in the loop:
+  counterset review work/mine            look at the photos, correct names, turn photos away; then build again
+  counterset browse releases/mine/1.0.0  every group of every class, and every photo turned away
 
 your models:
   counterset evaluate releases/mine/1.0.0 --model ViT-B-32/laion400m_e31 --model timm:resnet50
@@ -149,6 +164,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    for group in (starting, making, releases, causes, evaluating, similarity, operations):
+    for group in (starting, making, reviewing, releases, causes, evaluating, similarity, operations):
         group.add(commands)
     return parser

@@ -52,7 +52,7 @@ def _status(args: argparse.Namespace) -> int:
     from counterset.build_records import KILLED, RUNNING, latest
     from counterset.workspace_files import failures, sizes
 
-    workspace = _workspace(args.workspace)
+    workspace = open_workspace(args.workspace)
     run = latest(workspace)
     if run is None:
         print(f"no build has run in {workspace.root}")
@@ -100,7 +100,7 @@ def _stage_row(name: str, counts: Any) -> dict[str, str]:
 def _gc(args: argparse.Namespace) -> int:
     from counterset.workspace_files import free, unneeded
 
-    workspace = _workspace(args.workspace)
+    workspace = open_workspace(args.workspace)
     with workspace.locked():
         unused = unneeded(workspace)
         total = sum(stage.size_bytes for stage in unused)
@@ -129,7 +129,12 @@ def _prefect_profile(args: argparse.Namespace) -> int:
     return 0
 
 
-def _workspace(address: str) -> Any:
+def open_workspace(address: str) -> Any:
+    """The workspace at an address.
+
+    Raises:
+        WorkspaceError: it is no folder.
+    """
     from pathlib import Path
 
     from counterset.errors import WorkspaceError

@@ -90,29 +90,42 @@ class PhotoStore:
         self._allowed = tuple(allowed_hosts)
         self._bundled = bundled
 
-    def get(self, photo_id: str) -> bytes:
-        """The photo's bytes.
+    def at_hand(self, photo_id: str) -> bytes | None:
+        """The photo's bytes where they are bundled or were fetched before; nothing is asked of the network.
 
         Raises:
-            ReleaseError: the release has no such photo, or no place gives the right bytes.
+            ReleaseError: the release has no such photo, or bundles other bytes than it names.
         """
         held = self._bundled.get(photo_id) if self._bundled else None
         if held is not None:
             return held
         if photo_id not in self._rows:
             raise ReleaseError(f"the release has no photo {photo_id!r}; use a photo_id of its tables")
+        kept = self._kept(photo_id)
+        cached = kept.read_bytes() if kept.is_file() else b""
+        return cached if hashlib.sha256(cached).hexdigest() == self._rows[photo_id][1] else None
+
+    def _kept(self, photo_id: str) -> Path:
+        """Where a photo lies once it was fetched."""
+        sha256 = self._rows[photo_id][1]
+        return self._cache / "photos" / sha256[:2] / sha256
+
+    def get(self, photo_id: str) -> bytes:
+        """The photo's bytes.
+
+        Raises:
+            ReleaseError: the release has no such photo, or no place gives the right bytes.
+        """
+        held = self.at_hand(photo_id)
+        if held is not None:
+            return held
         url, sha256, size_bytes = self._rows[photo_id]
-        kept = self._cache / "photos" / sha256[:2] / sha256
-        if kept.is_file():
-            cached = kept.read_bytes()
-            if hashlib.sha256(cached).hexdigest() == sha256:
-                return cached
         failures = []
         places = [(self._at_mirror(mirror, photo_id, url, sha256), True) for mirror in self._mirrors]
         for place, is_mirror in (*places, (url, False)):
             content, failure = self._read(place, size_bytes, is_mirror)
             if content is not None and hashlib.sha256(content).hexdigest() == sha256:
-                _keep(content, kept)
+                _keep(content, self._kept(photo_id))
                 return content
             failures.append(f"{shown(place)}: {failure or 'other bytes than the release names'}")
         raise ReleaseError(

@@ -24,7 +24,9 @@ class Record:
     def __init__(self, build: Build) -> None:
         self.release = ""
         self._progress = build.progress
-        self._recorder = Recorder(build.workspace, build.config.name)
+        classes = {spec.class_id: spec.name for spec in build.specs}
+        vocabulary = (background.name for background in build.vocabulary)
+        self._recorder = Recorder(build.workspace, build.config.name, classes, vocabulary)
         self._keys: set[str] = set()
         self._ended = threading.Event()
         self._writer = threading.Thread(target=self._follow, name="run record", daemon=True)

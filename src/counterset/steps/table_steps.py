@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,6 @@ from counterset.models.prompts import label_rows, labels_id
 from counterset.schemas import (
     BACKGROUNDS,
     GROUP_ACCURACY,
-    IMAGES,
     MEMBERS,
     PAIRS,
     PHOTOS,
@@ -42,8 +40,9 @@ from counterset.steps.keys import (
 from counterset.steps.rejects import of_several_classes
 from counterset.steps.shard_steps import candidates_of
 from counterset.storage import place
-from counterset.tables import RowGroups, TableRef, feature_matrix, read_table, table_of, write_table
+from counterset.tables import TableRef, feature_matrix, read_table, table_of, write_table
 from counterset.workspace import digest
+from counterset.workspace_photos import WorkspacePhotos
 
 MAX_CACHED_BYTES = 1_000_000_000
 """Of photos, while a release is written."""
@@ -262,28 +261,11 @@ def select_pairs(
     return {name: build.ref(name, key, "all") for name in ("group_accuracy", "sensitivity", "pairs")}
 
 
-def photo_bytes(build: Build, members: pa.Table) -> Callable[[str], bytes | None]:
-    """A function from photo_id to the photo's bytes; keeps up to MAX_CACHED_BYTES of shards in memory."""
+def photo_bytes(build: Build, members: pa.Table) -> WorkspacePhotos:
+    """The bytes of the members' photos. They are asked for in the order of their ids, in which a shard's row groups
+    come one after another."""
     shard_of = dict(zip(members["photo_id"].to_pylist(), members["shard"].to_pylist(), strict=True))
-    paths = {name: build.workspace.file("images", build.pool_key, name) for name in set(shard_of.values())}
-    files = {name: RowGroups(path, IMAGES) for name, path in paths.items()}
-    largest = max((size for file in files.values() for size in file.sizes_bytes), default=1)
-    group_of: dict[str, int] = {}
-    for name, path in paths.items():
-        photo_ids = read_table(path, IMAGES, ["photo_id"])["photo_id"].to_pylist()
-        rows = ((row, photo_id) for row, photo_id in enumerate(photo_ids) if shard_of.get(photo_id) == name)
-        group_of |= {photo_id: files[name].group_of(row) for row, photo_id in rows}
-
-    # Photos are asked for in the order of their ids, in which a shard's row groups come one after another.
-    @functools.lru_cache(maxsize=max(2, MAX_CACHED_BYTES // max(largest, 1)))
-    def group(name: str, number: int) -> dict[str, bytes]:
-        table = files[name].read(number)
-        return dict(zip(table["photo_id"].to_pylist(), table["image"].to_pylist(), strict=True))
-
-    def read(photo_id: str) -> bytes | None:
-        return group(shard_of[photo_id], group_of[photo_id])[photo_id] if photo_id in group_of else None
-
-    return read
+    return WorkspacePhotos(build.workspace, build.pool_key, shard_of, MAX_CACHED_BYTES)
 
 
 def snapshot_date(build: Build, today: str) -> str:

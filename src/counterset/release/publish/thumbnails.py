@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Iterable
 
-from PIL import Image
-
 from counterset.errors import PictureError
-from counterset.pictures import Picture
+from counterset.pictures import small_jpeg
 
 SIDE_PX = 200
 _QUALITY = 78
@@ -24,13 +21,7 @@ def pick(photo_ids: Iterable[str], count: int) -> list[str]:
 def thumbnail_uri(content: bytes) -> str | None:
     """A `data:` address of the photo scaled into 200 x 200 pixels, without EXIF; None if it does not decode."""
     try:
-        small = Picture.read(content).rgb(SIDE_PX * 2)
+        small = small_jpeg(content, SIDE_PX, _QUALITY)
     except PictureError:
         return None
-    small.thumbnail((SIDE_PX, SIDE_PX))
-    # Pasting into a new image leaves everything but the pixels behind.
-    clean = Image.new("RGB", small.size)
-    clean.paste(small)
-    buffer = io.BytesIO()
-    clean.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(small).decode()
