@@ -65,7 +65,7 @@ vocabulary = "demo"
 label_space = "classes"
 [select]
 min_photos = 2
-min_observers = 2
+min_units = 2
 [publish]
 with_images = true
 """

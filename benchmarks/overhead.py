@@ -74,6 +74,7 @@ def bare(config_path: Path) -> dict[str, float]:
     from counterset.steps import shard_steps, table_steps
     from counterset.steps.keys import Build
     from counterset.steps.release_steps import publish_release
+    from counterset.steps.series import basis_of
 
     seconds: dict[str, float] = {}
 
@@ -102,7 +103,8 @@ def bare(config_path: Path) -> dict[str, float]:
         for model in build.model_names
     }
     looked_at = embedded[build.config.models.annotator]
-    chosen = timed("members", table_steps.choose_members, build, crawls, photos, looked_at)
+    basis = timed("members", basis_of, build, crawls, photos)
+    chosen = timed("members", table_steps.choose_members, build, crawls, photos, looked_at, basis)
     annotated = timed("annotate", table_steps.annotate_and_group, build, chosen, looked_at)
     made = {
         item: timed("evaluate", table_steps.evaluate_model, build, chosen, embedded[item[0]], *item)
@@ -111,12 +113,12 @@ def bare(config_path: Path) -> dict[str, float]:
     usual = build.config.evaluate.templates
     predicted = [ref for (_, templates), ref in made.items() if templates == usual]
     others = {"openai80": [ref for (_, templates), ref in made.items() if templates != usual]}
-    pairs = timed("select", table_steps.select_pairs, build, chosen, annotated, predicted, others)
+    pairs = timed("select", table_steps.select_pairs, build, chosen, annotated, predicted, others, basis)
     tables = {"members": chosen, "backgrounds": annotated, **pairs}
     today = datetime.datetime.now(UTC).date().isoformat()
 
     def publish() -> object:
-        return publish_release(build, crawls, shards, photos, tables, predicted, today=today)
+        return publish_release(build, crawls, shards, photos, tables, predicted, basis, today=today)
 
     timed("publish", publish)
     return seconds

@@ -44,7 +44,7 @@ rare: p = {p_value:.5f}. Looking at {num_classes} classes makes luck more likely
 5. **Drop.** On `confirm` the drop is {drop_confirm} points. Other splits of the same observers would have chosen the
 same pair; averaged over them the drop is **{drop} points**, with a 95 % interval from {drop_low} to {drop_high}.
 
-6. **Verdict.** q is at most {level} and the interval lies above zero, so the pair is **{verdict}**. Two figures
+6. **Verdict.** q is at most {level:.3f} and the interval lies above zero, so the pair is **{verdict}**. Two figures
 say how far to trust it. A drop smaller than {detectable_drop} points would probably have been missed
 (`detectable_drop`). And if {breaking_share} % of the photos that the selector gets wrong were named {counter} whatever
 they show (or of those that it gets right, {common}), that alone could explain the drop (`breaking_share`).

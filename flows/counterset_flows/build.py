@@ -25,6 +25,7 @@ from counterset.steps.progress import Progress
 from counterset.steps.record_keeping import Record
 from counterset.steps.release_steps import publish_release
 from counterset.steps.review_steps import apply_review
+from counterset.steps.series import Basis, basis_of
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table
 from counterset_flows.artifacts import Pages
@@ -70,9 +71,11 @@ def plan(build: Build, crawls: list[TableRef]) -> list[str]:
 
 
 @task(name="choose members", **retrying)
-def members(build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef]) -> TableRef:
-    """The kept photos with their halves."""
-    return table_steps.choose_members(build, crawls, photos, embedded)
+def members(
+    build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef], basis: Basis
+) -> TableRef:
+    """The kept photos with their units and halves."""
+    return table_steps.choose_members(build, crawls, photos, embedded, basis)
 
 
 @task(name="annotate and group", **retrying)
@@ -94,9 +97,10 @@ def select(
     annotated: TableRef,
     predicted: list[TableRef],
     by_templates: dict[str, list[TableRef]],
+    basis: Basis,
 ) -> dict[str, TableRef]:
     """Group accuracies, pairs and their sensitivity."""
-    return table_steps.select_pairs(build, chosen, annotated, predicted, by_templates)
+    return table_steps.select_pairs(build, chosen, annotated, predicted, by_templates, basis)
 
 
 @task(name="publish", **retrying)
@@ -107,9 +111,10 @@ def publish(
     photos: list[TableRef],
     tables: dict[str, TableRef],
     predicted: list[TableRef],
+    basis: Basis,
 ) -> tuple[str, bool]:
     """The release folder, and whether it is new."""
-    return publish_release(build, crawls, shards, photos, tables, predicted, today=_today())
+    return publish_release(build, crawls, shards, photos, tables, predicted, basis, today=_today())
 
 
 def _crawl_all(build: Build) -> list[TableRef]:
@@ -175,8 +180,9 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
         for model in current.model_names
     }
     looked_at = embedded[current.config.models.annotator]
-    key = table_steps.members_key(current, crawls, photos, looked_at)
-    chosen = _finished(current, "members", key) or members(current, crawls, photos, looked_at)
+    basis = basis_of(current, crawls, photos)
+    key = table_steps.members_key(current, crawls, photos, looked_at, basis)
+    chosen = _finished(current, "members", key) or members(current, crawls, photos, looked_at, basis)
     annotated = _finished(current, "backgrounds", table_steps.backgrounds_key(current, chosen))
     current.progress.begin("annotate", chosen.num_rows, reused=annotated.num_rows if annotated else 0)
     if annotated is None:
@@ -199,13 +205,13 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
         if templates != usual:
             by_templates.setdefault(templates, []).append(ref)
     reviewed = apply_review(current, chosen, annotated)
-    chosen_pairs = select(current, reviewed.members, reviewed.backgrounds, predicted, by_templates)
+    chosen_pairs = select(current, reviewed.members, reviewed.backgrounds, predicted, by_templates, basis)
     pairs = chosen_pairs["pairs"]
     pages.show_pairs(pairs)
     tables = {"members": reviewed.members, "backgrounds": reviewed.backgrounds, **chosen_pairs}
     if reviewed.decisions is not None:
         tables["decisions"] = reviewed.decisions
-    release, is_new = publish(current, crawls, shards, photos, tables, predicted)
+    release, is_new = publish(current, crawls, shards, photos, tables, predicted, basis)
     pages.show_release(place(release), is_new, pairs)
     verdicts = read_table(pairs.path, PAIRS, ["verdict"])["verdict"].to_pylist()
     logger.info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)

@@ -261,8 +261,8 @@ class SelectConfig(Section):
     """Put before the observer id when halves are drawn."""
     min_photos: Annotated[int, marks.AFTER_MEMBERS] = Field(default=10, ge=1)
     """A group needs at least this many photos on each half."""
-    min_observers: Annotated[int, marks.AFTER_MEMBERS] = Field(default=10, ge=2)
-    """A group needs at least this many observers on each half."""
+    min_units: Annotated[int, marks.AFTER_MEMBERS] = Field(default=3, ge=2)
+    """A group needs at least this many independent units on each half: observers, joined where they share a place."""
     max_q_value: Annotated[float, marks.AFTER_MEMBERS] = Field(default=0.05, ge=1e-6, le=0.5)
     """Expected share of the confirmed classes that are so by chance; well below the power of 0.8 that plans assume."""
     min_drop: Annotated[Fraction, marks.AFTER_MEMBERS] = 0.05

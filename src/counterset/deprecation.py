@@ -43,8 +43,8 @@ class RenamedKey:
     removed_in: str
 
 
-RENAMED_KEYS: tuple[RenamedKey, ...] = ()
-"""The config keys that were renamed and are still taken; nothing was renamed yet."""
+RENAMED_KEYS: tuple[RenamedKey, ...] = (RenamedKey("select.min_observers", "select.min_units", "0.4"),)
+"""The config keys that were renamed and are still taken."""
 
 
 def with_new_keys(raw: Mapping[str, Any], renamed: Iterable[RenamedKey], origin: str) -> dict[str, Any]:

@@ -60,6 +60,8 @@ class RejectReason(StrEnum):
     ASPECT_RATIO = "aspect_ratio"
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    BRIDGES_HALVES = "bridges_halves"
+    """It would join two units of the last release that are in different halves."""
     WITHDRAWN = "withdrawn"
     """Deleted, re-licensed or re-identified at the source since it was crawled."""
     LABEL_NOISE = "label_noise"
@@ -147,7 +149,8 @@ CANDIDATES = TableSchema(
         Column("license", STRING, "the photo's licence code, lower case (cc-by-nc); null = all rights reserved", True),
         Column("attribution", STRING, "the credit line to show with the photo", True),
         Column("observation_id", STRING, "the source's observation; photos of one observation share it"),
-        Column("observer_id", STRING, "the source's user; the independent unit of all statistics"),
+        Column("observer_id", STRING, "the source's user"),
+        Column("place", STRING, "salted hash of the cell where it was taken, never published; null = unknown", True),
         Column("observed_on", pa.date32(), "day of observation", True),
         Column("taxon_id", INT64, "the source's taxon at crawl time", True),
         Column("taxon_name", STRING, "scientific name at crawl time", True),
@@ -202,7 +205,9 @@ MEMBERS = TableSchema(
         CLASS_ID,
         Column("observation_id", STRING, "the source's observation"),
         Column("observer", STRING, "salted hash of source and observer_id, 16 hex digits"),
-        Column("half", STRING, "discover or confirm, by hash of the observer"),
+        Column("place", STRING, "as in candidates", True),
+        Column("unit", STRING, "opaque number of the independent unit: observers and places that photos connect"),
+        Column("half", STRING, "discover or confirm, by hash of the unit"),
         Column("shard", STRING, "the shard that holds its bytes"),
     ),
 )
@@ -277,6 +282,7 @@ GROUP_ACCURACY = TableSchema(
         Column("half", STRING, "discover, confirm or all"),
         Column("num_photos", INT64, "photos"),
         Column("num_observers", INT64, "distinct observers"),
+        Column("num_units", INT64, "distinct units", True),
         Column("num_correct", INT64, "photos predicted right"),
         Column("accuracy", FLOAT64, "num_correct / num_photos, in [0, 1]"),
     ),
@@ -312,6 +318,8 @@ PAIRS = TableSchema(
         Column("num_counter", INT64, "photos of the counter group, both halves"),
         Column("num_observers_common", INT64, "observers of the common group, both halves"),
         Column("num_observers_counter", INT64, "observers of the counter group, both halves"),
+        Column("num_units_common", INT64, "units of the common group, both halves", True),
+        Column("num_units_counter", INT64, "units of the counter group, both halves", True),
         Column("frequency_common", FLOAT64, "share of the class's grouped photos, in [0, 1]", True),
         Column("frequency_counter", FLOAT64, "share of the class's grouped photos, in [0, 1]", True),
         Column("is_common_rarer", BOOL, "the common group is rarer than its counter"),
@@ -324,11 +332,18 @@ PAIRS = TableSchema(
         Column("drop_highest_model", FLOAT64, "highest drop on confirm over all models and prompts", True),
         Column("stability_seeds", FLOAT64, "adjusted Rand index of the class's groups over k-means seeds", True),
         Column("stability_halves", FLOAT64, "the same between groups formed of half of the photos and of all", True),
-        Column("observer_correlation", FLOAT64, "of two photos of one observer in one group, over all classes", True),
-        Column("observer_correlation_common", FLOAT64, "in the common background, shrunken to that of all", True),
-        Column("observer_correlation_counter", FLOAT64, "the same in the counter background", True),
-        Column("observer_correlation_across", FLOAT64, "of two photos of one observer in two groups of a class", True),
+        Column("unit_correlation", FLOAT64, "of two photos of one unit in one group, over all classes", True),
+        Column("unit_correlation_common", FLOAT64, "in the common background, shrunken to that of all", True),
+        Column("unit_correlation_counter", FLOAT64, "the same in the counter background", True),
+        Column("unit_correlation_across", FLOAT64, "of two photos of one unit in two groups of a class", True),
         Column("is_uneven", BOOL, "the smaller group has clearly the larger correlation: not confirmed", True),
+        Column("observer_correlation", FLOAT64, "the same of one observer", True),
+        Column("place_correlation", FLOAT64, "the same of two observers of one unit, whom a place joins", True),
+        Column("share_cut", FLOAT64, "share of the pair's photos in a place that holds several units: a leak", True),
+        Column("cut_correlation", FLOAT64, "the same of one place and two units, left where a unit was cut", True),
+        Column("look", INT32, "number of this release's look in its series; null = not tested", True),
+        Column("level", FLOAT64, "largest q-value that this look confirms", True),
+        Column("confirmed_look", INT32, "the look that first confirmed this pair", True),
         Column("reason", STRING, "why too_small or unconfirmed, in words", True),
     ),
 )

@@ -133,7 +133,7 @@ def _write_parquet(table: pa.Table, file: Any) -> None:
 
 
 def read_table(path: str | Path | ObjectPath, schema: TableSchema, columns: list[str] | None = None) -> pa.Table:
-    """Read a table and check that it is the declared one.
+    """Read a table and check that it is the declared one; nullable columns added since are null.
 
     Raises:
         SchemaError: the file holds another table, a newer version, or other columns.
@@ -149,9 +149,11 @@ def read_table(path: str | Path | ObjectPath, schema: TableSchema, columns: list
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
     check_stamp(table.schema, schema, str(path))
-    for field in schema.arrow():
+    for position, field in enumerate(schema.arrow()):
         if (columns is None or field.name in columns) and field.name not in table.column_names:
-            raise SchemaError(schema.name, field.name, f"is missing in {path}")
+            if not field.nullable:
+                raise SchemaError(schema.name, field.name, f"is missing in {path}")
+            table = table.add_column(min(position, table.num_columns), field, pa.nulls(len(table), field.type))
     return table
 
 

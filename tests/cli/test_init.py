@@ -55,7 +55,7 @@ def test_classes_of_imagenet_are_measured_among_its_names() -> None:
     config = load_config("photos/build.toml")
     assert config.evaluate.label_space == "imagenet1k"
     assert [spec.imagenet_index for spec in load_classes(config.classes.list)] == [279, 277]
-    assert (config.select.min_photos, config.select.min_observers) == (10, 10)
+    assert (config.select.min_photos, config.select.min_units) == (10, 3)
 
 
 def test_a_list() -> None:

@@ -24,7 +24,7 @@ def world(photos_per_side: int, seed: int = 0) -> PairPhotos:
     side = np.tile(np.repeat([0, 1], photos_per_side), len(CLASSES))
     observer = np.array([f"o{number}" for number in rng.integers(0, total // 2, total)], dtype=object)
     ids = np.array([f"p{number:06d}" for number in range(total)], dtype=object)
-    return PairPhotos(ids, class_id, side, np.full(total, "all", dtype=object), observer, ids)
+    return PairPhotos(ids, class_id, side, np.full(total, "all", dtype=object), observer, observer, ids)
 
 
 def predictions(photos: PairPhotos, accuracy: dict[str, tuple[float, float]], seed: int = 1) -> Any:

@@ -32,6 +32,9 @@ shard_size = 15
     + SMALL_SETTINGS
 )
 
+OF_A_SERIES = ("unit_since", "look", "level", "confirmed_look", "detectable_drop", "verdict", "reason")
+"""Columns by which a second look at more photos differs from a first one at all of them."""
+
 FAULTY = """
 import sys
 from counterset.stages import curate, embed
@@ -104,7 +107,11 @@ def test_a_failing_shard_is_set_aside_and_tried_again(sandbox: Any, work: Path) 
     second = counterset.load(work / "releases" / "a-build")
     assert second.version != "1.0.0"
     for name in ("all_photos", "pairs", "rejects", "groups"):
-        assert getattr(second, name).equals(getattr(whole, name)), name
+        one, other = (
+            table.drop_columns([column for column in OF_A_SERIES if column in table.column_names])
+            for table in (getattr(second, name), getattr(whole, name))
+        )
+        assert one.equals(other), name
 
 
 def test_too_many_failures_stop_the_build(sandbox: Any, work: Path) -> None:

@@ -34,7 +34,7 @@ vocabulary = "lists/words.csv"
 label_space = "lists/labels.txt"
 [select]
 min_photos = 2
-min_observers = 2
+min_units = 2
 num_permutations = 200
 [publish]
 thumbnails_per_group = 2

@@ -36,7 +36,7 @@ min_photos = 5
 label_space = "classes"
 [select]
 min_photos = 2
-min_observers = 2
+min_units = 2
 """
 
 

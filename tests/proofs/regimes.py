@@ -6,23 +6,28 @@ tested pair (`Row`); `select_once` is the select stage as a build runs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from counterset.config import SelectConfig
+from counterset.schemas import PAIRS
 from counterset.stages.select import select_pairs
 from counterset.statistics.halves import DISCOVER_SHARE
+from counterset.statistics.schemas import LOOKS
+from counterset.statistics.series import after, looks_until, with_looks
+from counterset.tables import table_of
 
 from .worlds import LABELS, Crowd, Geometric, World, Zipf, draw_world, planted
 
 Row: TypeAlias = dict[str, Any]
 """A row of pairs with `truth`, the pair's true drop, `is_planted` and `is_right` (the planted pair was chosen)."""
 
-MANY = dict(num_permutations=4_000, min_photos=10, min_observers=3)
-LOW = dict(num_permutations=4_000, min_photos=5, min_observers=3)
+MANY = dict(num_permutations=4_000, min_photos=10, min_units=3)
+LOW = dict(num_permutations=4_000, min_photos=5, min_units=3)
 
 BASE = Crowd()
 
@@ -89,7 +94,9 @@ class Regime:
         return f"{self!r} {self.procedure and self.procedure.__name__}"
 
 
-def select_once(regime: Regime, world: World, seed: int) -> list[Row]:
+def select_once(
+    regime: Regime, world: World, seed: int, held: Mapping[str, tuple[str, str]] = MappingProxyType({})
+) -> list[Row]:
     """One build: the pairs that the select stage tests, beside the truth."""
     result = select_pairs(
         *world.tables(DISCOVER_SHARE),
@@ -98,6 +105,7 @@ def select_once(regime: Regime, world: World, seed: int) -> list[Row]:
         label_space=LABELS,
         class_ids=world.class_ids,
         seed=seed,
+        held=held,
     )
     rows = []
     for row in result.pairs.to_pylist():
@@ -110,7 +118,7 @@ def select_once(regime: Regime, world: World, seed: int) -> list[Row]:
 
 
 def by_place(regime: Regime, world: World, seed: int) -> list[Row]:
-    """One build whose unit is the place."""
+    """One build whose units are made of observers and places, as curation does."""
     return select_once(regime, world.by_place(), seed)
 
 
@@ -122,9 +130,36 @@ def rebuilt(regime: Regime, world: World, seed: int) -> list[Row]:
     ]
 
 
+def in_series(regime: Regime, world: World, seed: int) -> list[Row]:
+    """Six looks of one series at a world that grows as in `rebuilt`; the rows of all of them."""
+    shares = 1 + 0.15 * np.arange(6)
+    most = SelectConfig(**regime.config).max_q_value
+    looks, rows = table_of(LOOKS, []), []
+    for share in shares / shares[-1]:
+        series = after(looks, is_same_look=False)
+        level = series.level(most)
+        held = {class_id: (pair.common, pair.counter) for class_id, pair in series.held.items()}
+        now = replace(regime, config=regime.config | {"max_q_value": level})
+        found = select_once(now, world.kept(world.arrival < share), seed, held)
+        pairs = table_of(PAIRS, [{name: row.get(name) for name in PAIRS.arrow().names} for row in found])
+        looks = looks_until(looks, with_looks(pairs, series, level), "")
+        rows += found
+    return rows
+
+
+def of_union(regime: Regime, world: World, seed: int) -> list[Row]:
+    """The same series, one row per class: where it was first confirmed, or else the last one."""
+    rows: dict[str, Row] = {}
+    for row in in_series(regime, world, seed):
+        if row["class_id"] not in rows or rows[row["class_id"]]["verdict"] != "confirmed":
+            rows[row["class_id"]] = row
+    return list(rows.values())
+
+
 ONE, HEAVY, HEAVIER = Geometric(1.0), Zipf(1.2), Zipf(1.5, 100)
 UNEVEN = "one background's observers are more alike than another's"
 NO_PLACES = "observers share places that the source does not tell"
+CUT = "units of more than a tenth of a class are cut, and their places leak"
 SKILL = "the groups do differ: in who photographs them"
 
 
@@ -217,14 +252,33 @@ UNEVEN_NULL = (
 def _places(per_place: int, rho: float, photos: int) -> tuple[Regime, Regime]:
     crowd = Crowd(rho=rho, crossing=0.0, observers_per_place=per_place, place_share=0.5)
     name = f"places of {per_place} observers, rho {rho:g}, {photos} photos"
-    config = MANY | dict(min_observers=3)
+    config = MANY | dict(min_units=3)
     return (
         Regime(f"{name}, unit observer", crowd, photos=photos, waived=NO_PLACES),
         Regime(f"{name}, unit place", crowd, photos=photos, config=config, procedure=by_place),
     )
 
 
-PLACES = (*_places(5, 0.2, 150), *_places(10, 0.2, 300), *_places(20, 0.1, 600))
+PLACES = (
+    *_places(5, 0.2, 150),
+    *_places(10, 0.2, 300),
+    *_places(20, 0.1, 600),
+    Regime(
+        "places of 10 observers, rho 0.2, 300 photos, a tenth of them on visits, unit place",
+        Crowd(rho=0.2, crossing=0.0, observers_per_place=10, place_share=0.5, visiting=0.1),
+        photos=300,
+        config=MANY | dict(min_units=3),
+        procedure=by_place,
+        waived=CUT,
+    ),
+    Regime(
+        "a feeder of 60 observers, rho 0.2, 100 photos, unit place",
+        Crowd(rho=0.2, crossing=0.0, observers_per_place=60, place_share=0.5),
+        config=MANY | dict(min_units=3),
+        procedure=by_place,
+        waived=CUT,
+    ),
+)
 SKILLED = (
     Regime(
         "the skilled at home in one group",
@@ -254,7 +308,28 @@ SPREAD = (
     ),
 )
 MONTHS = (
-    Regime("six rebuilds of a growing world", Crowd(crossing=0.2), photos=140, procedure=rebuilt, most_worlds=100),
+    Regime(
+        "six rebuilds of a growing world",
+        Crowd(crossing=0.2),
+        photos=140,
+        procedure=rebuilt,
+        most_worlds=100,
+        waived="each look spends all of the error",
+    ),
+    Regime("six looks of one series", Crowd(crossing=0.2), photos=140, procedure=in_series, most_worlds=100),
+    *(
+        Regime(
+            f"six looks of one series, 20 points, 140 photos, {name}",
+            Crowd(crossing=0.2),
+            photos=140,
+            base=(0.55, 0.85),
+            drop=0.2,
+            procedure=procedure,
+            most_worlds=60,
+            waived="a class's row is the one that was confirmed",
+        )
+        for name, procedure in (("union", of_union), ("all looks", in_series))
+    ),
 )
 LATENT = Crowd(rho=0.17, crossing=0.2, sizes=Geometric(), is_normal=True, num_models=3, likeness=0.65)
 """Worlds of three models with normal margins, on which procedures are compared; outcomes correlate by 0.1."""

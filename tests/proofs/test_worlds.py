@@ -62,10 +62,24 @@ def test_observers_of_one_place_share_luck_and_group() -> None:
     assert 4 < len(np.unique(world.observer)) / len(groups) < 6
     shared = correlation(world.margin[:, 0] > 0, world.place, world.observer)
     assert shared == pytest.approx(0.15, abs=0.03), "the place has half of the variance of luck"
-    by_place = world.by_place()
+    by_place = world.by_place(max_share=1.0)
     assert len(np.unique(by_place.observer)) == len(groups)
     halves = by_place.tables()[0].group_by("observer").aggregate([("half", "count_distinct")])
     assert pc.max(halves["half_count_distinct"]).as_py() == 1
+
+
+def test_visitors_join_places_until_units_are_cut() -> None:
+    """With few visits a unit is a place and who came there; with many all would be one, and large ones are cut."""
+    still = world_of(Crowd(rho=0.3, crossing=0.0, observers_per_place=5))
+    for visiting in (0.02, 0.5):
+        world = world_of(Crowd(rho=0.3, crossing=0.0, observers_per_place=5, visiting=visiting))
+        assert (world.place != still.place).mean() == pytest.approx(visiting, abs=0.05)
+        units = world.by_place()
+        for number in range(len(world.accuracies)):
+            own = units.class_index == number
+            photos = np.bincount(units.observer[own])
+            alone = [len(np.unique(world.observer[units.observer == unit])) for unit in np.flatnonzero(photos > 0)]
+            assert all(photos[photos > 0][np.array(alone) > 1] <= 0.1 * own.sum())
 
 
 def test_who_wanders_has_no_place() -> None:
@@ -73,7 +87,8 @@ def test_who_wanders_has_no_place() -> None:
     assert (world.place == NOWHERE).mean() == pytest.approx(0.3)
     by_place = world.by_place()
     wanders = world.place == NOWHERE
-    assert (by_place.observer[wanders] == world.observer[wanders]).all()
+    pairs = np.unique(np.column_stack([by_place.observer, world.observer])[wanders], axis=0)
+    assert len(pairs) == len(np.unique(pairs[:, 0])) == len(np.unique(pairs[:, 1]))
 
 
 def test_one_observer_dominates_a_group_of_each_class() -> None:

@@ -26,6 +26,7 @@ import pyarrow as pa
 from scipy.special import betaincinv, ndtr, ndtri
 
 from counterset.schemas import BACKGROUNDS, MEMBERS, PREDICTIONS, Half, TableSchema
+from counterset.statistics.units import MAX_SHARE, NONE, join
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -91,6 +92,7 @@ class Crowd:
         ability: how much better the busy are: the slope of luck on the logarithm of an observer's photos.
         observers_per_place: observers at home in a group who share a place; 0 = nobody has a place.
         place_share: share of the variance of luck that is the place's.
+        visiting: share of the photos that observers with a place took in another place of the same group.
         is_pool: all classes share one pool of observers, each with one luck and one half.
         is_normal: luck is added to the margin as it is; `rho` is then the correlation of margins, not of outcomes.
         num_models: models that look at every photo.
@@ -107,6 +109,7 @@ class Crowd:
     ability: float = 0.0
     observers_per_place: int = 0
     place_share: float = 0.5
+    visiting: float = 0.0
     is_pool: bool = False
     is_normal: bool = False
     num_models: int = 1
@@ -169,13 +172,20 @@ class World:
             margin=self.margin[rows],
         )
 
-    def by_place(self) -> World:
-        """The world with places in place of observers, where there are any: the unit when places are known."""
-        has_place = self.place != NOWHERE
-        first = np.unique(self.place[has_place], return_index=True)
-        coin = np.concatenate([self.coin, self.coin[self.observer[has_place][first[1]]]])
-        number = np.searchsorted(first[0], self.place) + len(self.coin)
-        return replace(self, observer=np.where(has_place, number, self.observer), coin=coin)
+    def by_place(self, max_share: float = MAX_SHARE) -> World:
+        """The world with units in place of observers, as curation makes them of observers and places."""
+        unit = np.empty_like(self.observer)
+        first = 0
+        for number in range(len(self.accuracies)):
+            own = self.class_index == number
+            observer, place = (
+                np.unique(part[own], return_inverse=True)[1].astype(np.int64) for part in (self.observer, self.place)
+            )
+            has_place = self.place[own] != NOWHERE
+            found = join(observer, np.where(has_place, place, NONE), max_share=max_share).unit
+            unit[own] = first + found
+            first += int(found.max()) + 1
+        return replace(self, observer=unit, coin=self.coin[self.observer[np.unique(unit, return_index=True)[1]]])
 
     def tables(self, discover_share: float = 0.5) -> tuple[pa.Table, pa.Table, pa.Table]:
         """Members, backgrounds and predictions, as the select stage reads them.
@@ -269,18 +279,18 @@ def draw_world(rng: np.random.Generator, accuracies: Floats, photos: Ints | int,
     place = np.full(len(size), NOWHERE)
     if crowd.observers_per_place:
         place = _places(rng, class_index, observer, home, crowd.observers_per_place)
-        of_place = rng.standard_normal(int(place.max()) + 1)[place]
-        share = np.where(place == NOWHERE, 0.0, crowd.place_share)
-        luck = np.sqrt(share) * of_place + np.sqrt(1 - share) * luck
-    # (N,) photos -> (cells,) observers in one group
-    cell, inverse = np.unique((observer * num_classes + class_index) * num_groups + group, return_inverse=True)
-    cell_observer, cell_class, cell_group = (
-        cell // num_groups // num_classes,
-        cell // num_groups % num_classes,
-        cell % num_groups,
-    )
-    own = rng.standard_normal(len(cell))
-    cell_luck = np.sqrt(crowd.across) * luck[cell_observer] + np.sqrt(1 - crowd.across) * own
+        of_place = np.append(rng.standard_normal(int(place.max()) + 1), 0.0)
+    else:
+        of_place = np.zeros(1)
+    taken_at = _visited(rng, class_index * num_groups + group, place[observer], crowd.visiting)
+    # (N,) photos -> (cells,) observers in one group and place
+    keys = ((observer * num_classes + class_index) * num_groups + group) * len(of_place) + taken_at + 1
+    first, inverse = np.unique(keys, return_index=True, return_inverse=True)[1:]
+    cell_observer, cell_class, cell_group = observer[first], class_index[first], group[first]
+    share = np.where(taken_at[first] == NOWHERE, 0.0, crowd.place_share)
+    own = rng.standard_normal(len(first))
+    luck = np.sqrt(share) * of_place[taken_at[first]] + np.sqrt(1 - share) * luck[cell_observer]
+    cell_luck = np.sqrt(crowd.across) * luck + np.sqrt(1 - crowd.across) * own
     mean = accuracies[cell_class, cell_group]
     if crowd.skill:
         at_home = home[cell_observer]
@@ -291,9 +301,17 @@ def draw_world(rng: np.random.Generator, accuracies: Floats, photos: Ints | int,
     if crowd.is_normal:
         noise *= np.sqrt(1 - rho[class_index, group])[:, None]
     arrival, coin = rng.random(len(size)), rng.random(len(size))
-    return World(
-        accuracies, class_index, group, observer, place[observer], arrival[observer], coin, level[:, None] - noise
-    )
+    return World(accuracies, class_index, group, observer, taken_at, arrival[observer], coin, level[:, None] - noise)
+
+
+def _visited(rng: np.random.Generator, stratum: Ints, place: Ints, share: float) -> Ints:
+    """(N,) the place of each photo, a share of them in that of another photo of the same group of a class."""
+    taken_at = place.copy()
+    visits = np.flatnonzero((rng.random(len(place)) < share) & (place != NOWHERE)) if share else np.zeros(0, np.intp)
+    for number in np.unique(stratum[visits]):
+        rows = visits[stratum[visits] == number]
+        taken_at[rows] = rng.choice(place[(stratum == number) & (place != NOWHERE)], len(rows))
+    return taken_at
 
 
 Taken = tuple[Ints, Ints, Ints, Ints]

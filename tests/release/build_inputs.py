@@ -192,7 +192,13 @@ def _photo_rows(
             "shard": "00000",
         }
     )
-    member = shared | {"observation_id": f"o{number}", "observer": hashed, "half": half, "shard": "00000"}
+    member = shared | {
+        "observation_id": f"o{number}",
+        "observer": hashed,
+        "unit": hashed,
+        "half": half,
+        "shard": "00000",
+    }
     rows["members"].append(member)
     margin = float(generator.gamma(2.0, 0.02))
     group = background if margin > 0.01 else None
@@ -246,6 +252,7 @@ def _group_accuracy(rows: dict[str, list[dict[str, Any]]], predictions: list[dic
             "half": half,
             "num_photos": photos,
             "num_observers": len(observers),
+            "num_units": len(observers),
             "num_correct": correct,
             "accuracy": correct / photos,
         }
@@ -297,6 +304,8 @@ def _pair(class_id: str, accuracy: list[dict[str, Any]]) -> dict[str, Any]:
         "num_counter": by[counter, "all"]["num_photos"],
         "num_observers_common": by[common, "all"]["num_observers"],
         "num_observers_counter": by[counter, "all"]["num_observers"],
+        "num_units_common": by[common, "all"]["num_units"],
+        "num_units_counter": by[counter, "all"]["num_units"],
         "frequency_common": shares[0],
         "frequency_counter": shares[1],
         "is_common_rarer": shares[0] < shares[1],

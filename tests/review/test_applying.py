@@ -26,6 +26,7 @@ def members(**classes: int) -> pa.Table:
             "class_id": class_id,
             "observation_id": f"{class_id}-{number}",
             "observer": "0" * 16,
+            "unit": "0" * 16,
             "half": "confirm",
             "shard": "s",
         }

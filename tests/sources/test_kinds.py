@@ -27,6 +27,7 @@ from counterset.sources.inaturalist.api import INaturalistSource
 from counterset.sources.inaturalist.observations import PHOTO_ID_PREFIX
 from counterset.sources.kinds.folder import FolderConfig, FolderSource
 from counterset.sources.kinds.url_list import UrlListConfig, UrlListSource
+from counterset.sources.places import place_of
 from counterset.tables import sha256_of
 
 from .conftest import HARE_CLASS, RED_FOX, catalog, foxes, observation
@@ -110,6 +111,9 @@ def test_other_columns_are_carried_as_text(tmp_path: Path) -> None:
         "tags": "snow; night",
         "similarity": "0.31",
         "camera": "",
+        "decimalLatitude": "52.5",
+        "decimalLongitude": "13.4",
+        "coordinateUncertaintyInMeters": "30",
     }
     source = UrlListSource(url_config(write(tmp_path / "list.csv", [dict(row)])))
     (found,) = source.crawl(RED_FOX).candidates.to_pylist()
@@ -119,6 +123,7 @@ def test_other_columns_are_carried_as_text(tmp_path: Path) -> None:
         date(2024, 5, 1),
     )
     assert (found["title"], found["description"], found["tags"]) == ("A fox", "similarity: 0.31", ["snow", "night"])
+    assert found["place"] == place_of(52.5, 13.4, 30, cell_km=1.0)
     assert found["license"] is None  # the list has no licence column, so nothing is known and nothing refused
 
 
@@ -409,5 +414,5 @@ def test_keys_that_a_kind_once_took_stay_in_keys_and_releases_as_they_were() -> 
     """Files of earlier versions stay good, and a release of equal inputs is the same."""
     kept = content(FolderConfig(path="photos"), "pool")
     assert kept["api_url"] == "https://api.inaturalist.org/v1" and "licenses" not in kept
-    names = {frozenset(source_config({"kind": kind}).model_dump()) for kind in SOURCES.own}
+    names = {frozenset(source_config({"kind": kind}).model_dump()) - {"place_km"} for kind in SOURCES.own}
     assert len(names) == 1 and len(names.pop()) == 19

@@ -20,12 +20,12 @@ from counterset.errors import ConfigError
 from counterset.load import load
 from counterset.registry import Registry
 from counterset.schemas import REJECTS
-from counterset.steps import shard_steps, table_steps
+from counterset.steps import table_steps
 from counterset.steps.keys import Build
-from counterset.steps.release_steps import publish_release
 from counterset.tables import table_of
 
 from ..steps.test_keys import changed, keys_of
+from ..steps.whole_build import run
 from ..toy_packages import add_package
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/sources.md"
@@ -98,31 +98,6 @@ def build_of(folder: Path, **source: Any) -> Build:
     settings = tomllib.loads(CONFIG)
     settings["source"] |= source
     return Build(parse_config(settings, base=folder))
-
-
-def run(build: Build) -> tuple[Path, bool]:
-    """The steps of a build, in the order of the flow."""
-    build.workspace.prepare()
-    missing = [spec for spec in build.specs if not build.is_done("crawl", build.crawl_key, build.crawl_name(spec))]
-    if missing:
-        build.source.check(build.specs)
-    crawls = [shard_steps.crawl_class(build, spec) for spec in build.specs]
-    shard_steps.recheck(build, crawls)
-    shards = shard_steps.plan_shards(build, crawls)
-    for shard in shards:
-        shard_steps.download_shard(build, shard)
-    photos = [shard_steps.inspect_shard(build, shard) for shard in shards]
-    annotated, selected = (
-        [shard_steps.embed_shard(build, shard, f"demo:{model}") for shard in shards]
-        for model in ("annotator", "selector")
-    )
-    members = table_steps.choose_members(build, crawls, photos, annotated)
-    backgrounds = table_steps.annotate_and_group(build, members, annotated)
-    predicted = [table_steps.evaluate_model(build, members, selected, "demo:selector", "paper")]
-    pairs = table_steps.select_pairs(build, members, backgrounds, predicted, {})
-    tables = {"members": members, "backgrounds": backgrounds, **pairs}
-    release, is_new = publish_release(build, crawls, shards, photos, tables, predicted, today="2026-11-01")
-    return Path(release), is_new
 
 
 def test_a_source_from_outside_builds_a_release_and_resumes(folder: Path) -> None:

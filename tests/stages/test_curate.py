@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 from counterset.config import CurateConfig
-from counterset.schemas import CANDIDATES, IMAGES, Half
-from counterset.stages.curate import BOUNDS, choose_members, fitting, half_of, inspect_photos, observer_hash
+from counterset.schemas import CANDIDATES, IMAGES
+from counterset.stages.curate import BOUNDS, choose_members, fitting, inspect_photos
 from counterset.tables import table_of
+
+LION = {"lion": "taxon:41964"}
 
 
 def picture(seed: int, width: int = 240, height: int = 180, quality: int = 90) -> bytes:
@@ -101,7 +103,7 @@ def test_duplicates_leave_one_whatever_the_order() -> None:
         shard="s",
     ).photos
     config = CurateConfig(near_duplicate_bits=4)
-    result = choose_members(photos, offers(ids, observations), config, salt="x")
+    result = choose_members(photos, offers(ids, observations), config, salt="x", identities=LION)
     kept = set(result.members["photo_id"].to_pylist())
     assert len(kept & {"p3", "copy"}) == 1
     assert len(kept & {"p5", "again"}) == 1
@@ -109,7 +111,9 @@ def test_duplicates_leave_one_whatever_the_order() -> None:
     assert len(kept) == 20
     assert set(reasons(result.rejects).values()) == {"exact_duplicate", "near_duplicate", "same_observation"}
     backwards = photos.take(pa.array(range(photos.num_rows - 1, -1, -1)))
-    assert choose_members(backwards, offers(ids, observations), config, salt="x").members.equals(result.members)
+    assert choose_members(backwards, offers(ids, observations), config, salt="x", identities=LION).members.equals(
+        result.members
+    )
 
 
 def test_near_duplicates_equal_a_naive_search() -> None:
@@ -127,7 +131,7 @@ def test_near_duplicates_equal_a_naive_search() -> None:
             "shard": ["s"] * 300,
         }
     )
-    result = choose_members(photos, offers(ids), CurateConfig(near_duplicate_bits=4), salt="x")
+    result = choose_members(photos, offers(ids), CurateConfig(near_duplicate_bits=4), salt="x", identities=LION)
     distance = (hashes[:, None, :] != hashes[None, :, :]).sum(axis=2)
     close = {(a, b) for a in range(300) for b in range(a) if distance[a, b] <= 4}
     assert 10 < len(close) < 30
@@ -152,36 +156,17 @@ def test_photos_alike_to_the_annotator_are_one() -> None:
     )
     features = dict(zip(ids, vectors, strict=True))
     config = CurateConfig(near_duplicate_bits=-1, max_similarity=0.98)
-    result = choose_members(photos, offers(ids), config, salt="x", features=features)
+    result = choose_members(photos, offers(ids), config, salt="x", identities=LION, features=features)
     kept = set(result.members["photo_id"].to_pylist())
     assert all((f"p{number:03d}" in kept) != (f"p{number + 100:03d}" in kept) for number in range(20))
     assert len(kept) == 180
     assert set(reasons(result.rejects).values()) == {"near_duplicate"}
-    assert choose_members(photos, offers(ids), CurateConfig(near_duplicate_bits=-1), salt="x").rejects.num_rows == 0
-
-
-def test_halves_follow_the_observer_alone() -> None:
-    ids = [f"p{number}" for number in range(400)]
-    observers = [str(number // 4) for number in range(400)]
-    photos = pa.table(
-        {
-            "photo_id": ids,
-            "sha256": ids,
-            "phash": pa.array([bytes([0] * 8)] * 400, pa.binary(8)),
-            "shard": ["s"] * 400,
-        }
+    assert (
+        choose_members(
+            photos, offers(ids), CurateConfig(near_duplicate_bits=-1), salt="x", identities=LION
+        ).rejects.num_rows
+        == 0
     )
-    result = choose_members(
-        photos, offers(ids, observers=observers), CurateConfig(near_duplicate_bits=-1), salt="x"
-    ).members
-    halves: dict[str, set[str]] = {}
-    for observer, half in zip(result["observer"].to_pylist(), result["half"].to_pylist(), strict=True):
-        halves.setdefault(observer, set()).add(half)
-    assert len(halves) == 100 and all(len(found) == 1 for found in halves.values())
-    discover = sum(found == {Half.DISCOVER} for found in halves.values())
-    assert 35 <= discover <= 65
-    assert half_of(observer_hash("x", "inaturalist", "7")) == half_of(observer_hash("x", "inaturalist", "7"))
-    assert observer_hash("x", "inaturalist", "7") != observer_hash("y", "inaturalist", "7")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
@@ -218,7 +203,7 @@ def test_a_photo_is_turned_away_only_for_one_that_is_kept() -> None:
     photos = told({a: ("A", 0), b: ("B", 32), c: ("B", 32), d: ("D", 33)})
     observations = {a: "1", b: "1", c: "2", d: "3"}
     offered = offers([a, b, c, d], [observations[photo_id] for photo_id in (a, b, c, d)])
-    found = choose_members(photos, offered, CurateConfig(), salt="x")
+    found = choose_members(photos, offered, CurateConfig(), salt="x", identities=LION)
     assert set(found.members["photo_id"].to_pylist()) == {a, c}
     assert {row["photo_id"]: (row["reason"], row["detail"]) for row in found.rejects.to_pylist()} == {
         b: ("same_observation", "observation 1"),
@@ -229,14 +214,14 @@ def test_a_photo_is_turned_away_only_for_one_that_is_kept() -> None:
 def test_a_near_copy_takes_no_place_of_its_observation() -> None:
     a, b, c = by_hash("x", 3)
     photos = told({a: ("A", 0), b: ("B", 1), c: ("C", 60)})  # b is a's near copy; c is of b's observation
-    found = choose_members(photos, offers([a, b, c], ["1", "2", "2"]), CurateConfig(), salt="x")
+    found = choose_members(photos, offers([a, b, c], ["1", "2", "2"]), CurateConfig(), salt="x", identities=LION)
     assert set(found.members["photo_id"].to_pylist()) == {a, c}
 
 
 def test_equal_bytes_are_found_where_near_ones_are_not_looked_for() -> None:
     a, b = by_hash("x", 2)
     photos = told({a: ("A", 0), b: ("A", 0)})
-    found = choose_members(photos, offers([a, b]), CurateConfig(near_duplicate_bits=-1), salt="x")
+    found = choose_members(photos, offers([a, b]), CurateConfig(near_duplicate_bits=-1), salt="x", identities=LION)
     assert reasons(found.rejects) == {b: "exact_duplicate"}
 
 
@@ -245,7 +230,7 @@ def test_equal_bytes_of_two_classes_are_of_none() -> None:
     offered = offers([a, b, c]).to_pylist()
     next(row for row in offered if row["photo_id"] == b)["class_id"] = "fox"
     photos = told({a: ("A", 0), b: ("A", 0), c: ("C", 1)})
-    found = choose_members(photos, table_of(CANDIDATES, offered), CurateConfig(), salt="x")
+    found = choose_members(photos, table_of(CANDIDATES, offered), CurateConfig(), salt="x", identities=LION)
     assert found.members["photo_id"].to_pylist() == [c]
     assert {row["detail"] for row in found.rejects.to_pylist()} == {
         "the same bytes are offered for fox and lion, so their class is unknown"

@@ -23,7 +23,7 @@ from counterset.statistics.resplit import Estimate
 Cells = dict[tuple[str, int], tuple[int, int]]
 """Photos and right ones by group and half; every photo is by an observer of its own, so each is worth one."""
 
-CONFIG = SelectConfig(min_photos=10, min_observers=5, num_permutations=400)
+CONFIG = SelectConfig(min_photos=10, min_units=5, num_permutations=400)
 
 
 def units_of(class_id: str, cells: Cells, sure: Cells | None = None) -> ClassUnits:
@@ -152,9 +152,9 @@ def test_a_smaller_group_whose_observers_are_more_alike_is_not_confirmed(
     cells = cells_of(0.95, 0.3) | {("g1", half): (20, 6) for half in (DISCOVER, CONFIRM)}
     [row] = rows_of(units_of("a", cells))
     assert (row["common"], row["counter"]) == ("g0", "g1")
-    assert row["observer_correlation"] == 0.2 and row["observer_correlation_across"] == 0.15
-    assert row["observer_correlation_common"] == by_background["g0"]
-    assert row["observer_correlation_counter"] == by_background.get("g1", 0.2)
+    assert row["observer_correlation"] == 0.2 and row["unit_correlation_across"] == 0.15
+    assert row["unit_correlation_common"] == by_background["g0"]
+    assert row["unit_correlation_counter"] == by_background.get("g1", 0.2)
     assert row["is_uneven"] is is_uneven
     assert row["verdict"] == ("unconfirmed" if is_uneven else "confirmed")
     if is_uneven:
@@ -199,7 +199,7 @@ def test_a_class_is_confirmed_up_to_its_own_q_value(measured: Any) -> None:
     assert at["verdict"] == "confirmed" and "reason" not in at
     for row, limit in ((below, q_value * 0.999), (half, q_value * 0.6)):
         assert row["verdict"] == "unconfirmed"
-        assert row["reason"] == f"q = {q_value:.3f} is above {limit:g}"
+        assert row["reason"] == f"q = {q_value:.3f} is above {limit:.3g}"
 
 
 @pytest.mark.parametrize(("low", "verdict"), [(1e-9, "confirmed"), (0.0, "unconfirmed"), (-0.02, "unconfirmed")])
@@ -335,9 +335,11 @@ def test_a_class_needs_two_groups_that_are_large_enough() -> None:
         "num_counter": 0,
         "num_observers_common": 0,
         "num_observers_counter": 0,
+        "num_units_common": 0,
+        "num_units_counter": 0,
         "is_common_rarer": False,
         "is_fragile": False,
-        "reason": "1 of 2 groups have 10 photos and 5 observers on each half; two are needed",
+        "reason": "1 of 2 groups have 10 photos and 5 units on each half; two are needed",
     }
     rows = rows_of(units_of("a", small), units_of("b", fits), units_of("c", small))
     assert [row["class_id"] for row in rows] == ["a", "b", "c"]
@@ -394,6 +396,8 @@ def test_paper_mode_takes_the_extremes_of_all_photos() -> None:
         "num_counter": 32,
         "num_observers_common": 16,
         "num_observers_counter": 32,
+        "num_units_common": 16,
+        "num_units_counter": 32,
         "frequency_common": 16 / 63,
         "frequency_counter": 32 / 63,
         "is_common_rarer": True,
@@ -414,3 +418,36 @@ def test_paper_mode_needs_two_groups_of_enough_photos() -> None:
     assert row["reason"] == "1 of 3 groups have 17 photos; two are needed"
     [row] = rows_of(units_of("a", WHOLE), **(PAPER | {"min_photos": 15}))
     assert (row["common"], row["verdict"]) == ("g2", "confirmed")
+
+
+def test_a_held_pair_is_tested_again_and_not_chosen() -> None:
+    """Whatever the photos would choose now; its drop and counts are its own."""
+    cells = cells_of(0.9, 0.7, 0.2)
+    [chosen] = rows_of(units_of("a", cells))
+    assert (chosen["common"], chosen["counter"]) == ("g0", "g2")
+    [held] = pair_rows([units_of("a", cells)], CONFIG, seed=0, held={"a": ("g1", "g2"), "other": ("x", "y")})
+    assert (held["common"], held["counter"]) == ("g1", "g2")
+    assert held["drop_confirm"] == pytest.approx(0.5)
+    assert held["share_chosen"] < chosen["share_chosen"]
+    assert held["p_value"] >= chosen["p_value"]
+    [worse] = pair_rows([units_of("a", cells)], CONFIG, seed=0, held={"a": ("g2", "g0")})
+    assert (worse["drop_confirm"], worse["verdict"]) == (pytest.approx(-0.7), "unconfirmed")
+    assert worse["p_value"] > 0.9
+
+
+def test_a_held_pair_is_as_hard_to_confirm_as_a_chosen_one() -> None:
+    """Held or chosen, the same pair has the same p-value."""
+    units = units_of("a", cells_of(0.8, 0.6, 0.5))
+    [chosen] = rows_of(units)
+    [held] = pair_rows([units], CONFIG, seed=0, held={"a": (chosen["common"], chosen["counter"])})
+    assert held == chosen
+
+
+def test_a_pair_that_can_no_longer_be_formed_is_retired_not_replaced() -> None:
+    cells = cells_of(0.9, 0.7, 0.2)
+    cells[("g2", CONFIRM)] = (9, 2)
+    [row] = pair_rows([units_of("a", cells)], CONFIG, seed=0, held={"a": ("g1", "g2")})
+    assert row["verdict"] == "too_small" and row.get("common") is None
+    assert row["reason"] == "retired: g2 no longer has 10 photos and 5 units on each half"
+    [row] = pair_rows([units_of("a", cells)], CONFIG, seed=0, held={"a": ("gone", "g2")})
+    assert row["reason"] == "retired: gone and g2 no longer have 10 photos and 5 units on each half"

@@ -142,12 +142,12 @@ def test_every_class_has_one_row_and_says_why_it_is_too_small(tables: Tables) ->
     rows = {row["class_id"]: row for row in result.pairs.to_pylist()}
     assert list(rows) == sorted(class_ids)
     assert rows["unseen"]["verdict"] == "too_small"
-    assert rows["unseen"]["reason"].startswith("0 of 0 groups have 60 photos and 10 observers on each half")
+    assert rows["unseen"]["reason"].startswith("0 of 0 groups have 60 photos and 3 units on each half")
     assert rows["unseen"]["common"] is None and rows["unseen"]["q_value"] is None
     assert set(result.group_accuracy["class_id"].to_pylist()) == {"class0000", "class0003"}
-    none = select(tables, SelectConfig(min_observers=1000, num_permutations=200))
+    none = select(tables, SelectConfig(min_units=1000, num_permutations=200))
     assert set(none.pairs["verdict"].to_pylist()) == {"too_small"}
-    assert "1000 observers" in none.pairs["reason"][0].as_py()
+    assert "1000 units" in none.pairs["reason"][0].as_py()
 
 
 def test_empty_tables_give_too_small_classes() -> None:
@@ -299,6 +299,7 @@ def test_thirds_of_three_selectors_sum_to_the_same_in_any_order() -> None:
             "photo_id": ids,
             "class_id": ["a"] * photos,
             "observer": [f"{number % observers:016x}" for number in range(photos)],
+            "unit": [f"{number % observers:016x}" for number in range(photos)],
             "half": ["confirm"] * photos,
         }
     )

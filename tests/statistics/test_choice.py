@@ -16,7 +16,7 @@ def results_of(rows: list[tuple[int, int, int, float, float]]) -> Results:
 
 
 def test_a_group_needs_enough_photos_and_observers_on_each_half() -> None:
-    limits = Limits(min_photos=10, min_observers=3)
+    limits = Limits(min_photos=10, min_units=3)
     photos = np.array([[10.0, 9.0, 30.0, 10.0, 10.0], [10.0, 30.0, 9.0, 10.0, 10.0]])
     observers = np.array([[3.0, 5.0, 5.0, 2.0, 5.0], [3.0, 5.0, 5.0, 5.0, 2.0]])
     assert limits.met(photos, observers).tolist() == [True, False, False, False, False]

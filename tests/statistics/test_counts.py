@@ -36,9 +36,11 @@ def world() -> tuple[Rows, Rows, Rows]:
     members, backgrounds, predictions = [], [], []
     for number in range(400):
         photo_id, class_id = f"p{number:03d}", str(rng.choice(["a", "b", "c", "other"]))
-        observer = f"observer {rng.integers(25)}"
-        half = "confirm" if sum(map(ord, observer)) % 3 else "discover"
-        members.append({"photo_id": photo_id, "class_id": class_id, "observer": observer, "half": half})
+        person = int(rng.integers(25))
+        unit = f"unit {person // 2}"  # of two observers each
+        half = "confirm" if sum(map(ord, unit)) % 3 else "discover"
+        member = {"photo_id": photo_id, "class_id": class_id, "observer": f"observer {person}"}
+        members.append(member | {"unit": unit, "half": half})
         group = str(rng.choice(GROUPS[:2] if class_id == "c" else GROUPS))
         background = {"photo_id": photo_id, "margin": float(rng.integers(5)) / 4}
         backgrounds.append(background | {"group": None if rng.random() < 0.1 else group})
@@ -100,7 +102,7 @@ def slow_units(
         outcome = sum(map(bool, answers)) / len(selectors)
         is_sure = found["margin"] >= np.median(margins[row["class_id"], found["group"], row["half"]])
         half = CONFIRM if row["half"] == "confirm" else DISCOVER
-        unit = units[row["class_id"], found["group"], half, row["observer"]]
+        unit = units[row["class_id"], found["group"], half, row["unit"]]
         graded = sum(rank(row["photo_id"], row["class_id"], model) for model in selectors) / len(selectors)
         for place, value in enumerate((1, outcome, outcome**2, is_sure, outcome * is_sure, graded, graded**2)):
             unit[place] += value
@@ -148,11 +150,17 @@ def test_outcomes_by_class_group_half_and_observer(world: tuple[Rows, Rows, Rows
 
 def test_the_same_observer_has_one_number_in_all_groups_of_a_class() -> None:
     members = [
-        {"photo_id": f"{group}{number}", "class_id": "a", "observer": f"o{number}", "half": "confirm"}
+        {
+            "photo_id": f"{group}{number}",
+            "class_id": "a",
+            "observer": f"o{number}",
+            "unit": f"o{number}",
+            "half": "confirm",
+        }
         for group in ("g", "h")
         for number in range(8)
     ]
-    members.append({"photo_id": "g8", "class_id": "a", "observer": "o3", "half": "confirm"})
+    members.append({"photo_id": "g8", "class_id": "a", "observer": "o3", "unit": "o3", "half": "confirm"})
     backgrounds = [{"photo_id": row["photo_id"], "group": row["photo_id"][0], "margin": 0.5} for row in members]
     predictions = [
         {"photo_id": row["photo_id"], "model": "m", "label_space": "names", "is_correct": True, "margin": 0.5}
@@ -170,7 +178,7 @@ def test_group_accuracy_of_every_model_and_half(world: tuple[Rows, Rows, Rows]) 
     members, backgrounds, predictions = world
     member = {row["photo_id"]: row for row in members}
     group = {row["photo_id"]: row["group"] for row in backgrounds}
-    expected: dict[tuple[str, ...], list[Any]] = defaultdict(lambda: [0, 0, set()])
+    expected: dict[tuple[str, ...], list[Any]] = defaultdict(lambda: [0, 0, set(), set()])
     for row in predictions:
         found = member[row["photo_id"]]
         if row["label_space"] != "names" or found["class_id"] not in CLASSES or group[row["photo_id"]] is None:
@@ -180,17 +188,15 @@ def test_group_accuracy_of_every_model_and_half(world: tuple[Rows, Rows, Rows]) 
             entry[0] += 1
             entry[1] += row["is_correct"]
             entry[2].add(found["observer"])
+            entry[3].add(found["unit"])
     table = counted(world).group_accuracy
     assert table.schema.equals(GROUP_ACCURACY.arrow())
     found_rows = {(r["class_id"], r["group"], r["model"], r["half"]): r for r in table.to_pylist()}
     assert set(found_rows) == set(expected) and table.num_rows == len(expected)
-    for key, (num_photos, num_correct, observers) in expected.items():
+    for key, (num_photos, num_correct, observers, units) in expected.items():
         row = found_rows[key]
-        assert (row["num_photos"], row["num_correct"], row["num_observers"]) == (
-            num_photos,
-            num_correct,
-            len(observers),
-        )
+        counts = tuple(row[name] for name in ("num_photos", "num_correct", "num_observers", "num_units"))
+        assert counts == (num_photos, num_correct, len(observers), len(units))
         assert row["accuracy"] == pytest.approx(num_correct / num_photos)
 
 
@@ -258,7 +264,10 @@ def accuracy_rows(*rows: tuple[str, str, str, str, int, int]) -> pa.Table:
     named = [dict(zip(columns, row, strict=True)) for row in rows]
     return table_of(
         GROUP_ACCURACY,
-        [row | {"num_observers": 3, "accuracy": row["num_correct"] / row["num_photos"]} for row in named],
+        [
+            row | {"num_observers": 3, "num_units": 2, "accuracy": row["num_correct"] / row["num_photos"]}
+            for row in named
+        ],
     )
 
 

@@ -97,7 +97,7 @@ def test_draws_are_sums_with_one_exponential_weight_per_observer() -> None:
         for number in range(2):
             for side in (COMMON, COUNTER):
                 rows = (outcomes.class_index == number) & (outcomes.side == side)
-                worth = weights[:, outcomes.observer[rows]]  # (31, photos)
+                worth = weights[:, outcomes.unit[rows]]  # (31, photos)
                 right, near = outcomes.is_correct[rows, index], outcomes.is_top5[rows, index]
                 np.testing.assert_allclose(draws.photos[:, number, side], worth.sum(axis=1))
                 np.testing.assert_allclose(draws.correct[:, number, side], worth @ right)
@@ -111,7 +111,7 @@ def test_draws_say_how_much_wider_few_observers_make_an_interval() -> None:
     photos, cells = [], []
     for number, (index, side) in enumerate((index, side) for index in range(2) for side in (COMMON, COUNTER)):
         rows = (outcomes.class_index == index) & (outcomes.side == side)
-        _, counts = np.unique(outcomes.observer[rows], return_counts=True)
+        _, counts = np.unique(outcomes.unit[rows], return_counts=True)
         photos += counts.tolist()
         cells += [number] * len(counts)
     expected = few_observers_factor(np.array(photos, float), np.array(cells))
@@ -152,7 +152,7 @@ def test_classes_have_the_interval_of_as_many_photos_as_they_are_worth() -> None
         for number in range(2):
             cells: dict[tuple[int, int], list[float]] = {}
             for row in np.flatnonzero(outcomes.class_index == number):
-                cell = cells.setdefault((int(outcomes.side[row]), int(outcomes.observer[row])), [0.0, 0.0])
+                cell = cells.setdefault((int(outcomes.side[row]), int(outcomes.unit[row])), [0.0, 0.0])
                 cell[0] += 1
                 cell[1] += float(outcomes.is_correct[row, index])
             counted.append(cells)

@@ -31,6 +31,8 @@ def test_what_makes_a_plan_larger() -> None:
     assert plan_sample_size(0.2, 12, KNOWN).photos_per_group == pytest.approx(photos, rel=0.02), "answers bind"
     assert plan_sample_size(0.2, 6, replace(KNOWN, num_classes=1000)).photos_per_group > photos
     assert plan_sample_size(0.2, 6, replace(KNOWN, observer_correlation=0.3)).photos_per_group > photos
+    looks = [plan_sample_size(0.2, 6, replace(KNOWN, look=number)).photos_per_group for number in (1, 2, 6)]
+    assert photos == looks[0] < looks[1] < looks[2], "a look that may spend less needs more"
     assert plan_sample_size(0.2, 6, replace(KNOWN, share_confirmed=0.5)).photos_per_group < photos
     several = [plan_sample_size(0.2, 6, replace(KNOWN, num_selectors=number)).photos_per_group for number in (1, 2, 3)]
     assert several[0] == photos
@@ -42,10 +44,10 @@ def test_what_makes_a_plan_larger() -> None:
 
 
 def test_plans_of_classes() -> None:
-    plans = plan_classes({"a": [0.5, 0.25, 0.05, 0.015], "b": [0.9], "c": []}, 1_000, 0.2, 10, KNOWN)
+    plans = plan_classes({"a": [0.5, 0.25, 0.05, 0.03], "b": [0.9], "c": []}, 1_000, 0.2, 10, KNOWN)
     assert [plan.class_id for plan in plans] == ["a", "b", "c"]
     first, second, third = plans
-    assert first.num_groups == 3, "half of its photos are on each half, and 15 are too few"
+    assert first.num_groups == 3, "a quarter of its photos are on the smaller half"
     assert first.class_photos == int(np.ceil(first.photos_per_group / 0.25))
     assert first.detectable_drop == pytest.approx(drop_of(500, 250, 3, KNOWN))
     assert (second.num_groups, second.class_photos, second.detectable_drop) == (1, 0, 1.0)
@@ -92,8 +94,10 @@ def test_an_earlier_build_teaches() -> None:
     frequencies, assumptions = learn(group_accuracy, pairs)
     assert frequencies == {"a": [0.75, 0.25]}
     assert assumptions == Assumptions(
-        num_classes=2, observer_correlation=0.17, photos_per_observer=2.0, accuracy=0.7, share_confirmed=0.5
+        num_classes=2, observer_correlation=0.17, photos_per_observer=2.0, accuracy=0.7, share_confirmed=0.5, look=2
     )
+    fourth = table_of(PAIRS, [pair_row("a", "confirmed", **tested, look=3), pair_row("b", "too_small")])
+    assert learn(group_accuracy, fourth).assumptions.look == 4
     with pytest.raises(UserError, match="tested no class"):
         learn(group_accuracy, table_of(PAIRS, [pair_row("b", "too_small")]))
 

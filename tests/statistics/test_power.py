@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from counterset.config import SelectConfig
-from counterset.statistics.halves import DRAWN_SHARE
+from counterset.statistics.halves import DISCOVER_SHARE
 from counterset.statistics.power import MEASURED_ERROR, critical_statistic, detectable_drop, deviations, rounded_gain
 from counterset.statistics.selector_margin import rank_per_accuracy
 
@@ -19,7 +19,7 @@ def confirmed_share(drop: float, gain: float, p_value: float) -> float:
     rng = np.random.default_rng(7)
     truth = np.zeros(6)
     truth[0], truth[5] = drop / 2, -drop / 2
-    sizes = np.array([DRAWN_SHARE, 1 - DRAWN_SHARE])
+    sizes = np.array([DISCOVER_SHARE, 1 - DISCOVER_SHARE])
     # a group's rank errors on both halves, and answers that are the ranks' with noise of their own
     ranks = gain * truth + rng.standard_normal((2, NUM_CLASSES, 6)) / np.sqrt(2 * sizes)[:, None, None]
     noise = np.sqrt(1 - 1 / gain**2) * rng.standard_normal((NUM_CLASSES, 6)) / np.sqrt(2)
@@ -42,9 +42,11 @@ def test_deviations_hold_in_a_plain_simulation(gain: float, p_value: float) -> N
 
 def test_the_critical_statistic_pays_for_the_choice() -> None:
     rng = np.random.default_rng(3)
-    errors = [rng.standard_normal((NUM_CLASSES, 6)) / np.sqrt(2 * share) for share in (DRAWN_SHARE, 1 - DRAWN_SHARE)]
+    errors = [
+        rng.standard_normal((NUM_CLASSES, 6)) / np.sqrt(2 * share) for share in (DISCOVER_SHARE, 1 - DISCOVER_SHARE)
+    ]
     rows, common, counter = np.arange(NUM_CLASSES), errors[0].argmax(axis=1), errors[0].argmin(axis=1)
-    both = DRAWN_SHARE * errors[0] + (1 - DRAWN_SHARE) * errors[1]
+    both = DISCOVER_SHARE * errors[0] + (1 - DISCOVER_SHARE) * errors[1]
     statistic = both[rows, common] - both[rows, counter]
     assert np.mean(statistic >= critical_statistic(6, 0.01)) == pytest.approx(0.01, abs=0.002)
     assert critical_statistic(6, 0.01) > norm.isf(0.01) + 0.5

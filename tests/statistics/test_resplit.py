@@ -140,7 +140,7 @@ def slow_estimate(
                 rows = (is_confirm == half) & (results.group == group)
                 share = results.sum_correct[rows] / results.num_photos[rows]
                 photos, observers = results.num_photos[rows].sum(), rows.sum()
-                is_enough = photos >= limits.min_photos and observers >= limits.min_observers
+                is_enough = photos >= limits.min_photos and observers >= limits.min_units
                 mean = votes[1][rows].sum() / votes[0][rows].sum() if rows.any() else 0.0
                 sums[half, group] = (weights[rows].sum(), (weights[rows] * share).sum(), is_enough, mean)
         asked = [group for group in range(results.num_groups) if sums[False, group][2] and sums[True, group][2]]

@@ -16,6 +16,7 @@ from counterset.schemas import CANDIDATES, IMAGES, MEMBERS, REJECTS
 from counterset.steps import shard_steps, table_steps
 from counterset.steps.keys import Build
 from counterset.steps.rejects import all_rejects
+from counterset.steps.series import basis_of
 from counterset.tables import read_table, table_of, write_bytes, write_table
 
 CLASSES = {"lion": "lion", "ice_bear": "Ice Bear"}
@@ -70,7 +71,7 @@ def ends_of(build: Build, served: dict[str, bytes] | None = None) -> tuple[list[
     for model in build.model_names:  # no step here reads them
         for shard in shards:
             write_bytes(b"", build.workspace.file("embeddings", build.embed_key(model), shard))
-    members = table_steps.choose_members(build, crawls, photos, [])
+    members = table_steps.choose_members(build, crawls, photos, [], basis_of(build, crawls, photos))
     rejects = all_rejects(build, members, shards, shard_steps.candidates_of(build, crawls))
     return read_table(members.path, MEMBERS)["photo_id"].to_pylist(), rejects.to_pylist()
 

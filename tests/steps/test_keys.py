@@ -7,8 +7,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 import torch
 from pydantic import BaseModel
@@ -19,14 +21,17 @@ from counterset.config import Config, parse_config
 from counterset.config_sections import SOURCES
 from counterset.content import STAGES, NotContent, content, marks_of
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS
+from counterset.release.versions.followed import Followed
 from counterset.schemas import REJECTS
+from counterset.statistics.series import begin
 from counterset.steps import keys as context
 from counterset.steps import table_steps
 from counterset.steps.keys import READS, REVISIONS, Build
+from counterset.steps.series import Basis
 from counterset.tables import TableRef, table_of
 from counterset.workspace import digest
 
-from .key_changes import ALL, INPUTS, SETTINGS, table
+from .key_changes import ALL, INPUTS, SETTINGS, TABLES, table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/keys.md"
 CLASSES = """class_id,name,imagenet_index,taxon_ids,scientific_name,rank
@@ -76,7 +81,7 @@ class Source:
         return keys_of(Build(parse_config(self.settings, base=self.folder, origin="a test")))
 
 
-def keys_of(build: Build) -> Stages:
+def keys_of(build: Build, basis: Basis = Basis()) -> Stages:  # noqa: B008
     """Stage -> the keys of all its files. A file's digest stands for its stage, key and name: what is made anew
     upstream is taken to come out changed."""
 
@@ -88,7 +93,7 @@ def keys_of(build: Build) -> Stages:
     photos = [ref("photos", build.photos_key, "s")]
     embedded = {model: [ref("embeddings", build.embed_key(model), "s")] for model in build.model_names}
     annotator = build.config.models.annotator
-    members = ref("members", table_steps.members_key(build, crawls, photos, embedded[annotator]), "all")
+    members = ref("members", table_steps.members_key(build, crawls, photos, embedded[annotator], basis), "all")
     annotated = ref("backgrounds", table_steps.backgrounds_key(build, members), "all")
     made = {item: table_steps.predictions_key(build, members, *item) for item in build.evaluations}
     usual = build.config.evaluate.templates
@@ -104,10 +109,10 @@ def keys_of(build: Build) -> Stages:
         "pool": [build.pool_key],
         "photos": [build.photos_key],
         "features": sorted(map(build.embed_key, build.model_names)),
-        "members": [table_steps.members_key(build, crawls, photos, embedded[annotator])],
+        "members": [table_steps.members_key(build, crawls, photos, embedded[annotator], basis)],
         "backgrounds": [table_steps.backgrounds_key(build, members)],
         "predictions": sorted(made.values()),
-        "pairs": [table_steps.pairs_key(build, [members, annotated, stability, *predicted], others)],
+        "pairs": [table_steps.pairs_key(build, [members, annotated, stability, *predicted], others, begin())],
     }
 
 
@@ -244,11 +249,27 @@ def test_an_input_changes_what_depends_on_it(name: str, source: Source, monkeypa
     elif name == "the stability table":
         build = Build(parse_config(source.settings, base=source.folder, origin="a test"))
         one, other_ref = (TableRef("", sha256, 1, 1) for sha256 in ("a", "b"))
-        assert table_steps.pairs_key(build, [one, one], {}) != table_steps.pairs_key(build, [one, other_ref], {})
+        assert table_steps.pairs_key(build, [one, one], {}, begin()) != table_steps.pairs_key(
+            build, [one, other_ref], {}, begin()
+        )
+        return
+    elif name.endswith("in the release before"):
+        build = Build(parse_config(source.settings, base=source.folder, origin="a test"))
+        one = keys_of(build, released())
+        other = {"a half": {"half": "confirm"}, "a unit": {"unit": "2"}}.get(name[:6], {"unit_since": 2, "url": "x"})
+        assert changed(one, keys_of(build, released(**other))) == set(INPUTS[name])
+        assert changed(before, one) == set(TABLES), "the first release of a series stands on none"
         return
     else:
         CHANGES[name](source)
     assert changed(before, source.keys()) == set(INPUTS[name])
+
+
+def released(**other: object) -> Basis:
+    """What stands on a release of one photo, of which `other` columns are told otherwise."""
+    row = {"photo_id": "web-1", "class_id": "fox", "observer": "1", "unit": "1", "half": "discover", "unit_since": 1}
+    photos = pa.table({name: [value] for name, value in (row | other).items()})
+    return Basis(release=cast(Followed, SimpleNamespace(table=lambda name: photos)))
 
 
 def test_a_new_setting_is_in_the_keys_by_itself(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:

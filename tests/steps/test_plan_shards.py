@@ -14,6 +14,7 @@ from counterset.schemas import CANDIDATES, REJECTS
 from counterset.steps import shard_steps, table_steps
 from counterset.steps.keys import Build
 from counterset.steps.rejects import all_rejects
+from counterset.steps.series import basis_of
 from counterset.tables import TableRef, read_table, table_of, write_table
 
 CLASSES = ("ice_bear", "lion")
@@ -129,7 +130,7 @@ def test_no_photo_at_all_is_said(tmp_path: Path) -> None:
 def test_a_photo_is_rejected_once_and_under_the_class_that_has_it_now(planned: Planned) -> None:
     build, crawls, names = planned
     photos = [shard_steps.inspect_shard(build, name) for name in names]
-    members = table_steps.choose_members(build, crawls, photos, [])
+    members = table_steps.choose_members(build, crawls, photos, [], basis_of(build, crawls, photos))
     wanted = shard_steps.candidates_of(build, crawls)
     taken = wanted["photo_id"][0].as_py()
     turned_away = {"stage": "crawl", "reason": "not_sampled", "detail": ""}

@@ -15,6 +15,7 @@ from counterset.demo.world.observations import demo_catalog
 from counterset.schemas import CANDIDATES, IMAGES, REJECTS
 from counterset.steps import shard_steps, table_steps
 from counterset.steps.keys import Build
+from counterset.steps.series import basis_of
 from counterset.tables import read_table, sha256_of
 
 MODELS = {"annotator": "demo:annotator", "selectors": ["demo:selector"]}
@@ -56,7 +57,7 @@ class Made:
             shard_steps.download_shard(build, shard)
         photos = [shard_steps.inspect_shard(build, shard) for shard in self.shards]
         embedded = [shard_steps.embed_shard(build, shard, "demo:annotator") for shard in self.shards]
-        self.members = table_steps.choose_members(build, crawls, photos, embedded)
+        self.members = table_steps.choose_members(build, crawls, photos, embedded, basis_of(build, crawls, photos))
         paths = [record.path for record in server.requests[before:]]
         self.asked = sum("/v1/" in path for path in paths)
         self.fetched = {path for path in paths if path.startswith("/photos/")}

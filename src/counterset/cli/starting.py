@@ -58,6 +58,12 @@ def add(commands: Any) -> None:
     plan.add_argument("config", type=Path, help="a TOML file")
     plan.add_argument("--drop", type=float, default=0.2, help="the true drop to confirm, as a fraction (default: 0.2)")
     plan.add_argument("--learn-from", help="an earlier release: its group frequencies and observer correlation")
+    plan.add_argument(
+        "--look",
+        type=int,
+        help="which look of its series the build will be, for later ones confirm less easily (default: 1, or the one "
+        "after the release that is learnt from)",
+    )
     plan.add_argument("--ask", action="store_true", help="ask the source how much it has, about one request per class")
     plan.set_defaults(run=_plan)
 
@@ -150,6 +156,8 @@ def _validate(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from counterset.config import load_config
     from counterset.load import load
     from counterset.statistics.plan import Assumptions, learn, plan_classes
@@ -157,6 +165,8 @@ def _plan(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     if not 0 < args.drop <= 1:
         raise UserError(f"--drop {args.drop} is no drop; give a fraction above 0 and up to 1, e.g. 0.2 for 20 points")
+    if args.look is not None and args.look < 1:
+        raise UserError(f"--look {args.look} is no look; the first one of a series is 1")
     import_models()
     from counterset.steps.costs import costs_of
     from counterset.steps.keys import Build
@@ -177,6 +187,7 @@ def _plan(args: argparse.Namespace) -> int:
         assumptions = Assumptions(
             num_classes=len(class_ids), max_q_value=config.select.max_q_value, num_selectors=num_selectors
         )
+    assumptions = replace(assumptions, look=args.look or assumptions.look)
     wanted = config.source.photos_per_class
     rows = []
     for class_id, shares in frequencies.items():
@@ -190,7 +201,8 @@ def _plan(args: argparse.Namespace) -> int:
     print(
         f"from {basis}; observer correlation {assumptions.observer_correlation:.2f}, "
         f"{assumptions.photos_per_observer:.1f} photos per observer and group, "
-        f"number of selectors {num_selectors}; such a drop is confirmed with a probability of {assumptions.power:.0%}"
+        f"number of selectors {num_selectors}, look {assumptions.look} of its series; such a drop is confirmed with a "
+        f"probability of {assumptions.power:.0%}"
     )
     _print_costs(costs, config.source.kind)
     for note in offered.notes:

@@ -122,7 +122,7 @@ def evaluate(
         scale: `linear`, `logit` or `probit`: the axes on which lines are straight.
         output: folder of all evaluations.
         selector: whose 20 nearest labels `top20` takes; "" = the release's own.
-        seed: of the draws of observers for intervals.
+        seed: of the draws of units for intervals.
         batch_size: photos in one forward pass.
         shard_size: photos between two files; a killed run repeats less.
         progress: called with a model's name, its photos done and its photos wanted.

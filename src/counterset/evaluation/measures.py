@@ -92,7 +92,7 @@ def measure(
         predictions: of at least these photos, by each model (predictions schema).
         facts: model -> what is said of it.
         scale: the axes of the line that residuals are measured from.
-        seed: of the draws of observers.
+        seed: of the draws of units.
         num_draws: how many.
 
     Raises:
@@ -106,13 +106,13 @@ def measure(
     models = tuple(sorted(facts))
     is_correct, rank = _by_photo(photos, predictions, models)
     classes, class_index = np.unique(photos.class_id.astype(str), return_inverse=True)
-    observers, observer = np.unique(photos.observer.astype(str), return_inverse=True)
+    units, unit = np.unique(photos.unit.astype(str), return_inverse=True)
     outcomes = Outcomes(
         tuple(classes.tolist()),
         models,
         class_index.astype(np.int64),
         photos.side,
-        observer.astype(np.int64),
+        unit.astype(np.int64),
         is_correct,
         rank <= TOP,
     )
@@ -130,7 +130,8 @@ def measure(
             "in_sample_reason": fact.in_sample_reason or None,
             "num_classes": len(classes),
             "num_photos": len(photos.photo_id),
-            "num_observers": len(observers),
+            "num_observers": len(set(photos.observer.tolist())),
+            "num_units": len(units),
             "num_unknown": fact.num_unknown,
         }
         for name, metric in METRICS.items():

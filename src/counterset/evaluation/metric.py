@@ -35,7 +35,7 @@ def estimate_columns(name: str, doc: str) -> tuple[Column, Column, Column]:
     """The columns of a value and of its interval."""
     return (
         Column(name, FLOAT64, doc),
-        Column(f"{name}_low", FLOAT64, "lower end of its 95 % interval, unit = observer"),
+        Column(f"{name}_low", FLOAT64, "lower end of its 95 % interval, over units"),
         Column(f"{name}_high", FLOAT64, "upper end"),
     )
 

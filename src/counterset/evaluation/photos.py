@@ -34,7 +34,8 @@ class PairPhotos:
     """Photos of a release's pairs, sorted by photo_id.
 
     Attributes:
-        photo_id, class_id, observer, sha256, half: (N,) texts.
+        photo_id, class_id, observer, unit, sha256, half: (N,) texts. In releases of before units, the unit is the
+            observer.
         side: (N,) 0 = common, 1 = counter.
     """
 
@@ -43,6 +44,7 @@ class PairPhotos:
     side: npt.NDArray[np.int64]
     half: Texts
     observer: Texts
+    unit: Texts
     sha256: Texts
 
     @property
@@ -63,6 +65,7 @@ class PairPhotos:
             self.side[kept],
             self.half[kept],
             self.observer[kept],
+            self.unit[kept],
             self.sha256[kept],
         )
 
@@ -73,7 +76,7 @@ def pair_photos(release: Release) -> PairPhotos:
     Raises:
         ReleaseError: there are none.
     """
-    columns = ["photo_id", "class_id", "half", "observer", "sha256"]
+    columns = ["photo_id", "class_id", "half", "observer", "unit", "sha256"]
     parts = [getattr(release, split).select(columns) for split in SPLITS]
     table = pa.concat_tables([part.cast(parts[0].schema) for part in parts])
     if "is_uneven" in release.pairs.column_names:  # releases of 0.1 do not say
@@ -85,6 +88,7 @@ def pair_photos(release: Release) -> PairPhotos:
             "take other verdicts, or a release that found some"
         )
     side = np.repeat([0, 1], [part.num_rows for part in parts])
+    table = table.set_column(columns.index("unit"), "unit", pc.coalesce(table["unit"], table["observer"]))
     texts = {name: np.array(table[name].to_pylist(), dtype=object) for name in columns}
     order = np.argsort(texts["photo_id"].astype(str), kind="stable")
     return PairPhotos(side=side[order], **{name: values[order] for name, values in texts.items()})

@@ -102,7 +102,7 @@ class Figure:
         notes = [
             f"Axes and lines: {self.scale.value} scale; dotted: equal accuracy on both sides.",
             "Squares: ImageNet classifiers." if any(p.family == "ImageNet" for p in self.points) else "",
-            "Whiskers: 95 % intervals, observers drawn." if any(p.common_interval for p in self.points) else "",
+            "Whiskers: 95 % intervals, units drawn." if any(p.common_interval for p in self.points) else "",
             "Hollow: in-sample, it shares weights or training data with the selector or annotator; no line uses it."
             if any(p.is_in_sample for p in self.points)
             else "",

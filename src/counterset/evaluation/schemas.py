@@ -70,6 +70,7 @@ _ABOUT_MODELS = (
     Column("num_classes", INT64, "classes of the means"),
     Column("num_photos", INT64, "photos of both sides"),
     Column("num_observers", INT64, "observers of both sides"),
+    Column("num_units", INT64, "independent units of both sides", True),
     Column("num_unknown", INT64, "answers that name no candidate, counted as wrong"),
 )
 
@@ -77,7 +78,7 @@ _LINE = (
     Column("line", STRING, "the family whose line `residual` is measured from; null = too few models", True),
     Column("scale", STRING, "the axes that the line is straight on: linear, logit or probit", True),
     Column("residual", FLOAT64, "counter accuracy beyond the line: effective robustness", True),
-    Column("residual_low", FLOAT64, "lower end of its 95 % interval, observers drawn, line fitted anew", True),
+    Column("residual_low", FLOAT64, "lower end of its 95 % interval, units drawn, line fitted anew", True),
     Column("residual_high", FLOAT64, "upper end", True),
 )
 

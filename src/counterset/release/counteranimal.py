@@ -198,7 +198,14 @@ def _add(
     )
     observer = hashlib.sha256(photo_id.encode()).hexdigest()[:16]
     rows["members"].append(
-        shared | {"observation_id": photo_id, "observer": observer, "half": Half.ALL.value, "shard": "imported"}
+        shared
+        | {
+            "observation_id": photo_id,
+            "observer": observer,
+            "unit": observer,
+            "half": Half.ALL.value,
+            "shard": "imported",
+        }
     )
     rows["backgrounds"].append(
         shared | {"profile": [], "background": background, "margin": 0.0, "group": background, "is_confident": True}

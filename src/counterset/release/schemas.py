@@ -25,6 +25,7 @@ from counterset.schemas import (
     Column,
     TableSchema,
 )
+from counterset.statistics.schemas import LOOKS, REPLICATION
 
 SPLITS = ("common", "counter")
 
@@ -40,7 +41,14 @@ _WIDTH = Column("width_px", INT32, "pixels of the upright picture")
 _HEIGHT = Column("height_px", INT32, "pixels of the upright picture")
 _LICENSE = Column("license", STRING, "licence code, lower case; null = all rights reserved", True)
 _ATTRIBUTION = Column("attribution", STRING, "the credit line to show with the photo", True)
-_OBSERVER = Column("observer", STRING, "salted hash of the observer: the independent unit of all statistics")
+_OBSERVER = Column("observer", STRING, "salted hash of the observer")
+_UNIT = Column(
+    "unit",
+    STRING,
+    "opaque number of the independent unit of all statistics: observers joined by the places that they share; "
+    "null = before units, where the observer is the unit",
+    True,
+)
 _HALF = Column(
     "half", STRING, "discover (the pair was chosen on it), confirm (kept out of the choice) or all (imported)"
 )
@@ -54,6 +62,7 @@ _SPLIT_COLUMNS = (
     Column("verdict", STRING, "confirmed or unconfirmed: what was found of the class's pair"),
     _HALF,
     _OBSERVER,
+    _UNIT,
     _URL,
     _SHA256,
     _WIDTH,
@@ -91,6 +100,8 @@ ALL_PHOTOS = TableSchema(
         Column("background_margin", FLOAT32, "highest score minus second highest", True),
         _HALF,
         _OBSERVER,
+        _UNIT,
+        Column("unit_since", INT32, "the look of the series that first saw the unit; null = before series", True),
         Column("source", STRING, "where the photo was found"),
         _URL,
         _SHA256,
@@ -118,6 +129,7 @@ GROUPS = TableSchema(
         Column("split", STRING, "common, counter, or null = not chosen", True),
         Column("num_photos", INT64, "photos"),
         Column("num_observers", INT64, "distinct observers"),
+        Column("num_units", INT64, "distinct units; null = before units, where the observer is the unit", True),
         Column("num_correct", INT64, "photos predicted right"),
         Column("accuracy", FLOAT64, "num_correct / num_photos, in [0, 1]"),
         Column("frequency", FLOAT64, "num_photos / all grouped photos of the class and half, in [0, 1]"),
@@ -178,10 +190,12 @@ TABLES: dict[str, TableSchema] = {
         CAPTIONS,
         REJECTS,
         ATTRIBUTION,
+        LOOKS,
+        REPLICATION,
         TOMBSTONES,
     )
 }
 """The tables beside the two splits; `<name>.parquet` each."""
 
-ADDED = ("wrong_answers", "wrong_answers_by_model")
+ADDED = ("wrong_answers", "wrong_answers_by_model", "looks", "replication")
 """Tables that releases of earlier versions lack: they are read as empty."""

@@ -21,15 +21,15 @@ class SmallGroup:
     """One group of a class.
 
     Attributes:
-        num_photos, num_observers: of both halves.
-        photos, observers: on the half that has fewer of them.
+        num_photos, num_units: of both halves.
+        photos, units: on the half that has fewer of them.
     """
 
     name: str
     num_photos: int
-    num_observers: int
+    num_units: int
     photos: int
-    observers: int
+    units: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def small_classes(pairs: pa.Table, groups: pa.Table, settings: Mapping[str, Any]
 
     Args:
         pairs: a release's or a build's.
-        groups: group accuracies: class_id, group, half, num_photos and num_observers are read.
+        groups: group accuracies: class_id, group, half, num_photos, num_observers and num_units are read.
         settings: the section `[select]` of the config.
     """
     rows = [row for row in pairs.select(["class_id", "verdict", "reason"]).to_pylist()]
@@ -70,15 +70,17 @@ def small_classes(pairs: pa.Table, groups: pa.Table, settings: Mapping[str, Any]
 def _counted(groups: pa.Table) -> dict[str, tuple[SmallGroup, ...]]:
     """class_id -> its groups; models may have predicted different photos, of which the most count."""
     sizes: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
-    for row in groups.select(["class_id", "group", "half", "num_photos", "num_observers"]).to_pylist():
+    columns = ("class_id", "group", "half", "num_photos", "num_observers", "num_units")
+    for row in groups.select([name for name in columns if name in groups.column_names]).to_pylist():
         known = sizes.setdefault((row["class_id"], row["group"]), {})
-        known[row["half"]] = max(known.get(row["half"], (0, 0)), (row["num_photos"], row["num_observers"]))
+        units = row.get("num_units") or row["num_observers"]  # as releases of before units have it
+        known[row["half"]] = max(known.get(row["half"], (0, 0)), (row["num_photos"], units))
     by_class: dict[str, list[SmallGroup]] = {}
     for (class_id, name), halves in sizes.items():
         parts = [halves.get(half, (0, 0)) for half in HALVES]
         whole = halves.get(Half.ALL.value, (sum(photos for photos, _ in parts), sum(number for _, number in parts)))
         parts = parts if halves.keys() & set(HALVES) else [whole]
-        smaller = min(photos for photos, _ in parts), min(observers for _, observers in parts)
+        smaller = min(photos for photos, _ in parts), min(units for _, units in parts)
         by_class.setdefault(class_id, []).append(SmallGroup(name, *whole, *smaller))
     return {name: tuple(sorted(of, key=lambda one: (-one.num_photos, one.name))) for name, of in by_class.items()}
 
@@ -89,19 +91,21 @@ def _remedy(groups: tuple[SmallGroup, ...], settings: Mapping[str, Any]) -> str:
         return "add photos on other backgrounds, or name more backgrounds in annotate.vocabulary"
     photos = int(settings["min_photos"])
     key = "min_units" if "min_units" in settings else "min_observers"
-    observers = int(settings[key]) if settings.get("mode") != "paper" else 1
-    second = sorted(groups, key=lambda one: -min(one.photos / photos, one.observers / observers))[1]
-    has = (
-        f"the second largest group, {second.name}, has {second.photos} photos by {second.observers} on its smaller half"
-    )
-    share = min(second.photos / photos, second.observers / observers)
+    units = int(settings[key]) if settings.get("mode") != "paper" else 1
+    second = sorted(groups, key=lambda one: -min(one.photos / photos, one.units / units))[1]
+    has = f"the second largest group, {second.name}, has {second.photos} photos of {second.units} {key[4:]}"
+    has += " on its smaller half"
+    share = min(second.photos / photos, second.units / units)
+    if share >= 1:
+        return "a confirmed pair is never replaced: more photos of its two groups bring it back"
     if share == 0:
         return f"{has}: this class needs many times as many photos, or photos on fewer backgrounds"
     times = math.ceil(10 / share) / 10
     total = sum(group.num_photos for group in groups)
     more = f"{times:g} times as many photos of the class, about {math.ceil(times * total / 10) * 10}, would do"
-    least = min(second.photos, second.observers)
-    if least < LEAST_PHOTOS:
+    known = (("min_photos", second.photos, photos), (key, second.units, units))
+    lacking = {name: number for name, number, least in known if number < least}
+    if min(lacking.values()) < LEAST_PHOTOS:
         return f"{has}: {more}"
-    lower = f"select.min_photos and select.{key} = {least} take it as it is, and only a large drop is then confirmed"
-    return f"{has}: {more}; or {lower}"
+    lower = " and ".join(f"select.{name} = {number}" for name, number in lacking.items())
+    return f"{has}: {more}; or take it as it is by {lower}, and only a large drop is then confirmed"

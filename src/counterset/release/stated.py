@@ -77,6 +77,17 @@ class _Counts(_Statement):
     counter: _Count
 
 
+class _Base(_Statement):
+    version: Annotated[str, Field(pattern=rf"\A{PATTERN}\z")]
+    sha256sums: _Sha256
+
+
+class _Series(_Statement):
+    look: _Count
+    made_from: str
+    base: _Base | None
+
+
 class _Release(_Statement):
     name: Annotated[str, Field(pattern=r"\A[a-z0-9][a-z0-9-]*\z", max_length=MAX_NAME)]
     version: Annotated[str, Field(pattern=rf"\A{PATTERN}\z")]
@@ -86,6 +97,7 @@ class _Release(_Statement):
     models: list[_Model]
     config: _Config
     counts: _Counts
+    series: _Series | None = None
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def audit_release(
             "is_near_duplicate": pa.array(similarity > np.float32(threshold)),
         }
     )
-    photos = release.all_photos.select(["photo_id", "class_id", "split", "group", "half", "observer"])
+    photos = release.all_photos.select(["photo_id", "class_id", "split", "group", "half", "observer", "unit"])
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         connection.register("photos", photos)
@@ -141,7 +141,7 @@ class _Predicted:
     """Photos of the pairs, sorted by id, and what the models make of them.
 
     Attributes:
-        photos: (N,) rows: photo_id, class_id, split, observer, similarity.
+        photos: (N,) rows: photo_id, class_id, split, observer, unit, similarity.
         models: (M,) names.
         is_known: (N, M) whether the model has a prediction of the photo.
         is_correct: (N, M) false where there is none.
@@ -186,14 +186,18 @@ def _bands(release: Release, joined: pa.Table, num_bands: int, seed: int) -> pa.
         return table_of(BANDS, [])
     photos = predicted.photos
     class_ids, class_index = np.unique(np.array(photos["class_id"].to_pylist()), return_inverse=True)
-    _, observer = np.unique(np.array(photos["observer"].to_pylist()), return_inverse=True)
+    unit, observer = (
+        np.unique(np.array(column.to_pylist()), return_inverse=True)[1].astype(np.int64)
+        for column in (pc.coalesce(photos["unit"], photos["observer"]), photos["observer"])
+    )
     outcomes = Outcomes(
         tuple(map(str, class_ids)),
         predicted.models,
         class_index.astype(np.int64),
         np.where(np.array(photos["split"].to_pylist()) == "common", COMMON, COUNTER).astype(np.int64),
-        observer.astype(np.int64),
+        unit,
         predicted.is_correct,
+        observer=observer,
     )
     similarity = photos["similarity"].to_numpy().astype(np.float32)
     return band_table(outcomes, similarity, num_bands=num_bands, seed=seed, is_known=predicted.is_known)

@@ -6,8 +6,8 @@ of Mantel and Haenszel (1959), n1 n0 / (n1 + n0), so a class weighs by how many 
 both sides. `matched` pools the bands of each class with these weights: the drop that is left when
 both sides are equally near. `all` ignores bands. Both are means in which every class weighs
 the same, so they differ by what nearness does and not by which classes count. Intervals come
-from a Bayesian bootstrap over observers (Rubin 1981), weights of classes included, with the same
-draws for all models; they are widened where observers are few (`few_observers_factor`).
+from a Bayesian bootstrap over units (Rubin 1981), weights of classes included, with the same
+draws for all models; they are widened where units are few (`few_observers_factor`).
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def band_table(
         ALL: (everything, outcomes.class_index),
         MATCHED: (everything, outcomes.class_index * (int(band.max()) + 1) + band),
     }
-    num_observers = int(outcomes.observer.max()) + 1
-    weights = np.random.default_rng(seed).standard_exponential((num_observers, num_draws))
-    weights = np.hstack([np.ones((num_observers, 1)), weights])  # (O, 1 + B)
+    num_units = int(outcomes.unit.max()) + 1
+    weights = np.random.default_rng(seed).standard_exponential((num_units, num_draws))
+    weights = np.hstack([np.ones((num_units, 1)), weights])  # (O, 1 + B)
     rows = []
     for name, (kept, stratum) in strata.items():
         limits = {"similarity_low": float(similarity[kept].min()), "similarity_high": float(similarity[kept].max())}
@@ -87,7 +87,8 @@ def band_table(
                 "num_classes": len(np.unique(outcomes.class_index[used])),
                 "num_common": int((used & (outcomes.side == COMMON)).sum()),
                 "num_counter": int((used & (outcomes.side == COUNTER)).sum()),
-                "num_observers": len(np.unique(outcomes.observer[used])),
+                "num_observers": len(np.unique(outcomes.observers[used])),
+                "num_units": len(np.unique(outcomes.unit[used])),
             }
             pooled = None
             if used.any():
@@ -126,7 +127,7 @@ def _pool(
     num_strata = int(number.max()) + 1
     cell = number * 2 + outcomes.side[used]
     shape = (2 * num_strata, len(weights))
-    where = (cell, outcomes.observer[used])
+    where = (cell, outcomes.unit[used])
     # (2 S, O) @ (O, 1 + B) -> (S, 2, 1 + B)
     counted = sparse.coo_array(sparse.csr_array((np.ones(len(cell)), where), shape=shape))
     photos = (counted @ weights).reshape(num_strata, 2, -1)

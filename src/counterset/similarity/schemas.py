@@ -149,10 +149,11 @@ BANDS = TableSchema(
         Column("num_common", INT64, "photos of these classes"),
         Column("num_counter", INT64, "photos of these classes"),
         Column("num_observers", INT64, "observers of these photos"),
+        Column("num_units", INT64, "independent units of these photos", True),
         Column("accuracy_common", FLOAT64, "weighted over classes as the drop; null without classes", True),
         Column("accuracy_counter", FLOAT64, "the same of counter", True),
         Column("drop", FLOAT64, "accuracy_common - accuracy_counter", True),
-        Column("drop_low", FLOAT64, "lower end of the 95 % interval, unit = observer", True),
+        Column("drop_low", FLOAT64, "lower end of the 95 % interval, over units", True),
         Column("drop_high", FLOAT64, "upper end", True),
     ),
 )

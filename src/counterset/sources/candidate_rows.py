@@ -74,6 +74,7 @@ def candidate(
     title: str | None = None,
     description: str | None = None,
     tags: Sequence[str] = (),
+    place: str | None = None,
 ) -> dict[str, object]:
     """One row of the candidates table. Without an observer, each photo is an observer of its own."""
     return {
@@ -85,6 +86,7 @@ def candidate(
         "attribution": attribution,
         "observation_id": observation_id or photo_id,
         "observer_id": observer_id or photo_id,
+        "place": place,
         "observed_on": observed_on,
         "taxon_id": None,
         "taxon_name": taxon_name,

@@ -58,6 +58,16 @@ def id_of(value: object) -> str | None:
     return text
 
 
+def number_of(value: object) -> float | None:
+    """A number, also where it is written as text; None = none, or not understood."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
 def day_of(value: object) -> date | None:
     """The day of an ISO date or time, or of a range within one day; None = none, or several, or not understood."""
     if isinstance(value, datetime):

@@ -32,8 +32,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "title": ("title", "caption", "text"),
     "description": ("description",),
     "tags": ("tags",),
+    "latitude": ("latitude", "decimallatitude"),
+    "longitude": ("longitude", "decimallongitude"),
+    "accuracy_m": ("accuracy_m", "coordinateuncertaintyinmeters"),
 }
 """What a column may be called, whatever the case. Of several that are there, the first that says something counts."""
+
+COORDINATES = ("latitude", "longitude", "accuracy_m")
+"""What a photo's place is made of; none of it is kept."""
 
 NAMES = frozenset(COLUMNS["url"] + COLUMNS["class"])
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 
+import pyarrow as pa
+
 KM_PER_DEGREE = 111.195
 """Of a great circle, on a sphere of the Earth's mean radius."""
 SALT = "counterset place"
@@ -18,8 +20,8 @@ def place_of(
     latitude: float | None,
     longitude: float | None,
     accuracy_m: float | None,
-    cell_km: float,
     *,
+    cell_km: float,
     is_obscured: bool = False,
 ) -> str | None:
     """16 hex digits that stand for the cell in which a photo was taken; None = it has no place.
@@ -45,3 +47,9 @@ def place_of(
     num_parts = max(round(360 * KM_PER_DEGREE * math.cos(middle) / cell_km), 1)
     part = math.floor((longitude + 180) / 360 * num_parts) % num_parts
     return hashlib.sha256(f"{SALT}\x00{num_bands}\x00{band}\x00{part}".encode()).hexdigest()[:16]
+
+
+def with_places(photos: pa.Table, cell_km: float) -> pa.Table:
+    """Photos with the column `place` instead of `point`, a list of latitude, longitude and accuracy in metres each."""
+    places = [place_of(*point, cell_km=cell_km) for point in photos["point"].to_pylist()]
+    return photos.drop_columns(["point"]).append_column("place", pa.array(places, pa.string()))

@@ -34,6 +34,14 @@ class LicenseKeys(Section):
         return _known("a licence", codes, tuple(LICENSES))
 
 
+class PlaceKeys(Section):
+    """How near to each other photos are taken in one place."""
+
+    place_km: Annotated[float, marks.OFFERED] = Field(default=1.0, ge=0, le=100)
+    """Side of the cells of the globe that count as one place, in kilometres: observers of a class who share one are one
+    unit. Photos whose coordinates are obscured, unknown or less exact than that have no place. 0 = no photo has."""
+
+
 class ObservationKeys(Section):
     """Which of iNaturalist's observations are asked for, and how."""
 

@@ -1,16 +1,16 @@
-"""Curate: which downloaded photos are kept, and which half each observer belongs to.
+"""Curate: which downloaded photos are kept, which unit each belongs to, and which half each unit.
 
 Three steps. `inspect_photos` looks at each photo alone, shard by shard, and says what it is;
 `fitting` keeps those whose sides fit the config. `choose_members` looks across photos: duplicates,
-one photo an observation, the halves. None ever asks whether a model is right about a photo.
+one photo per observation, units and halves. None ever asks whether a model is right about a photo.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -24,6 +24,9 @@ from counterset.errors import PictureError
 from counterset.pictures import MAX_ASPECT_RATIO, MAX_PIXELS, Picture
 from counterset.schemas import MEMBERS, PHOTOS, REJECTS, Half, RejectReason
 from counterset.similarity.search import pairs_above
+from counterset.statistics.halves import half_of, unit_number
+from counterset.statistics.observers import CONFIRM, DISCOVER, Ints
+from counterset.statistics.units import NONE, Published, join
 from counterset.tables import table_of
 
 BOUNDS = CurateConfig(min_side_px=1, max_pixels=MAX_PIXELS, max_aspect_ratio=MAX_ASPECT_RATIO)
@@ -111,21 +114,18 @@ def observer_hash(salt: str, source: str, observer_id: str) -> str:
     return hashlib.sha256(f"{salt}\x00{source}\x00{observer_id}".encode()).hexdigest()[:16]
 
 
-def half_of(observer: str) -> Half:
-    """The half of an observer, from the last bit of its salted hash: known before any pixel is read."""
-    return Half.CONFIRM if int(observer[-1], 16) & 1 else Half.DISCOVER
-
-
 def choose_members(
     photos: pa.Table,
     candidates: pa.Table,
     config: CurateConfig,
     *,
     salt: str,
+    identities: Mapping[str, str],
+    published: pa.Table | None = None,
     photos_per_observation: int = 1,
     features: Mapping[str, npt.NDArray[np.float32]] | None = None,
 ) -> Curation:
-    """One member row for each photo kept, one reject for each duplicate.
+    """One member row for each photo kept, one reject for each duplicate and for each bridge between halves.
 
     Of photos with equal bytes, near-equal perceptual hashes or features, or one observation,
     the one whose salted hash is smallest stays: a rule that knows nothing of the content,
@@ -136,7 +136,10 @@ def choose_members(
         photos: all photos that fit (photos schema).
         candidates: their candidates (candidates schema).
         config: `near_duplicate_bits` and `max_similarity`.
-        salt: from the select config; also decides the halves.
+        salt: from the select config; it orders photos and hides observers, and decides no half.
+        identities: class_id -> what the class is to the coin that draws halves (`halves.identity`).
+        published: the last release's photos (photo_id, class_id, observer, unit, half are read), whose units and
+            halves stay; None = there is no last release.
         photos_per_observation: so many photos of one observation may stay.
         features: photo_id -> (D,), for `max_similarity` below 1. They are the annotator's: no
             accuracy is ever measured of it, while a selector's features would let what it
@@ -145,7 +148,8 @@ def choose_members(
     offered = {row["photo_id"]: row for row in candidates.to_pylist()}
     rows = photos.to_pylist()
     rows.sort(key=lambda row: hashlib.sha256(f"{salt}\x00{row['photo_id']}".encode()).hexdigest())
-    rejects, members = [], []
+    rejects: list[dict[str, str]] = []
+    members: list[dict[str, Any]] = []
     classes: dict[str, set[str]] = {}
     for row in rows:
         classes.setdefault(row["sha256"], set()).add(offered[row["photo_id"]]["class_id"])
@@ -173,18 +177,87 @@ def choose_members(
             continue
         taken[observation] += 1
         kept[same_as[index]] = row
-        observer = observer_hash(salt, offer["source"], offer["observer_id"])
         members.append(
             {
                 "photo_id": row["photo_id"],
                 "class_id": offer["class_id"],
                 "observation_id": offer["observation_id"],
-                "observer": observer,
-                "half": half_of(observer),
+                "observer": observer_hash(salt, offer["source"], offer["observer_id"]),
+                "place": offer["place"],
                 "shard": row["shard"],
+                "name": f"{row['photo_id'].partition('-')[0]}\x00{offer['observer_id']}",
             }
         )
-    return Curation(table_of(MEMBERS, members), table_of(REJECTS, rejects))
+    last = _published_units(published)
+    of_class: dict[str, list[dict[str, Any]]] = {}
+    for member in members:
+        of_class.setdefault(member["class_id"], []).append(member)
+    for class_id, together in of_class.items():
+        for member in _give_units(together, identities[class_id], last):
+            detail = "it would join units of both halves"
+            rejects.append(_reject(member["photo_id"], class_id, RejectReason.BRIDGES_HALVES, detail))
+    return Curation(table_of(MEMBERS, [row for row in members if "unit" in row]), table_of(REJECTS, rejects))
+
+
+class _PublishedUnit(NamedTuple):
+    """A unit of the last release: its number, "" where the release is of before units had one; and its half."""
+
+    key: str
+    number: str
+    half: str
+
+
+def _published_units(published: pa.Table | None) -> dict[tuple[str, str], _PublishedUnit]:
+    """(class_id, photo_id) -> the unit of each photo of the last release that was in a half."""
+    if published is None:
+        return {}
+    units = {}
+    for row in published.select(["class_id", "photo_id", "observer", "unit", "half"]).to_pylist():
+        if row["half"] in (Half.DISCOVER, Half.CONFIRM):  # imported photos are in none
+            number = row["unit"] or ""
+            units[row["class_id"], row["photo_id"]] = _PublishedUnit(number or row["observer"], number, row["half"])
+    return units
+
+
+def _give_units(
+    members: list[dict[str, Any]], identity: str, last: Mapping[tuple[str, str], _PublishedUnit]
+) -> list[dict[str, Any]]:
+    """Put `unit` and `half` into one class's members, and give those that may not stay, as they bridge halves.
+
+    To the coin a unit is its first observer, by the id that the source gave him. The source is what photo ids begin
+    with, for the service's API and its tables tell of the same people.
+    """
+    known = [last.get((member["class_id"], member["photo_id"])) for member in members]
+    published = sorted({unit for unit in known if unit is not None})
+    number_of = {unit: number for number, unit in enumerate(published)}
+    units = join(
+        _codes([member["name"] for member in members]),
+        _codes([member["place"] for member in members]),
+        Published(
+            np.array([NONE if unit is None else number_of[unit] for unit in known]),
+            np.array([DISCOVER if unit.half == Half.DISCOVER else CONFIRM for unit in published], np.int64),
+        ),
+    )
+    names = [min(group) for group in _grouped([member["name"] for member in members], units.unit)]
+    for member, unit, is_bridge in zip(members, units.unit, units.bridges, strict=True):
+        before = published[units.continues[unit]] if units.continues[unit] != NONE else None
+        if not is_bridge:
+            member["unit"] = (before and before.number) or unit_number(names[unit])
+            member["half"] = before.half if before else half_of(identity, names[unit])
+    return [member for member, is_bridge in zip(members, units.bridges, strict=True) if is_bridge]
+
+
+def _codes(names: Sequence[str | None]) -> Ints:
+    """Numbers of texts, in their order; NONE for no text."""
+    order = {name: number for number, name in enumerate(sorted({name for name in names if name is not None}))}
+    return np.array([NONE if name is None else order[name] for name in names], np.int64)
+
+
+def _grouped(names: Sequence[str], unit: Ints) -> list[list[str]]:
+    groups: list[list[str]] = [[] for _ in range(int(unit.max(initial=NONE)) + 1)]
+    for name, number in zip(names, unit, strict=True):
+        groups[number].append(name)
+    return groups
 
 
 def _duplicates(

@@ -23,6 +23,7 @@ from counterset.statistics.after_selection import confidence_among, shrink
 from counterset.statistics.breaking import breaking_share
 from counterset.statistics.choice import Limits, choose, eligible_groups
 from counterset.statistics.counts import ClassUnits, Rows, count, sensitivity, with_spread
+from counterset.statistics.likeness import has_places, measure_sharing, say_sharing
 from counterset.statistics.observers import CONFIRM, DISCOVER, Bools, Dispersion, Floats, estimate_dispersion
 from counterset.statistics.permutation import SelectionTest, selection_test
 from counterset.statistics.power import detectable_drop
@@ -59,12 +60,13 @@ def select_pairs(
     templates: str = "paper",
     predictions_by_templates: Mapping[str, Rows] = MappingProxyType({}),
     stability: pa.Table | None = None,
+    held: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> SelectResult:
     """One row per class, group, model and half; one row per class: its pair and verdict; and one row per class,
     model and set of prompts: the pair's drop.
 
     Args:
-        members: photo_id, class_id, observer, half are read.
+        members: photo_id, class_id, observer, place, unit, half are read.
         backgrounds: photo_id, group, margin are read; photos without a group are left out.
         predictions: photo_id, model, label_space, is_correct, margin are read, for every model.
         config: limits and mode.
@@ -76,6 +78,7 @@ def select_pairs(
         predictions_by_templates: the selectors' predictions under other prompts, by their name; the
             choice does not see them.
         stability: of the groups (stability schema), to be said beside each pair.
+        held: class_id -> (common, counter) of the pairs that an earlier look confirmed: tested again, not chosen.
 
     Raises:
         WorkspaceError: no photo was predicted by every selector in the label space.
@@ -83,7 +86,11 @@ def select_pairs(
     group_accuracy, classes = count(
         members, backgrounds, predictions, selectors=selectors, label_space=label_space, class_ids=class_ids
     )
-    pairs = table_of(PAIRS, pair_rows(classes, config, seed=seed))
+    rows = pair_rows(classes, config, seed=seed, held=held)
+    if config.mode == "split" and has_places(members):
+        sharing = measure_sharing(members, backgrounds, predictions, selectors=selectors, label_space=label_space)
+        say_sharing(rows, group_accuracy, sharing)
+    pairs = table_of(PAIRS, rows)
     accuracies = {templates: group_accuracy}
     for name, rows in predictions_by_templates.items():
         accuracies[name], _ = count(
@@ -94,7 +101,13 @@ def select_pairs(
     return SelectResult(group_accuracy, with_spread(pairs, spread, stability), spread)
 
 
-def pair_rows(classes: list[ClassUnits], config: SelectConfig, *, seed: int) -> list[dict[str, Any]]:
+def pair_rows(
+    classes: list[ClassUnits],
+    config: SelectConfig,
+    *,
+    seed: int,
+    held: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
     """Rows of pairs from counted outcomes, one a class, in the order given."""
     if config.mode == "paper":
         return [_paper_row(found, config) for found in classes]
@@ -108,7 +121,7 @@ def pair_rows(classes: list[ClassUnits], config: SelectConfig, *, seed: int) -> 
         dispersions.answers.observer_correlation,
         dispersions.answers.across_groups,
     )
-    return _split_rows(classes, config, dispersions, seed)
+    return _split_rows(classes, config, dispersions, seed, held)
 
 
 class _Dispersions(NamedTuple):
@@ -138,19 +151,31 @@ class _Tested:
 
 
 def _split_rows(
-    classes: list[ClassUnits], config: SelectConfig, dispersions: _Dispersions, seed: int
+    classes: list[ClassUnits],
+    config: SelectConfig,
+    dispersions: _Dispersions,
+    seed: int,
+    held: Mapping[str, tuple[str, str]],
 ) -> list[dict[str, Any]]:
     """Rows of pairs: chosen on discover, tested by all photos, measured on confirm."""
-    limits = Limits(config.min_photos, config.min_observers)
+    limits = Limits(config.min_photos, config.min_units)
+    each = f"{config.min_photos} photos and {config.min_units} units on each half"
     tested: list[_Tested] = []
     rows = []
     for found in classes:
         eligible = eligible_groups(found.results, limits)
-        if eligible.sum() < 2:
-            each = f"{config.min_photos} photos and {config.min_observers} observers on each half"
-            rows.append(_too_small(found, int(eligible.sum()), each))
+        pair = held.get(found.class_id)
+        lost = [name for name in pair or () if name not in _names(found, eligible)]
+        if lost:
+            reason = f"retired: {' and '.join(lost)} no longer {'has' if len(lost) == 1 else 'have'} {each}"
+            rows.append(_too_small(found, reason))
             continue
-        tested.append(_test(found, eligible, limits, dispersions, config, _generator(seed, found.class_id)))
+        if eligible.sum() < 2:
+            rows.append(_too_small(found, _needs(found, int(eligible.sum()), each)))
+            continue
+        indices = (found.groups.index(pair[0]), found.groups.index(pair[1])) if pair else None
+        rng = _generator(seed, found.class_id)
+        tested.append(_test(found, eligible, limits, dispersions, config, rng, indices))
         rows.append(tested[-1].row)
     if tested:
         _judge(tested, config, dispersions, limits)
@@ -164,13 +189,14 @@ def _test(
     dispersions: _Dispersions,
     config: SelectConfig,
     rng: np.random.Generator,
+    held: tuple[int, int] | None,
 ) -> _Tested:
-    """A class's pair, its drop and its test."""
+    """A class's pair, chosen unless it is held, its drop and its test."""
     results, graded = found.results, found.graded
     worth = found.weights(dispersions.ranks)
     votes = np.stack([worth, worth * graded.sum_correct / graded.num_photos])
     chosen = choose(graded.by_half(votes[0]), graded.by_half(votes[1]), eligible)
-    pair = int(chosen.common), int(chosen.counter)
+    pair = held or (int(chosen.common), int(chosen.counter))
     weights = found.weights(dispersions.answers)
     estimate = estimate_drop(results, weights, dispersions.answers, pair, limits, votes, rng)
     test = selection_test(
@@ -179,6 +205,7 @@ def _test(
         num_permutations=config.num_permutations,
         rng=rng,
         largest_p_value=config.max_q_value,
+        pair=held and (int(eligible[: held[0]].sum()), int(eligible[: held[1]].sum())),
     )
     row = _measured(found, pair, estimate) | {
         "p_value": test.p_value,
@@ -191,14 +218,15 @@ def _test(
 def _correlations(
     found: ClassUnits, pair: tuple[int, int], weights: Floats, dispersion: Dispersion
 ) -> dict[str, float | bool]:
-    """The columns of pairs that say how alike an observer's photos are."""
+    """The columns of pairs that say how alike a unit's photos are."""
     rho, worth = dispersion.correlations(found.groups), found.results.by_group(weights)
     small, large = sorted(pair, key=lambda group: float(worth[group]))
     return {
+        "unit_correlation": dispersion.observer_correlation,
         "observer_correlation": dispersion.observer_correlation,
-        "observer_correlation_common": float(rho[pair[0]]),
-        "observer_correlation_counter": float(rho[pair[1]]),
-        "observer_correlation_across": dispersion.across_groups,
+        "unit_correlation_common": float(rho[pair[0]]),
+        "unit_correlation_counter": float(rho[pair[1]]),
+        "unit_correlation_across": dispersion.across_groups,
         "is_uneven": bool(rho[small] - rho[large] > UNEVEN),
     }
 
@@ -243,11 +271,11 @@ def _judge(tested: list[_Tested], config: SelectConfig, dispersions: _Dispersion
         row["detectable_drop"] = _detectable_drop(one, dispersions, needed)
         row["is_fragile"] = row["breaking_share"] < config.fragile_share
         if q_value > config.max_q_value:
-            row["reason"] = f"q = {q_value:.3f} is above {config.max_q_value:g}"
+            row["reason"] = f"q = {q_value:.3f} is above {config.max_q_value:.3g}"
         elif row["drop_low"] <= 0:
             row["reason"] = f"the drop's interval reaches down to {row['drop_low']:.3f}"
         elif row["is_uneven"]:
-            both = sorted((row["observer_correlation_common"], row["observer_correlation_counter"]))
+            both = sorted((row["unit_correlation_common"], row["unit_correlation_counter"]))
             row["reason"] = (
                 f"one observer's photos are more alike in the smaller group ({both[1]:.2f} against {both[0]:.2f}), "
                 "and chance makes such drops too easily"
@@ -302,7 +330,7 @@ def _paper_row(found: ClassUnits, config: SelectConfig) -> dict[str, Any]:
     photos = found.results.by_group(found.results.num_photos)
     eligible = photos >= config.min_photos
     if eligible.sum() < 2:
-        return _too_small(found, int(eligible.sum()), f"{config.min_photos} photos")
+        return _too_small(found, _needs(found, int(eligible.sum()), f"{config.min_photos} photos"))
     accuracy = found.results.by_group(found.results.sum_correct) / photos
     common, counter = map(int, choose(np.tile(photos, (2, 1)), np.tile(photos * accuracy, (2, 1)), eligible))
     drop = float(accuracy[common] - accuracy[counter])
@@ -318,15 +346,17 @@ def _paper_row(found: ClassUnits, config: SelectConfig) -> dict[str, Any]:
 def _counted(found: ClassUnits, common: int, counter: int) -> dict[str, Any]:
     """The columns of pairs that name and count."""
     photos = found.results.by_group(found.results.num_photos)
-    observers = found.results.by_group(np.ones_like(found.results.num_photos))
+    units = found.results.by_group(np.ones_like(found.results.num_photos))
     return {
         "class_id": found.class_id,
         "common": found.groups[common],
         "counter": found.groups[counter],
         "num_common": int(photos[common]),
         "num_counter": int(photos[counter]),
-        "num_observers_common": int(observers[common]),
-        "num_observers_counter": int(observers[counter]),
+        "num_observers_common": int(units[common]),
+        "num_observers_counter": int(units[counter]),
+        "num_units_common": int(units[common]),
+        "num_units_counter": int(units[counter]),
         "frequency_common": float(photos[common] / photos.sum()),
         "frequency_counter": float(photos[counter] / photos.sum()),
         "is_common_rarer": bool(photos[common] < photos[counter]),
@@ -334,16 +364,25 @@ def _counted(found: ClassUnits, common: int, counter: int) -> dict[str, Any]:
     }
 
 
-def _too_small(found: ClassUnits, num_eligible: int, needs: str) -> dict[str, Any]:
-    counts = ("num_common", "num_counter", "num_observers_common", "num_observers_counter")
+def _too_small(found: ClassUnits, reason: str) -> dict[str, Any]:
+    counts = [f"num_{what}{side}" for what in ("", "observers_", "units_") for side in ("common", "counter")]
     return {
         "class_id": found.class_id,
         "verdict": Verdict.TOO_SMALL.value,
         **dict.fromkeys(counts, 0),
         "is_common_rarer": False,
         "is_fragile": False,
-        "reason": f"{num_eligible} of {len(found.groups)} groups have {needs}; two are needed",
+        "reason": reason,
     }
+
+
+def _needs(found: ClassUnits, num_eligible: int, each: str) -> str:
+    return f"{num_eligible} of {len(found.groups)} groups have {each}; two are needed"
+
+
+def _names(found: ClassUnits, eligible: Bools) -> set[str]:
+    """The groups that take part."""
+    return {found.groups[index] for index in np.flatnonzero(eligible)}
 
 
 def _generator(seed: int, class_id: str) -> np.random.Generator:

@@ -18,11 +18,11 @@ class Limits:
     """What a group needs, on each half, to take part."""
 
     min_photos: int
-    min_observers: int
+    min_units: int
 
-    def met(self, num_photos: Floats, num_observers: Floats) -> Bools:
+    def met(self, num_photos: Floats, num_units: Floats) -> Bools:
         """(..., 2, G), (..., 2, G) -> (..., G)"""
-        enough: Bools = (num_photos >= self.min_photos) & (num_observers >= self.min_observers)
+        enough: Bools = (num_photos >= self.min_photos) & (num_units >= self.min_units)
         return np.asarray(enough.all(axis=-2))
 
 

@@ -1,7 +1,7 @@
-"""What selection counts: group accuracies of every model, and each class's outcomes by observer.
+"""What selection counts: group accuracies of every model, and each class's outcomes by unit.
 
 DuckDB reads tables or Parquet datasets without holding the predictions in memory; what the
-statistics see is one row a group and observer.
+statistics see is one row per group and unit.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ClassUnits(NamedTuple):
     Attributes:
         class_id: the class.
         groups: (G,) names of the groups.
-        results: one row a group and observer.
+        results: one row per group and unit.
         num_sure: (C,) photos whose margin is in the upper half of their group's.
         correct_sure: (C,) summed outcomes of these.
         graded: the same rows, whose outcome is the rank of the selectors' margins within the class
@@ -75,10 +75,10 @@ def count(
     label_space: str,
     class_ids: tuple[str, ...],
 ) -> Counts:
-    """Count every model's right photos by group, and the selectors' by group and observer.
+    """Count every model's right photos by group, and the selectors' by group and unit.
 
     Args:
-        members: photo_id, class_id, observer, half are read.
+        members: photo_id, class_id, observer, unit, half are read.
         backgrounds: photo_id, group, margin are read; photos without a group are left out.
         predictions: photo_id, model, label_space, is_correct, margin are read.
         selectors: models whose mean outcome counts; photos that one of them lacks do not.
@@ -91,7 +91,7 @@ def count(
     with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
         connection.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")
         sources = {
-            name: _register(connection, name, rows)
+            name: register(connection, name, rows)
             for name, rows in (("members", members), ("backgrounds", backgrounds), ("predictions", predictions))
         }
         key = _key(connection, sources["members"])
@@ -103,7 +103,7 @@ def count(
     return Counts(group_accuracy, _by_class(photos, sorted(class_ids), groups, len(selectors)))
 
 
-def _register(connection: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> str:
+def register(connection: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> str:
     """The SQL that reads `rows`; local Parquet files are read by DuckDB itself, which is faster."""
     if (
         isinstance(rows, ds.FileSystemDataset)
@@ -127,7 +127,7 @@ def _load_photos(
 ) -> None:
     """Tables `photo`, the grouped photos, and `stratum`, the halves of groups of classes, in order of their names.
 
-    Observers become numbers by MD5, which is the same everywhere, so their order is too.
+    Observers and units become numbers by MD5, which is the same everywhere, so their order is too.
     """
     connection.register("class_name", pa.table({"class_id": pa.array(sorted(class_ids), pa.string())}))
     connection.execute(
@@ -144,19 +144,21 @@ def _load_photos(
         FROM {sources["backgrounds"]} JOIN group_code USING ("group");
 
         CREATE TEMP TABLE photo AS
-        SELECT key, margin AS background_margin, md5_number_lower(observer) AS observer,
+        SELECT key, margin AS background_margin, md5_number_lower(unit) AS unit, md5_number_lower(observer) AS observer,
                (((class_code * (SELECT count(*) FROM group_code)) + group_code) * 2)::INTEGER
                    + (half = 'confirm')::INTEGER AS stratum
-        FROM (SELECT {key} AS key, class_id, half, observer FROM {sources["members"]}) JOIN class_code USING (class_id)
+        FROM (SELECT {key} AS key, class_id, half, unit, observer FROM {sources["members"]})
+        JOIN class_code USING (class_id)
         JOIN grouped USING (key);
 
         DROP TABLE grouped;
 
         CREATE TEMP TABLE stratum AS
         SELECT stratum, class_id, "group", CASE stratum % 2 WHEN 1 THEN 'confirm' ELSE 'discover' END AS half,
-               num_photos, num_observers, median_margin
+               num_photos, num_observers, num_units, median_margin
         FROM (SELECT stratum, count(*) AS num_photos, count(DISTINCT observer) AS num_observers,
-                     median(background_margin) AS median_margin FROM photo GROUP BY stratum)
+                     count(DISTINCT unit) AS num_units, median(background_margin) AS median_margin
+              FROM photo GROUP BY stratum)
         JOIN class_code ON class_code = stratum // 2 // (SELECT count(*) FROM group_code)
         JOIN group_code ON group_code = stratum // 2 % (SELECT count(*) FROM group_code);
         """
@@ -174,11 +176,11 @@ def _group_accuracy(connection: duckdb.DuckDBPyConnection, predictions: str, lab
         """,
         [label_space],
     )
-    # A model that has predicted every photo has the stratum's observers; only others are counted one by one.
+    # A model that has predicted every photo has the stratum's observers and units; only others are counted one by one.
     connection.execute(
         f"""
         CREATE TEMP TABLE partly AS
-        SELECT stratum, model, count(DISTINCT observer) AS num_observers
+        SELECT stratum, model, count(DISTINCT observer) AS num_observers, count(DISTINCT unit) AS num_units
         FROM {predictions} JOIN photo USING (key)
         WHERE label_space = ? AND model IN (
             SELECT model FROM counted JOIN stratum USING (stratum) WHERE counted.num_photos < stratum.num_photos)
@@ -190,13 +192,15 @@ def _group_accuracy(connection: duckdb.DuckDBPyConnection, predictions: str, lab
         """
         WITH halves AS (
             SELECT class_id, "group", model, half, counted.num_photos, num_correct,
-                   coalesce(partly.num_observers, stratum.num_observers) AS num_observers
+                   coalesce(partly.num_observers, stratum.num_observers) AS num_observers,
+                   coalesce(partly.num_units, stratum.num_units) AS num_units
             FROM counted JOIN stratum USING (stratum) LEFT JOIN partly USING (stratum, model)
         ), summed AS (
             FROM halves UNION ALL BY NAME SELECT * REPLACE ('all' AS half) FROM halves
         )
         SELECT class_id, "group", model, half, sum(num_photos)::BIGINT AS num_photos,
-               sum(num_observers)::BIGINT AS num_observers, sum(num_correct)::BIGINT AS num_correct,
+               sum(num_observers)::BIGINT AS num_observers, sum(num_units)::BIGINT AS num_units,
+               sum(num_correct)::BIGINT AS num_correct,
                sum(num_correct) / sum(num_photos) AS accuracy
         FROM summed GROUP BY class_id, "group", model, half
         """
@@ -207,7 +211,7 @@ def _group_accuracy(connection: duckdb.DuckDBPyConnection, predictions: str, lab
 def _photos(
     connection: duckdb.DuckDBPyConnection, predictions: str, selectors: tuple[str, ...], label_space: str
 ) -> Columns:
-    """Columns stratum, observer, k, is_sure and margin_0, margin_1, ...: one row a grouped photo that every selector
+    """Columns stratum, unit, k, is_sure and margin_0, margin_1, ...: one row a grouped photo that every selector
     has predicted.
 
     k is the number of selectors that were right; is_sure photos are of the upper half of background margins of their
@@ -219,15 +223,15 @@ def _photos(
     right = f"FROM {predictions} JOIN selector USING (model) JOIN photo USING (key) WHERE label_space = ?"
     margins = ", ".join(f"max(margin) FILTER (code = {code}) AS margin_{code}" for code in range(number))
     per_photo = (
-        f"SELECT stratum, observer, background_margin, is_correct::INTEGER AS k, margin AS margin_0 {right}"
+        f"SELECT stratum, unit, background_margin, is_correct::INTEGER AS k, margin AS margin_0 {right}"
         if number == 1
-        else "SELECT any_value(stratum) AS stratum, any_value(observer) AS observer, "
+        else "SELECT any_value(stratum) AS stratum, any_value(unit) AS unit, "
         "any_value(background_margin) AS background_margin, "
         f"(count(*) FILTER (is_correct))::INTEGER AS k, {margins} {right} GROUP BY key HAVING count(*) = {number}"
     )
     photos: Columns = connection.execute(
         f"""
-        SELECT stratum, observer, k, background_margin >= median_margin AS is_sure, COLUMNS('^margin_[0-9]+$')
+        SELECT stratum, unit, k, background_margin >= median_margin AS is_sure, COLUMNS('^margin_[0-9]+$')
         FROM ({per_photo}) JOIN stratum USING (stratum)
         """,
         [label_space],
@@ -245,22 +249,22 @@ def _photos(
 
 
 def _by_class(photos: Columns, class_ids: list[str], groups: list[str], num_selectors: int) -> list[ClassUnits]:
-    """The outcomes of each class by group, half and observer, its own groups only.
+    """The outcomes of each class by group, half and unit, its own groups only.
 
     DuckDB's threads hand out photos in any order, so whole numbers are summed, which is exact, and
     divided by the number of selectors afterwards.
     """
     margins = [photos[f"margin_{code}"] for code in range(num_selectors)]
-    order = np.lexsort((*margins, photos["observer"], photos["stratum"]))
+    order = np.lexsort((*margins, photos["unit"], photos["stratum"]))
     photos = {name: column[order] for name, column in photos.items()}
     starts = np.searchsorted(photos["stratum"], 2 * len(groups) * np.arange(len(class_ids) + 1))
     classes = []
     for class_id, start, end in zip(class_ids, starts[:-1], starts[1:], strict=True):
-        stratum, observer, k, is_sure = (photos[name][start:end] for name in ("stratum", "observer", "k", "is_sure"))
+        stratum, unit, k, is_sure = (photos[name][start:end] for name in ("stratum", "unit", "k", "is_sure"))
         ranks = double_ranks(np.column_stack([photos[f"margin_{code}"][start:end] for code in range(num_selectors)]))
-        # A new row wherever the stratum or the observer changes: (N,) photos -> (C,) first photos
+        # A new row wherever the stratum or the unit changes: (N,) photos -> (C,) first photos
         is_first = np.ones(len(stratum), np.bool_)
-        is_first[1:] = (stratum[1:] != stratum[:-1]) | (observer[1:] != observer[:-1])
+        is_first[1:] = (stratum[1:] != stratum[:-1]) | (unit[1:] != unit[:-1])
         row = np.cumsum(is_first) - 1
         columns = [np.ones_like(k), k, k * k, is_sure, np.where(is_sure, k, 0), ranks, ranks * ranks]
         n, right, squares, num_sure, sure_right, rank, rank_squares = (
@@ -268,7 +272,7 @@ def _by_class(photos: Columns, class_ids: list[str], groups: list[str], num_sele
         )
         codes, group = np.unique(stratum[is_first] // 2 % max(len(groups), 1), return_inverse=True)
         half = np.where(stratum[is_first] % 2 == 1, CONFIRM, DISCOVER)
-        numbers = np.unique(observer[is_first], return_inverse=True)[1]
+        numbers = np.unique(unit[is_first], return_inverse=True)[1]
         results = Results(len(codes), group, half, numbers, n, right / num_selectors, squares / num_selectors**2)
         largest = 2.0 * len(ranks) * num_selectors
         graded = replace(results, sum_correct=rank / largest, sum_squares=rank_squares / largest**2)

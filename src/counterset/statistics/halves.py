@@ -4,9 +4,6 @@ Whoever may draw the halves again may draw until more classes are confirmed. So 
 unit depends on nothing but the class, by its taxon, and the unit, by the source's own name of
 it: no salt, no seed, no title of a release, no other class. Three quarters of the units choose
 the pair; how much power that share buys is in docs/method.md.
-
-Builds do not toss this coin yet: published units must keep their halves first. They draw even
-halves by the hash of the observer (`stages/curate.py`).
 """
 
 from __future__ import annotations
@@ -17,10 +14,7 @@ from collections.abc import Iterable
 from counterset.schemas import Half
 
 DISCOVER_SHARE = 0.75
-"""Expected share of a class's units that this coin puts into `discover`."""
-
-DRAWN_SHARE = 0.5
-"""Expected share of a class's observers that builds put into `discover`, which plans reckon with."""
+"""Expected share of a class's units that are in `discover`."""
 
 
 def identity(taxon_ids: Iterable[int], name: str) -> str:
@@ -43,3 +37,12 @@ def half_of(class_identity: str, unit: str) -> Half:
     """
     digest = hashlib.sha256(f"half\x00{class_identity}\x00{unit}".encode()).digest()
     return Half.DISCOVER if int.from_bytes(digest[:8]) < DISCOVER_SHARE * 2**64 else Half.CONFIRM
+
+
+def unit_number(unit: str) -> str:
+    """16 hex digits by which a release knows a unit, in whatever classes: another hash, which says nothing of its half.
+
+    Args:
+        unit: as for `half_of`.
+    """
+    return hashlib.sha256(f"unit\x00{unit}".encode()).hexdigest()[:16]

@@ -6,10 +6,16 @@ observers of one place, and how much is left between units where a place had to 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
+from counterset.schemas import Half
+from counterset.statistics.counts import Rows, register
 from counterset.statistics.observers import Floats, Ints
 from counterset.statistics.units import NONE
 
@@ -86,3 +92,115 @@ def _correlation(sums: Floats, variance: Floats, of_mean: Floats) -> float:
     products, pairs = sums
     scale = float((variance * pairs).sum())
     return float((products + variance * of_mean * pairs).sum()) / scale if scale > 0 else np.nan
+
+
+class Sharing(NamedTuple):
+    """How the photos of a build share observers and places.
+
+    Attributes:
+        likeness: of their outcomes.
+        share_cut: (class_id, group) -> share of the group's photos in whose place there are photos of several units.
+    """
+
+    likeness: Likeness
+    share_cut: dict[tuple[str, str], float]
+
+
+def has_places(members: Rows) -> bool:
+    """Whether the source told the place of any photo."""
+    if "place" not in members.schema.names:
+        return False
+    rows = ds.dataset(members) if isinstance(members, pa.Table) else members
+    return bool(rows.count_rows(filter=ds.field("place").is_valid()))
+
+
+def measure_sharing(
+    members: Rows, backgrounds: Rows, predictions: Rows, *, selectors: tuple[str, ...], label_space: str
+) -> Sharing:
+    """What units hold together, and what they leave apart, over the grouped photos that every selector has predicted.
+
+    Args:
+        members: photo_id, class_id, observer, place, unit are read.
+        backgrounds: photo_id, group are read.
+        predictions: photo_id, model, label_space, is_correct are read.
+        selectors: models whose mean outcome counts.
+        label_space: of the predictions.
+    """
+    with duckdb.connect() as connection:
+        connection.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")
+        sources = {
+            name: register(connection, name, rows)
+            for name, rows in (("members", members), ("backgrounds", backgrounds), ("predictions", predictions))
+        }
+        photos = connection.sql(
+            f"""
+            SELECT m.class_id, "group", md5_number_lower(m.class_id || unit) AS unit,
+                   md5_number_lower(m.class_id || observer) AS observer,
+                   md5_number_lower(m.class_id || place) AS place, num_right
+            FROM {sources["members"]} AS m JOIN {sources["backgrounds"]} USING (photo_id) JOIN (
+                SELECT photo_id, count(*) FILTER (is_correct) AS num_right FROM {sources["predictions"]}
+                WHERE label_space = ? AND list_contains(?, model) GROUP BY photo_id HAVING count(*) = ?
+            ) USING (photo_id)
+            WHERE "group" IS NOT NULL
+            """,
+            params=[label_space, list(selectors), len(selectors)],
+        ).to_arrow_table()
+    columns = {name: _codes(photos[name]) for name in ("unit", "observer", "place")}
+    names = pc.binary_join_element_wise(photos["class_id"], photos["group"], "\x00").combine_chunks().to_pylist()
+    strata, group = np.unique(np.array(names, dtype=object).astype(str), return_inverse=True)
+    right = photos["num_right"].to_numpy()
+    # Rows come in any order; sums of floats depend on it.
+    order = np.lexsort((right, columns["place"], columns["observer"], columns["unit"], group))
+    unit, observer, place, group = (part[order] for part in (*columns.values(), group))
+    found = likeness(right[order] / len(selectors), group, unit, observer, place)
+    is_cut = _holds_several(place, unit)
+    shares = np.bincount(group, is_cut, len(strata)) / np.maximum(np.bincount(group, minlength=len(strata)), 1)
+    keys = (tuple(name.split("\x00")) for name in strata.tolist())
+    return Sharing(
+        found, {(class_id, name): float(share) for (class_id, name), share in zip(keys, shares, strict=True)}
+    )
+
+
+def say_sharing(rows: list[dict[str, Any]], group_accuracy: pa.Table, sharing: Sharing) -> None:
+    """Fill in what pairs say of observers and places beside units.
+
+    Args:
+        rows: of pairs.
+        group_accuracy: gives the observers of each group.
+        sharing: of the same photos.
+    """
+    whole = group_accuracy.filter(pc.equal(group_accuracy["half"], Half.ALL.value))
+    columns = (whole[name].to_pylist() for name in ("class_id", "group", "num_observers"))
+    observers: dict[tuple[str, str], int] = {}
+    for class_id, name, number in zip(*columns, strict=True):  # models may lack photos: the most complete one counts
+        observers[class_id, name] = max(number, observers.get((class_id, name), 0))
+    names = zip(("observer_correlation", "place_correlation", "cut_correlation"), sharing.likeness, strict=True)
+    known = {name: float(value) for name, value in names if np.isfinite(value)}
+    for row in rows:
+        if row.get("common") is None:
+            continue
+        row |= known
+        photos, cut = 0, 0.0
+        for side in ("common", "counter"):
+            key = row["class_id"], row[side]
+            row[f"num_observers_{side}"] = observers[key]
+            photos += row[f"num_{side}"]
+            cut += row[f"num_{side}"] * sharing.share_cut[key]
+        row["share_cut"] = cut / photos
+
+
+def _codes(column: pa.ChunkedArray) -> Ints:
+    """Numbers from 0 in the order of the values; NONE for null."""
+    codes = np.unique(column.fill_null(0).to_numpy(), return_inverse=True)[1]
+    is_known = column.is_valid().to_numpy()
+    return np.where(is_known, codes, NONE).astype(np.int64)
+
+
+def _holds_several(place: Ints, unit: Ints) -> Floats:
+    """(N,) 1 where photos of several units lie in the photo's place."""
+    placed = place != NONE
+    pairs = np.unique(np.stack([place[placed], unit[placed]]), axis=1)
+    units = np.bincount(pairs[0], minlength=int(place.max(initial=NONE)) + 1)
+    several = np.zeros(len(place))
+    several[placed] = units[place[placed]] > 1
+    return several

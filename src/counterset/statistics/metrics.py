@@ -1,10 +1,10 @@
-"""Accuracies of models class by class, and what metrics are computed from: right answers, weighed by drawn observers.
+"""Accuracies of models class by class, and what metrics are computed from: right answers, weighed by drawn units.
 
-Intervals of metrics come from a Bayesian bootstrap over observers (Rubin 1981):
-every draw gives each observer one exponential weight for all of that observer's photos, in
+Intervals of metrics come from a Bayesian bootstrap over units (Rubin 1981):
+every draw gives each unit one exponential weight for all of that unit's photos, in
 whatever class and group, and all models share the draw, so that differences between models
 and between common and counter are paired. Unlike resampling, no small group ever empties.
-Intervals of single classes are score intervals whose size counts observers.
+Intervals of single classes are score intervals whose size counts units.
 """
 
 from __future__ import annotations
@@ -37,18 +37,25 @@ class Outcomes:
         models: (M,) names.
         class_index: (N,) index into `class_ids`.
         side: (N,) COMMON or COUNTER.
-        observer: (N,) index of the observer, from 0, over all classes.
+        unit: (N,) index of the independent unit, from 0, over all classes.
         is_correct: (N, M) right or wrong.
         is_top5: (N, M) the truth is among the five highest; None = not known.
+        observer: (N,) index of the photographer, from 0; None = the unit is one.
     """
 
     class_ids: tuple[str, ...]
     models: tuple[str, ...]
     class_index: npt.NDArray[np.int64]
     side: npt.NDArray[np.int64]
-    observer: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.int64]
     is_correct: npt.NDArray[np.bool_]
     is_top5: npt.NDArray[np.bool_] | None = None
+    observer: npt.NDArray[np.int64] | None = None
+
+    @property
+    def observers(self) -> npt.NDArray[np.int64]:
+        """(N,) index of the photographer, from 0."""
+        return self.unit if self.observer is None else self.observer
 
 
 def class_metrics(outcomes: Outcomes) -> pa.Table:
@@ -65,7 +72,7 @@ def class_metrics(outcomes: Outcomes) -> pa.Table:
                 2,
                 cells.side[kept],
                 np.full(int(kept.sum()), DISCOVER),
-                cells.observer[kept],
+                cells.unit[kept],
                 num_photos[kept],
                 correct[kept],
                 correct[kept],
@@ -104,7 +111,7 @@ def class_metrics(outcomes: Outcomes) -> pa.Table:
 
 @dataclass(frozen=True)
 class Draws:
-    """One model's right answers by draw of observers, class and side; draw 0 weighs all observers alike.
+    """One model's right answers by draw of units, class and side; draw 0 weighs all units alike.
 
     Attributes:
         class_ids: (K,) names.
@@ -135,19 +142,19 @@ def draw_observers(outcomes: Outcomes, *, seed: int, num_draws: int = NUM_DRAWS)
     """Each model's draws, one after the other; the weights of a draw are the same for all of them."""
     cells = _cells(outcomes)
     num_cells, num_classes = len(cells.side), len(outcomes.class_ids)
-    weights = np.random.default_rng(seed).standard_exponential((int(outcomes.observer.max()) + 1, num_draws))
+    weights = np.random.default_rng(seed).standard_exponential((int(outcomes.unit.max()) + 1, num_draws))
     weights = np.hstack([np.ones((len(weights), 1)), weights])  # (O, 1 + B)
     to_group = sparse.csr_array(
         (np.ones(num_cells), (cells.class_index * 2 + cells.side, np.arange(num_cells))),
         shape=(2 * num_classes, num_cells),
     )
-    to_observer = sparse.csr_array(
-        (np.ones(num_cells), (np.arange(num_cells), cells.observer)), shape=(num_cells, len(weights))
+    to_unit = sparse.csr_array(
+        (np.ones(num_cells), (np.arange(num_cells), cells.unit)), shape=(num_cells, len(weights))
     )
 
     def total(values: npt.NDArray[np.bool_] | Floats) -> Floats:
         """(N,) -> (1 + B, K, 2): weighted sums by class and side."""
-        grouped = to_group @ sparse.diags_array(cells.sums(values)) @ to_observer
+        grouped = to_group @ sparse.diags_array(cells.sums(values)) @ to_unit
         return np.asarray(grouped @ weights).T.reshape(-1, num_classes, 2)
 
     ones = np.ones(len(outcomes.side))
@@ -159,11 +166,11 @@ def draw_observers(outcomes: Outcomes, *, seed: int, num_draws: int = NUM_DRAWS)
 
 @dataclass(frozen=True)
 class _Cells:
-    """One element per class, side and observer; `inverse` (N,) gives each photo's."""
+    """One element per class, side and unit; `inverse` (N,) gives each photo's."""
 
     class_index: npt.NDArray[np.int64]
     side: npt.NDArray[np.int64]
-    observer: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.int64]
     inverse: npt.NDArray[np.intp]
 
     def sums(self, values: npt.NDArray[np.bool_] | Floats) -> Floats:
@@ -172,8 +179,8 @@ class _Cells:
 
 
 def _cells(outcomes: Outcomes) -> _Cells:
-    num_observers = int(outcomes.observer.max()) + 1
-    key = (outcomes.class_index * 2 + outcomes.side) * num_observers + outcomes.observer
+    num_units = int(outcomes.unit.max()) + 1
+    key = (outcomes.class_index * 2 + outcomes.side) * num_units + outcomes.unit
     unique, inverse = np.unique(key, return_inverse=True)
-    group = unique // num_observers
-    return _Cells(group // 2, group % 2, unique % num_observers, inverse)
+    group = unique // num_units
+    return _Cells(group // 2, group % 2, unique % num_units, inverse)

@@ -40,14 +40,15 @@ class SelectionTest(NamedTuple):
         return float(self.tail[-min(rank, len(self.tail))])
 
 
-def statistic(weights: Floats, correct: Floats) -> Floats:
-    """The chosen pair's drop over both halves, times sqrt(1 / (1 / W_common + 1 / W_counter)).
+def statistic(weights: Floats, correct: Floats, pair: Pair | None = None) -> Floats:
+    """A pair's drop over both halves, times sqrt(1 / (1 / W_common + 1 / W_counter)).
 
     Args:
         weights: (..., 2, G) observers' weights, summed by half and group.
         correct: (..., 2, G) weights times accuracies, summed.
+        pair: (...) indices of groups; None = the one that `choose` picks.
     """
-    pair: Pair = choose(weights, correct)
+    pair = choose(weights, correct) if pair is None else pair
     weight, right = weights.sum(axis=-2), correct.sum(axis=-2)
     weight_common, right_common, weight_counter, right_counter = (
         np.take_along_axis(values, group[..., None], axis=-1)[..., 0] for group in pair for values in (weight, right)
@@ -63,6 +64,7 @@ def selection_test(
     num_permutations: int,
     rng: np.random.Generator,
     largest_p_value: float = 0.05,
+    pair: tuple[int, int] | None = None,
 ) -> SelectionTest:
     """Test the pair that `choose` picks from `results`, every group of which must be in both halves.
 
@@ -77,6 +79,8 @@ def selection_test(
         num_permutations: at least so many deals.
         rng: the class's own generator.
         largest_p_value: `critical` will be asked for none above it, so no more of the tail is kept.
+        pair: (common, counter) that is tested in place of the chosen one, against the same deals, which choose: as
+            hard a test as if it had been chosen now.
     """
     side = math.ceil(math.sqrt(num_permutations))
     values = np.stack([weights, weights * results.sum_correct / results.num_photos])
@@ -90,7 +94,8 @@ def selection_test(
             # (labels, C) @ (C, 2 values) -> (labels, 2 values)
             sums = (labels == group).astype(np.float64) @ permuted
             dealt[:, half, group] = sums.reshape(side, 2, side).transpose(1, 0, 2)
-    observed = float(statistic(results.by_half(values[0]), results.by_half(values[1])))
+    held = None if pair is None else Pair(np.array(pair[0]), np.array(pair[1]))
+    observed = float(statistic(results.by_half(values[0]), results.by_half(values[1]), held))
     null = np.sort(statistic(*(np.moveaxis(dealt[part].reshape(2, -1, side * side), -1, 0) for part in (0, 1))))
     exceedances = len(null) - int(np.searchsorted(null, observed - TIE))
     kept = min(math.ceil(largest_p_value * (len(null) + 1)), len(null))

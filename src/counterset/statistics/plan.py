@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from counterset.errors import UserError
 from counterset.schemas import Half, Verdict
-from counterset.statistics.halves import DRAWN_SHARE
+from counterset.statistics.halves import DISCOVER_SHARE
 from counterset.statistics.power import POWER, deviations, rounded_gain
 from counterset.statistics.selector_margin import rank_per_accuracy
+from counterset.statistics.series import share_spent
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Assumptions:
         photos_per_observer: mean photos of one observer in one group.
         accuracy: mean accuracy of the pair, in [0, 1].
         share_confirmed: share of classes expected to be confirmed; 0 = this one alone.
-        max_q_value: as in the config.
+        max_q_value: as in the config, for the whole series.
+        look: which look of its series the build is, from 1; later ones may spend less.
         power: probability with which the drop is to be confirmed.
         num_selectors: models whose mean outcome counts.
         selector_correlation: of two selectors' outcomes on one photo, beyond its group.
@@ -39,13 +41,15 @@ class Assumptions:
     accuracy: float = 0.7
     share_confirmed: float = 0.0
     max_q_value: float = 0.05
+    look: int = 1
     power: float = POWER
     num_selectors: int = 1
     selector_correlation: float = 0.5
 
     def deviations(self, num_groups: int) -> float:
         """Standard errors that a true drop must have."""
-        threshold = self.max_q_value * max(self.share_confirmed * self.num_classes, 1.0) / self.num_classes
+        level = self.max_q_value * share_spent(self.look)
+        threshold = level * max(self.share_confirmed * self.num_classes, 1.0) / self.num_classes
         # ranks of one selector's margins have the variance 1 / 12, answers accuracy * (1 - accuracy)
         per_error = math.sqrt(12 * self.accuracy * (1 - self.accuracy))
         gain = rounded_gain(rank_per_accuracy(self.accuracy) * per_error)
@@ -127,7 +131,7 @@ def plan_classes(
         min_photos: photos that a group needs on each half, as in the config.
         assumptions: the rest.
     """
-    least = min_photos / min(DRAWN_SHARE, 1 - DRAWN_SHARE)  # photos of which the smaller half has `min_photos`
+    least = min_photos / min(DISCOVER_SHARE, 1 - DISCOVER_SHARE)  # photos of which the smaller half has `min_photos`
     plans = []
     for class_id, shares in frequencies.items():
         first, second = sorted([*shares, 0.0, 0.0], reverse=True)[:2]
@@ -171,32 +175,32 @@ def learn(group_accuracy: pa.Table, pairs: pa.Table, *, max_q_value: float = 0.0
         # models may have predicted different photos: the most complete one counts
         known = photos.setdefault(row["class_id"], {})
         known[row["group"]] = row["num_photos"]
-    largest = whole.group_by(["class_id", "group"]).aggregate([("num_observers", "max")])
-    observers = pc.sum(largest["num_observers_max"]).as_py()
+    whole = whole.append_column("units", pc.coalesce(whole["num_units"], whole["num_observers"]))  # null before units
+    largest = whole.group_by(["class_id", "group"]).aggregate([("units", "max")])
+    units = pc.sum(largest["units_max"]).as_py()
     frequencies = {
         class_id: [number / sum(groups.values()) for _, number in sorted(groups.items())]
         for class_id, groups in sorted(photos.items())
     }
     accuracies = pc.add(tested["accuracy_common"], tested["accuracy_counter"])
     confirmed = pc.sum(pc.equal(tested["verdict"], Verdict.CONFIRMED.value)).as_py()
-    accuracy, correlation = pc.mean(accuracies).as_py(), pc.max(tested["observer_correlation"]).as_py()
+    accuracy, correlation = (
+        pc.mean(accuracies).as_py(),
+        pc.max(pc.coalesce(tested["unit_correlation"], tested["observer_correlation"])).as_py(),
+    )
     is_sound = accuracy is not None and 0 <= accuracy <= 2 and correlation is not None and 0 <= correlation <= 1
-    if (
-        not observers
-        or observers < 0
-        or not all(sum(groups.values()) > 0 for groups in photos.values())
-        or not is_sound
-    ):
+    if not units or units < 0 or not all(sum(groups.values()) > 0 for groups in photos.values()) or not is_sound:
         raise UserError("the earlier build's figures are impossible, so nothing can be learnt from it; plan without it")
     return Learnt(
         frequencies,
         Assumptions(
             num_classes=pairs.num_rows,
             observer_correlation=correlation,
-            photos_per_observer=sum(sum(groups.values()) for groups in photos.values()) / observers,
+            photos_per_observer=sum(sum(groups.values()) for groups in photos.values()) / units,
             accuracy=accuracy / 2,
             share_confirmed=confirmed / pairs.num_rows,
             max_q_value=max_q_value,
+            look=(pc.max(pairs["look"]).as_py() or 1) + 1,
             num_selectors=num_selectors,
         ),
     )

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 from scipy.stats import norm
 
-from counterset.statistics.halves import DRAWN_SHARE
+from counterset.statistics.halves import DISCOVER_SHARE
 from counterset.statistics.intervals import CONFIDENCE
 from counterset.statistics.observers import Floats
 from counterset.statistics.selector_margin import rank_per_accuracy
@@ -71,12 +71,12 @@ def deviations(num_groups: int, p_value: float, power: float, gain: float) -> fl
         gain: how many times its standard error a drop is in ranks, where it is once in answers; at least 1.
     """
     critical, least = critical_statistic(num_groups, p_value), _least(p_value)
-    errors = math.sqrt(1 - DRAWN_SHARE) * np.random.default_rng(1).standard_normal(NUM_DRAWS)
+    errors = math.sqrt(1 - DISCOVER_SHARE) * np.random.default_rng(1).standard_normal(NUM_DRAWS)
     other = math.sqrt(max(1 - 1 / gain**2, 1e-6))
 
     def confirmed(drop: float) -> float:
         seen, true = _chosen_drop(drop * gain, num_groups)
-        statistic = DRAWN_SHARE * seen + (1 - DRAWN_SHARE) * true + errors
+        statistic = DISCOVER_SHARE * seen + (1 - DISCOVER_SHARE) * true + errors
         # (D,) probability that the drop in answers, in its own standard errors, is large enough too
         is_measured = ndtr((true / gain / MEASURED_ERROR + (statistic - true) / gain - least) / other)
         return float(np.mean((statistic >= critical) * is_measured))
@@ -94,7 +94,7 @@ def _chosen_drop(drop: float, num_groups: int) -> tuple[Floats, Floats]:
     truth = np.zeros(num_groups)
     truth[0], truth[-1] = drop / 2, -drop / 2
     # a drop's error is 1 over all photos, so a group's is sqrt(1 / 2), and more on its share of them
-    seen = truth + _errors(num_groups) / math.sqrt(2 * DRAWN_SHARE)
+    seen = truth + _errors(num_groups) / math.sqrt(2 * DISCOVER_SHARE)
     rows = np.arange(NUM_DRAWS)
     common, counter = seen.argmax(axis=1), seen.argmin(axis=1)
     return seen[rows, common] - seen[rows, counter], truth[common] - truth[counter]
@@ -110,5 +110,5 @@ def _reached(drop: float, critical: float, num_groups: int) -> float:
     """Probability that the statistic reaches `critical`, the confirm half's error integrated out."""
     seen, true = _chosen_drop(drop, num_groups)
     # statistic = share * seen + (1 - share) * confirm's drop, and confirm's drop ~ N(true, 1 / (1 - share))
-    mean = DRAWN_SHARE * seen + (1 - DRAWN_SHARE) * true
-    return float(norm.sf((critical - mean) / math.sqrt(1 - DRAWN_SHARE)).mean())
+    mean = DISCOVER_SHARE * seen + (1 - DISCOVER_SHARE) * true
+    return float(norm.sf((critical - mean) / math.sqrt(1 - DISCOVER_SHARE)).mean())

@@ -136,6 +136,7 @@ def world_tables(
                     "class_id": class_id,
                     "observation_id": photo_id,
                     "observer": f"{class_id}-{observer}",
+                    "unit": f"{class_id}-{observer}",
                     "half": (Half.CONFIRM if half else Half.DISCOVER).value,
                     "shard": "0",
                 }

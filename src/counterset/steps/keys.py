@@ -21,6 +21,7 @@ from counterset.models.lineage import check_roles
 from counterset.models.prompts import check_labels
 from counterset.models.shared_weights import check_weights
 from counterset.pictures import DECODER_VERSION
+from counterset.release.versions.followed import Followed, newest_release
 from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
 from counterset.sources import Source
 from counterset.sources.budget import Budget
@@ -42,7 +43,7 @@ READS = {
 }
 """The sections that a stage is given. It depends on all of their settings but those that are marked (`NotContent`)."""
 
-REVISIONS = dict.fromkeys(READS, 1) | {"pairs": 2}
+REVISIONS = dict.fromkeys(READS, 1) | {"members": 2, "pairs": 2}
 """Raised by whoever changes what a stage makes of the same inputs."""
 
 PHOTO_PACKAGES = ("pillow", "ImageHash", "numpy", "scipy")
@@ -61,6 +62,10 @@ def settings_of(config: Config, stage: str, *packages: str) -> list[object]:
     }
     kept = {name: part for name, part in known.items() if name not in sections or name in READS[stage]}
     return [stage, REVISIONS[stage], kept, versions(*packages)]
+
+
+UNSENT = ("budget", "source", "fetched", "newest_release")
+"""What another process does without: open connections, and what it can ask itself."""
 
 
 class Build:
@@ -103,7 +108,7 @@ class Build:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: the keys as they are here, and no open connection."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("budget", "source", "fetched")}
+        return {name: value for name, value in self.__dict__.items() if name not in UNSENT}
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -141,6 +146,15 @@ class Build:
             budget=self.budget,
             look=self.snapshot,
         )
+
+    @functools.cached_property
+    def newest_release(self) -> Followed | None:
+        """The newest release of this name when the build first asked for it.
+
+        Raises:
+            ReleaseError: it is damaged.
+        """
+        return newest_release(place(self.config.releases) / self.config.name)
 
     @functools.cached_property
     def fetched(self) -> dict[str, tuple[str, str]]:

@@ -15,6 +15,7 @@ from counterset.review.schemas import DECISIONS
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY
 from counterset.steps.keys import Build, read_all
 from counterset.steps.rejects import all_rejects
+from counterset.steps.series import Basis, place_in_series
 from counterset.steps.shard_steps import candidates_of
 from counterset.steps.table_steps import photo_bytes, snapshot_date
 from counterset.tables import TableRef, read_table, sha256_of
@@ -27,6 +28,7 @@ def publish_release(
     photos: list[TableRef],
     tables: dict[str, TableRef],
     predictions: list[TableRef],
+    basis: Basis,
     *,
     today: str,
 ) -> tuple[str, bool]:
@@ -39,6 +41,7 @@ def publish_release(
         photos: photos, one file per shard.
         tables: members, backgrounds, group_accuracy, sensitivity and pairs; decisions, where reviewers made some.
         predictions: one file per model.
+        basis: what the members stand on.
         today: ISO date, used as the snapshot date of a crawl that has none yet.
     """
     candidates = candidates_of(build, crawls)
@@ -75,6 +78,7 @@ def publish_release(
             files=_named_files(build),
             review=cite(read_table(tables["decisions"].path, DECISIONS)).metadata() if "decisions" in tables else None,
             imagenet_labels=_imagenet_labels(build),
+            series=place_in_series(build, tables["members"], basis).inputs,
             photo_bytes=photo_bytes(build, kept),
         )
     )

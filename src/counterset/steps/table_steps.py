@@ -28,6 +28,7 @@ from counterset.schemas import (
     text_features,
 )
 from counterset.stages import annotate, curate, evaluate, group, select
+from counterset.statistics.series import Series, with_looks
 from counterset.steps.keys import (
     GROUP_PACKAGES,
     MEMBER_PACKAGES,
@@ -38,6 +39,7 @@ from counterset.steps.keys import (
     settings_of,
 )
 from counterset.steps.rejects import of_several_classes
+from counterset.steps.series import Basis, class_identity, place_in_series
 from counterset.steps.shard_steps import candidates_of
 from counterset.storage import place
 from counterset.tables import TableRef, feature_matrix, read_table, table_of, write_table
@@ -48,20 +50,26 @@ MAX_CACHED_BYTES = 1_000_000_000
 """Of photos, while a release is written."""
 
 
-def members_key(build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef]) -> str:
-    """`embedded` are the annotator's embeddings."""
+def members_key(
+    build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef], basis: Basis
+) -> str:
+    """`embedded` are the annotator's embeddings; `basis` is what the look stands on."""
     withdrawn = build.ref("withdrawn", build.crawl_key, build.snapshot_name)
     config = build.config
     looked_at = embedded if config.curate.max_similarity < 1 else []
     inputs = [ref.sha256 for ref in (*crawls, withdrawn, *photos, *looked_at)]
     inputs += of_several_classes(build)["photo_id"].to_pylist()
+    inputs.append(basis.units_digest)
+    inputs += [f"{spec.class_id} {class_identity(spec)}" for spec in build.specs]
     return digest(settings_of(config, "members", *MEMBER_PACKAGES), MEMBERS.version, inputs)
 
 
-def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef]) -> TableRef:
-    """The kept photos with their observers' halves; `embedded` are the annotator's embeddings."""
+def choose_members(
+    build: Build, crawls: list[TableRef], photos: list[TableRef], embedded: list[TableRef], basis: Basis
+) -> TableRef:
+    """The kept photos with their units and halves; `embedded` are the annotator's embeddings."""
     curation, salt = build.config.curate, build.config.select.salt
-    key = members_key(build, crawls, photos, embedded)
+    key = members_key(build, crawls, photos, embedded, basis)
     if not build.is_done("members", key, "all"):
         candidates = candidates_of(build, crawls)
         table = read_all(photos, PHOTOS)
@@ -72,6 +80,8 @@ def choose_members(build: Build, crawls: list[TableRef], photos: list[TableRef],
             candidates,
             curation,
             salt=salt,
+            identities={spec.class_id: class_identity(spec) for spec in build.specs},
+            published=basis.units,
             photos_per_observation=build.config.source.photos_per_observation,
             features=_features_by_id(build, embedded) if curation.max_similarity < 1 else None,
         )
@@ -214,7 +224,7 @@ def _classifier(build: Build, model: str, templates: str) -> np.ndarray:
     return feature_matrix(read_table(path, schema))
 
 
-def pairs_key(build: Build, inputs: list[TableRef], by_templates: dict[str, list[TableRef]]) -> str:
+def pairs_key(build: Build, inputs: list[TableRef], by_templates: dict[str, list[TableRef]], series: Series) -> str:
     """`inputs` are the members, backgrounds, stability and predictions."""
     return digest(
         settings_of(build.config, "pairs", *TEST_PACKAGES),
@@ -223,6 +233,7 @@ def pairs_key(build: Build, inputs: list[TableRef], by_templates: dict[str, list
         {name: [ref.sha256 for ref in refs] for name, refs in by_templates.items()},
         build.space.name,
         [spec.class_id for spec in build.specs],
+        [series.look, sorted(series.held.items())],
     )
 
 
@@ -232,21 +243,25 @@ def select_pairs(
     backgrounds: TableRef,
     predictions: list[TableRef],
     by_templates: dict[str, list[TableRef]],
+    basis: Basis,
 ) -> dict[str, TableRef]:
     """Group accuracies, the chosen pairs, and their sensitivity to models and prompts.
 
     Args:
         by_templates: the selectors' predictions under other prompts, by their name.
+        basis: what the members stand on.
     """
     config = build.config
     stability = build.ref("stability", place(backgrounds.path).parent.name, "all")
-    key = pairs_key(build, [members, backgrounds, stability, *predictions], by_templates)
+    series = place_in_series(build, members, basis).series
+    level = series.level(config.select.max_q_value)
+    key = pairs_key(build, [members, backgrounds, stability, *predictions], by_templates, series)
     if not build.is_done("pairs", key, "all"):
         result = select.select_pairs(
             read_table(members.path, MEMBERS),
             read_table(backgrounds.path, BACKGROUNDS),
             read_all(predictions, PREDICTIONS),
-            config.select,
+            config.select.model_copy(update={"max_q_value": level}),
             selectors=config.models.selectors,
             label_space=build.space.name,
             class_ids=tuple(spec.class_id for spec in build.specs),
@@ -254,10 +269,12 @@ def select_pairs(
             templates=config.evaluate.templates,
             predictions_by_templates={name: read_all(refs, PREDICTIONS) for name, refs in by_templates.items()},
             stability=read_table(stability.path, STABILITY),
+            held={class_id: (pair.common, pair.counter) for class_id, pair in series.held.items()},
         )
+        pairs = with_looks(result.pairs, series, level)
         write_table(result.group_accuracy, GROUP_ACCURACY, build.workspace.file("group_accuracy", key, "all"))
         write_table(result.sensitivity, SENSITIVITY, build.workspace.file("sensitivity", key, "all"))
-        write_table(result.pairs, PAIRS, build.workspace.file("pairs", key, "all"))
+        write_table(pairs, PAIRS, build.workspace.file("pairs", key, "all"))
     return {name: build.ref(name, key, "all") for name in ("group_accuracy", "sensitivity", "pairs")}
 
 

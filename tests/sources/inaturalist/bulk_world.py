@@ -36,7 +36,7 @@ def bulk_rows(catalog: Catalog) -> dict[str, list[list[object]]]:
             continue
         observers[row.user_id] = [row.user_id, row.user_login, row.user_name]
         rows["observations"].append(
-            ["", row.uuid, row.user_id, "1.5", "", "", row.taxon_id or "", row.quality_grade, row.observed_on]
+            ["", row.uuid, row.user_id, "1.5", "-2.5", "10", row.taxon_id or "", row.quality_grade, row.observed_on]
         )
         for position, photo in enumerate(photos):
             license_code = (photo.license_code or "").upper()

@@ -42,6 +42,7 @@ def offer(photo_id: int, **changes: Any) -> dict[str, Any]:
         "title": "a fox",
         "description": "by the road",
         "tags": ["fox", "road"],
+        "place": "a place",
     } | changes
 
 
@@ -136,6 +137,7 @@ def test_a_candidate_has_all_that_was_told(observation_id: int | None, named: st
         "title": "a fox",
         "description": "by the road",
         "tags": ["fox", "road"],
+        "place": "a place",
     }
     assert rows["inaturalist-9"]["attribution"] == "Some One, no rights reserved (CC0)"
     [reject] = crawl.rejects.to_pylist()

@@ -11,6 +11,7 @@ from counterset.schemas import RejectReason
 from counterset.sources.inaturalist.observations import credit, offers_of, photo_id_of, photo_url, refusal
 from counterset.sources.inaturalist.schemas import OFFERS
 from counterset.sources.inaturalist.settings import INaturalistConfig
+from counterset.sources.places import place_of
 from counterset.tables import table_of
 
 GOOD: dict[str, Any] = {
@@ -133,3 +134,51 @@ def test_credits_and_urls() -> None:
     assert credit("pd", "Ann, no known copyright restrictions (public domain)", "x").startswith("Ann")
     with pytest.raises(ValueError, match="not a photo"):
         photo_url("https://evil.example/photos/1/square.jpg", "medium")
+
+
+HERE: dict[str, Any] = {
+    "geojson": {"type": "Point", "coordinates": [13.4, 52.5]},
+    "positional_accuracy": 30,
+    "public_positional_accuracy": 30,
+    "obscured": False,
+    "geoprivacy": None,
+    "taxon_geoprivacy": "open",
+}
+
+
+def place_in(record: dict[str, Any], place_km: float = 1.0) -> str | None:
+    (offer,) = offers_of(GOOD | record, place_km)
+    assert not {"geojson", "latitude", "longitude", "location"} & set(offer)
+    table_of(OFFERS, [offer])
+    place: str | None = offer["place"]
+    return place
+
+
+def test_of_where_a_photo_was_taken_only_its_place_is_kept() -> None:
+    assert place_in(HERE) == place_of(52.5, 13.4, 30, cell_km=1.0)
+    assert place_in(HERE, 5.0) == place_of(52.5, 13.4, 30, cell_km=5.0) != place_in(HERE)
+    assert place_in(HERE, 0.0) is None
+    assert place_in(HERE | {"geojson": {"coordinates": ["13.4", "52.5"]}}) == place_in(HERE)
+    assert place_in(HERE | {"public_positional_accuracy": None}) == place_in(HERE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"obscured": True},
+        {"geoprivacy": "obscured"},
+        {"geoprivacy": "private"},
+        {"taxon_geoprivacy": "obscured"},
+        {"public_positional_accuracy": 27_754},
+        {"positional_accuracy": 1_001},
+        {"positional_accuracy": None, "public_positional_accuracy": None},
+        {"geojson": None},
+        {"geojson": {"coordinates": [13.4]}},
+        {"geojson": {"coordinates": "13.4,52.5"}},
+        {"geojson": {"coordinates": [True, False]}},
+        {"geojson": {"coordinates": ["here", "there"]}},
+        {"geojson": {"coordinates": [13.4, 152.5]}},
+    ],
+)
+def test_what_is_obscured_coarse_or_broken_has_no_place(changes: dict[str, Any]) -> None:
+    assert place_in(HERE | changes) is None

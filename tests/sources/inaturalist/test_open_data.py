@@ -29,6 +29,7 @@ from counterset.sources.inaturalist.api import INaturalistSource
 from counterset.sources.inaturalist.bulk_tables import BulkTables, _plain, connect
 from counterset.sources.inaturalist.open_data import OpenDataSource
 from counterset.sources.inaturalist.settings import OpenDataConfig
+from counterset.sources.places import place_of
 
 from ..conftest import FOX, HARE, HARE_CLASS, QUICK, RED_FOX, TAXA, MakeConfig, catalog, observation, photo
 from .bulk_world import write_tables
@@ -138,6 +139,7 @@ def test_without_an_api_the_tables_alone_decide(tmp_path: Path) -> None:
     )
     assert row["url"].startswith("https://inaturalist-open-data.s3.amazonaws.com/photos/")
     assert row["url"].endswith("/medium.jpg")
+    assert set(found.candidates["place"].to_pylist()) == {place_of(1.5, -2.5, 10, cell_km=1.0)}
     assert source.snapshot == "2024-12-03"
     assert source.recheck(found.candidates, (RED_FOX,)).num_rows == 0
 

@@ -104,6 +104,13 @@ def test_a_record_of_photo_and_observation_licences_that_differ() -> None:
     assert {offer["license"] for offer in offers_of(record)} == {"cc-by"}
 
 
+def test_recorded_coordinates_are_places_unless_obscured() -> None:
+    (exact,) = records_of("v1_observation_16227955_2018.json")
+    assert None not in {offer["place"] for offer in offers_of(exact, 1)}
+    (obscured,) = records_of("v1_observation_70963477_obscured_annotated.json")
+    assert {offer["place"] for offer in offers_of(obscured, 1)} == {None}
+
+
 class Replay:
     """Serves scripted (status, headers, body) answers in turn, then the last again."""
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from counterset.classes import ClassSpec
 from counterset.config import Config
+from counterset.release.publish.series import SeriesInputs
 from counterset.schemas import SENSITIVITY
 from counterset.tables import table_of
 
@@ -62,6 +63,7 @@ class ReleaseInputs:
             photos), by its path there.
         review: what release.json says of the reviewers whose decisions were applied; None = nobody looked.
         imagenet_labels: ImageNet-1K index of labels that models choose among, where it is known.
+        series: the release's place among those before it.
         photo_bytes: a photo's bytes as downloaded, or None; asked only for thumbnails
             and bundled photos.
     """
@@ -83,4 +85,5 @@ class ReleaseInputs:
     sensitivity: pa.Table = field(default_factory=lambda: table_of(SENSITIVITY, []))
     review: Mapping[str, Any] | None = None
     imagenet_labels: Mapping[str, int] = field(default_factory=dict)
+    series: SeriesInputs = field(default_factory=SeriesInputs)
     photo_bytes: Callable[[str], bytes | None] = no_photos

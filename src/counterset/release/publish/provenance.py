@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -86,13 +87,16 @@ def release_metadata(
         "source_snapshot": inputs.source_snapshot,
         "build_digest": digest,
         "previous": previous,
+        "series": inputs.series.stated,
         "changes": diff.counts if diff else None,
         "counts": {
             "photos": summary.num_photos,
             "common": summary.num_common,
             "counter": summary.num_counter,
             "observers": summary.num_observers,
+            "units": summary.units.number,
         },
+        "units": asdict(summary.units),
         "verdicts": summary.verdicts,
         "mean_drop": _estimate(summary.mean_drop),
         "mean_drop_confirmed": _estimate(summary.mean_drop_confirmed),
@@ -105,7 +109,8 @@ def release_metadata(
 
 def _digest_of(table: pa.Table) -> str:
     """A digest of a table's rows, the same for every order and chunking of them."""
-    table = table.sort_by([(name, "ascending") for name in _KEYS if name in table.column_names])
+    told = [name for name in table.column_names if name != "place"]  # who knows all else could try all places
+    table = table.select(told).sort_by([(name, "ascending") for name in _KEYS if name in told])
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(None).combine_chunks(), sink, compression="none")
     return hashlib.sha256(sink.getvalue()).hexdigest()

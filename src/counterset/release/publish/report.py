@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from counterset.licenses import license_title, license_url, may_adapt
 from counterset.release.publish import figures
+from counterset.release.publish.replication_figure import replication_plot
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import percent, plain, points
 from counterset.release.publish.thumbnails import pick, thumbnail_uri
@@ -56,7 +57,7 @@ class Sheet:
     accuracy: float | None
     frequency: float | None
     num_photos: int
-    num_observers: int
+    num_units: int | None
     thumbnails: tuple[Thumbnail, ...]
     num_withheld: int
 
@@ -98,6 +99,7 @@ def render_report(
         models=_models(metadata, summary),
         drops=figures.drop_plot(pairs, names, tables["sensitivity"].to_pylist()),
         scatter=figures.scatter(summary.scores),
+        clock=replication_plot(tables["replication"].to_pylist(), tables["looks"].to_pylist(), names),
         cards=_cards(metadata, tables, names, photo_bytes),
         small=[
             {"name": names.get(one.class_id, one.class_id), **vars(one)}
@@ -168,7 +170,7 @@ def _sheet(
         pair[f"accuracy_{split}"],
         pair[f"frequency_{split}"],
         pair[f"num_{split}"],
-        pair[f"num_observers_{split}"],
+        pair[f"num_units_{split}"],
         tuple(thumbnails),
         len(by_id) - len(allowed),
     )

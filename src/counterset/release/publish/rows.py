@@ -13,6 +13,7 @@ from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.release.publish import captions
 from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.publish.series import replication, with_since
 from counterset.release.schemas import (
     ALL_PHOTOS,
     ATTRIBUTION,
@@ -22,6 +23,7 @@ from counterset.release.schemas import (
     split_schema,
 )
 from counterset.schemas import PAIRS, PREDICTIONS, REJECTS, SENSITIVITY, TableSchema
+from counterset.statistics.series import looks_until
 from counterset.tables import conform, table_of
 
 MAX_ATTRIBUTION = 1_000
@@ -34,6 +36,7 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
     pairs = conform(inputs.pairs, PAIRS)
     predictions = _predictions(inputs, all_photos)
     wrong = where_errors_go(all_photos, pairs, predictions, inputs.classes, inputs.imagenet_labels)
+    looks = looks_until(inputs.series.looks, pairs, inputs.series.day or inputs.source_snapshot)
     tables = {
         "all_photos": all_photos,
         "groups": _groups(inputs, pairs),
@@ -44,6 +47,8 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
         "wrong_answers_by_model": wrong.by_model,
         "captions": _captions(inputs, all_photos),
         "rejects": conform(inputs.rejects, REJECTS),
+        "looks": looks,
+        "replication": replication(all_photos, pairs, inputs.predictions, looks, list(inputs.config.models.selectors)),
         "attribution": _attribution(all_photos),
     }
     for split in SPLITS:
@@ -76,7 +81,8 @@ def _all_photos(inputs: ReleaseInputs) -> pa.Table:
         SELECT m.photo_id, m.class_id, k.class_name, k.imagenet_index,
                CASE b."group" WHEN q.common THEN 'common' WHEN q.counter THEN 'counter' END AS split,
                b."group", b.background, b.margin AS background_margin,
-               m.half, m.observer, c.source, c.url, p.sha256, p.width_px, p.height_px, p.size_bytes, p.phash,
+               m.half, m.observer, m.unit, m.unit_since, c.source, c.url,
+               p.sha256, p.width_px, p.height_px, p.size_bytes, p.phash,
                c.license, c.attribution, c.observed_on, c.taxon_id, c.taxon_name
         FROM (SELECT * FROM members ANTI JOIN withdrawn USING (photo_id)) m
         JOIN photos p USING (photo_id)
@@ -86,7 +92,7 @@ def _all_photos(inputs: ReleaseInputs) -> pa.Table:
         LEFT JOIN pairs q ON q.class_id = m.class_id
         """.replace("$limit", str(MAX_ATTRIBUTION)),
         ALL_PHOTOS,
-        members=inputs.members,
+        members=with_since(inputs.members, inputs.series),
         withdrawn=inputs.rejects.filter(pc.equal(inputs.rejects["stage"], "publish")).select(["photo_id"]),
         photos=inputs.photos,
         candidates=inputs.candidates,

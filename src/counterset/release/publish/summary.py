@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.release.publish.inputs import ModelRecord
 from counterset.schemas import Half, Verdict
@@ -55,6 +56,27 @@ class ModelScore:
 
 
 @dataclass(frozen=True)
+class UnitSummary:
+    """The independent units of a release, and how alike two photos of one group are that share something.
+
+    Attributes:
+        number: units, over all classes.
+        share_placed: photos whose place is known, in [0, 1]; 0 = every observer is a unit.
+        correlation: of two photos of one unit; None = nothing was tested, or there are no two such photos.
+        of_observer: of one observer.
+        of_place: of two observers of one unit.
+        across_cuts: of one place and two units, where a unit was too large and was cut.
+    """
+
+    number: int
+    share_placed: float
+    correlation: float | None
+    of_observer: float | None
+    of_place: float | None
+    across_cuts: float | None
+
+
+@dataclass(frozen=True)
 class Summary:
     """Counts and results of one release."""
 
@@ -62,6 +84,7 @@ class Summary:
     num_common: int
     num_counter: int
     num_observers: int
+    units: UnitSummary
     verdicts: dict[str, int]
     mean_drop: Estimate | None
     mean_drop_confirmed: Estimate | None
@@ -93,11 +116,14 @@ def summarise(
     models: tuple[ModelRecord, ...],
     funnel: Mapping[str, int],
     mode: str = "split",
+    share_placed: float = 0.0,
 ) -> Summary:
     """The figures of a release's tables.
 
     Models are scored on the confirm half of all tested pairs, confirmed or not: confirmed ones are lucky on every
     photo that the test saw. In paper mode they are scored on all photos.
+
+    `share_placed` of the photos have a place that the source told of.
     """
     pairs = tables["pairs"]
     rejects = Counter(zip(tables["rejects"]["stage"].to_pylist(), tables["rejects"]["reason"].to_pylist(), strict=True))
@@ -108,6 +134,7 @@ def summarise(
         num_common=tables["common"].num_rows,
         num_counter=tables["counter"].num_rows,
         num_observers=len(tables["all_photos"]["observer"].unique()),
+        units=_units(tables, share_placed),
         verdicts={verdict.value: verdicts[verdict] for verdict in Verdict},
         mean_drop=mean_drop(pairs),
         mean_drop_confirmed=mean_drop(pairs, Verdict.CONFIRMED),
@@ -118,6 +145,14 @@ def summarise(
         rejects=tuple((stage, reason, count) for (stage, reason), count in sorted(rejects.items())),
         funnel=dict(funnel),
     )
+
+
+def _units(tables: Mapping[str, pa.Table], share_placed: float) -> UnitSummary:
+    photos = tables["all_photos"].select(["class_id", "unit", "observer"])
+    names = pc.coalesce(photos["unit"], photos["observer"])
+    number = len(pc.binary_join_element_wise(photos["class_id"], names, "\x00").unique())
+    columns = ("unit_correlation", "observer_correlation", "place_correlation", "cut_correlation")
+    return UnitSummary(number, share_placed, *(pc.max(tables["pairs"][name]).as_py() for name in columns))
 
 
 def mean_drop(pairs: pa.Table, verdict: str | None = None) -> Estimate | None:

@@ -91,18 +91,24 @@ def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRe
     if last is not None and all(last.metadata.get(key) == value for key, value in said.items()):
         return _unchanged(turn, last)  # the same inputs, so nothing need be written to see that
     tables = release_tables(inputs)
-    summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode)
+    placed = inputs.members.num_rows - inputs.members["place"].null_count
+    share_placed = placed / max(inputs.members.num_rows, 1)
+    summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode, share_placed)
     with_images = inputs.config.publish.with_images
     files = write_tables(tables, aside, __version__, inputs.photo_bytes if with_images else None)
     digest = build_digest(said, files)
     if last is not None and last.metadata.get("build_digest") == digest:
         return _unchanged(turn, last)
+    previous = {"version": last.version, "sha256sums": sha256_of(last.path / SUMS)} if last else None
+    if inputs.series.newest not in (None, previous["sha256sums"] if previous else ""):
+        raise ReleaseError(
+            f"another build published to {turn.home} while this one ran, so this one published nothing; run it again"
+        )
     diff = _diff(inputs, tables, said, last)
     _gate(inputs, summary, diff, last)
     version = _version(inputs, last, diff)
     tables["tombstones"] = _tombstones(last, diff, tables, version)
     files |= write_tables({"tombstones": tables["tombstones"]}, aside, __version__)
-    previous = {"version": last.version, "sha256sums": sha256_of(last.path / SUMS)} if last else None
     metadata = release_metadata(inputs, said, summary, version, digest, previous, diff)
     digests = _write_pages(aside, inputs, metadata, summary, tables, files, diff, last)
     return Published(turn.commit(version, digests), version, is_new=True, diff=diff)

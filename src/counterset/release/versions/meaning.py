@@ -30,6 +30,8 @@ _TABLES = {"groups": Meaning.RESULT, "pairs": Meaning.RESULT, "sensitivity": Mea
 
 _COLUMNS = {
     ("all_photos", "background_margin"): Meaning.SCORE,
+    ("all_photos", "unit"): Meaning.RESULT,
+    ("all_photos", "unit_since"): Meaning.RESULT,
     ("predictions", "margin"): Meaning.SCORE,
     ("pairs", "common"): Meaning.CONTENT,
     ("pairs", "counter"): Meaning.CONTENT,
@@ -38,8 +40,8 @@ _COLUMNS = {
 
 COMPARED = tuple(name for name in TABLES if name not in ("tombstones", *ADDED))
 """Tables that a difference is read from. Tombstones follow from it; where wrong answers go follows from photos and
-predictions; rows of `common` and `counter` are those of `all_photos` and `pairs`, and how the same photos are bundled
-with them is packaging."""
+predictions, looks and replication from photos and pairs; rows of `common` and `counter` are those of `all_photos` and
+`pairs`, and how the same photos are bundled with them is packaging."""
 
 
 def meaning(table: str, column: str) -> Meaning:

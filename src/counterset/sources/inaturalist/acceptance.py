@@ -110,6 +110,7 @@ def candidate(spec: ClassSpec, offer: Offer, config: ServiceConfig, source: str)
         "attribution": credit(offer["license"], offer["attribution"], offer["observer_name"]),
         "observation_id": str(offer["observation_id"] or offer["uuid"]),
         "observer_id": offer["observer_id"],
+        "place": offer["place"],
         "observed_on": offer["observed_on"],
         "taxon_id": offer["taxon_id"],
         "taxon_name": offer["taxon_name"],

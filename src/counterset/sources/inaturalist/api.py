@@ -156,7 +156,7 @@ class INaturalistSource(ServiceSource):
         run, window = len(windows) - 1, windows[-1]
         num_read = 0
         for records in self._pages(query, window, store.last_ids(run)):
-            offers = [offer for record in records for offer in offers_of(record)]
+            offers = [offer for record in records for offer in offers_of(record, self.config.place_km)]
             store.write(run, records[-1]["id"], offers)
             num_read += len(records)
             logger.info("%s: %d observations read", spec.class_id, num_read)
@@ -178,7 +178,11 @@ class INaturalistSource(ServiceSource):
             for records in self._pages(query, first, store.last_ids(0)):
                 if len(acceptance.taken) >= self.config.photos_per_class:
                     break
-                store.write(0, records[-1]["id"], [offer for record in records for offer in offers_of(record)])
+                store.write(
+                    0,
+                    records[-1]["id"],
+                    [offer for record in records for offer in offers_of(record, self.config.place_km)],
+                )
                 acceptance = accept(offers, taxon_ids, self.config, self.seed)
         return crawl_from(spec, acceptance, self.config, self.name)
 
@@ -256,7 +260,10 @@ class INaturalistSource(ServiceSource):
             answer = self._client.get("/observations", {"uuid": batch, "per_page": PAGE_SIZE})
         else:
             answer = self._client.get(f"/observations/{batch}")
-        told = {str(record.get("uuid" if is_uuid else "id")): offers_of(record) for record in answer["results"]}
+        told = {
+            str(record.get("uuid" if is_uuid else "id")): offers_of(record, self.config.place_km)
+            for record in answer["results"]
+        }
         wanted = {part: told[part] for part in observation_ids if part in told}
         return wanted, answer.get("total_results") == len(answer["results"])
 

@@ -52,6 +52,9 @@ COLUMNS: dict[str, dict[str, str]] = {
         "taxon_id": "BIGINT",
         "quality_grade": "VARCHAR",
         "observed_on": "DATE",
+        "latitude": "VARCHAR",
+        "longitude": "VARCHAR",
+        "positional_accuracy": "VARCHAR",
     },
     "photos": {
         "photo_id": "BIGINT",

@@ -9,8 +9,9 @@ from typing import Any
 from counterset.errors import SourceError
 from counterset.licenses import license_code, needs_credit
 from counterset.schemas import RejectReason
-from counterset.sources.cells import day_of
+from counterset.sources.cells import day_of, number_of
 from counterset.sources.inaturalist.settings import ServiceConfig
+from counterset.sources.places import place_of
 
 OPEN_HOST = "https://inaturalist-open-data.s3.amazonaws.com"
 PHOTO_HOSTS = ("inaturalist-open-data.s3.amazonaws.com", "static.inaturalist.org")
@@ -37,10 +38,14 @@ Offer = dict[str, Any]
 """One row of `OFFERS`."""
 
 
-def offers_of(record: dict[str, Any]) -> list[Offer]:
-    """The photos of one API record, in order of position.
+def offers_of(record: dict[str, Any], place_km: float = 0.0) -> list[Offer]:
+    """The photos of one API record, in order of position; of where they were taken only the place's hash.
 
     Older recordings lack `hidden` and `moderator_actions`; absent is false.
+
+    Args:
+        record: as the API gives it.
+        place_km: side of the cells that count as one place.
 
     Raises:
         SourceError: the record has no id, so that nothing can be said about it.
@@ -56,6 +61,7 @@ def offers_of(record: dict[str, Any]) -> list[Offer]:
         "uuid": _text(record.get("uuid")) or str(observation_id),
         "observer_id": str(user_id) if user_id is not None else f"unknown-{observation_id}",
         "observer_name": _text(user.get("name")) or _text(user.get("login")) or "",
+        "place": _place(record, place_km),
         "observed_on": day_of(record.get("observed_on")),
         "taxon_id": taxon_id,
         "taxon_name": _text(taxon.get("name")),
@@ -182,6 +188,20 @@ def _not_an_animal(annotations: Sequence[str]) -> tuple[RejectReason, str] | Non
         EARLY_STAGES[value] for attribute, value in pairs if attribute == LIFE_STAGE and value in EARLY_STAGES
     )
     return (RejectReason.LIFE_STAGE, ", ".join(stages)) if stages else None
+
+
+def _place(record: dict[str, Any], place_km: float) -> str | None:
+    """The place of an observation. Where several accuracies or signs of obscuring are given, the worst counts."""
+    protections = {record.get("geoprivacy"), record.get("taxon_geoprivacy")} - {None, "", "open"}
+    longitude, latitude, *_ = [*_list(_object(record.get("geojson")).get("coordinates")), None, None]
+    given = (number_of(record.get(name)) for name in ("positional_accuracy", "public_positional_accuracy"))
+    return place_of(
+        number_of(latitude),
+        number_of(longitude),
+        max((value for value in given if value is not None), default=None),
+        cell_km=place_km,
+        is_obscured=record.get("obscured") is True or bool(protections),
+    )
 
 
 def _annotations(record: dict[str, Any]) -> set[str]:

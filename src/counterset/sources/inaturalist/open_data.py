@@ -28,6 +28,7 @@ from counterset.sources.inaturalist.schemas import OFFERS
 from counterset.sources.inaturalist.service import ServiceSource
 from counterset.sources.inaturalist.settings import OpenDataConfig
 from counterset.sources.inaturalist.taxa import check_have_taxa
+from counterset.sources.places import with_places
 from counterset.sources.selection import draw
 from counterset.tables import read_table, table_of, write_bytes, write_table
 
@@ -35,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 SURPLUS = 4
 """Observations drawn for each photo wanted: caps, annotations and closed licences cost some."""
-
 MIN_DRAWN = 1_000
 
 
@@ -222,7 +222,8 @@ class OpenDataSource(ServiceSource):
             "::VARCHAR, 8, '0'), observation_uuid)"
         )
         row = "{'uuid': observation_uuid, 'observer_id': observer_id, 'taxon_id': o.taxon_id, 'day': observed_on, " \
-              "'grade': quality_grade}"  # fmt: skip
+              "'grade': quality_grade, 'point': [try_cast(part AS DOUBLE) FOR part IN " \
+              "[latitude, longitude, positional_accuracy]]}"  # fmt: skip
         conditions = ["list_contains($grades, quality_grade)"]
         values: dict[str, Any] = {"num": num_drawn, "grades": list(config.quality_grades)}
         if config.order == "sample":
@@ -278,7 +279,7 @@ class OpenDataSource(ServiceSource):
                    list_transform(string_split(concat_ws('/', w.ancestry, d.taxon_id), '/'), lambda part: part::BIGINT)
                        AS ancestor_ids,
                    grade AS quality_grade, false AS is_captive, []::VARCHAR[] AS annotations,
-                   NULL::VARCHAR AS title, NULL::VARCHAR AS description, []::VARCHAR[] AS tags
+                   NULL::VARCHAR AS title, NULL::VARCHAR AS description, []::VARCHAR[] AS tags, point
             FROM pictures JOIN drawn AS d ON uuid = observation_uuid
             JOIN wanted AS w ON w.class_id = d.class_id AND w.taxon_id = d.taxon_id
             LEFT JOIN names ON names.observer_id = d.observer_id
@@ -286,11 +287,10 @@ class OpenDataSource(ServiceSource):
             """,
             params={"class_id": spec.class_id, "base": OPEN_DATA_URL},
         ).to_arrow_table()
+        table = with_places(table, self.config.place_km)
         index = table.schema.get_field_index("license")
         codes = pa.array(map(offered_license, table["license"].to_pylist()), pa.string())
         return table.set_column(index, "license", codes)
-
-    # --- what the API says about them -----------------------------------------------------
 
     def _accept(self, spec: ClassSpec, drawn: list[Offer], gone: Collection[str] = ()) -> Acceptance:
         """The choice among the drawn photos but those `gone`, asking the API for as many observations as it takes."""

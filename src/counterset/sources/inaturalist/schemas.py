@@ -21,6 +21,7 @@ OFFERS = TableSchema(
         Column("is_hidden", pa.bool_(), "hidden, or with an unresolved flag, or by a suspended user"),
         Column("observer_id", STRING, "integer id of the user, as text"),
         Column("observer_name", STRING, "the user's name, or else login"),
+        Column("place", STRING, "salted hash of the cell of the globe; null = unknown, coarse or obscured", True),
         Column("observed_on", pa.date32(), "day of observation", True),
         Column("taxon_id", INT64, "the observation's taxon", True),
         Column("taxon_name", STRING, "its scientific name", True),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from counterset.config_sections import SourceConfig
-from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys
+from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys, PlaceKeys
 
 
-class ServiceConfig(ObservationKeys, LicenseKeys, SourceConfig):
+class ServiceConfig(ObservationKeys, PlaceKeys, LicenseKeys, SourceConfig):
     """The keys that both have."""
 
 

@@ -25,15 +25,16 @@ from counterset.sources.candidate_rows import (
     labels_of,
     license_refusal,
 )
-from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, tags_of, text_of
-from counterset.sources.lists import ListFile, Row
-from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys
+from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, number_of, tags_of, text_of
+from counterset.sources.lists import COORDINATES, ListFile, Row
+from counterset.sources.places import place_of
+from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys, PlaceKeys
 
 MAX_HOSTS = 20
 """Hosts that a message names."""
 
 
-class UrlListConfig(PathKeys, LicenseKeys, SourceConfig):
+class UrlListConfig(PathKeys, PlaceKeys, LicenseKeys, SourceConfig):
     """A list of photo addresses with their classes: `path` is a local file."""
 
     FORMER = (ObservationKeys,)
@@ -203,6 +204,7 @@ class UrlListSource(Source):
             title=value(row, "title", known_text),
             description=description or None,
             tags=value(row, "tags", tags_of) or [],
+            place=place_of(*(value(row, name, number_of) for name in COORDINATES), cell_km=self.config.place_km),
         )
 
 

@@ -1,0 +1,96 @@
+"""A release's place in its series: which look it is, when units were first seen, and how confirmed pairs did since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterset.statistics.schemas import LOOKS, REPLICATION
+from counterset.statistics.series import replication_rows
+from counterset.tables import table_of
+
+SEEN = pa.schema([("photo_id", pa.string()), ("unit_since", pa.int32())])
+
+
+@dataclass(frozen=True)
+class SeriesInputs:
+    """What a release knows of those before it in its series.
+
+    Attributes:
+        look: number of this look, from 1.
+        looks: the looks before it (looks schema).
+        day: the day of this look where it was taken before; "" = that of the source's answers.
+        seen: the photos of the last release, with the look that first saw their unit (SEEN).
+        made_from: digest of what decided the look's members but for the release before; "" = unknown.
+        base: version and sha256 of the SHA256SUMS of the release that the look stands on; None = it is the first.
+        newest: sha256 of the SHA256SUMS of the newest release when the build began; "" = there was none;
+            None = nothing is said, and any may come before.
+    """
+
+    look: int = 1
+    looks: pa.Table = field(default_factory=lambda: table_of(LOOKS, []))
+    day: str = ""
+    seen: pa.Table = field(default_factory=SEEN.empty_table)
+    made_from: str = ""
+    base: Mapping[str, str] | None = None
+    newest: str | None = None
+
+    def at(self, look: int, looks: pa.Table, day: str, seen: pa.Table) -> SeriesInputs:
+        """The same at a look."""
+        return replace(self, look=look, looks=looks, day=day, seen=seen)
+
+    @property
+    def stated(self) -> dict[str, object]:
+        """What release.json says of it, by which the next build knows where it stands."""
+        return {"look": self.look, "made_from": self.made_from, "base": dict(self.base) if self.base else None}
+
+
+def with_since(photos: pa.Table, series: SeriesInputs) -> pa.Table:
+    """Photos (class_id, photo_id, unit) with the column `unit_since`: the earliest look that saw their unit."""
+    look_of = dict(zip(series.seen["photo_id"].to_pylist(), series.seen["unit_since"].to_pylist(), strict=True))
+    units = list(zip(photos["class_id"].to_pylist(), photos["unit"].to_pylist(), strict=True))
+    since: dict[tuple[str, str], int] = {}
+    for photo_id, unit in zip(photos["photo_id"].to_pylist(), units, strict=True):
+        since[unit] = min(since.get(unit, series.look), look_of.get(photo_id) or series.look)
+    return photos.append_column("unit_since", pa.array([since[unit] for unit in units], pa.int32()))
+
+
+def replication(
+    all_photos: pa.Table, pairs: pa.Table, predictions: pa.Table, looks: pa.Table, selectors: list[str]
+) -> pa.Table:
+    """The drop of each confirmed pair on units that came after the look which confirmed it (replication schema).
+
+    Args:
+        all_photos: photo_id, class_id, split, unit, unit_since are read.
+        pairs: class_id, look, confirmed_look, unit_correlation are read.
+        predictions: photo_id, model, is_correct are read, in the build's own label space.
+        looks: of the series, this one included.
+        selectors: whose mean outcome counts.
+    """
+    day = dict(zip(looks["look"].to_pylist(), looks["day"].to_pylist(), strict=True))
+    chosen = predictions.filter(pc.is_in(predictions["model"], pa.array(selectors, pa.string())))
+    outcomes = chosen.append_column("right", chosen["is_correct"].cast(pa.float64()))
+    outcomes = outcomes.group_by("photo_id").aggregate([("right", "mean"), ("right", "count")])
+    outcomes = outcomes.filter(pc.equal(outcomes["right_count"], len(selectors)))
+    sides = all_photos.filter(pc.is_valid(all_photos["split"]))
+    sides = sides.select(["photo_id", "class_id", "split", "unit", "unit_since"]).join(
+        outcomes, "photo_id", join_type="inner"
+    )
+    rows = []
+    for pair in pairs.filter(pc.and_(pc.is_valid(pairs["confirmed_look"]), pc.is_valid(pairs["look"]))).to_pylist():
+        own = sides.filter(pc.equal(sides["class_id"], pair["class_id"])).sort_by("photo_id")
+        found = replication_rows(
+            own["right_mean"].to_numpy(),
+            pc.equal(own["split"], "counter").to_numpy(),
+            np.unique(np.array(own["unit"].to_pylist(), dtype=str), return_inverse=True)[1].astype(np.int64),
+            own["unit_since"].to_numpy().astype(np.int64),
+            confirmed=pair["confirmed_look"],
+            look=pair["look"],
+            correlation=pair["unit_correlation"] or 0.0,
+        )
+        rows += [{"class_id": pair["class_id"], "day": day[row["look"]]} | row for row in found]
+    return table_of(REPLICATION, rows)

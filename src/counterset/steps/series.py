@@ -1,0 +1,200 @@
+"""A build's place in its series: which release its look stands on, and what that says of the looks before.
+
+A build stands on the newest release of its name, unless that release was made from the same photos: then the build is
+the same look once more, and stands on what that release stood on. So a build that is run again with nothing new, or
+that was killed after its release, finds the same files under the same keys, and nothing to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterset.classes import ClassSpec
+from counterset.content import content
+from counterset.release.publish.series import SeriesInputs
+from counterset.release.versions.followed import Followed, earlier_release
+from counterset.schemas import MEMBERS, PHOTOS
+from counterset.statistics.halves import identity
+from counterset.statistics.schemas import LOOKS
+from counterset.statistics.series import Series, after, begin
+from counterset.steps.keys import Build, read_all
+from counterset.steps.shard_steps import candidates_of
+from counterset.storage import place
+from counterset.tables import TableRef, read_table, table_of
+
+_OFFERED = ["photo_id", "class_id", "source", "observation_id", "observer_id", "place"]
+"""What curation is told of a photo beside its bytes."""
+_UNITS = ["class_id", "photo_id", "observer", "unit", "half"]
+"""What curation is told of the photos of the release before."""
+
+
+def class_identity(spec: ClassSpec) -> str:
+    """What a class is, whatever its id and its common name are."""
+    return identity(spec.taxon_ids, spec.scientific_name or spec.name)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a look stands on.
+
+    Attributes:
+        made_from: digest of the photos that it chooses members from, and of how; "" = unknown.
+        release: the release before it in its series; None = it is the first.
+        newest: sha256 of the SHA256SUMS of the newest release when the build began; "" = there was none.
+    """
+
+    made_from: str = ""
+    release: Followed | None = None
+    newest: str = ""
+
+    @property
+    def units(self) -> pa.Table | None:
+        """The units and halves of the photos of the release before, which stay."""
+        photos = self.release.table("all_photos") if self.release else None
+        return None if photos is None else photos.select(_UNITS)
+
+    @property
+    def units_digest(self) -> str:
+        """A digest of these; "" without any."""
+        return "" if self.units is None else _digest_of(self.units)
+
+
+def basis_of(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> Basis:
+    """What the look of a build stands on.
+
+    Args:
+        build: the build.
+        crawls: candidates, one file per class.
+        photos: inspected photos, one file per shard.
+
+    Raises:
+        ReleaseError: the release that it stands on is damaged.
+    """
+    made_from = _made_from(build, crawls, photos)
+    newest = build.newest_release
+    if newest is None:
+        return Basis(made_from)
+    release: Followed | None = newest
+    said = newest.metadata.get("series") or {}
+    if said.get("made_from") == made_from:
+        base = said["base"]
+        if base is None:
+            release = None
+        else:  # where it was moved away, the release of the same photos serves as well: it has its units and looks
+            home = place(build.config.releases) / build.config.name
+            release = earlier_release(home, base["version"], base["sha256sums"]) or newest
+    return Basis(made_from, release, newest.sums_sha256)
+
+
+def _made_from(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> str:
+    """A digest of what decides members but for the release before: the same on every machine and in whatever shards."""
+    config = build.config
+    asked = {name: content(getattr(config, name), "members") for name in ("curate", "select")}
+    asked["source"] = {"photos_per_observation": config.source.photos_per_observation}
+    if config.curate.max_similarity < 1:
+        asked["annotator"] = {"features": build.features_of(config.models.annotator)}
+    asked["classes"] = {spec.class_id: class_identity(spec) for spec in build.specs}
+    offered = candidates_of(build, crawls).select(_OFFERED)
+    rows = offered.join(read_all(photos, PHOTOS).select(["photo_id", "sha256"]), "photo_id", join_type="inner")
+    rows = rows.sort_by("photo_id").combine_chunks()
+    # Which photos share a place, not where it is: who knows all else of a photo could try all places.
+    shared = rows["place"].combine_chunks().dictionary_encode().indices
+    rows = rows.set_column(_OFFERED.index("place"), "place", shared)
+    return _digest_of(rows, json.dumps(asked, sort_keys=True))
+
+
+def _digest_of(table: pa.Table, beside: str = "") -> str:
+    """A digest of a table's rows in order of their photos, and of a text beside them."""
+    table = table.sort_by("photo_id")
+    state = hashlib.sha256(beside.encode())
+    for batch in table.to_batches(max_chunksize=100_000):
+        columns = [pc.cast(column, pa.string()) for column in batch.columns]
+        rows = pc.binary_join_element_wise(*columns, "\x1f", null_handling="replace", null_replacement="\x00")
+        state.update("".join(f"\x1e{row}" for row in rows.to_pylist()).encode())
+    return state.hexdigest()
+
+
+class Place(NamedTuple):
+    """Where a build stands in its series.
+
+    Attributes:
+        series: what its look knows of those before it.
+        inputs: the same for the release.
+    """
+
+    series: Series
+    inputs: SeriesInputs
+
+
+def place_in_series(build: Build, members: TableRef, basis: Basis) -> Place:
+    """The look that a build takes. It is that of the release before where its photos are the same.
+
+    A series is a source with its classes. Where the release before has none of the classes, or no photo of the source,
+    a new series begins. One of before series counts as its first look.
+
+    Args:
+        build: the build.
+        members: its members.
+        basis: what they stand on.
+    """
+    before = basis.release
+    said = SeriesInputs(made_from=basis.made_from, newest=basis.newest, base=_named(before))
+    if before is None:
+        return Place(begin(), said)
+    own = read_table(members.path, MEMBERS, ["photo_id"])["photo_id"].to_pylist()
+    last = before.table("all_photos")
+    names = _names_now(build, before)
+    if last is None or not names or not _sources(own) & _sources(last["photo_id"].to_pylist()):
+        return Place(begin(), said)
+    looks = _looks(before, names)
+    series = after(looks, is_same_look=set(own) == set(last["photo_id"].to_pylist()))
+    days = looks.filter(pc.equal(looks["look"], series.look))["day"].to_pylist()
+    seen = pa.table({"photo_id": last["photo_id"], "unit_since": pc.fill_null(last["unit_since"], 1)})
+    earlier = looks.filter(pc.less(looks["look"], series.look))
+    return Place(series, said.at(series.look, earlier, days[0] if days else "", seen))
+
+
+def _named(release: Followed | None) -> dict[str, str] | None:
+    return None if release is None else {"version": release.folder.name, "sha256sums": release.sums_sha256}
+
+
+def _names_now(build: Build, before: Followed) -> dict[str, str]:
+    """The id of each class of the release before that is a class of this build, and its id here."""
+    own = {class_identity(spec): spec.class_id for spec in build.specs}
+    names = {}
+    for spec in before.metadata["classes"]:
+        known = identity(spec.get("taxon_ids", ()), spec.get("scientific_name") or spec["name"])
+        if known in own:
+            names[spec["class_id"]] = own[known]
+    return names
+
+
+def _sources(photo_ids: list[str]) -> set[str]:
+    return {photo_id.partition("-")[0] for photo_id in photo_ids}
+
+
+def _looks(before: Followed, names: dict[str, str]) -> pa.Table:
+    """The looks of the release before, under today's class ids."""
+    table = before.table("looks")
+    if table is None:
+        pairs = before.table("pairs")
+        select = before.metadata["config"].get("select", {})
+        constant = {"look": 1, "day": before.metadata["source_snapshot"], "level": select.get("max_q_value", 0.05)}
+        rows = [] if pairs is None else [row | constant for row in pairs.to_pylist() if row["q_value"] is not None]
+    else:
+        rows = table.to_pylist()
+    columns = LOOKS.arrow().names
+    return table_of(
+        LOOKS,
+        [
+            {name: row[name] for name in columns} | {"class_id": names[row["class_id"]]}
+            for row in rows
+            if row["class_id"] in names
+        ],
+    )
