@@ -7,7 +7,7 @@ const byId = (id) => document.getElementById(id);
 const S = {
   start: null, use: "browse", reviewer: "", classId: "", sheet: null,
   numbers: [], names: [], words: new Map(), cursor: 0, columns: 1, tile: TILE,
-  progress: {}, queue: [], isSending: false, history: [], last: null, tiles: new Map(), visit: 0,
+  progress: {}, rows: new Map(), queue: [], isSending: false, history: [], last: null, tiles: new Map(), visit: 0,
 };
 let reasons = new Map();
 
@@ -49,32 +49,43 @@ function sheetName(sheet) {
   return { group: sheet.name, none: NO_NAME, left: "not decided yet", sample: "to label", rejects: `turned away, ${sheet.name}` }[sheet.kind];
 }
 
+function sheetOf(place) {
+  if (isBlind()) return { kind: "sample", name: "drawn" };
+  return { kind: place.name === null ? "none" : "group", name: place.name || "" };
+}
+
 function classOf(classId) { return S.start.classes.find((one) => one.id === classId); }
 
 function showClasses() {
-  const rows = S.start.classes.map((one) => {
-    const button = element("button"), [done, total] = S.progress[one.id] || [0, 0];
+  const rows = [], options = [];
+  S.rows = new Map();
+  for (const one of S.start.classes) {
+    const button = element("button"), done = element("small"), bar = element("progress"), option = element("option");
     button.type = "button";
-    button.append(element("span", one.name));
-    if (one.note) button.append(" ", element("small", one.note));
-    if (takesAnswers()) {
-      const bar = element("progress");
-      bar.max = total || 1;
-      bar.value = done;
-      button.append(" ", element("small", `${done} of ${total}`), bar);
-    }
-    button.setAttribute("aria-current", String(one.id === S.classId));
+    button.append(element("span", one.name), " ", element("small", one.note), " ", done);
+    if (takesAnswers()) button.append(bar);
     button.addEventListener("click", () => openClass(one.id));
-    return button;
-  });
-  byId("classes").replaceChildren(...rows);
-  byId("class-select").replaceChildren(...S.start.classes.map((one) => {
-    const [done, total] = S.progress[one.id] || [0, 0];
-    const option = element("option", takesAnswers() ? `${one.name} (${done} of ${total})` : one.name);
     option.value = one.id;
+    rows.push(button);
+    options.push(option);
+    S.rows.set(one.id, { one, button, done, bar, option });
+  }
+  byId("classes").replaceChildren(...rows);
+  byId("class-select").replaceChildren(...options);
+}
+
+function showProgress() {
+  for (const { one, button, done, bar, option } of S.rows.values()) {
+    const [decided, total] = S.progress[one.id] || [0, 0], said = takesAnswers() ? `${decided} of ${total}` : "";
+    const text = said ? `${one.name} (${said})` : one.name;
+    button.setAttribute("aria-current", String(one.id === S.classId));
     option.selected = one.id === S.classId;
-    return option;
-  }));
+    if (option.textContent === text) continue;
+    option.textContent = text;
+    done.textContent = said;
+    bar.max = total || 1;
+    bar.value = decided;
+  }
   showStatus();
 }
 
@@ -113,7 +124,7 @@ async function openClass(classId, wanted, number) {
     S.words = new Map(Object.entries(found.words).map(([key, word]) => [Number(key), word]));
     for (const said of S.queue) if (said.answer !== "undo") S.words.set(said.number, [said.answer, said.said_name || said.reason || null, said.decision_id]);
   }
-  showClasses();
+  showProgress();
   await openSheet(sheet || one.sheets[0], number);
 }
 
@@ -263,11 +274,11 @@ async function undo() {
     while (S.isSending) await new Promise((resolve) => setTimeout(resolve, 50));
     const { place } = await ask("api/place", { reviewer: S.reviewer });
     if (!place) return;
-    last = { id: place.decision_id, number: place.number, classId: place.class_id, isOld: true };
+    last = { id: place.decision_id, number: place.number, classId: place.class_id, sheet: sheetOf(place) };
   }
   S.queue.push({ number: last.number, decision_id: newId(), answer: "undo", undoes: last.id });
   await send();
-  if (last.isOld) return openClass(last.classId, S.classId === last.classId && S.sheet, last.number);
+  if (last.sheet) return openClass(last.classId, last.sheet, last.number);
   if (S.classId !== last.classId) return;
   if (last.before) S.words.set(last.number, last.before); else S.words.delete(last.number);
   const index = S.numbers.indexOf(last.number);
@@ -301,7 +312,7 @@ async function send() {
     }
   }
   S.isSending = false;
-  showClasses();
+  showProgress();
   for (const index of S.tiles.keys()) mark(index);
 }
 
@@ -435,6 +446,7 @@ async function begin() {
   document.title = `${S.start.title} - counterset ${S.use}`;
   byId("title").textContent = S.start.title;
   byId("answers").hidden = !takesAnswers();
+  showClasses();
   for (const button of byId("answers").children) {
     if (isBlind() && ["Enter", "all"].includes(button.dataset.key)) button.hidden = true;
     button.addEventListener("click", () => { act(button.dataset.key); byId("scroller").focus(); });
@@ -459,7 +471,7 @@ async function begin() {
     if (!classId && found.place) {
       classId = found.place.class_id;
       number = found.place.number;
-      wanted = isBlind() ? null : { kind: found.place.name === null ? "none" : "group", name: found.place.name || "" };
+      wanted = sheetOf(found.place);
     }
   }
   await openClass(classId, wanted, number);
