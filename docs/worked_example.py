@@ -66,7 +66,7 @@ def section() -> str:
     tested = [row for row in pairs.values() if row["verdict"] == "unconfirmed" and row["q_value"] is not None]
     pair, near = pairs[CLASS_ID], min(tested, key=lambda row: float(row["q_value"]))
     select = release.metadata["config"]["select"]
-    units = "units" if "min_units" in select else "observers"  # as releases of before units have it
+    units = "units" if "min_units" in select else "observers"  # as older releases have it
     photos = [row for row in release.all_photos.to_pylist() if row["class_id"] == CLASS_ID]
     text = TEMPLATE.format(
         **select,

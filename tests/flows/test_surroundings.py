@@ -50,7 +50,7 @@ def test_an_audit_says_at_once_what_it_does_not_take(tmp_path: Path) -> None:
         ({"threshold": 2}, "threshold 2 is no limit of similarity"),
         ({"bands": 0}, "bands 0 cannot be cut"),
         ({"index": "flat"}, "index 'flat' is unknown; use exact, ivfpq"),
-        ({"runner": "slurm"}, "runner 'slurm' is unknown"),
+        ({"runner": "slurm"}, "unknown runner 'slurm'"),
         ({"name": "a/b"}, "name 'a/b' cannot name a folder"),
     ):
         with pytest.raises(counterset.errors.UserError, match=said):

@@ -43,7 +43,7 @@ def test_the_demos_classifier_is_timms_own_loop_and_knows_its_world() -> None:
     space = label_space("classes", load_classes("demo"))
     predicted = np.array(classifier.columns(space))[logits.argmax(1)]
     truth = np.repeat([space.index_of[class_id] for class_id in homes], 5)
-    assert (predicted == truth).mean() > 0.9
+    assert (predicted == truth).mean() > 0.8
     assert classifier.encode_images([], 4).shape == (0, 8)
 
 

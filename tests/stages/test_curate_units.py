@@ -78,7 +78,7 @@ def test_neither_salt_nor_other_classes_draw_halves_again() -> None:
 
 
 def test_what_was_published_keeps_its_unit_and_half() -> None:
-    """Also where an earlier coin was another, and where the release is of before units had numbers."""
+    """Also where an earlier coin was another, and where the release is older than units."""
     others = [(f"f{number}", f"f{number}", None) for number in range(30)]
     start = [("a", "1", "here"), ("b", "2", None), *others]
     last = curated(start).members

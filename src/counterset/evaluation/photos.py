@@ -34,7 +34,7 @@ class PairPhotos:
     """Photos of a release's pairs, sorted by photo_id.
 
     Attributes:
-        photo_id, class_id, observer, unit, sha256, half: (N,) texts. In releases of before units, the unit is the
+        photo_id, class_id, observer, unit, sha256, half: (N,) texts. In releases without units, the unit is the
             observer.
         side: (N,) 0 = common, 1 = counter.
     """

@@ -73,7 +73,7 @@ def _counted(groups: pa.Table) -> dict[str, tuple[SmallGroup, ...]]:
     columns = ("class_id", "group", "half", "num_photos", "num_observers", "num_units")
     for row in groups.select([name for name in columns if name in groups.column_names]).to_pylist():
         known = sizes.setdefault((row["class_id"], row["group"]), {})
-        units = row.get("num_units") or row["num_observers"]  # as releases of before units have it
+        units = row.get("num_units") or row["num_observers"]  # as older releases have it
         known[row["half"]] = max(known.get(row["half"], (0, 0)), (row["num_photos"], units))
     by_class: dict[str, list[SmallGroup]] = {}
     for (class_id, name), halves in sizes.items():

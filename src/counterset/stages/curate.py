@@ -200,7 +200,7 @@ def choose_members(
 
 
 class _PublishedUnit(NamedTuple):
-    """A unit of the last release: its number, "" where the release is of before units had one; and its half."""
+    """A unit of the last release: its number, "" where the release is older than units; and its half."""
 
     key: str
     number: str

@@ -136,7 +136,7 @@ def place_in_series(build: Build, members: TableRef, basis: Basis) -> Place:
     """The look that a build takes. It is that of the release before where its photos are the same.
 
     A series is a source with its classes. Where the release before has none of the classes, or no photo of the source,
-    a new series begins. One of before series counts as its first look.
+    a new series begins. A release that is older than series counts as its first look.
 
     Args:
         build: the build.

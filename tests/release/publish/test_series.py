@@ -77,6 +77,9 @@ def test_the_second_release_tells_of_both_looks_and_of_what_came_since(whole: Re
     assert sorted(now.table("looks")["look"].unique().to_pylist()) == [1, 2]
     [row, *_] = now.table("replication").to_pylist()
     assert (row["confirmed_look"], row["look"]) == (1, 2)
+    pages = [(Path(release.path) / "report.html").read_text() for release in (first, second)]
+    assert ["Confirmed pairs on units that came later" in page for page in pages] == [False, True]
+    assert pages[1].count('<g class="trace">') == now.table("replication").num_rows
     own = now.all_photos.filter(
         pc.and_(pc.equal(now.all_photos["class_id"], row["class_id"]), pc.equal(now.all_photos["unit_since"], 2))
     )
