@@ -175,7 +175,7 @@ def learn(group_accuracy: pa.Table, pairs: pa.Table, *, max_q_value: float = 0.0
         # models may have predicted different photos: the most complete one counts
         known = photos.setdefault(row["class_id"], {})
         known[row["group"]] = row["num_photos"]
-    whole = whole.append_column("units", pc.coalesce(whole["num_units"], whole["num_observers"]))  # null in releases without units
+    whole = whole.append_column("units", pc.coalesce(whole["num_units"], whole["num_observers"]))  # null: older
     largest = whole.group_by(["class_id", "group"]).aggregate([("units", "max")])
     units = pc.sum(largest["units_max"]).as_py()
     frequencies = {
