@@ -1,4 +1,4 @@
-"""A message when a scheduled run fails: one POST of JSON to a webhook.
+"""A message when a scheduled run fails or publishes: one POST of JSON to a webhook, and of a release an event too.
 
 The flows that are deployed carry `tell` as a hook of Prefect, which calls it in the run
 itself when that fails, and in the worker when the run was killed.
@@ -11,16 +11,26 @@ import os
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.events import emit_event
 from prefect.utilities.urls import url_for
 
-from counterset.config import load_config
+from counterset.config import Config, load_config
 from counterset.errors import ConfigError, GateRefused
 from counterset.fetching.webhook import send
+from counterset.steps.build_pages import changes_page
+from counterset.storage import Place
 
 logger = logging.getLogger(__name__)
 
 VARIABLE = "COUNTERSET_WEBHOOK"
 """Environment variable that goes before the config's `notify.webhook`; works for unreadable configs too."""
+
+
+PUBLISHED = "counterset.release.published"
+"""Prefect's event of a new release."""
+
+MAX_CHARS = 1_000
+"""Of what changed, in a message."""
 
 
 def tell(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
@@ -29,6 +39,32 @@ def tell(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
     webhook = webhook_of(config_path)
     if webhook:
         send(webhook, message(config_path or flow.name, flow_run, state))
+
+
+def published(config: Config, build: str, release: Place) -> None:
+    """Tell of a new release: the webhook, and Prefect's events, by which automations start.
+
+    Args:
+        config: the build's.
+        build: what the webhook's messages call it.
+        release: its folder or address.
+    """
+    changes = " ".join(changes_page(release, is_new=True).partition("\n## ")[2].split())[:MAX_CHARS]
+    base = config.notify.releases_url.rstrip("/")
+    told = {
+        "text": f"counterset: {build}: published {config.name} {release.name}",
+        "status": "published",
+        "build": build,
+        "reason": changes,
+        "version": release.name,
+        "release": str(release),
+        "url": f"{base}/{config.name}/{release.name}/report.html" if base else "",
+    }
+    webhook = os.environ.get(VARIABLE, "") or config.notify.webhook.get_secret_value()
+    if webhook:
+        send(webhook, told)
+    resource = {"prefect.resource.id": f"counterset.release.{config.name}", "prefect.resource.name": config.name}
+    emit_event(PUBLISHED, resource, payload=told)
 
 
 def webhook_of(config_path: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow
 
-from counterset.config import load_config
+from counterset.config import Config, load_config
 from counterset.demo.start import Demo
 from counterset.load import load
 from counterset.machine.orphans import leave_none
@@ -16,7 +16,7 @@ from counterset.steps.audit_steps import AuditOptions
 from counterset.steps.similarity_steps import Source
 from counterset_flows.audit import audit
 from counterset_flows.build import build
-from counterset_flows.notify import tell
+from counterset_flows.notify import published, tell
 
 MAX_SECONDS = 7 * 24 * 3600
 """A run that takes longer hangs, and would keep next month's from starting."""
@@ -36,7 +36,7 @@ def rebuild(config_path: str, refresh: bool = True) -> str:
         UserError: something that the user can fix, in one sentence.
     """
     leave_none()
-    return str(build(load_config(config_path), refresh=refresh).release)
+    return _build(load_config(config_path), config_path, refresh=refresh)
 
 
 @flow(name="counterset-audit-release", **deployed)
@@ -61,7 +61,7 @@ def audit_release(
     if queries:
         check_same(base, open_embeddings(queries, fallback_model=base.model))
     source = Source(opened, Path(queries) if queries else None)
-    return str(audit(source, base, Path(output).resolve(), name, AuditOptions()).path)
+    return str(audit.fn(source, base, Path(output).resolve(), name, AuditOptions()).path)
 
 
 @flow(name="counterset-demo", **deployed)
@@ -76,4 +76,12 @@ def demo(folder: str = "demo", photos_per_class: int = 300, refresh: bool = True
     leave_none()
     world, work = Demo(photos_per_class), Path(folder).resolve()
     with world.server(work) as server:
-        return str(build(world.config(work, server.url), refresh=refresh).release)
+        return _build(world.config(work, server.url), demo.name, refresh=refresh)
+
+
+def _build(config: Config, name: str, *, refresh: bool) -> str:
+    """Build within the run that was scheduled, so that one failure is one failed run; tell of a new release."""
+    result = build.fn(config, refresh=refresh)
+    if result.is_new:
+        published(config, name, result.release)
+    return str(result.release)

@@ -281,9 +281,12 @@ class PublishConfig(Section):
     title: str = ""
     """Title on the release's card; empty = the name."""
     author: str = ""
-    """Who is named as the creator on the card and in the metadata."""
+    """Who is named as the creator on the card and in the metadata. In CITATION.cff a name with a comma is a person,
+    `Family, Given`, any other a group; several are separated by `;`."""
     homepage: str = ""
     """Web page of the benchmark, named on the card and in the metadata."""
+    doi: str = Field(default="", pattern=r"^(10\.\d{4,9}/\S+)?$")
+    """Digital object identifier of the benchmark, as 10.5281/zenodo.123, for CITATION.cff; empty = none."""
     with_images: bool = False
     """Whether photos are bundled into the release, where their licences allow it."""
     thumbnails_per_group: int = Field(default=8, ge=0)

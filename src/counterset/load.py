@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from counterset.errors import ReleaseError
 from counterset.release.checksums import verify_files
 from counterset.release.versions.locate import MAX_RELEASE_BYTES, find_release
+from counterset.release.versions.order import LATEST
 from counterset.storage import cache_folder
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def load(
 
     Args:
         name_or_path: a packaged name, a release's folder (or the folder of its versions),
-            an `https://` or an `s3://` address.
-        version: which one; None = the newest (an address must then be a release's own).
+            an `https://` or an `s3://` address of either.
+        version: which one; None or "latest" = the newest, or the release that the folder or address itself is.
         verdicts: rows of `common` and `counter` are of classes with these verdicts;
             None = as the release says, which is the confirmed ones for a built release. Figures (the card,
             the report, `evaluate`) are over all tested pairs, confirmed or not, on photos of the confirm half.
@@ -65,7 +66,7 @@ def load(
 
     folder = find_release(name_or_path, version, cache, max_bytes)
     said = read_stated(folder)
-    if version is not None and said.metadata["version"] != version:
+    if version not in (None, LATEST) and said.metadata["version"] != version:
         raise ReleaseError(
             f"{folder} is version {said.metadata['version']}, not {version}; give the folder that holds its versions"
         )

@@ -181,6 +181,24 @@ def test_a_schedule_starts_a_run_that_completes(service: Service, finished: dict
     assert list((service.folder / "demo" / "releases" / "counterset-demo").glob("1.0.0"))
 
 
+def test_a_release_is_told(service: Service, finished: dict[str, Any], module_receiver: Any) -> None:
+    """By the webhook, and by an event that automations can wait for."""
+    told = [one for one in module_receiver.told if one["status"] == "published"]
+    assert [(one["version"], one["build"]) for one in told] == [("1.0.0", "counterset-demo")], "once, not at each run"
+    assert "First release" in told[0]["reason"] and told[0]["release"].endswith("counterset-demo/1.0.0")
+
+    def events() -> Any:
+        return service.ask("events", filter={"event": {"name": ["counterset.release.published"]}})["events"]
+
+    [event] = wait_for(events, 60, "the event")
+    assert event["payload"]["version"] == "1.0.0"
+    module_receiver.told.clear()
+
+
+def test_one_scheduled_run_is_one_run(service: Service, finished: dict[str, Any]) -> None:
+    assert "counterset-build" not in [flow["name"] for flow in service.ask("flows")], "no run of its own"
+
+
 def test_the_run_left_its_pages(service: Service, finished: dict[str, Any]) -> None:
     found = {artifact["key"]: artifact for artifact in service.ask("artifacts")}
     assert {f"counterset-demo-{page}" for page in ("progress", "pairs", "report", "changes")} <= set(found)
@@ -192,12 +210,12 @@ def test_the_server_knows_all_that_was_deployed(service: Service, finished: dict
     deployments = {deployment["name"]: deployment for deployment in service.ask("deployments")}
     assert set(deployments) == {"rebuild", "build", "audit", "demo"}
     [monthly] = deployments["rebuild"]["schedules"]
-    assert (monthly["schedule"]["cron"], monthly["active"]) == ("0 3 1 * *", True)
+    assert (monthly["schedule"]["cron"], monthly["active"]) == ("0 3 1 * *", False)
     assert not deployments["build"]["schedules"][0]["active"]
     for deployment in deployments.values():
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
-    assert service.ask("flow_runs", deployments={"name": {"any_": ["rebuild"]}}), "no monthly run is planned"
+    assert not service.ask("flow_runs", deployments={"name": {"any_": ["rebuild"]}}), "before its config can run"
     queues = {queue["name"]: queue for queue in service.ask("work_queues")}
     assert queues["inaturalist"]["concurrency_limit"] == 1
     [automation] = service.ask("automations")

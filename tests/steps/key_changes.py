@@ -92,6 +92,7 @@ SETTINGS: dict[str, tuple[object, tuple[str, ...]]] = {
     "publish.version": ("9.0.0", ()),
     "publish.title": ("Title", ()),
     "publish.author": ("Author", ()),
+    "publish.doi": ("10.5281/zenodo.123", ()),
     "publish.homepage": ("https://example.org", ()),
     "publish.with_images": (True, ()),
     "publish.thumbnails_per_group": (1, ()),

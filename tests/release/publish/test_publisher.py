@@ -22,7 +22,8 @@ def test_a_committed_version_is_there_with_its_sums_and_nothing_beside_it(tmp_pa
         assert turn.commit("1.0.0", DIGESTS) == home / "1.0.0"
     assert (home / "1.0.0" / SUMS).read_text() == f"{'0' * 64}  a\n"
     assert (home / "1.0.0" / "a").read_text() == "a"
-    assert {path.name for path in home.iterdir()} <= {"1.0.0", ".lock"}
+    assert {path.name for path in home.iterdir()} <= {"1.0.0", ".lock", "latest.txt"}
+    assert (home / "latest.txt").read_text() == "1.0.0\n"
 
 
 def test_a_version_is_never_rewritten_not_even_an_empty_one(tmp_path: Path) -> None:

@@ -76,7 +76,18 @@ def test_versions_and_bytes_are_those_on_disk(small: ReleaseInputs, bucket: str,
     release = load(str(there), cache=tmp_path / "cache")
     assert release.tombstones["photo_id"].to_pylist() == [photo_ids[1]]
     home = at(f"{bucket}/releases/little-animals")
-    assert sorted({name.split("/")[0] for name in files(home)}) == [".next", "1.0.0", "1.1.0", "2.0.0"]
+    assert sorted({name.split("/")[0] for name in files(home)}) == [
+        ".next",
+        "1.0.0",
+        "1.1.0",
+        "2.0.0",
+        "latest.txt",
+    ]
+    assert (home / "latest.txt").read_bytes() == b"2.0.0\n"
+    for version in (None, "latest"):
+        assert load(f"{bucket}/releases/little-animals", version, cache=tmp_path / "cache").version == "2.0.0"
+    with pytest.raises(ReleaseError, match=r"cannot read s3://.*nothing-here/SHA256SUMS"):
+        load(f"{bucket}/releases/nothing-here", cache=tmp_path / "cache")
 
 
 def test_a_version_is_never_rewritten(small: ReleaseInputs, fewer: ReleaseInputs, bucket: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import http.server
 import io
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +72,45 @@ def test_a_packaged_name_gives_way_to_a_release_in_the_current_folder(
     monkeypatch.setattr(locate, "manifest_path", lambda name: tmp_path / "nothing" / name)
     with pytest.raises(ReleaseError, match=r"^no release at unknown; .*\(none is packaged\)$"):
         find_release("unknown", None, None)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A web host of the folder of a name's versions."""
+    [packaged] = manifest_path("releases").glob("*/1.0.0")
+    home = tmp_path / "host" / "name"
+    shutil.copytree(packaged, home / "1.0.0")
+    handler = functools.partial(Quiet, directory=str(tmp_path / "host"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/name", home
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("version", [None, "latest"])
+def test_the_newest_version_at_an_address(host: tuple[str, Path], version: str | None, tmp_path: Path) -> None:
+    """A web host lists no folders, so the publisher leaves a word there; without it the status is told."""
+    address, home = host
+    with pytest.raises(ReleaseError, match=r"SHA256SUMS \(.*404"):
+        find_release(address, version, tmp_path / "cache")
+    (home / "latest.txt").write_text("../2.0.0\n")
+    with pytest.raises(ReleaseError, match="404"):
+        find_release(address, version, tmp_path / "cache")
+    (home / "latest.txt").write_text("1.0.0\n")
+    found = find_release(address, version, tmp_path / "cache")
+    assert digest_of(found) == digest_of(home / "1.0.0")
+    assert find_release(f"{address}/1.0.0", version, tmp_path / "cache") == found, "a release's own address"
+    assert find_release(home, version, None) == home / "1.0.0"
 
 
 class Remote:

@@ -17,6 +17,23 @@ from counterset.release.versions.changelog import markdown_text
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
+PAPER = """\
+references:
+  - type: article
+    title: "A Sober Look at the Robustness of CLIPs to Spurious Features"
+    year: 2024
+    authors:
+      - {family-names: "Wang", given-names: "Qizhou"}
+      - {family-names: "Lin", given-names: "Yong"}
+      - {family-names: "Chen", given-names: "Yongqiang"}
+      - {family-names: "Schmidt", given-names: "Ludwig"}
+      - {family-names: "Han", given-names: "Bo"}
+      - {family-names: "Zhang", given-names: "Tong"}
+    identifiers:
+      - {type: other, value: "arXiv:2403.11497"}
+"""
+"""The paper whose method a release follows, as CITATION.cff names it."""
+
 TABLE_WORDS = {
     "all_photos": "every photo that curation kept, with its background group, in a pair or not",
     "groups": "accuracy and frequency of every class, background group, model and half",
@@ -71,30 +88,32 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
 
 def render_citation(metadata: Mapping[str, Any]) -> str:
     """CITATION.cff, version 1.2.0."""
-
+    doi = metadata["config"]["publish"].get("doi")
     lines = [
         "cff-version: 1.2.0",
         "message: If you use this dataset, please cite it, and the paper whose method it follows.",
         "type: dataset",
         f"title: {_quoted(metadata['title'])}",
         f"version: {_quoted(metadata['version'])}",
+        f"date-released: {_quoted(metadata['source_snapshot'])}",
         "authors:",
-        f"  - name: {_quoted(metadata['author'] or 'the authors of ' + metadata['name'])}",
+        *_authors(metadata["author"] or f"the authors of {metadata['name']}"),
     ]
-    if metadata["homepage"]:
-        lines.append(f"url: {_quoted(metadata['homepage'])}")
-    lines += [
-        "references:",
-        "  - type: article",
-        '    title: "A Sober Look at the Robustness of CLIPs to Spurious Features"',
-        "    year: 2024",
-        "    authors:",
-        '      - name: "the authors of CounterAnimal"',
-        "    identifiers:",
-        "      - type: other",
-        '        value: "arXiv:2403.11497"',
-    ]
-    return "\n".join(lines) + "\n"
+    lines += [f"url: {_quoted(metadata['homepage'])}"] * bool(metadata["homepage"])
+    lines += [f"doi: {_quoted(doi)}"] * bool(doi)
+    return "\n".join(lines) + "\n" + PAPER
+
+
+def _authors(text: str) -> list[str]:
+    """Who made it, as CITATION.cff names persons and groups."""
+    lines = []
+    for name in (part.strip() for part in text.split(";")):
+        family, comma, given = (part.strip() for part in name.partition(","))
+        if comma and family and given:
+            lines += [f"  - family-names: {_quoted(family)}", f"    given-names: {_quoted(given)}"]
+        elif name:
+            lines.append(f"  - name: {_quoted(name)}")
+    return lines
 
 
 def _markdown(text: object, limit: int = 200) -> str:

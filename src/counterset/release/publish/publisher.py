@@ -6,6 +6,7 @@ a lock; on S3 by one conditional write (`remote`). What a killed publisher left 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -17,10 +18,11 @@ from pathlib import Path
 
 import filelock
 
-from counterset.errors import ReleaseError
+from counterset.errors import ReleaseError, WorkspaceError
 from counterset.release.checksums import SUMS, render_sums
 from counterset.release.publish import remote
 from counterset.release.versions.last import LastRelease, read_last
+from counterset.release.versions.order import POINTER
 from counterset.storage import Place
 from counterset.tables import write_bytes
 
@@ -56,6 +58,8 @@ class Turn:
         if isinstance(target, Path):
             _sync(self.aside)
             self.aside.rename(target)
+            with contextlib.suppress(WorkspaceError):  # the version is there, and folders can be listed
+                write_bytes(f"{version}\n".encode(), self.home / POINTER)
         else:
             assert self.head is not None
             remote.upload(self.aside, version, self.head)

@@ -3,6 +3,7 @@
     <home>/.parts/<last>/<attempt>/...   a release that is being uploaded, out of everyone's way
     <home>/.next/<last>                  which attempt follows the release <last>; written once
     <home>/<version>/...                 the release; its SHA256SUMS comes last, and makes it visible
+    <home>/latest.txt                    the newest version, for hosts whose folders cannot be listed
 
 Of several publishers that build on the same last release, S3 lets one write `.next/<last>`: it is
 then the next release, whole, whatever happens to its publisher, and all others are refused, however
@@ -19,11 +20,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterset.errors import ReleaseError
+from counterset.errors import ReleaseError, WorkspaceError
 from counterset.release.checksums import METADATA, SUMS, parse_sums
 from counterset.release.stated import stated
 from counterset.release.versions.last import LastRelease, damaged, opened
-from counterset.release.versions.order import is_version, newest
+from counterset.release.versions.order import POINTER, is_version, newest
 from counterset.storage import ObjectPath
 from counterset.tables import sha256_of, write_bytes
 
@@ -171,6 +172,9 @@ def _finish(head: Head, mark: dict[str, str]) -> None:
                     raise
     except (OSError, ReleaseError) as error:
         raise ReleaseError(damaged(str(target), error)) from error
+    last = newest(_versions(head.home, SUMS))
+    with contextlib.suppress(OSError, WorkspaceError):  # the release is there, and a bucket can be listed
+        write_bytes(f"{last}\n".encode(), head.home / POINTER)
     # No attempt that follows the same release can win any more.
     _delete(head.home / PARTS / head.last)
 

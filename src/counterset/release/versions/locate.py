@@ -19,7 +19,8 @@ from counterset.errors import ReleaseError
 from counterset.fetching.addresses import is_loopback, shown
 from counterset.manifests import manifest_path
 from counterset.release.checksums import MAX_LISTING_BYTES, METADATA, SUMS, verify_files
-from counterset.release.versions.order import in_order
+from counterset.release.versions.order import LATEST, POINTER, in_order, is_version, newest
+from counterset.schemas import RejectReason
 from counterset.storage import cache_folder, place
 
 MAX_RELEASE_BYTES = 100_000_000_000
@@ -39,8 +40,15 @@ def find_release(
         ReleaseError: nothing there, no such version, or the remote copy is not what it says.
     """
     text = str(name_or_path)
+    version = None if version == LATEST else version
     if "://" in text:
-        return _fetched(_at(text, version or ""), cache_folder(cache), max_bytes)
+        try:
+            return _fetched(_at(text, version or ""), cache_folder(cache), max_bytes)
+        except _NotThere:
+            last = None if version else _newest_at(text)
+            if last is None:
+                raise
+        return _fetched(_at(text, last), cache_folder(cache), max_bytes)
     try:
         return _local(text, version)
     except OSError as error:  # a name too long, a folder that may not be read
@@ -65,6 +73,25 @@ def _local(text: str, version: str | None) -> Path:
             f"or a packaged name ({', '.join(known) or 'none is packaged'})"
         )
     return folder / versions[-1]
+
+
+class _NotThere(ReleaseError):
+    """An address has no such file."""
+
+
+def _newest_at(address: str) -> str | None:
+    """The newest of the versions at an address, as its bucket lists them or its host says; None = it says nothing."""
+    if address.lower().startswith("s3://"):
+        home = place(address)
+        try:
+            return newest(path.parent.name for path in home.glob(f"*/{SUMS}"))
+        except OSError:
+            return None
+    try:
+        said = _read(_http(_at(address, POINTER)), address).decode("ascii", errors="replace").strip()
+    except ReleaseError:
+        return None
+    return said if is_version(said) else None
 
 
 def _versions(folder: Path) -> list[str]:
@@ -181,7 +208,8 @@ def _http(url: str) -> Iterator[bytes]:
     try:
         yield from gate.stream(url, MAX_RELEASE_BYTES)
     except FetchFailed as failure:
-        raise ReleaseError(f"cannot read {shown(url)} ({failure}); check the address and the network") from None
+        kind = _NotThere if failure.reason == RejectReason.GONE else ReleaseError
+        raise kind(f"cannot read {shown(url)} ({failure}); check the address and the network") from None
 
 
 def _s3(url: str) -> Iterator[bytes]:
@@ -193,9 +221,8 @@ def _s3(url: str) -> Iterator[bytes]:
             while chunk := stream.read(_CHUNK):
                 yield chunk
     except (OSError, pa.ArrowException) as error:
-        raise ReleaseError(
-            f"cannot read {shown(url)} ({str(error)[:200]}); check the address and your credentials"
-        ) from error
+        kind = _NotThere if isinstance(error, FileNotFoundError) else ReleaseError
+        raise kind(f"cannot read {shown(url)} ({str(error)[:200]}); check the address and your credentials") from error
 
 
 def _s3_file(url: str) -> tuple[Any, str]:

@@ -14,6 +14,11 @@ FIRST = "1.0.0"
 LEVELS = ("major", "minor", "patch")
 """What a change asks for: the number that is raised; those after it become 0."""
 
+LATEST = "latest"
+"""Stands for the newest version, whichever that is."""
+POINTER = "latest.txt"
+"""Beside the versions: says the newest one, for hosts whose folders cannot be listed."""
+
 PATTERN = r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
 """`major.minor.patch`, in one spelling."""
 _VERSION = re.compile(PATTERN)
