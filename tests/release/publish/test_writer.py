@@ -94,9 +94,7 @@ def test_the_same_content_gives_no_new_version(small: ReleaseInputs, tmp_path: P
     first = published(small, tmp_path)
     again = published(replace(small, source_snapshot="2026-11-30"), tmp_path)
     assert (again.is_new, again.path) == (False, first.path)
-    assert [path.name for path in (tmp_path / "little-animals").iterdir() if path.is_dir() and path.name[0] != "."] == [
-        "1.0.0"
-    ]
+    assert [path.parent.name for path in (tmp_path / "little-animals").glob("[!.]*/release.json")] == ["1.0.0"]
 
 
 def test_versions_follow_what_changed(small: ReleaseInputs, tmp_path: Path) -> None:
