@@ -123,7 +123,10 @@ def _resolve(config: Config, base: Path) -> Config:
                 }
             ),
             "annotate": config.annotate.model_copy(
-                update={"vocabulary": data(config.annotate.vocabulary, (".csv", ".toml"))}
+                update={
+                    "vocabulary": data(config.annotate.vocabulary, (".csv", ".toml")),
+                    "animals": against(config.annotate.animals),
+                }
             ),
             "evaluate": config.evaluate.model_copy(
                 update={"label_space": data(config.evaluate.label_space, (".txt",))}

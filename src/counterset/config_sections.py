@@ -214,7 +214,10 @@ class AnnotateConfig(Section):
     method: str = "combined"
     """combined = the mean of plain and conditioned; plain = prompts of the background alone; conditioned = prompts of
     the class on the background, less those of the class alone; standardised = conditioned, scaled within each class;
-    or one that an installed package adds."""
+    surroundings = combined, for what lies around the animal; or one that an installed package adds."""
+    animals: Annotated[str, marks.NAMED] = ""
+    """A file that says where the animal is, for `surroundings`: CSV of boxes or masks, or JSON of MegaDetector.
+    Empty, and for photos that it does not list: what lies along the frame's edges counts as around the animal."""
     min_margin: float = Field(default=0.0, ge=0.0)
     """Photos with a smaller margin abstain; `counterset calibrate` finds it for a stated precision."""
 

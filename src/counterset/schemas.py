@@ -213,8 +213,15 @@ MEMBERS = TableSchema(
 )
 
 
-def embeddings(embedding_dim: int) -> TableSchema:
-    """The embeddings table of a model with `embedding_dim` dimensions."""
+def embeddings(embedding_dim: int, *, with_surroundings: bool = False) -> TableSchema:
+    """The embeddings table of a model with `embedding_dim` dimensions.
+
+    Args:
+        embedding_dim: D.
+        with_surroundings: of an annotator whose method looks past the animal; both vectors are of the whole frame.
+    """
+    vector = pa.list_(FLOAT32, embedding_dim)
+    around = Column("surroundings", vector, "unit-length features of the places around the animal")
     return TableSchema(
         "embeddings",
         "one photo under one model",
@@ -222,7 +229,8 @@ def embeddings(embedding_dim: int) -> TableSchema:
         (
             PHOTO_ID,
             Column("model", STRING, "the model's name in the config"),
-            Column("embedding", pa.list_(FLOAT32, embedding_dim), "unit-length image features"),
+            Column("embedding", vector, "unit-length image features"),
+            *((around,) if with_surroundings else ()),
         ),
     )
 

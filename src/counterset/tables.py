@@ -282,8 +282,8 @@ def sha256_of(path: str | Path | ObjectPath) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def feature_matrix(table: pa.Table) -> npt.NDArray[np.float32]:
-    """The (N, D) features of an embeddings table, in row order."""
-    column = table["embedding"].combine_chunks()
+def feature_matrix(table: pa.Table, name: str = "embedding") -> npt.NDArray[np.float32]:
+    """The (N, D) features of an embeddings table, in row order; `name` is their column."""
+    column = table[name].combine_chunks()
     dim = column.type.list_size
     return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, dim)

@@ -51,7 +51,7 @@ def test_every_config_key_is_described(reference: ModuleType) -> None:
 def test_types_and_keys_are_told_in_words(reference: ModuleType) -> None:
     keys = {key.name: key for key in reference.config_keys()}
     assert keys["runner"].type == "one of `processes`, `ray`, `threads`"
-    assert keys["annotate.method"].type == "one of `combined`, `conditioned`, `plain`, `standardised`"
+    assert keys["annotate.method"].type == "one of `combined`, `conditioned`, `plain`, `standardised`, `surroundings`"
     assert keys["max_failed_share"].type == "number from 0.0 to 1.0"
     assert keys["curate.max_pixels"].type == "whole number from 1 to 50,000,000"
     assert keys["source.licenses"].default.startswith('`["cc0", ')

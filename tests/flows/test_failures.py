@@ -46,10 +46,10 @@ def failing_inspection(images, candidates, config, *, shard):
         raise RuntimeError("something in here cannot be inspected")
     return inspect_photos(images, candidates, config, shard=shard)
 
-def failing_embedding(images, photos, encoder, *, batch_size):
+def failing_embedding(images, photos, encoder, **options):
     if "full" in sys.argv[1]:
         raise OSError(28, "No space left on device", "somewhere")
-    return embed_photos(images, photos, encoder, batch_size=batch_size)
+    return embed_photos(images, photos, encoder, **options)
 
 curate.inspect_photos, embed.embed_photos = failing_inspection, failing_embedding
 from counterset_flows import pool

@@ -54,7 +54,7 @@ def test_a_method_that_is_not_there_is_named() -> None:
 
 def test_ours_are_in_no_key() -> None:
     """Their revisions are: a workspace of before stays good."""
-    assert [ANNOTATORS.version(name) for name in ANNOTATORS] == [[]] * 4
+    assert [ANNOTATORS.version(name) for name in ANNOTATORS] == [[]] * 5
 
 
 def test_a_package_that_fails_is_told(annotators: Registry, tmp_path: Path) -> None:

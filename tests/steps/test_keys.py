@@ -52,6 +52,7 @@ class Source:
         for name, text in (("classes.csv", CLASSES), ("copy.csv", CLASSES), ("vocabulary.csv", VOCABULARY)):
             (folder / name).write_text(text)
         (folder / "vocabulary-copy.csv").write_text(VOCABULARY)
+        (folder / "animals.csv").write_text("photo_id,x,y,width,height\n")
         (folder / "labels.txt").write_text("red fox\nlion\ntiger\n")
         (folder / "list.csv").write_text("url,class\nhttps://photos.example/1.jpg,fox\n")
         for class_id in ("fox", "lion"):
@@ -201,6 +202,9 @@ CHANGES: dict[str, Callable[[Source], object]] = {
     "a class's taxon": lambda source: source.rewrite("classes.csv", "42069", "42068"),
     "a class's row is moved": sorted_classes,
     "a phrase of the vocabulary": lambda source: source.rewrite("vocabulary.csv", "on grass", "in grass"),
+    "where an animal is, for a method that looks past it": lambda source: (source.folder / "animals.csv").write_text(
+        "photo_id,x,y,width,height\nfolder-1,0.1,0.2,0.5,0.5\n"
+    ),
     "a label of the label space": lambda source: source.rewrite("labels.txt", "tiger", "bear"),
     "the label space's file is moved": moved_labels,
     "the selector's weights": new_weights,
@@ -231,6 +235,8 @@ def threads() -> Iterator[None]:
 def test_an_input_changes_what_depends_on_it(name: str, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     if "folder source" in name:
         files_of(source, "folder", "photos")
+    if "looks past" in name:
+        source.change("annotate", method="surroundings", animals="animals.csv")
     if "list source" in name:
         files_of(source, "url_list", "list.csv")
     if name == "a class's ImageNet index":

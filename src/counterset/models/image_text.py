@@ -87,6 +87,12 @@ class ImageTextModel:
         """(N, D) unit-length image features."""
         return self.encoder.encode_images(images, batch_size)
 
+    def encode_whole(
+        self, images: Sequence[bytes], weights: Sequence[Features], batch_size: int
+    ) -> tuple[Features, Features]:
+        """(N, D) unit-length features of whole frames, and (N, D) of places in them."""
+        return self.encoder.encode_whole(images, weights, batch_size)
+
     def encode_texts(self, texts: Sequence[str]) -> Features:
         """(N, D) unit-length text features."""
         return self.encoder.encode_texts(texts)

@@ -31,6 +31,7 @@ from counterset.errors import ModelError
 from counterset.models.batches import in_batches
 from counterset.models.decoding import PixelDecoder
 from counterset.models.held import held
+from counterset.models.locations import features_and_places
 from counterset.models.model_config import CONFIG_FILE, described, tokenizer_options
 from counterset.models.openvino_tower import OpenVinoTower, check_installed
 from counterset.models.precision import LARGE_BYTES, PROBE_LABELS, Backend, Features, agrees, native_half
@@ -104,6 +105,39 @@ class OpenClipEncoder:
 
         empty = np.empty((0, self.embedding_dim), np.float32)
         return np.concatenate([empty, *in_batches(images, batch_size, encode)])
+
+    def encode_whole(
+        self, images: Sequence[bytes], weights: Sequence[Features], batch_size: int
+    ) -> tuple[Features, Features]:
+        """(N, D) unit-length features of whole frames, and (N, D) of places in them, in order, from one pass.
+
+        A frame is brought to the model's size whatever its shape, and nothing is cut off. The tower's last map is
+        pooled as the tower does, and with the given weights (`counterset.models.locations`).
+
+        Args:
+            images: as for `encode_images`.
+            weights: N arrays (S, S) over an even grid of the frame; places of weight 0 have no part.
+            batch_size: photos in one forward pass.
+
+        Raises:
+            ModelError: the tower has no places that can be read.
+        """
+        visual = self._model.visual
+        dtype = getattr(torch, self.precision if self.precision != "int8" else "float32")
+        frames = PixelDecoder(PreprocessCfg(**(visual.preprocess_cfg | {"resize_mode": "squash"})))
+
+        def encode(batch: Sequence[tuple[bytes, Features]]) -> Features:
+            # B x (3, H, W) -> (B, 3, H, W) -> 2 x (B, D) -> (B, 2, D)
+            pixels = frames.stack([image for image, _ in batch]).to(self._device)
+            grids = torch.from_numpy(np.stack([grid for _, grid in batch])).to(self._device)
+            with self._lock:
+                both = torch.stack(features_and_places(visual, frames.normalise(pixels, dtype), grids), dim=1)
+            return np.asarray(functional.normalize(both.float(), dim=-1).cpu().numpy(), np.float32)
+
+        empty = np.empty((0, 2, self.embedding_dim), np.float32)
+        parts = in_batches(list(zip(images, weights, strict=True)), batch_size, encode)
+        features, places = np.concatenate([empty, *parts]).transpose(1, 0, 2)
+        return features, places
 
     def encode_texts(self, texts: Sequence[str]) -> Features:
         """(N, D) unit-length text features, in order; in float32, for they are few."""

@@ -54,6 +54,16 @@ class PackedAttention(nn.Module):
         mixed = functional.scaled_dot_product_attention(*parts)
         return self._out(mixed.transpose(1, 2).reshape(batch, tokens, width)), None
 
+    def values(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) -> (B, T, D): what each token gives to whichever attends to it."""
+        projected: torch.Tensor = self._in(tokens)
+        return projected.chunk(3, dim=-1)[2]
+
+    def output(self, mixed: torch.Tensor) -> torch.Tensor:
+        """(..., D) of values -> (..., D)."""
+        projected: torch.Tensor = self._out(mixed)
+        return projected
+
 
 class PackedPatches(nn.Module):
     """A convolution whose stride is its kernel: one linear layer over patches."""

@@ -13,14 +13,16 @@ from pydantic import BaseModel
 from counterset.backgrounds import Background, load_vocabulary
 from counterset.classes import ClassSpec, load_classes
 from counterset.config import Config
-from counterset.config_sections import SOURCES
+from counterset.config_sections import ANNOTATORS, SOURCES
 from counterset.content import content
+from counterset.errors import ConfigError
 from counterset.models.door import identity, open_model, open_text_model
 from counterset.models.labels import LabelSpace, label_space
 from counterset.models.lineage import check_roles
 from counterset.models.prompts import check_labels
 from counterset.models.shared_weights import check_weights
 from counterset.pictures import DECODER_VERSION
+from counterset.places import PLACES, Places
 from counterset.release.versions.followed import Followed, newest_release
 from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
 from counterset.sources import Source
@@ -77,6 +79,7 @@ class Build:
         crawl_key: of the candidates.
         pool_key: of the photos' bytes, one for all crawls.
         photos_key: of what the photos are.
+        places: the places around each animal; None where the annotation method needs none.
     """
 
     def __init__(self, config: Config, progress: Progress | None = None) -> None:
@@ -105,6 +108,9 @@ class Build:
             settings_of(config, "photos", *PHOTO_PACKAGES), PHOTOS.version, DECODER_VERSION, self.pool_key
         )
         self._features: dict[str, str] = {}
+        self.places: Places | None = None
+        if ANNOTATORS[config.annotate.method].surroundings:
+            self.places = Places.read(config.annotate.animals)
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: the keys as they are here, and no open connection."""
@@ -173,8 +179,14 @@ class Build:
 
         Raises:
             ModelError: one cannot.
-            ConfigError: two roles share weights.
+            ConfigError: two roles share weights, or a setting has no use.
         """
+        annotate = self.config.annotate
+        if annotate.animals and self.places is None:
+            raise ConfigError(
+                f"annotate.animals is set and annotate.method = {annotate.method!r} does not look past the animal; "
+                "set annotate.method = 'surroundings', or remove annotate.animals"
+            )
         for model in self.model_names:
             self.features_of(model)
         check_weights(self.config.models, are_fetched=True)
@@ -231,7 +243,8 @@ class Build:
         return self._features[model]
 
     def embed_key(self, model: str) -> str:
-        return digest(settings_of(self.config, "features"), self.photos_key, self.features_of(model))
+        places = [] if self.places is None or model != self.config.models.annotator else [PLACES, self.places.digest]
+        return digest(settings_of(self.config, "features"), self.photos_key, self.features_of(model), *places)
 
     def ref(self, stage: str, key: str, name: str) -> TableRef:
         """The reference of a finished file."""

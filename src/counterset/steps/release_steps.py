@@ -91,6 +91,7 @@ def _named_files(build: Build) -> dict[str, str]:
     named = [
         config.classes.list,
         config.annotate.vocabulary,
+        config.annotate.animals,
         config.evaluate.label_space,
         *config.source.paths.values(),
     ]

@@ -220,8 +220,16 @@ def embed_shard(build: Build, shard: str, model: str) -> TableRef:
                 f"the features of {model} are not the same on every machine of this build: packages, processors or "
                 "weights differ; make them alike, or set models.backend = 'torch-float32' if only processors do"
             )
-        table = embed.embed_photos(images, photos, encoder, batch_size=build.config.models.batch_size)
-        write_table(table, embeddings(encoder.embedding_dim), build.workspace.file("embeddings", key, shard))
+        places = build.places if model == build.config.models.annotator else None
+        table = embed.embed_photos(
+            images,
+            photos,
+            encoder,
+            batch_size=build.config.models.batch_size,
+            places=places.weights if places else None,
+        )
+        schema = embeddings(encoder.embedding_dim, with_surroundings=places is not None)
+        write_table(table, schema, build.workspace.file("embeddings", key, shard))
     return build.ref("embeddings", key, shard)
 
 

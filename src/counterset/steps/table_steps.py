@@ -125,12 +125,15 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
         class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
         encoder = open_text_model(config.models.annotator, config.models.backend)
         method, names = config.annotate.method, [background.name for background in build.vocabulary]
+        chosen, looks_around = ANNOTATORS[method], build.places is not None
         directions = annotate.background_classifiers(encoder, build.vocabulary, build.specs, method)
         features: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
         photo_ids: dict[str, list[str]] = {spec.class_id: [] for spec in build.specs}
         for ref in embedded:
-            table = read_table(ref.path, embeddings(encoder.embedding_dim))
-            for photo_id, vector in zip(table["photo_id"].to_pylist(), feature_matrix(table), strict=True):
+            table = read_table(ref.path, embeddings(encoder.embedding_dim, with_surroundings=looks_around))
+            around = feature_matrix(table, "surroundings") if looks_around else None
+            vectors = chosen.vectors(feature_matrix(table), around)
+            for photo_id, vector in zip(table["photo_id"].to_pylist(), vectors, strict=True):
                 class_id = class_of.get(photo_id)
                 if class_id is not None:
                     # (B + E, D) @ (D,) -> (B + E,): only the scores are kept, so memory does not grow with D

@@ -55,10 +55,25 @@ class Method(NamedTuple):
     Attributes:
         directions: of the prompts and a class gives (B + E, D) text directions.
         scores: of (N, B + E) scores of all photos of one class gives those that are compared.
+        surroundings: what is named is a mean of a photo's two vectors, and this is the share of the places around the
+            animal in it; 0 = the plain vector, for which those are never computed.
     """
 
     directions: Callable[[Prompts, ClassSpec], Features]
     scores: Callable[[Features], Features] = as_they_are
+    surroundings: float = 0.0
+
+    def vectors(self, features: Features, around: Features | None) -> Features:
+        """(N, D) vectors that are compared with the directions.
+
+        Args:
+            features: (N, D) plain vectors.
+            around: (N, D) of the places around the animal; None where `surroundings` is 0.
+        """
+        if around is None:
+            return features
+        share = np.float32(self.surroundings)
+        return np.asarray((1 - share) * features + share * around, np.float32)
 
 
 def _directions(

@@ -1,0 +1,168 @@
+"""Which places of a photo are around the animal: along the frame's edges, or outside boxes and masks from a file.
+
+A file says where animals are, one row per box or mask:
+
+- CSV with the columns `photo_id`, `x`, `y`, `width` and `height`, as fractions of the frame from its upper left corner;
+- CSV with the columns `photo_id` and `mask`, the path of a picture, white where the animal is, beside the CSV;
+- JSON as MegaDetector writes it, of files that are named by their photo's id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from counterset.errors import ConfigError, PictureError
+from counterset.manifests import read_csv
+from counterset.pictures import rgb
+from counterset.tables import sha256_of
+from counterset.workspace import digest
+
+PLACES = "surroundings 1"
+"""Raised by whoever changes which places count, or how they are read."""
+
+GRID = 56
+"""Cells along a side: a multiple of the grids that towers have."""
+EDGE = GRID // 7
+"""Cells from the frame's edge that are around the animal where nothing says where it is."""
+MIN_CONFIDENCE = 0.2
+"""MegaDetector's boxes below are left out."""
+
+Grid = npt.NDArray[np.float32]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places around the animals of a build's photos.
+
+    Attributes:
+        boxes: photo_id -> boxes, each x, y, width and height as fractions of the frame.
+        masks: photo_id -> pictures that are white where the animal is.
+        digest: of all of them; one value where there are none.
+    """
+
+    boxes: Mapping[str, tuple[Box, ...]]
+    masks: Mapping[str, tuple[Path, ...]]
+    digest: str = ""
+
+    @classmethod
+    def read(cls, source: str) -> Places:
+        """What a file says; "" = no file.
+
+        Raises:
+            ConfigError: the file or a mask cannot be read, or it says something else.
+        """
+        if not source:
+            return cls({}, {})
+        path = Path(source)
+        rows = _megadetector(path) if path.suffix == ".json" else _csv(path)
+        boxes: dict[str, list[Box]] = defaultdict(list)
+        masks: dict[str, list[Path]] = defaultdict(list)
+        for photo_id, where in rows:
+            if isinstance(where, Path):
+                masks[photo_id].append(where)
+            else:
+                boxes[photo_id].append(where)
+        try:
+            contents = {str(mask): sha256_of(mask) for group in masks.values() for mask in group}
+        except OSError as error:
+            raise ConfigError(f"cannot read the mask {error.filename} that {path} names; correct its path") from error
+        shown = {photo_id: [contents[str(mask)] for mask in group] for photo_id, group in masks.items()}
+        return cls(
+            {photo_id: tuple(group) for photo_id, group in boxes.items()},
+            {photo_id: tuple(group) for photo_id, group in masks.items()},
+            digest(dict(boxes), shown),
+        )
+
+    def weights(self, photo_id: str) -> Grid:
+        """(GRID, GRID) share of each cell that is around the animal.
+
+        Raises:
+            ConfigError: a mask is no picture.
+        """
+        free = np.ones((GRID, GRID), np.float32)
+        for x, y, width, height in self.boxes.get(photo_id, ()):
+            free *= 1 - np.outer(_covered(y, y + height), _covered(x, x + width))
+        for mask in self.masks.get(photo_id, ()):
+            free *= 1 - _shown(mask)
+        is_known = photo_id in self.boxes or photo_id in self.masks
+        if is_known and free.sum() >= 1:  # of an animal that leaves nothing free, the edges show most
+            return free
+        free[:] = 1
+        free[EDGE:-EDGE, EDGE:-EDGE] = 0
+        return free
+
+
+def _covered(start: float, stop: float) -> Grid:
+    """(GRID,) share of each cell of a side that lies between two fractions of it."""
+    edges = np.arange(GRID + 1) / GRID
+    inside = np.minimum(edges[1:], stop) - np.maximum(edges[:-1], start)
+    return np.asarray(np.clip(inside * GRID, 0, 1), np.float32)
+
+
+def _shown(mask: Path) -> Grid:
+    """(GRID, GRID) share of each cell that is white."""
+    try:
+        picture = rgb(mask.read_bytes())
+    except (OSError, PictureError) as error:
+        raise ConfigError(
+            f"cannot read the mask {mask} ({error}); write it as PNG, white where the animal is"
+        ) from error
+    shrunk = picture.convert("L").resize((GRID, GRID), Image.Resampling.BOX)
+    return np.asarray(np.asarray(shrunk) / 255, np.float32)
+
+
+def _csv(path: Path) -> list[tuple[str, Box | Path]]:
+    remedy = "set annotate.animals to a CSV of boxes or masks, or leave it empty"
+    rows: list[tuple[str, Box | Path]] = []
+    for row in read_csv(path, "the animals' places", remedy):
+        photo_id, mask = row.get("photo_id"), row.get("mask")
+        if photo_id and mask:
+            rows.append((photo_id, path.parent / mask))
+        elif photo_id and "x" in row:
+            rows.append((photo_id, _box([row.get(name) for name in ("x", "y", "width", "height")], photo_id, path)))
+        else:
+            raise ConfigError(
+                f"{path} needs the columns photo_id and mask, or photo_id, x, y, width and height, and a value in each"
+            )
+    return rows
+
+
+def _megadetector(path: Path) -> list[tuple[str, Box | Path]]:
+    try:
+        stated: Any = json.loads(path.read_text(encoding="utf-8"))
+        animals = {number for number, name in stated["detection_categories"].items() if name == "animal"}
+        return [
+            (PurePosixPath(image["file"].replace("\\", "/")).stem, _box(found["bbox"], image["file"], path))
+            for image in stated["images"]
+            for found in image.get("detections") or ()
+            if found["category"] in animals and found["conf"] >= MIN_CONFIDENCE
+        ]
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the animals' places {path}: {error.strerror}; give a file that is there"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} is not JSON as MegaDetector writes it ({error!r}); convert it to CSV") from error
+
+
+def _box(values: list[Any], whose: str, path: Path) -> Box:
+    try:
+        x, y, width, height = (float(value) for value in values)
+    except (ValueError, TypeError):
+        x, y, width, height = (float("nan"),) * 4
+    if not (0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1):
+        raise ConfigError(
+            f"{path} has a box of {whose} that is not x, y, width and height as fractions of the frame ({values}); "
+            "write numbers from 0 to 1"
+        )
+    return x, y, width, height
