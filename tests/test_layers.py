@@ -34,6 +34,7 @@ FOUNDATION = {
     "classes",
     "csv_rows",
     "backgrounds",
+    "places",
     "build_records",
     "lease",
     "machine",

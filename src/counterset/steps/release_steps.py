@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,8 @@ from counterset.release.publish.inputs import DEFAULT_FAMILY, ModelRecord, Relea
 from counterset.release.publish.writer import publish
 from counterset.review.citing import cite
 from counterset.review.schemas import DECISIONS
-from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY
+from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY, Verdict
+from counterset.steps.annotator_check import check_annotator
 from counterset.steps.keys import Build, read_all
 from counterset.steps.rejects import all_rejects
 from counterset.steps.series import Basis, place_in_series
@@ -52,6 +54,8 @@ def publish_release(
     backgrounds = read_table(tables["backgrounds"].path, BACKGROUNDS)
     downloads = pc.sum(pc.equal(rejects["stage"], "download")).as_py() or 0
     before_download = rejects.filter(pc.is_in(rejects["stage"], pa.array(["crawl", "publish"])))["photo_id"]
+    found = check_annotator(build, tables["members"], tables["backgrounds"])
+    is_empty = found is not None and found.is_empty
     release = publish(
         ReleaseInputs(
             config=build.config,
@@ -79,8 +83,10 @@ def publish_release(
             review=cite(read_table(tables["decisions"].path, DECISIONS)).metadata() if "decisions" in tables else None,
             imagenet_labels=_imagenet_labels(build),
             series=place_in_series(build, tables["members"], basis).inputs,
+            empty_names=asdict(found) if found is not None and is_empty else None,
             photo_bytes=photo_bytes(build, kept),
-        )
+        ),
+        default_verdicts=() if is_empty else (Verdict.CONFIRMED.value,),
     )
     return str(release.path), release.is_new
 

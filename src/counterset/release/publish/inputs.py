@@ -64,6 +64,7 @@ class ReleaseInputs:
         review: what release.json says of the reviewers whose decisions were applied; None = nobody looked.
         imagenet_labels: ImageNet-1K index of labels that models choose among, where it is known.
         series: the release's place among those before it.
+        empty_names: what a check measured that the annotator's names failed; None = they passed, or were not checked.
         photo_bytes: a photo's bytes as downloaded, or None; asked only for thumbnails
             and bundled photos.
     """
@@ -86,4 +87,5 @@ class ReleaseInputs:
     review: Mapping[str, Any] | None = None
     imagenet_labels: Mapping[str, int] = field(default_factory=dict)
     series: SeriesInputs = field(default_factory=SeriesInputs)
+    empty_names: Mapping[str, Any] | None = None
     photo_bytes: Callable[[str], bytes | None] = no_photos
