@@ -13,7 +13,8 @@ docs/figures/annotation.json.
 Labels of real photos: `duo` was fitted on the photos' own background_labels.tsv, so it is
 scored on annotation_labels.tsv, which lists 288 other photos of the set, drawn at random
 and labelled by one vision-language model from contact sheets of 200 px (X = unsure, not
-scored; plain = a studio background, for which the vocabulary has no name). `conse` names
+scored; plain = a studio background, for which the vocabulary has no name). The other 1,533 photos were
+labelled in the same way before any method was run on them: annotation_fresh_labels.tsv. `conse` names
 photos through ImageNet's class names only: what it says of a background, the animal says.
 """
 
@@ -36,6 +37,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import numpy.typing as npt
 import torch
+from statsmodels.stats.proportion import proportion_confint
 
 from counterset.backgrounds import Background, load_vocabulary
 from counterset.classes import ClassSpec
@@ -46,8 +48,10 @@ from counterset.demo.training.photos import drawn, training_photos
 from counterset.demo.world.classes import CLASS_NAMES, HABITS
 from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.demo.world.spec import PhotoSpec, hard_spec, usual_spec
+from counterset.models.locations import features_and_places
 from counterset.models.open_clip_encoder import OpenClipEncoder, load_encoder
 from counterset.models.prompts import PAPER_TEMPLATE
+from counterset.places import Places
 from counterset.stages.annotate import Annotation, annotate_class, background_classifiers, entropies
 from counterset.stages.group import ABSTAINED, group_photos, stability
 from counterset.statistics.agreement import adjusted_rand_index
@@ -84,6 +88,10 @@ class Photos:
     specs: tuple[ClassSpec, ...]
     vocabulary: tuple[Background, ...]
     features: Features
+    whole: Features
+    """Of whole frames, as the tower pools them."""
+    around: Features
+    """Of the places around the animal in them."""
     classes: npt.NDArray[np.str_]
 
     def annotate(self, method: str, chosen: Indices) -> dict[str, tuple[Indices, Annotation]]:
@@ -92,7 +100,10 @@ class Photos:
         found = {}
         for spec in self.specs:
             rows = chosen[self.classes[chosen] == spec.class_id]
-            scores = self.features[rows] @ directions[spec.class_id].T
+            vectors = self.features[rows]
+            if ANNOTATORS[method].surroundings:
+                vectors = ANNOTATORS[method].vectors(self.whole[rows], self.around[rows])
+            scores = vectors @ directions[spec.class_id].T
             found[spec.class_id] = (rows, annotate_class(scores, len(self.vocabulary), method))
         return found
 
@@ -145,15 +156,18 @@ def area_under_curve(score: Features, is_right: npt.NDArray[np.bool_]) -> float:
 SPECS = tuple(ClassSpec(class_id, name) for class_id, name in CLASS_NAMES.items())
 
 
-def demo_features(name: str, pixels: npt.NDArray[np.uint8]) -> Features:
-    """Features (N, D) of photos (N, 64, 64, 3) under one of the demo's models."""
+def demo_features(name: str, pixels: npt.NDArray[np.uint8]) -> tuple[Features, Features]:
+    """(N, D) features of photos (N, 64, 64, 3) under one of the demo's models, and of the places around the animal."""
     model, _, _ = load(WEIGHTS / name)
+    edges = torch.from_numpy(Places.read("").weights(""))
+    parts: list[Features] = []
     with torch.inference_mode():
-        parts = [
-            model.encode_image(normalised(np.asarray(pixels[start : start + 256])), normalize=True).numpy()
-            for start in range(0, len(pixels), 256)
-        ]
-    return np.asarray(np.concatenate(parts), np.float32)
+        for start in range(0, len(pixels), 256):
+            batch = normalised(np.asarray(pixels[start : start + 256]))
+            both = torch.stack(features_and_places(model.visual, batch, edges.expand(len(batch), -1, -1)))
+            parts.append(torch.nn.functional.normalize(both, dim=-1).numpy())
+    features, around = np.concatenate(parts, axis=1)
+    return features, around
 
 
 def hard_rows(cache: Path) -> list[Row]:
@@ -165,8 +179,9 @@ def hard_rows(cache: Path) -> list[Row]:
     kinds: dict[str, Callable[[str, str, int], PhotoSpec]] = {"usual": usual_spec, "hard": hard_spec}
     for kind, spec in kinds.items():
         pixels = drawn([spec(*cell, HARD_SEED + n) for n, cell in enumerate(cells)], cache)
-        features = demo_features("annotator", pixels)
-        photos = Photos(load_encoder("demo:annotator"), SPECS, load_vocabulary("demo"), features, classes)
+        features, around = demo_features("annotator", pixels)
+        encoder = load_encoder("demo:annotator")
+        photos = Photos(encoder, SPECS, load_vocabulary("demo"), features, features, around, classes)
         for method, row in rows.items():
             found = photos.annotate(method, np.arange(len(cells))).values()
             row[kind] = float(sum((a.best == truth[places]).sum() for places, a in found) / len(cells))
@@ -179,10 +194,12 @@ def demo_photos(cache: Path) -> tuple[Photos, Indices, npt.NDArray[np.bool_]]:
     pixels = training_photos(cells, PHOTO_SEED, cache)
     classes = np.array([class_id for class_id, _ in cells])
     truth = np.array([BACKGROUNDS.index(background) for _, background in cells])
-    features = {name: demo_features(name, pixels) for name in ("annotator", "selector")}
+    features, around = demo_features("annotator", pixels)
+    selector, _ = demo_features("selector", pixels)
     texts = [PAPER_TEMPLATE.format(label=label) for label in CLASS_NAMES.values()]
-    predicted = (features["selector"] @ load_encoder("demo:selector").encode_texts(texts).T).argmax(axis=1)
-    photos = Photos(load_encoder("demo:annotator"), SPECS, load_vocabulary("demo"), features["annotator"], classes)
+    predicted = (selector @ load_encoder("demo:selector").encode_texts(texts).T).argmax(axis=1)
+    encoder = load_encoder("demo:annotator")
+    photos = Photos(encoder, SPECS, load_vocabulary("demo"), features, features, around, classes)
     return photos, truth, np.array(list(CLASS_NAMES))[predicted] == classes
 
 
@@ -276,13 +293,33 @@ def demo_tables(cache: Path) -> dict[str, Any]:
 def real_photos(folder: Path, model: Path, cache: Path) -> tuple[Photos, list[str]]:
     files = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.jpg"))
     encoder = load_encoder(f"local-dir:{model}")
-    kept = cache / f"real-{model.name}-{encoder.weights_sha256[:16]}.npy"
+    kept = cache / f"real-{model.name}-{encoder.weights_sha256[:16]}-whole.npy"
     if not kept.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        np.save(kept, encoder.encode_images([(folder / file).read_bytes() for file in files], 64))
+        images = [(folder / file).read_bytes() for file in files]
+        whole = encoder.encode_whole(images, [Places.read("").weights("")] * len(images), 64)
+        np.save(kept, np.stack([encoder.encode_images(images, 64), *whole]))
     classes = np.array([file.split("/")[0] for file in files])
     specs = tuple(ClassSpec(class_id, class_id) for class_id in sorted(set(classes.tolist())))
-    return Photos(encoder, specs, load_vocabulary("counteranimal"), np.load(kept), classes), files
+    return Photos(encoder, specs, load_vocabulary("counteranimal"), *np.load(kept), classes), files
+
+
+def wilson(is_right: npt.NDArray[np.bool_]) -> list[float]:
+    """95 % interval of a share."""
+    return [float(end) for end in proportion_confint(is_right.sum(), len(is_right), method="wilson")]
+
+
+def covered_at(share_right: float, margins: Features, is_right: npt.NDArray[np.bool_]) -> float:
+    """Largest share of photos, those of the largest margins, of which so many are right."""
+    shares = np.cumsum(is_right[np.argsort(-margins)]) / np.arange(1, len(is_right) + 1)
+    return float((np.flatnonzero(shares >= share_right).max(initial=-1) + 1) / len(is_right))
+
+
+def rand_index(names: Sequence[str], group: Indices, labels: Sequence[str]) -> float:
+    """Adjusted Rand index of groups, by the labels that cover their names, with the labels; abstaining is a group."""
+    label_of = {name: label for label, covered in COVERED.items() for name in covered}
+    said = ["" if number < 0 else label_of.get(names[number], names[number]) for number in group.tolist()]
+    return float(adjusted_rand_index(said, list(labels)))
 
 
 def real_rows(photos: Photos, files: list[str], labels: dict[str, str], rules: Iterable[str]) -> list[Row]:
@@ -290,6 +327,7 @@ def real_rows(photos: Photos, files: list[str], labels: dict[str, str], rules: I
     covered = np.array([[name in COVERED.get(labels.get(file, ""), ()) for name in names] for file in files])
     is_labelled = np.array([labels.get(file) in COVERED for file in files])
     is_plain = np.array([labels.get(file) == "plain" for file in files])
+    labelled = [labels[file] for file in np.array(files)[is_labelled].tolist()]
     usual = {}
     for class_id in set(photos.classes.tolist()):
         own = [labels[file] for file in np.array(files)[is_labelled & (photos.classes == class_id)].tolist()]
@@ -298,10 +336,10 @@ def real_rows(photos: Photos, files: list[str], labels: dict[str, str], rules: I
     rows, everything = [], np.arange(len(files))
     for method in ANNOTATORS:
         annotated = photos.annotate(method, everything)
-        best = np.zeros(len(files), np.int64)
+        best, margins = np.zeros(len(files), np.int64), np.zeros(len(files), np.float32)
         class_alone = np.zeros(len(files), np.int64)
         for positions_, annotation in annotated.values():
-            best[positions_] = annotation.best
+            best[positions_], margins[positions_] = annotation.best, annotation.margins
             class_alone[positions_] = annotation.profiles.mean(axis=0).argmax()
         for rule in rules if method == "combined" else [DEFAULT]:
             group = np.full(len(files), ABSTAINED, np.int64)
@@ -319,8 +357,14 @@ def real_rows(photos: Photos, files: list[str], labels: dict[str, str], rules: I
                     "method": method,
                     "rule": rule,
                     "highest score right": float(covered[everything, best][is_labelled].mean()),
+                    "its interval": wilson(covered[everything, best][is_labelled]),
                     "same for a whole class": float(covered[everything, class_alone][is_labelled].mean()),
                     "right where unusual": float(covered[everything, best][is_unusual].mean()),
+                    "its interval there": wilson(covered[everything, best][is_unusual]),
+                    "covered at 90 % right": covered_at(
+                        0.9, margins[is_labelled], covered[everything, best][is_labelled]
+                    ),
+                    "rand index with labels": rand_index(names, group[is_labelled], labelled),
                     "grouped": float(grouped.mean()),
                     "labelled and grouped": float(grouped[is_labelled].mean()),
                     "groups right": float(right[is_labelled & grouped].mean()),
@@ -342,17 +386,14 @@ def read_labels(path: Path) -> dict[str, str]:
 
 def real_tables(folder: Path, models: Path, cache: Path) -> dict[str, Any]:
     tables = {}
-    for name, labels in (
-        ("duo", Path(__file__).with_name("annotation_labels.tsv")),
-        ("conse", folder / "background_labels.tsv"),
+    for name, title, labels in (
+        ("duo", "real duo", Path(__file__).with_name("annotation_labels.tsv")),
+        ("duo", "real duo, fresh labels", Path(__file__).with_name("annotation_fresh_labels.tsv")),
+        ("conse", "real conse", folder / "background_labels.tsv"),
     ):
         photos, files = real_photos(folder, models / name, cache)
-        tables[f"real {name}"] = real_rows(
-            photos,
-            files,
-            read_labels(labels),
-            list(RULES) if name == "duo" else [DEFAULT],
-        )
+        rules = list(RULES) if title == "real duo" else [DEFAULT]
+        tables[title] = real_rows(photos, files, read_labels(labels), rules)
     return tables
 
 
@@ -377,6 +418,8 @@ def time_table() -> list[Row]:
 
 def as_markdown(rows: list[Row]) -> str:
     def cell(value: Any) -> str:
+        if isinstance(value, list):
+            return f"[{', '.join(map(cell, value))}]"
         return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
 
     names = list(dict.fromkeys(name for row in rows for name in row))

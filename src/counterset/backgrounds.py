@@ -63,6 +63,12 @@ def load_vocabulary(source: str) -> tuple[Background, ...]:
     return vocabulary
 
 
+def load_elsewhere() -> tuple[str, ...]:
+    """Phrases of many other places, and of photos without any, that a photo's name is compared with."""
+    path = manifest_path("backgrounds/elsewhere.csv")
+    return tuple(row["phrase"] for row in read_csv(path, "the other places", "install counterset again"))
+
+
 def excluded_phrases(vocabulary: Sequence[Background]) -> tuple[str, ...]:
     """Every phrase that some background excludes, once each, in the vocabulary's order."""
     return tuple(dict.fromkeys(phrase for background in vocabulary for phrase in background.excludes))

@@ -218,6 +218,9 @@ class AnnotateConfig(Section):
     animals: Annotated[str, marks.NAMED] = ""
     """A file that says where the animal is, for `surroundings`: CSV of boxes or masks, or JSON of MegaDetector.
     Empty, and for photos that it does not list: what lies along the frame's edges counts as around the animal."""
+    max_elsewhere: Fraction = 1.0
+    """None of these: a photo gets no name where more than this share of 180 phrases of other places, and of photos
+    without any, suits it better than its name, e.g. 0.1; 1 = every photo has a name."""
     min_margin: float = Field(default=0.0, ge=0.0)
     """Photos with a smaller margin abstain; `counterset calibrate` finds it for a stated precision."""
 

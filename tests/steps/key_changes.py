@@ -73,6 +73,7 @@ SETTINGS: dict[str, tuple[object, tuple[str, ...]]] = {
     "annotate.vocabulary": ("vocabulary-copy.csv", ()),
     "annotate.method": ("plain", ("backgrounds", "pairs")),
     "annotate.animals": ("animals.csv", ()),
+    "annotate.max_elsewhere": (0.2, ("backgrounds", "pairs")),
     "annotate.min_margin": (0.1, ("backgrounds", "pairs")),
     "group.num_clusters": (3, ("backgrounds", "pairs")),
     "group.min_purity": (0.7, ("backgrounds", "pairs")),

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.backgrounds import load_templates
+from counterset.backgrounds import load_elsewhere, load_templates
 from counterset.config_sections import ANNOTATORS
 from counterset.content import content
 from counterset.models.door import open_model, open_text_model
@@ -112,6 +112,7 @@ def backgrounds_key(build: Build, members: TableRef) -> str:
         open_text_model(annotator, build.config.models.backend).texts_id,
         [dataclasses.asdict(background) for background in build.vocabulary],
         dataclasses.asdict(load_templates()),
+        *([load_elsewhere()] if build.config.annotate.max_elsewhere < 1 else []),
         [content(spec, "backgrounds") for spec in build.specs],
         *ANNOTATORS.version(build.config.annotate.method),  # nothing for our own, whose revision is above
     )
@@ -127,6 +128,9 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
         method, names = config.annotate.method, [background.name for background in build.vocabulary]
         chosen, looks_around = ANNOTATORS[method], build.places is not None
         directions = annotate.background_classifiers(encoder, build.vocabulary, build.specs, method)
+        limit = config.annotate.max_elsewhere
+        crowd = annotate.places_and_elsewhere(encoder, build.vocabulary, load_elsewhere()) if limit < 1 else None
+        crowds: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
         features: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
         photo_ids: dict[str, list[str]] = {spec.class_id: [] for spec in build.specs}
         for ref in embedded:
@@ -139,12 +143,16 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
                     # (B + E, D) @ (D,) -> (B + E,): only the scores are kept, so memory does not grow with D
                     features[class_id].append(directions[class_id] @ vector)
                     photo_ids[class_id].append(photo_id)
+                    if crowd is not None:
+                        crowds[class_id].append(crowd @ vector)
         rows, stability = [], []
         for spec in build.specs:
             ids = photo_ids[spec.class_id]
             order = np.argsort(ids)
             scores = np.array(features[spec.class_id], np.float32).reshape(len(ids), len(directions[spec.class_id]))
             annotation = annotate.annotate_class(scores[order], len(names), method)
+            if crowd is not None and ids:
+                annotation = annotate.none_of_these(annotation, np.array(crowds[spec.class_id])[order], limit)
             profiles, margins = annotation.profiles, annotation.margins
             groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
             if ids:

@@ -75,6 +75,32 @@ def annotate_class(scores: Features, num_backgrounds: int, method: str) -> Annot
     return Annotation(profiles, best, np.asarray(highest - others.max(axis=1, initial=-np.inf), np.float32))
 
 
+def places_and_elsewhere(encoder: TextEncoder, vocabulary: Sequence[Background], elsewhere: Sequence[str]) -> Features:
+    """(B + M, D) text directions that name no class: of the B backgrounds, then of M phrases of other places."""
+    others = tuple(Background(phrase, (phrase,)) for phrase in elsewhere)
+    bare = tuple(Background(background.name, background.phrases) for background in vocabulary)
+    return Prompts(encoder, (*bare, *others), load_templates()).places
+
+
+def none_of_these(annotation: Annotation, scores: Features, max_elsewhere: float) -> Annotation:
+    """The annotation with a margin below 0 for photos that other places suit better than their name.
+
+    A name that fits stands out from a crowd of places that do not, however near the second name of the vocabulary is,
+    so this is no margin. That some of the crowd are synonyms of the name is what `max_elsewhere` leaves room for.
+
+    Args:
+        annotation: of N photos.
+        scores: (N, B + M) features @ `places_and_elsewhere`.T.
+        max_elsewhere: the largest share of the M that may score above the name.
+    """
+    num_backgrounds = annotation.profiles.shape[1]
+    # (N, B + M) -> (N, 1): each photo's name
+    named = np.take_along_axis(scores, annotation.best[:, None], axis=1)
+    share = (scores[:, num_backgrounds:] > named).mean(axis=1)
+    margins = np.where(share > max_elsewhere, np.minimum(annotation.margins, max_elsewhere - share), annotation.margins)
+    return annotation._replace(margins=np.asarray(margins, np.float32))
+
+
 def background_rows(
     class_id: str,
     photo_ids: Sequence[str],
