@@ -40,6 +40,12 @@ def test_the_extra_vector_is_computed_only_where_a_method_needs_it(sandbox: Any)
         assert columns() == [plain] * num_files
         refused = build('animals = "animals.csv"')
         assert refused.returncode == 2 and "does not look past the animal" in refused.stderr
+        text = SMALL_BUILD.replace('["demo:selector"]', '["demo:selector"]\nevaluators = ["demo:annotator"]')
+        (sandbox.folder / "both.toml").write_text(
+            HEAD + text.format(url=server.url).replace("[annotate]", '[annotate]\nmethod = "surroundings"')
+        )
+        both = sandbox.counterset("build", str(sandbox.folder / "both.toml"))
+        assert both.returncode == 2 and "demo:annotator cannot be measured as well" in both.stderr.replace("\n", " ")
         around = build('method = "surroundings"')
         assert around.returncode == 0, around.stderr
         assert set(done()) == {"embed", "annotate"}

@@ -187,6 +187,12 @@ class Build:
                 f"annotate.animals is set and annotate.method = {annotate.method!r} does not look past the animal; "
                 "set annotate.method = 'surroundings', or remove annotate.animals"
             )
+        models = self.config.models
+        if self.places is not None and models.annotator in (*models.selectors, *models.evaluators):
+            raise ConfigError(
+                f"annotate.method = {annotate.method!r} embeds whole frames, by which {models.annotator} cannot be "
+                "measured as well; name another annotator, or take it out of the selectors and evaluators"
+            )
         for model in self.model_names:
             self.features_of(model)
         check_weights(self.config.models, are_fetched=True)

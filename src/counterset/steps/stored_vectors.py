@@ -33,7 +33,7 @@ def stored_vectors(folder: Path, release: Release, model: str) -> Path:
     models: set[str] = set()
     for key in own[-1].keys:
         files = sorted((folder / "embeddings" / key).glob("*.parquet"))
-        if files:
+        if files and "surroundings" not in pq.read_schema(files[0]).names:  # those are of whole frames, like no other
             here = set(pq.read_table(files[0], columns=["model"])["model"].unique().to_pylist())
             if model in here:
                 return files[0].parent

@@ -47,21 +47,18 @@ def statement(
     """
     reviewed = {} if inputs.review is None else {"review": dict(inputs.review)}
     empty = {} if inputs.empty_names is None else {"empty_names": dict(inputs.empty_names)}
-    return (
-        reviewed
-        | empty
-        | {
-            "format": FORMAT,
-            "schema_version": SCHEMA_VERSION,
-            "counterset_version": __version__,
-            "kind": kind,
-            "default_verdicts": list(default_verdicts),
-            "config": names.config(inputs.config),
-            "classes": _classes(inputs),
-            "models": _models(inputs),
-            "inputs": {name: _digest_of(getattr(inputs, name)) for name in INPUT_TABLES},
-        }
-    )
+    said_of_names = reviewed | empty
+    return said_of_names | {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "counterset_version": __version__,
+        "kind": kind,
+        "default_verdicts": list(default_verdicts),
+        "config": names.config(inputs.config),
+        "classes": _classes(inputs),
+        "models": _models(inputs),
+        "inputs": {name: _digest_of(getattr(inputs, name)) for name in INPUT_TABLES},
+    }
 
 
 def build_digest(statement: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> str:

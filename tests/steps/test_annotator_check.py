@@ -1,0 +1,52 @@
+"""Names that say nothing are told of once they are known to, and looked at once."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from counterset.stages.annotate.information import Information
+from counterset.steps import annotator_check
+from counterset.tables import TableRef
+
+
+def a_build(folder: Path) -> Any:
+    workspace = SimpleNamespace(folder=lambda stage, key: folder / stage / key)
+    return SimpleNamespace(
+        workspace=workspace, config=SimpleNamespace(models=SimpleNamespace(annotator="demo:annotator"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "is_told"),
+    [(Information(0.004, 0.005, 900), True), (Information(0.08, 0.005, 900), False), (None, False)],
+)
+def test_a_build_warns_of_names_that_say_nothing(
+    found: Information | None,
+    is_told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    looked: list[str] = []
+
+    def look(*_: object) -> Information | None:
+        looked.append("")
+        return found
+
+    monkeypatch.setattr(annotator_check, "_look", look)
+    members, backgrounds = TableRef("members", "a" * 64, 1, 1), TableRef(str(tmp_path / "b/key/all.parquet"), "", 1, 1)
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert annotator_check.check_annotator(a_build(tmp_path), members, backgrounds) == found
+        told = [record.getMessage() for record in caplog.records]
+        assert len(told) == is_told
+        assert (
+            not told or "the names that demo:annotator gives say nothing of the backgrounds (of 900 photos" in told[0]
+        )
+    assert len(looked) == 1, "the second time it is known"
