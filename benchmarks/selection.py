@@ -37,8 +37,8 @@ def write_tables(folder: Path, num_photos: int, num_models: int) -> None:
     selects = {
         "members": f"""
             SELECT {photo_id} AS photo_id, {class_id} AS class_id, {photo_id} AS observation_id,
-                   printf('%016x', hash(i // 2)) AS observer,
-                   CASE WHEN hash(i // 2) % 2 = 0 THEN 'discover' ELSE 'confirm' END AS half, 's' AS shard
+                   printf('%016x', hash(i // 2)) AS observer, observer AS unit,
+                   CASE WHEN hash(i // 2) % 4 > 0 THEN 'discover' ELSE 'confirm' END AS half, 's' AS shard
             FROM range({num_photos}) AS t(i)""",
         "backgrounds": f"""
             SELECT {photo_id} AS photo_id, {class_id} AS class_id, [0.5::FLOAT] AS profile, 'b' AS background,
