@@ -61,6 +61,7 @@ MAY_IMPORT = {
     "steps": {
         "foundation",
         "statistics",
+        "causes",
         "models",
         "download",
         "stages",

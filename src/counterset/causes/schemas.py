@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterset.schemas import CLASS_ID, FLOAT64, INT64, STRING, Column, TableSchema
+from counterset.schemas import BOOL, CLASS_ID, FLOAT64, INT64, PHOTO_ID, STRING, TEXTS, Column, TableSchema
 
 _MODEL = Column("model", STRING, "the model's name")
 _LABEL_SPACE = Column("label_space", STRING, "name of the label space")
@@ -45,5 +45,95 @@ WRONG_ANSWERS_BY_MODEL = TableSchema(
         Column("num_classes", INT64, "classes with a wrong answer on their counter group"),
         Column("num_photos", INT64, "photos of the counter groups"),
         *_COUNTS,
+    ),
+)
+
+APPEARANCE = TableSchema(
+    "appearance",
+    "one photo's look, from its pixels with the shorter side scaled down to 256",
+    ("photo_id",),
+    (
+        PHOTO_ID,
+        Column("sharpness", FLOAT64, "log10 of the variance of the Laplacian of brightness, brightness in [0, 1]"),
+        Column("luminance", FLOAT64, "mean brightness, in [0, 1]"),
+        Column("contrast", FLOAT64, "standard deviation of brightness, in [0, 1]"),
+        Column("colourfulness", FLOAT64, "Hasler and Süsstrunk's (2003), of channels in [0, 1]"),
+    ),
+)
+
+COVARIATES = TableSchema(
+    "covariates",
+    "one photo: what else than its background may make it easy or hard",
+    ("photo_id",),
+    (
+        PHOTO_ID,
+        CLASS_ID,
+        Column("sharpness", FLOAT64, "of the photo at one size, in powers of ten; null = not measured", True),
+        Column("luminance", FLOAT64, "mean brightness, in [0, 1]", True),
+        Column("contrast", FLOAT64, "standard deviation of brightness, in [0, 1]", True),
+        Column("colourfulness", FLOAT64, "Hasler and Süsstrunk's (2003), of channels in [0, 1]", True),
+        Column("megapixels", FLOAT64, "millions of pixels"),
+        Column("size_bytes", INT64, "bytes at url"),
+        Column("aspect", FLOAT64, "width over height"),
+        Column("month", INT64, "of observation, 1 to 12", True),
+        Column("subspecies", STRING, "scientific name of three words, where the source names one", True),
+        Column("observer_photos", INT64, "photos of other classes by this observer in the release"),
+        Column(
+            "observer_accuracy",
+            FLOAT64,
+            "how much more often than usual for class and group the selectors are right on this observer's photos of "
+            "other classes, drawn towards 0; null = no selector answered",
+            True,
+        ),
+        Column("place_photos", INT64, "photos of the release at this place; null = the source tells no places", True),
+    ),
+)
+
+BALANCE = TableSchema(
+    "balance",
+    "one class's covariate: how it differs between common and counter, and what of the drop it explains",
+    ("class_id", "covariate"),
+    (
+        CLASS_ID,
+        Column("covariate", STRING, "a column of covariates"),
+        Column("component", STRING, "what it stands for: animal, season, photographer, light and sharpness"),
+        Column("role", STRING, "adjust = drop_controlled takes it out; apart = the background's own look may be in it"),
+        Column("num_known", INT64, "photos of the pair for which it is known"),
+        Column("mean_common", FLOAT64, "mean on the common group; months and categories: null", True),
+        Column("mean_counter", FLOAT64, "the same of the counter group", True),
+        Column("difference", FLOAT64, "standardised: common less counter over the pooled standard deviation", True),
+        Column("explained", FLOAT64, "part of drop_plain that goes with it, beside all others", True),
+        Column("explained_low", FLOAT64, "lower end of its 95 % interval", True),
+        Column("explained_high", FLOAT64, "upper end", True),
+        Column("partial_r2_group", FLOAT64, "share of what others leave of the group that it explains", True),
+        Column("partial_r2_outcome", FLOAT64, "share of what group and others leave of the outcome that it does", True),
+        Column(
+            "times_as_strong", FLOAT64, "so many times as strong, a hidden cause would explain drop_controlled", True
+        ),
+    ),
+)
+
+CONTROLLED = TableSchema(
+    "controlled",
+    "one class's pair, with what else differs between its groups taken out",
+    ("class_id",),
+    (
+        CLASS_ID,
+        Column("is_uninformative", BOOL, "both groups are at the floor or at the ceiling: a drop could not show"),
+        Column("num_photos", INT64, "photos of the pair with an answer of every selector"),
+        Column("num_units", INT64, "independent units on the smaller side"),
+        Column("covariates", TEXTS, "what was taken out"),
+        Column("drop_plain", FLOAT64, "drop over all photos of the pair, chosen on part of them: biased upwards", True),
+        Column("drop_controlled", FLOAT64, "the drop with covariates taken out; null = too few units", True),
+        Column("drop_controlled_low", FLOAT64, "lower end of its 95 % interval", True),
+        Column("drop_controlled_high", FLOAT64, "upper end", True),
+        Column("drop_unexplained", FLOAT64, "the same with the covariates set apart taken out too", True),
+        Column("drop_unexplained_low", FLOAT64, "lower end of its 95 % interval", True),
+        Column("drop_unexplained_high", FLOAT64, "upper end", True),
+        Column("overlap", FLOAT64, "effective share of photos: what covariates leave of the group's variance", True),
+        Column("p_controlled", FLOAT64, "one-sided: margins and answers do not differ once covariates are out", True),
+        Column("q_controlled", FLOAT64, "Benjamini-Hochberg over classes", True),
+        Column("robustness_value", FLOAT64, "partial R2 of a hidden cause that would explain drop_controlled", True),
+        Column("reason", STRING, "why there is no drop_controlled, in words", True),
     ),
 )

@@ -1,4 +1,4 @@
-"""The command that shows what a release knows of causes: where wrong answers go."""
+"""The command that shows what a release knows of causes: where wrong answers go, and what remains of drops."""
 
 from __future__ import annotations
 
@@ -33,7 +33,30 @@ def _causes(args: argparse.Namespace) -> int:
         "background: the named class is most often found on this background; relative: it is of the same family or "
         "genus; excess: how many more name a class at home here than if each class's wrong answers were dealt at random"
     )
+    left = release.table("controlled").to_pylist()
+    if not left:
+        print(f"{release.name} {release.version} is of before covariates were measured")
+        return 0
+    drops = {row["class_id"]: row["drop"] for row in release.pairs.to_pylist()}
+    print_table("drops, and what remains once covariates are out", [_left(row, drops[row["class_id"]]) for row in left])
+    print(
+        "hidden cause: the share of what is left of both group and answers that it would have to explain; a drop that "
+        "remains is still an association"
+    )
     return 0
+
+
+def _left(row: dict[str, Any], drop: float | None) -> dict[str, str]:
+    low, high = row["drop_controlled_low"], row["drop_controlled_high"]
+    return {
+        "class": row["class_id"],
+        "drop %": percent(drop),
+        "remains %": percent(row["drop_controlled"]),
+        "95 % interval": "" if low is None else f"{percent(low)} to {percent(high)}",
+        "q": "" if row["q_controlled"] is None else f"{row['q_controlled']:.4f}",
+        "hidden cause %": percent(row["robustness_value"]),
+        "taken out": ", ".join(row["covariates"]).replace("_", " ") or row["reason"] or "",
+    }
 
 
 def _wrong_answers(release: Release) -> pa.Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from counterset.causes.schemas import WRONG_ANSWERS, WRONG_ANSWERS_BY_MODEL
+from counterset.causes.schemas import BALANCE, CONTROLLED, COVARIATES, WRONG_ANSWERS, WRONG_ANSWERS_BY_MODEL
 from counterset.schemas import (
     CLASS_ID,
     FLOAT32,
@@ -187,6 +187,9 @@ TABLES: dict[str, TableSchema] = {
         SENSITIVITY,
         WRONG_ANSWERS,
         WRONG_ANSWERS_BY_MODEL,
+        COVARIATES,
+        BALANCE,
+        CONTROLLED,
         CAPTIONS,
         REJECTS,
         ATTRIBUTION,
@@ -197,5 +200,5 @@ TABLES: dict[str, TableSchema] = {
 }
 """The tables beside the two splits; `<name>.parquet` each."""
 
-ADDED = ("wrong_answers", "wrong_answers_by_model", "looks", "replication")
+ADDED = ("wrong_answers", "wrong_answers_by_model", "covariates", "balance", "controlled", "looks", "replication")
 """Tables that releases of earlier versions lack: they are read as empty."""

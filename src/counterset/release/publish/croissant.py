@@ -180,7 +180,9 @@ def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any
         ),
         "rai:machineAnnotationTools": [annotator],
         **_people(metadata.get("review")),
-        "rai:dataUseCases": ["Measuring how far image classifiers lean on backgrounds (testing, not training)."],
+        "rai:dataUseCases": [
+            "Measuring how far the accuracy of image classifiers goes with backgrounds (testing, not training)."
+        ],
         "rai:dataBiases": [
             "Photos are taken where people go, so places, seasons and species are unevenly covered.",
             "The selector model chose the pairs: its own drop is in-sample.",

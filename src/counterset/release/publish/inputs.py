@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from counterset.causes.schemas import APPEARANCE
 from counterset.classes import ClassSpec
 from counterset.config import Config
 from counterset.release.publish.series import SeriesInputs
@@ -62,6 +63,7 @@ class ReleaseInputs:
         files: sha256 of each file that the config names (class list, vocabulary, label space, list of
             photos), by its path there.
         review: what release.json says of the reviewers whose decisions were applied; None = nobody looked.
+        appearance: what photos look like as a whole; empty where they were not measured.
         imagenet_labels: ImageNet-1K index of labels that models choose among, where it is known.
         series: the release's place among those before it.
         empty_names: what a check measured that the annotator's names failed; None = they passed, or were not checked.
@@ -85,6 +87,7 @@ class ReleaseInputs:
     files: Mapping[str, str] = field(default_factory=dict)
     sensitivity: pa.Table = field(default_factory=lambda: table_of(SENSITIVITY, []))
     review: Mapping[str, Any] | None = None
+    appearance: pa.Table = field(default_factory=lambda: table_of(APPEARANCE, []))
     imagenet_labels: Mapping[str, int] = field(default_factory=dict)
     series: SeriesInputs = field(default_factory=SeriesInputs)
     empty_names: Mapping[str, Any] | None = None

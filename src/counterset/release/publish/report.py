@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from counterset.licenses import license_title, license_url, may_adapt
 from counterset.release.publish import figures
+from counterset.release.publish.other_causes import covariate_lines
 from counterset.release.publish.replication_figure import replication_plot
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import percent, plain, points
@@ -106,6 +107,8 @@ def render_report(
             for one in small_classes(tables["pairs"], tables["groups"], metadata["config"]["select"])
         ],
         wrong_answers=tables["wrong_answers_by_model"].to_pylist(),
+        controlled={row["class_id"]: row for row in tables["controlled"].to_pylist()},
+        covariates=covariate_lines(tables["balance"]),
         funnel=_funnel(summary),
         rejects=_rejects(summary),
         licenses=[

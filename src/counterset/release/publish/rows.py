@@ -8,6 +8,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterset.causes.controlled import what_remains
+from counterset.causes.covariates import covariates_of
 from counterset.causes.wrong_answers import where_errors_go
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
@@ -37,6 +39,19 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
     predictions = _predictions(inputs, all_photos)
     wrong = where_errors_go(all_photos, pairs, predictions, inputs.classes, inputs.imagenet_labels)
     looks = looks_until(inputs.series.looks, pairs, inputs.series.day or inputs.source_snapshot)
+    selectors = [model.name for model in inputs.models if model.role == "selector"]
+    limits = inputs.config.select
+    covariates = covariates_of(all_photos, predictions, selectors, inputs.appearance, _places(inputs))
+    remains = what_remains(
+        all_photos,
+        pairs,
+        predictions,
+        covariates,
+        selectors,
+        min_photos=limits.min_photos,
+        num_permutations=limits.num_permutations,
+        seed=inputs.config.seed,
+    )
     tables = {
         "all_photos": all_photos,
         "groups": _groups(inputs, pairs),
@@ -45,6 +60,9 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
         "sensitivity": conform(inputs.sensitivity, SENSITIVITY),
         "wrong_answers": wrong.by_class,
         "wrong_answers_by_model": wrong.by_model,
+        "covariates": covariates,
+        "balance": remains.balance,
+        "controlled": remains.controlled,
         "captions": _captions(inputs, all_photos),
         "rejects": conform(inputs.rejects, REJECTS),
         "looks": looks,
@@ -54,6 +72,12 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
     for split in SPLITS:
         tables[split] = _split(all_photos, pairs, split)
     return tables
+
+
+def _places(inputs: ReleaseInputs) -> pa.Table | None:
+    """Where photos were taken, as hashes that stay here; None where the source tells no places."""
+    names = inputs.members.column_names
+    return inputs.members.select(["photo_id", "place"]) if "place" in names else None
 
 
 def query(sql: str, schema: TableSchema, **tables: pa.Table) -> pa.Table:

@@ -1,0 +1,379 @@
+"""A drop with what else differs between its groups taken out: balance, linear adjustment, and how strong what is hidden
+would have to be.
+
+The outcome of a photo is regressed on its group and its covariates, with errors clustered by unit. The pair was chosen
+on part of the same photos, so the regression holds luck; how much the plain difference of these photos holds is known,
+for `pairs.drop` is free of it (`moved`). The drop's interval grows as the regression's standard error does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.optimize import brentq
+from scipy.stats import norm, t
+
+from counterset.causes.covariates import Covariate, known_covariates
+from counterset.statistics.intervals import CONFIDENCE
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+MIN_UNITS = 15
+"""Units on either side below which nothing is taken out."""
+UNITS_PER_COLUMN = 5
+"""Units on the smaller side for each column of the regression; those that differ most between the groups come first."""
+MIN_KNOWN = 0.8
+"""Share of a pair's photos for which a covariate must be known."""
+_LEAST_SPREAD = 1e-6
+
+
+class Design(NamedTuple):
+    """Covariates as columns of a regression.
+
+    Attributes:
+        columns: (N, P) each of mean 0 and standard deviation 1.
+        owner: (P,) the covariate that a column is of, as an index into `covariates`.
+        covariates: those that have a column or more.
+    """
+
+    columns: Floats
+    owner: Ints
+    covariates: tuple[Covariate, ...]
+
+    def of(self, kept: Sequence[int]) -> Design:
+        """The columns of some covariates, by their number, in their order."""
+        kept = sorted(kept)
+        columns = np.isin(self.owner, kept)
+        owner = np.searchsorted(kept, self.owner[columns]).astype(np.int64)
+        return Design(self.columns[:, columns], owner, tuple(self.covariates[number] for number in kept))
+
+    def with_role(self, role: str) -> Design:
+        """The columns of covariates of one role."""
+        return self.of([number for number, covariate in enumerate(self.covariates) if covariate.role == role])
+
+    def most_different(self, is_common: Bools, num_columns: int) -> Design:
+        """At most so many columns, whole covariates at a time: those that differ most between the groups.
+
+        The outcome has no part in it, so an interval need not pay for the choice.
+        """
+        gaps = np.abs(self.columns[is_common].mean(axis=0) - self.columns[~is_common].mean(axis=0))
+        largest = [float(gaps[self.owner == number].max()) for number in range(len(self.covariates))]
+        kept: list[int] = []
+        for number in sorted(range(len(self.covariates)), key=lambda number: (-largest[number], number)):
+            if np.isin(self.owner, [*kept, number]).sum() <= num_columns:
+                kept.append(number)
+        return self.of(kept)
+
+
+def values_of(table: pa.Table, covariate: Covariate) -> Floats:
+    """(N, 1) or, for months, (N, 2) numbers of a covariate on its scale; nan = not known."""
+    column = table[covariate.name]
+    if covariate.scale == "category":
+        counts = column.value_counts().to_pylist()
+        commonest = min(counts, key=lambda row: (-row["counts"], row["values"] or ""))["values"] if counts else None
+        return np.array([[float(value == commonest)] for value in column.to_pylist()]).reshape(-1, 1)
+    values = np.array([math.nan if value is None else value for value in column.to_pylist()], np.float64)
+    if covariate.scale == "month":
+        angle = 2 * np.pi * values / 12
+        return np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    if covariate.scale == "log":  # of counts, which may be 0, of one more
+        values = np.log(values) if np.nanmin(values, initial=math.inf) > 0 else np.log1p(values)
+    return values[:, None]
+
+
+def design_of(table: pa.Table) -> Design:
+    """All covariates of the photos of one class (covariates schema) that are known and vary."""
+    columns: list[Floats] = []
+    owner: list[int] = []
+    covariates: list[Covariate] = []
+    for covariate in known_covariates():
+        values = values_of(table, covariate)
+        known = ~np.isnan(values[:, 0])
+        if not len(values) or known.mean() < MIN_KNOWN:
+            continue
+        values = np.where(known[:, None], values, values[known].mean(axis=0)) - values[known].mean(axis=0)
+        kept: list[Floats] = []
+        for column in values.T:
+            spread = float(column.std())
+            basis = np.stack([*columns, *kept], axis=1) if columns or kept else np.zeros((len(column), 0))
+            left = column - basis @ np.linalg.lstsq(basis, column, rcond=None)[0] if basis.size else column
+            if spread > _LEAST_SPREAD and float(left.std()) > 1e-3 * spread:  # else another says the same
+                kept.append(column / spread)
+        if kept:
+            owner += [len(covariates)] * len(kept)
+            columns += kept
+            covariates.append(covariate)
+    stacked = np.stack(columns, axis=1) if columns else np.zeros((table.num_rows, 0))
+    return Design(stacked, np.array(owner, np.int64), tuple(covariates))
+
+
+class Regression(NamedTuple):
+    """An outcome on its group and covariates, by least squares.
+
+    Attributes:
+        drop: coefficient of the group: common less counter.
+        error: its standard error, clustered by unit.
+        plain_error: its standard error as if photos were independent, from which partial R2 follow.
+        freedom: residual degrees of freedom.
+        rest: sum of squared residuals.
+        coefficients: (P,) of the covariates.
+        influence: (N, P) what each photo adds to the errors of `coefficients`, times N.
+    """
+
+    drop: float
+    error: float
+    plain_error: float
+    freedom: float
+    rest: float
+    coefficients: Floats
+    influence: Floats
+
+
+def regress(outcome: Floats, is_common: Bools, columns: Floats, unit: Ints) -> Regression:
+    """The regression of (N,) outcomes on the group and (N, P) columns."""
+    import statsmodels.api as sm
+
+    exogenous = np.column_stack([np.ones(len(outcome)), is_common.astype(np.float64), columns])
+    model = sm.OLS(outcome, exogenous)
+    plain = model.fit()
+    clustered = model.fit(cov_type="cluster", cov_kwds={"groups": unit}, use_t=True)
+    bread = np.linalg.pinv(exogenous.T @ exogenous) * len(outcome)
+    influence = (exogenous * plain.resid[:, None]) @ bread
+    return Regression(
+        float(plain.params[1]),
+        math.sqrt(max(float(clustered.cov_params()[1, 1]), 0.0)),
+        math.sqrt(max(float(plain.cov_params()[1, 1]), 1e-30)),
+        float(plain.df_resid),
+        float(plain.ssr),
+        np.asarray(plain.params[2:], np.float64),
+        influence[:, 2:],
+    )
+
+
+def robustness_value(t_value: float, freedom: float) -> float:
+    """The partial R2, with group and outcome alike, of a hidden cause that would explain an estimate away.
+
+    Cinelli and Hazlett (2020, J. R. Stat. Soc. B 82, equation 19) at q = 1.
+    """
+    f_squared = t_value**2 / freedom
+    return 0.5 * (math.sqrt(f_squared**2 + 4 * f_squared) - f_squared)
+
+
+def times_as_strong(t_value: float, freedom: float, r2_group: float, r2_outcome: float) -> float | None:
+    """How many times as strong as a covariate a hidden cause must be to explain the drop away; None = none would be.
+
+    Cinelli and Hazlett (2020, section 4.4): the bound of a cause that is k times as strong as the covariate, with group
+    and outcome alike, is solved for k.
+
+    Args:
+        t_value: of the drop, its error as if photos were independent.
+        freedom: residual degrees of freedom of the regression with the covariate in it.
+        r2_group: partial R2 of the covariate with the group, the others given.
+        r2_outcome: partial R2 of the covariate with the outcome, group and others given.
+    """
+    if min(r2_group, r2_outcome) <= 1e-9:
+        return None
+    f_group, f_outcome = r2_group / (1 - r2_group), r2_outcome / (1 - r2_outcome)
+    wanted = t_value / math.sqrt(freedom)
+
+    def bias(k: float) -> float:
+        of_group = k * f_group
+        tied = k * r2_group**2 / ((1 - k * r2_group) * (1 - r2_group))
+        of_outcome = ((math.sqrt(k) + math.sqrt(tied)) ** 2 / (1 - tied)) * f_outcome if tied < 1 else 1.0
+        return math.sqrt(min(of_outcome, 1.0) * of_group / max(1 - of_group, 1e-12))
+
+    largest = 0.999 / max(f_group, r2_group)
+    if bias(largest) < wanted:
+        return largest
+    return float(brentq(lambda k: bias(k) - wanted, 0.0, largest))
+
+
+def partial_r2(target: Floats, others: Floats, columns: Floats) -> float:
+    """The share of what `others` (N, Q) leave of `target` (N,) that `columns` (N, P) explain."""
+    base = np.column_stack([np.ones(len(target)), others])
+
+    def left(exogenous: Floats) -> float:
+        return float(((target - exogenous @ np.linalg.lstsq(exogenous, target, rcond=None)[0]) ** 2).sum())
+
+    before = left(base)
+    return max(1 - left(np.column_stack([base, columns])) / before, 0.0) if before > 1e-12 else 0.0
+
+
+class Pair(NamedTuple):
+    """The photos of one class's pair, with an outcome each.
+
+    Attributes:
+        outcome: (N,) in [0, 1].
+        is_common: (N,) whether the photo is of the common group.
+        unit: (N,) number of its unit.
+        table: their covariates, in this order.
+    """
+
+    outcome: Floats
+    is_common: Bools
+    unit: Ints
+    table: pa.Table
+
+    @property
+    def num_units(self) -> int:
+        """Units on the smaller side."""
+        return min(len(np.unique(self.unit[self.is_common == side])) for side in (True, False))
+
+
+class Controlled(NamedTuple):
+    """What the regressions of one pair say.
+
+    Attributes:
+        adjust: the covariates that are taken out.
+        plain, controlled, whole: regressions on the group alone, with `adjust`, and with all covariates.
+        overlap: share of the group's variance that `adjust` leaves.
+        t_value: of the drop that is left, 0 where none is, its error as if photos were independent.
+        rows: of balance, without their class.
+    """
+
+    adjust: Design
+    plain: Regression
+    controlled: Regression
+    whole: Regression
+    overlap: float
+    t_value: float
+    rows: list[dict[str, Any]]
+
+
+def control(pair: Pair, drop: float) -> Controlled | None:
+    """The regressions of a pair whose drop is known; None with fewer than MIN_UNITS units on a side."""
+    if pair.num_units < MIN_UNITS:
+        return None
+    most = pair.num_units // UNITS_PER_COLUMN
+    everything = design_of(pair.table)
+    adjust = everything.with_role("adjust").most_different(pair.is_common, most)
+    apart = everything.with_role("apart").most_different(pair.is_common, max(most - adjust.columns.shape[1], 0))
+    whole = Design(
+        np.column_stack([adjust.columns, apart.columns]),
+        np.concatenate([adjust.owner, apart.owner + len(adjust.covariates)]),
+        adjust.covariates + apart.covariates,
+    )
+    plain, controlled, both = (
+        regress(pair.outcome, pair.is_common, columns, pair.unit)
+        for columns in (adjust.columns[:, :0], adjust.columns, whole.columns)
+    )
+    overlap = 1 - partial_r2(pair.is_common.astype(np.float64), adjust.columns[:, :0], adjust.columns)
+    t_value = max(moved(drop, None, None, plain, controlled).drop, 0.0) / controlled.plain_error
+    rows = _balance(pair, adjust, whole, both, (t_value, controlled.freedom))
+    return Controlled(adjust, plain, controlled, both, overlap, t_value, rows)
+
+
+def _balance(
+    pair: Pair, adjust: Design, whole: Design, regression: Regression, left: tuple[float, float]
+) -> list[dict[str, Any]]:
+    """One row per covariate of the project, whether it is known here or not.
+
+    Args:
+        pair: the photos.
+        adjust: the covariates that are taken out.
+        whole: these and those set apart.
+        regression: on `whole`.
+        left: t value of the drop that `adjust` leaves, and its degrees of freedom.
+    """
+    by_name = {covariate.name: number for number, covariate in enumerate(whole.covariates)}
+    adjusted = {covariate.name: number for number, covariate in enumerate(adjust.covariates)}
+    rows = []
+    for covariate in known_covariates():
+        row: dict[str, Any] = {
+            "covariate": covariate.name,
+            "component": covariate.component,
+            "role": covariate.role,
+            **difference(pair, covariate),
+            **dict.fromkeys(("explained", "explained_low", "explained_high")),
+            **dict.fromkeys(("partial_r2_group", "partial_r2_outcome", "times_as_strong")),
+        }
+        if covariate.name in by_name:
+            row |= _explained(pair, whole, regression, whole.owner == by_name[covariate.name])
+        if covariate.name in adjusted:
+            own = adjust.owner == adjusted[covariate.name]
+            group, others = pair.is_common.astype(np.float64), adjust.columns[:, ~own]
+            of_group = partial_r2(group, others, adjust.columns[:, own])
+            of_outcome = partial_r2(pair.outcome, np.column_stack([group, others]), adjust.columns[:, own])
+            row |= {
+                "partial_r2_group": of_group,
+                "partial_r2_outcome": of_outcome,
+                "times_as_strong": times_as_strong(*left, of_group, of_outcome),
+            }
+        rows.append(row)
+    return rows
+
+
+def difference(pair: Pair, covariate: Covariate) -> dict[str, Any]:
+    """A covariate's means and standardised difference (Austin 2009); of months the length of both coordinates'."""
+    values = values_of(pair.table, covariate)
+    known = ~np.isnan(values[:, 0])
+    sides = [values[known & (pair.is_common == side)] for side in (True, False)]
+    empty = {"num_known": int(known.sum()), "mean_common": None, "mean_counter": None, "difference": None}
+    if min(len(side) for side in sides) < 2:
+        return empty
+    gap = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    spread = np.sqrt((sides[0].var(axis=0, ddof=1) + sides[1].var(axis=0, ddof=1)) / 2)
+    standardised = np.divide(gap, spread, out=np.zeros_like(gap), where=spread > _LEAST_SPREAD)
+    found = empty | {"difference": float(np.linalg.norm(standardised)) if len(gap) > 1 else float(standardised[0])}
+    if covariate.scale in ("number", "log"):
+        raw = np.array([math.nan if value is None else value for value in pair.table[covariate.name].to_pylist()])
+        means = [float(raw[known & (pair.is_common == side)].mean()) for side in (True, False)]
+        found |= {"mean_common": means[0], "mean_counter": means[1]}
+    return found
+
+
+def _explained(pair: Pair, design: Design, regression: Regression, own: Bools) -> dict[str, float]:
+    """The part of the plain drop that goes with some columns: coefficients times differences (Gelbach 2016).
+
+    The parts of all covariates and the coefficient of the group sum to the plain drop, in whatever order.
+    """
+    columns, share = design.columns[:, own], float(pair.is_common.mean())
+    means = [columns[pair.is_common == side].mean(axis=0) for side in (True, False)]
+    gap, coefficients = means[0] - means[1], regression.coefficients[own]
+    # (N, P) what each photo adds to the errors of the differences, times N
+    of_gap = np.where(pair.is_common[:, None], (columns - means[0]) / share, -(columns - means[1]) / (1 - share))
+    influence = (of_gap @ coefficients + regression.influence[:, own] @ gap) / len(columns)
+    by_unit = np.bincount(np.unique(pair.unit, return_inverse=True)[1], influence)
+    size = len(by_unit)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, size - 1)) * math.sqrt(float((by_unit**2).sum()) * size / (size - 1))
+    value = float(coefficients @ gap)
+    return {"explained": value, "explained_low": value - reach, "explained_high": value + reach}
+
+
+class Interval(NamedTuple):
+    """A drop with both ends of its interval, and the p-value of a drop of 0 or less."""
+
+    drop: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+
+
+def moved(drop: float, low: float | None, high: float | None, plain: Regression, controlled: Regression) -> Interval:
+    """A pair's drop with covariates out, its interval wider as the regression's standard error is.
+
+    The luck of the choice is plain.drop - drop. A choice that favours a large plain difference favours the coefficient
+    beside covariates by the part of that difference which they do not explain: both have in common the share of the
+    residual variance that is left, rest / rest.
+
+    Args:
+        drop, low, high: of pairs; its interval knows of the choice and of units.
+        plain: of the group alone, on all photos of the pair.
+        controlled: with covariates.
+    """
+    kept = controlled.rest / plain.rest if plain.rest > 0 else 1.0
+    # A straight line may pass what accuracies allow, where the groups hardly overlap in a covariate.
+    value = min(max(controlled.drop - kept * (plain.drop - drop), -1.0), 1.0)
+    if low is None or high is None:
+        return Interval(value, None, None, None)
+    wider = controlled.error / plain.error if plain.error > 0 else 1.0
+    below, above = (drop - low) * wider, (high - drop) * wider
+    p_value = float(norm.sf(value / (below / norm.ppf((1 + CONFIDENCE) / 2)))) if below > 0 else float(value <= 0)
+    return Interval(value, max(value - below, -1.0), min(value + above, 1.0), p_value)

@@ -1,0 +1,243 @@
+"""What remains of each pair's drop once its covariates are out: the balance and controlled tables of a release."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterset.causes.control import MIN_UNITS, Controlled, Pair, control, design_of, moved, robustness_value
+from counterset.causes.covariates import mean_outcomes
+from counterset.causes.schemas import BALANCE, CONTROLLED
+from counterset.causes.wrong_answers import units_of
+from counterset.schemas import Half
+from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Results, estimate_dispersion
+from counterset.statistics.permutation import TIE, selection_test
+from counterset.statistics.selector_margin import double_ranks
+from counterset.tables import table_of
+
+FLOOR = 0.02
+"""Accuracies of a pair that are both nearer than this to 0, or to 1, leave a drop no room."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class Remains(NamedTuple):
+    """Tables of the balance and controlled schemas."""
+
+    balance: pa.Table
+    controlled: pa.Table
+
+
+class _Class(NamedTuple):
+    """One class's photos with an answer of every selector, and its row of pairs."""
+
+    row: dict[str, Any]
+    photos: pa.Table
+    covariates: pa.Table
+    outcome: Floats
+    rank: Floats
+    """Mean rank of the selectors' margins among the class's photos, in [0, 1]."""
+    unit: npt.NDArray[np.int64]
+
+
+def what_remains(
+    all_photos: pa.Table,
+    pairs: pa.Table,
+    predictions: pa.Table,
+    covariates: pa.Table,
+    selectors: Collection[str],
+    *,
+    min_photos: int,
+    num_permutations: int,
+    seed: int,
+) -> Remains:
+    """One row per class with a pair, and one per class and covariate.
+
+    Args:
+        all_photos: photo_id, class_id, group, half and the unit are read.
+        pairs: class_id, common, counter and drop with its interval are read.
+        predictions: photo_id, model, is_correct and margin are read.
+        covariates: of all photos (covariates schema).
+        selectors: the models whose mean outcome is the drop's.
+        min_photos: on each half, of a group that takes part in the test.
+        num_permutations: of the test.
+        seed: of the permutations; each class has draws of its own.
+    """
+    classes = _classes(all_photos, pairs, predictions, covariates, selectors)
+    balance: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    p_values = _residual_p_values(classes, min_photos, num_permutations, seed)
+    for item, p_value in zip(classes, p_values, strict=True):
+        pair = _pair(item)
+        found = control(pair, item.row["drop"])
+        key = {"class_id": item.row["class_id"]}
+        if found is not None:
+            balance += [key | row for row in found.rows]
+        rows.append(key | _row(item, pair, found, p_value))
+    _fill_in_q_values(rows)
+    return Remains(table_of(BALANCE, balance), table_of(CONTROLLED, rows))
+
+
+def _classes(
+    all_photos: pa.Table, pairs: pa.Table, predictions: pa.Table, covariates: pa.Table, selectors: Collection[str]
+) -> list[_Class]:
+    all_photos, covariates = (table.sort_by("photo_id") for table in (all_photos, covariates))
+    photo_ids = all_photos["photo_id"].to_pylist()
+    outcome = mean_outcomes(photo_ids, predictions, selectors)
+    margins = _margins(photo_ids, predictions, selectors)
+    unit = units_of(all_photos)
+    is_whole = ~np.isnan(outcome) & np.array(pc.is_valid(all_photos["group"]).to_pylist(), np.bool_)
+    places_of: dict[str, list[int]] = {}
+    for place, class_id in enumerate(all_photos["class_id"].to_pylist()):
+        if is_whole[place]:
+            places_of.setdefault(class_id, []).append(place)
+    classes = []
+    for row in pairs.to_pylist():
+        places = np.array(places_of.get(row["class_id"], []), np.int64)
+        if row["common"] is not None and row["drop"] is not None and len(places):
+            rank = double_ranks(margins[places]) / (2 * len(places) * margins.shape[1])
+            photos, known = (table.take(pa.array(places)) for table in (all_photos, covariates))
+            classes.append(_Class(row, photos, known, outcome[places], rank, unit[places]))
+    return classes
+
+
+def _margins(photo_ids: list[str], predictions: pa.Table, selectors: Collection[str]) -> Floats:
+    """(N, S) each selector's margins; nan where it gave no answer."""
+    place = {photo_id: number for number, photo_id in enumerate(photo_ids)}
+    number_of = {model: number for number, model in enumerate(sorted(selectors))}
+    margins = np.full((len(place), len(number_of)), np.nan)
+    columns = (predictions[name].to_pylist() for name in ("photo_id", "model", "margin"))
+    for photo_id, model, margin in zip(*columns, strict=True):
+        if model in number_of and photo_id in place:
+            margins[place[photo_id], number_of[model]] = margin
+    return margins
+
+
+def _pair(item: _Class) -> Pair:
+    group = np.array(item.photos["group"].to_pylist(), str)
+    rows = np.flatnonzero(np.isin(group, [item.row["common"], item.row["counter"]]))
+    return Pair(
+        item.outcome[rows], group[rows] == item.row["common"], item.unit[rows], item.covariates.take(pa.array(rows))
+    )
+
+
+def _row(item: _Class, pair: Pair, found: Controlled | None, p_value: float | None) -> dict[str, Any]:
+    sides = [pair.outcome[pair.is_common == side] for side in (True, False)]
+    means = [float(side.mean()) if len(side) else math.nan for side in sides]
+    row: dict[str, Any] = dict.fromkeys(CONTROLLED.arrow().names) | {
+        "is_uninformative": max(means) < FLOOR or min(means) > 1 - FLOOR,
+        "num_photos": len(pair.outcome),
+        "num_units": pair.num_units,
+        "covariates": [],
+        "drop_plain": means[0] - means[1] if all(map(len, sides)) else None,
+    }
+    row.pop("class_id")
+    if found is None:
+        row["reason"] = f"{pair.num_units} units on the smaller side; {MIN_UNITS} are needed"
+        return row
+    ends = item.row["drop"], item.row["drop_low"], item.row["drop_high"]
+    controlled, whole = (moved(*ends, found.plain, other) for other in (found.controlled, found.whole))
+    both = [value for value in (p_value, controlled.p_value) if value is not None]
+    return row | {
+        "covariates": [covariate.name for covariate in found.adjust.covariates],
+        "drop_controlled": controlled.drop,
+        "drop_controlled_low": controlled.low,
+        "drop_controlled_high": controlled.high,
+        "drop_unexplained": whole.drop,
+        "drop_unexplained_low": whole.low,
+        "drop_unexplained_high": whole.high,
+        "overlap": found.overlap,
+        "p_controlled": max(both) if len(both) == 2 else None,
+        "robustness_value": robustness_value(found.t_value, found.controlled.freedom),
+    }
+
+
+def _fill_in_q_values(rows: list[dict[str, Any]]) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    tested = [row for row in rows if row["p_controlled"] is not None]
+    if tested:
+        q_values = multipletests([row["p_controlled"] for row in tested], method="fdr_bh")[1]
+        for row, q_value in zip(tested, q_values, strict=True):
+            row["q_controlled"] = float(q_value)
+
+
+def _residual_p_values(classes: list[_Class], min_photos: int, num_permutations: int, seed: int) -> list[float | None]:
+    """Of margins that do not differ between groups once the covariates are out.
+
+    Freedman and Lane's (1983) way: ranks are regressed on the covariates without any group, and the residuals take the
+    ranks' place in the permutation test of the pairs. Every deal chooses its own pair by residuals, while the pair that
+    is tested was chosen by ranks: the statistic of the real one is no larger than that of a choice by residuals, so
+    the test errs on the safe side.
+    """
+    residuals = [_residuals(item, min_photos) for item in classes]
+    tested = [one for one in residuals if one is not None]
+    if not tested:
+        return [None] * len(classes)
+    dispersion = estimate_dispersion(one.results for one in tested)
+    return [
+        None if one is None else _p_value(one, dispersion, num_permutations, _generator(seed, item.row["class_id"]))
+        for item, one in zip(classes, residuals, strict=True)
+    ]
+
+
+class _Residuals(NamedTuple):
+    """One class's residual ranks, by group and unit; `pair` are the numbers of common and counter."""
+
+    results: Results
+    pair: tuple[int, int]
+
+
+def _residuals(item: _Class, min_photos: int) -> _Residuals | None:
+    """The groups that take part; None where the pair's own do not, as in paper mode, which has no halves."""
+    half = np.array(item.photos["half"].to_pylist(), str)
+    group = np.array(item.photos["group"].to_pylist(), str)
+    large = [
+        name
+        for name in sorted(set(group))
+        if min(((group == name) & (half == side.value)).sum() for side in (Half.DISCOVER, Half.CONFIRM)) >= min_photos
+    ]
+    if not {item.row["common"], item.row["counter"]} <= set(large):
+        return None
+    rows = np.flatnonzero(np.isin(group, large))
+    design = design_of(item.covariates.take(pa.array(rows))).with_role("adjust")
+    exogenous = np.column_stack([np.ones(len(rows)), design.columns])
+    rank = item.rank[rows]
+    # 0.5 is the mean rank: residuals stay where ranks are, which the weights of units expect.
+    left = rank - exogenous @ np.linalg.lstsq(exogenous, rank, rcond=None)[0] + 0.5
+    number = np.searchsorted(large, group[rows])
+    cell, inverse = np.unique(number * (int(item.unit.max()) + 1) + item.unit[rows], return_inverse=True)
+    first = np.unique(inverse, return_index=True)[1]
+    results = Results(
+        len(large),
+        number[first].astype(np.int64),
+        np.where(half[rows][first] == Half.CONFIRM.value, CONFIRM, DISCOVER).astype(np.int64),
+        np.unique(item.unit[rows][first], return_inverse=True)[1].astype(np.int64),
+        np.bincount(inverse, minlength=len(cell)).astype(np.float64),
+        np.bincount(inverse, left, len(cell)).astype(np.float64),
+        np.bincount(inverse, left**2, len(cell)).astype(np.float64),
+    )
+    return _Residuals(results, (large.index(item.row["common"]), large.index(item.row["counter"])))
+
+
+def _p_value(one: _Residuals, dispersion: Dispersion, num_permutations: int, rng: np.random.Generator) -> float:
+    results, pair = one.results, list(one.pair)
+    weights = dispersion.weights(results.num_photos)
+    test = selection_test(results, weights, num_permutations=num_permutations, rng=rng, largest_p_value=1.0)
+    weight = results.by_group(weights)[pair]
+    mean = results.by_group(weights * results.sum_correct / results.num_photos)[pair] / weight
+    observed = float((mean[0] - mean[1]) / np.sqrt((1 / weight).sum()))
+    exceedances = len(test.tail) - int(np.searchsorted(test.tail, observed - TIE))
+    return (exceedances + 1) / (test.num_permutations + 1)
+
+
+def _generator(seed: int, class_id: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"controlled\x00{class_id}".encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8])])
