@@ -20,7 +20,6 @@ from counterset.fetching.addresses import is_loopback, shown
 from counterset.manifests import manifest_path
 from counterset.release.checksums import MAX_LISTING_BYTES, METADATA, SUMS, verify_files
 from counterset.release.versions.order import LATEST, POINTER, in_order, is_version, newest
-from counterset.schemas import RejectReason
 from counterset.storage import cache_folder, place
 
 MAX_RELEASE_BYTES = 100_000_000_000
@@ -202,6 +201,7 @@ def _copy(chunks: Iterator[bytes], file: IO[Any], limit: int, where: str) -> str
 def _http(url: str) -> Iterator[bytes]:
     from counterset.fetching.addresses import HostRules, netloc
     from counterset.fetching.gate import FetchFailed, Gate, user_agent
+    from counterset.schemas import RejectReason  # brings pyarrow
 
     # The address is trusted as typed; where it redirects to must be public.
     gate = Gate(HostRules((netloc(url),), ("*",)), user_agent(), timeout_s=_TIMEOUT_S)
