@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from counterset.classes import load_classes
 from counterset.config import load_config
+from counterset.config_sections import SOURCES
 from counterset.errors import ConfigError
 from counterset.manifests import config_path
 
@@ -68,5 +70,8 @@ def test_mistakes_name_key_and_remedy(tmp_path: Path, text: str, message: str) -
 
 
 def test_shipped_configs_are_valid() -> None:
-    for name in ("demo.toml", "inaturalist-small.toml", "counteranimal.toml"):
-        assert load_config(config_path(name)).name
+    configs = [load_config(path) for path in sorted(config_path("demo.toml").parent.glob("*.toml"))]
+    assert len({config.name for config in configs}) == len(configs)
+    assert {config.source.kind for config in configs} == set(SOURCES.own), "one for every source"
+    for config in configs:
+        assert load_classes(config.classes.list, config.classes.only)
