@@ -11,56 +11,53 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 from scipy.stats import beta
 
-from . import regimes
-from .regimes import LATENT, Regime, Row, select_once
+from . import first, regimes
+from .regimes import LATENT, Build, Procedure, Regime, Row, named
 from .worlds import Floats, World
 
 COSINES = ((5.0, 1.5), (2.0, 2.0), (3.0, 1.0), (1.5, 4.0), (6.0, 3.0), (2.0, 1.2))
 """Beta laws that have the bounds and the skew of cosines' margins, in easy classes and in hard ones."""
 
 
-def spread(regime: Regime, world: World, seed: int) -> list[Row]:
-    """One build; the margins of groups differ in spread."""
-    return select_once(regime, _bent(world, seed, lambda margin, level: margin * np.exp(0.5 * level)), seed)
+BENDS: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "spread": lambda margin, level: margin * np.exp(level),
+    "location": lambda margin, level: margin * np.exp(np.sign(margin) * level),
+    "skew": lambda margin, level: margin * np.exp((margin > 0) * level),
+    "tails": lambda margin, level: np.sign(margin) * np.abs(margin) ** np.exp(level),
+}
+"""What differs between groups, from margins and the level of their group. In location right photos are surer and wrong
+ones less wrong; in skew right ones alone are surer."""
 
 
-def location(regime: Regime, world: World, seed: int) -> list[Row]:
-    """One build; the margins of groups differ in location: right photos are surer, wrong ones less wrong."""
-    return select_once(
-        regime, _bent(world, seed, lambda margin, level: margin * np.exp(0.5 * np.sign(margin) * level)), seed
-    )
+def bent(shape: str, most: float) -> Procedure:
+    """One build of margins bent by group, levels going from -most to most, in another order of groups in each class."""
+
+    def procedure(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
+        rng = np.random.default_rng([seed, 1])
+        num_classes, num_groups = world.accuracies.shape
+        levels = rng.permuted(np.tile(np.linspace(-most, most, num_groups), (num_classes, 1)), axis=1)
+        margin = BENDS[shape](world.margin, levels[world.class_index, world.group][:, None])
+        return build(regime, replace(world, margin=margin), seed)
+
+    procedure.__name__ = f"bent {shape} {most}"
+    return procedure
 
 
-def skew(regime: Regime, world: World, seed: int) -> list[Row]:
-    """One build; the margins of groups differ in skew: right photos alone are surer."""
-    return select_once(
-        regime, _bent(world, seed, lambda margin, level: margin * np.exp(0.5 * (margin > 0) * level)), seed
-    )
-
-
-def tails(regime: Regime, world: World, seed: int) -> list[Row]:
-    """One build; the margins of groups differ in their tails."""
-    return select_once(
-        regime,
-        _bent(world, seed, lambda margin, level: np.sign(margin) * np.abs(margin) ** np.exp(0.4 * level)),
-        seed,
-    )
-
-
-def cosines(regime: Regime, world: World, seed: int) -> list[Row]:
+def cosines(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
     """One build; margins have the skew of cosines, the same in all groups of a class."""
-    return select_once(regime, _like_cosines(world, seed, is_mixed=False), seed)
+    return build(regime, _like_cosines(world, seed, is_mixed=False), seed)
 
 
-def mixed_cosines(regime: Regime, world: World, seed: int) -> list[Row]:
+def mixed_cosines(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
     """One build; margins have the skew of cosines, and each group another one."""
-    return select_once(regime, _like_cosines(world, seed, is_mixed=True), seed)
+    return build(regime, _like_cosines(world, seed, is_mixed=True), seed)
 
 
-def with_another_model(regime: Regime, world: World, seed: int) -> list[Row]:
+def with_another_model(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
     """One build; rows have `drop_other`, the pair's drop on confirm under the last model, which did not select."""
-    rows = select_once(regime, world, seed)
-    is_confirm = (world.coin >= regimes.DISCOVER_SHARE)[world.observer]
+    rows = build(regime, world, seed)
+    share = first.DISCOVER_SHARE if build is regimes.build_first else regimes.DISCOVER_SHARE
+    is_confirm = (world.coin >= share)[world.observer]
     is_right = world.margin[:, -1] > 0
     for row in rows:
         in_class = is_confirm & (world.class_index == world.class_ids.index(row["class_id"]))
@@ -69,14 +66,6 @@ def with_another_model(regime: Regime, world: World, seed: int) -> list[Row]:
         )
         row["drop_other"] = float(common - counter)
     return rows
-
-
-def _bent(world: World, seed: int, bend: Callable[[Floats, Floats], Floats]) -> World:
-    """The world with margins bent by group, between -1 and 1, in another order of groups in each class."""
-    rng = np.random.default_rng([seed, 1])
-    num_classes, num_groups = world.accuracies.shape
-    levels = rng.permuted(np.tile(np.linspace(-1, 1, num_groups), (num_classes, 1)), axis=1)
-    return replace(world, margin=bend(world.margin, levels[world.class_index, world.group][:, None]))
 
 
 def _like_cosines(world: World, seed: int, *, is_mixed: bool) -> World:
@@ -94,21 +83,42 @@ def _like_cosines(world: World, seed: int, *, is_mixed: bool) -> World:
     return replace(world, margin=margin)
 
 
-BENT = tuple(
-    Regime(
-        f"equal accuracies, margins that differ in {procedure.__name__}, {selectors} selectors",
-        LATENT,
-        photos=150,
-        base=(0.7, 0.7),
-        num_selectors=selectors,
-        procedure=procedure,
-    )
-    for procedure in (spread, location, skew, tails, mixed_cosines)
-    for selectors in (1, 3)
+BENT = (
+    *(
+        Regime(
+            f"equal accuracies, margins that differ {much}in {shape}, {named(selectors)}",
+            LATENT,
+            photos=150,
+            base=(0.7, 0.7),
+            num_selectors=selectors,
+            procedure=bent(shape, most),
+        )
+        for shape, most, much, each in (
+            ("spread", 0.5, "", (1, 3)),
+            ("location", 0.5, "", (1, 3)),
+            ("skew", 0.5, "", (1, 3)),
+            ("tails", 0.4, "", (1, 3)),
+            ("spread", 0.15, "a little ", (3,)),
+            ("location", 0.15, "a little ", (3,)),
+            ("skew", 0.15, "a little ", (3,)),
+        )
+        for selectors in each
+    ),
+    *(
+        Regime(
+            f"equal accuracies, each group another cosine law, {named(selectors)}",
+            LATENT,
+            photos=150,
+            base=(0.7, 0.7),
+            num_selectors=selectors,
+            procedure=mixed_cosines,
+        )
+        for selectors in (1, 3)
+    ),
 )
 SKEWED = tuple(
     Regime(
-        f"margins skewed as cosines, {round(100 * drop)} points, accuracy {base:g}, {selectors} selectors",
+        f"margins skewed as cosines, {round(100 * drop)} points, accuracy {base:g}, {named(selectors)}",
         LATENT,
         base=(base, base),
         drop=drop,
@@ -118,17 +128,28 @@ SKEWED = tuple(
     for base, drop in ((0.7, 0.2), (0.87, 0.15))
     for selectors in (1, 3)
 )
-PICKED = tuple(
+PICKED = (
+    *(
+        Regime(
+            f"after selection, {round(100 * drop)} points, {photos} photos, 3 selectors and another model",
+            replace(LATENT, num_models=4),
+            photos=photos,
+            base=(0.7, 0.7),
+            drop=drop,
+            num_selectors=3,
+            procedure=with_another_model,
+        )
+        for photos in (100, 150, 300)
+        for drop in (0.1, 0.2, 0.3)
+    ),
     Regime(
-        f"after selection, {round(100 * drop)} points, {photos} photos, 3 selectors and another model",
+        "after selection, accuracies spread by 7 points, 150 photos, 3 selectors and another model",
         replace(LATENT, num_models=4),
-        photos=photos,
+        photos=150,
         base=(0.7, 0.7),
-        drop=drop,
+        spread=0.07,
         num_selectors=3,
         procedure=with_another_model,
-    )
-    for photos in (100, 150, 300)
-    for drop in (0.1, 0.2, 0.3)
+    ),
 )
 MARGINS: tuple[Regime, ...] = (*BENT, *SKEWED, *PICKED)

@@ -1,33 +1,56 @@
 """The regimes of `make statistics`: what worlds are drawn, what is done with each, and which promises are waived.
 
-To add one, append a `Regime` to REGIMES. What is done with a world is its `procedure`, from a world to one row per
-tested pair (`Row`); `select_once` is the select stage as a build runs it.
+To add one, append a `Regime` to REGIMES. What is done with a world is its `procedure`, which builds once or more times
+and gives one row per tested pair (`Row`). A build is the select stage (`build_now`), or what the first edition did with
+the same world (`build_first`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from counterset.config import SelectConfig
-from counterset.schemas import PAIRS
-from counterset.stages.select import select_pairs
+from counterset.schemas import PAIRS, Verdict
+from counterset.stages.select import pair_rows
 from counterset.statistics.halves import DISCOVER_SHARE
 from counterset.statistics.schemas import LOOKS
 from counterset.statistics.series import after, looks_until, with_looks
 from counterset.tables import table_of
 
-from .worlds import LABELS, Crowd, Geometric, World, Zipf, draw_world, planted
+from . import first
+from .counted import counted, verdicts_alone
+from .worlds import Crowd, Geometric, World, Zipf, draw_world, planted
 
 Row: TypeAlias = dict[str, Any]
 """A row of pairs with `truth`, the pair's true drop, `is_planted` and `is_right` (the planted pair was chosen)."""
 
-MANY = dict(num_permutations=4_000, min_photos=10, min_units=3)
-LOW = dict(num_permutations=4_000, min_photos=5, min_units=3)
+NO_PAIRS: Mapping[str, tuple[str, str]] = MappingProxyType({})
+
+
+class Build(Protocol):
+    """One build of a world; `held` are the pairs of classes that an earlier look confirmed."""
+
+    def __call__(
+        self, regime: Regime, world: World, seed: int, held: Mapping[str, tuple[str, str]] = NO_PAIRS
+    ) -> list[Row]: ...
+
+
+class Procedure(Protocol):
+    """What is done with a world; `seed` is its number."""
+
+    __name__: str
+
+    def __call__(self, build: Build, regime: Regime, world: World, seed: int) -> list[Row]: ...
+
+
+MANY = dict(num_permutations=1_849, min_photos=10, min_units=3)
+"""2 of 1,850 is just below 0.05 / 45, so that few permutations take nothing from what is false."""
+LOW = MANY | dict(min_photos=5)
 
 BASE = Crowd()
 
@@ -49,7 +72,7 @@ class Regime:
         num_planted: classes with a drop.
         num_selectors: models that choose.
         config: settings of the select stage.
-        procedure: what is done with a world; None = `select_once`.
+        procedure: what is done with a world; None = it is built once.
         most_worlds: at most so many, for slow ones; 0 = as many as asked for.
         waived: why the promises do not hold here; empty = they must.
     """
@@ -66,7 +89,7 @@ class Regime:
     num_planted: int = 15
     num_selectors: int = 1
     config: dict[str, Any] = field(default_factory=lambda: dict(MANY))
-    procedure: Callable[[Regime, World, int], list[Row]] | None = field(default=None, repr=False)
+    procedure: Procedure | None = field(default=None, repr=False)
     most_worlds: int = 0
     waived: str = ""
 
@@ -84,9 +107,9 @@ class Regime:
             photos = np.exp(rng.uniform(*np.log(self.photo_range), accuracies.shape)).round().astype(np.int64)
         return draw_world(rng, accuracies, photos, self.crowd)
 
-    def run(self, seed: int) -> list[Row]:
+    def run(self, world: World, seed: int, build: Build) -> list[Row]:
         """The rows of world number `seed`."""
-        return (self.procedure or select_once)(self, self.draw(seed), seed)
+        return self.procedure(build, self, world, seed) if self.procedure else build(self, world, seed)
 
     @property
     def key(self) -> str:
@@ -94,43 +117,50 @@ class Regime:
         return f"{self!r} {self.procedure and self.procedure.__name__}"
 
 
-def select_once(
-    regime: Regime, world: World, seed: int, held: Mapping[str, tuple[str, str]] = MappingProxyType({})
-) -> list[Row]:
-    """One build: the pairs that the select stage tests, beside the truth."""
-    result = select_pairs(
-        *world.tables(DISCOVER_SHARE),
-        SelectConfig(**regime.config),
-        selectors=world.models[: regime.num_selectors],
-        label_space=LABELS,
-        class_ids=world.class_ids,
-        seed=seed,
-        held=held,
-    )
-    rows = []
-    for row in result.pairs.to_pylist():
-        if row["common"] is not None:
-            is_planted = regime.drop > 0 and world.class_ids.index(row["class_id"]) < regime.num_planted
-            is_right = (row["common"], row["counter"]) == world.groups[1:3]
-            truth = world.truth(row["class_id"], row["common"], row["counter"])
-            rows.append(row | {"truth": truth, "is_planted": is_planted, "is_right": is_planted and is_right})
-    return rows
+def build_now(regime: Regime, world: World, seed: int, held: Mapping[str, tuple[str, str]] = NO_PAIRS) -> list[Row]:
+    """The pairs that the select stage tests, beside the truth."""
+    config = SelectConfig(**regime.config)
+    with verdicts_alone(config.max_q_value):
+        rows = pair_rows(counted(world, regime.num_selectors, DISCOVER_SHARE), config, seed=seed, held=held)
+    return _beside_truth(regime, world, [row for row in rows if row["verdict"] != Verdict.TOO_SMALL.value])
 
 
-def by_place(regime: Regime, world: World, seed: int) -> list[Row]:
+def build_first(regime: Regime, world: World, seed: int, held: Mapping[str, tuple[str, str]] = NO_PAIRS) -> list[Row]:
+    """The same of the first edition, which knew no earlier looks."""
+    classes = counted(world, regime.num_selectors, first.DISCOVER_SHARE)
+    return _beside_truth(regime, world, first.first_rows(classes, SelectConfig(**regime.config), seed=seed))
+
+
+BUILDS: dict[str, Build] = {"now": build_now, "first": build_first}
+
+
+def _beside_truth(regime: Regime, world: World, rows: list[Row]) -> list[Row]:
+    known = []
+    for row in rows:
+        is_planted = regime.drop > 0 and world.class_ids.index(row["class_id"]) < regime.num_planted
+        is_right = (row["common"], row["counter"]) == world.groups[1:3]
+        truth = world.truth(row["class_id"], row["common"], row["counter"])
+        known.append(row | {"truth": truth, "is_planted": is_planted, "is_right": is_planted and is_right})
+    return known
+
+
+def by_place(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
     """One build whose units are made of observers and places, as curation does."""
-    return select_once(regime, world.by_place(), seed)
+    return build(regime, world.by_place(), seed)
 
 
-def rebuilt(regime: Regime, world: World, seed: int) -> list[Row]:
+def rebuilt(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
     """Six builds of a world that grows by 15 % of its first photos between each; the rows of all of them."""
     shares = 1 + 0.15 * np.arange(6)
-    return [
-        row for share in shares / shares[-1] for row in select_once(regime, world.kept(world.arrival < share), seed)
-    ]
+    return [row for share in shares / shares[-1] for row in build(regime, world.kept(world.arrival < share), seed)]
 
 
-def in_series(regime: Regime, world: World, seed: int) -> list[Row]:
+def named(num_selectors: int) -> str:
+    """The selectors, in a regime's name."""
+    return f"{num_selectors} selector{'s' if num_selectors > 1 else ''}"
+
+
+def in_series(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
     """Six looks of one series at a world that grows as in `rebuilt`; the rows of all of them."""
     shares = 1 + 0.15 * np.arange(6)
     most = SelectConfig(**regime.config).max_q_value
@@ -140,17 +170,17 @@ def in_series(regime: Regime, world: World, seed: int) -> list[Row]:
         level = series.level(most)
         held = {class_id: (pair.common, pair.counter) for class_id, pair in series.held.items()}
         now = replace(regime, config=regime.config | {"max_q_value": level})
-        found = select_once(now, world.kept(world.arrival < share), seed, held)
+        found = build(now, world.kept(world.arrival < share), seed, held)
         pairs = table_of(PAIRS, [{name: row.get(name) for name in PAIRS.arrow().names} for row in found])
         looks = looks_until(looks, with_looks(pairs, series, level), "")
         rows += found
     return rows
 
 
-def of_union(regime: Regime, world: World, seed: int) -> list[Row]:
+def of_union(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
     """The same series, one row per class: where it was first confirmed, or else the last one."""
     rows: dict[str, Row] = {}
-    for row in in_series(regime, world, seed):
+    for row in in_series(build, regime, world, seed):
         if row["class_id"] not in rows or rows[row["class_id"]]["verdict"] != "confirmed":
             rows[row["class_id"]] = row
     return list(rows.values())
@@ -199,7 +229,7 @@ NULL = (
     Regime("rho 0.02 or 0.6 by class", Crowd(rho_by_class=(0.02, 0.6), sizes=HEAVY), photos=200),
     Regime("classes share observers, rho 0.3", Crowd(rho=0.3, is_pool=True)),
     Regime("2 groups", num_groups=2),
-    Regime("15 groups", num_groups=15, most_worlds=120),
+    Regime("15 groups", num_groups=15),
     Regime("50 photos, low limits", photos=50, config=LOW),
 )
 UNEVEN_NULL = (
@@ -247,6 +277,20 @@ UNEVEN_NULL = (
         waived=UNEVEN,
     ),
 )
+UNEVEN_RULE = tuple(
+    Regime(
+        f"rho {low:g} and {high:g} in turn, 400 and 150 photos" + (f", {round(100 * drop)} points" if drop else ""),
+        Crowd(rho=(low, high) * 3, crossing=0.0),
+        photos=(400, 150) * 3,
+        base=(0.55, 0.85),
+        drop=drop,
+        most_worlds=100,
+        waived=UNEVEN if high > low else "",
+    )
+    for low, high in ((0.1, 0.1), (0.1, 0.15), (0.1, 0.2), (0.1, 0.3))
+    for drop in (0.0, 0.2)
+)
+"""What the mark of uneven pairs catches and what it costs; the planted pair is a small group and a large one."""
 
 
 def _places(per_place: int, rho: float, photos: int) -> tuple[Regime, Regime]:
@@ -333,23 +377,39 @@ MONTHS = (
 )
 LATENT = Crowd(rho=0.17, crossing=0.2, sizes=Geometric(), is_normal=True, num_models=3, likeness=0.65)
 """Worlds of three models with normal margins, on which procedures are compared; outcomes correlate by 0.1."""
-MARGINS = tuple(
-    Regime(
-        f"normal margins, {name}, {photos} photos, {selectors} selectors",
-        LATENT,
-        photos=photos,
-        base=(0.7, 0.7),
-        drop=drop,
-        num_selectors=selectors,
-    )
-    for name, drop, photos in (
-        ("null", 0.0, 100),
-        ("20 points", 0.2, 100),
-        ("20 points", 0.2, 150),
-        ("10 points", 0.1, 300),
-        ("20 points", 0.2, 300),
-    )
-    for selectors in (1, 3)
+MARGINS = (
+    *(
+        Regime(
+            f"normal margins, {round(100 * drop)} points, {photos} photos, {named(1)}",
+            LATENT,
+            photos=photos,
+            base=(0.7, 0.7),
+            drop=drop,
+        )
+        for drop, photos in ((0.0, 100), (0.2, 100), (0.3, 100), (0.2, 150), (0.1, 300), (0.2, 300))
+    ),
+    *(
+        Regime(
+            f"normal margins, {round(100 * drop)} points, {photos} photos, accuracy {base:g}, {named(3)}",
+            LATENT,
+            photos=photos,
+            base=(base, base),
+            drop=drop,
+            num_selectors=3,
+            most_worlds=60 if photos > 300 else 0,
+        )
+        for drop, photos, base in ((0.0, 100, 0.7), (0.1, 1000, 0.7), (0.2, 150, 0.85))
+    ),
 )
 
-REGIMES: tuple[Regime, ...] = (*NULL, *UNEVEN_NULL, *PLACES, *SKILLED, *PLANTED, *SPREAD, *MONTHS, *MARGINS)
+REGIMES: tuple[Regime, ...] = (
+    *NULL,
+    *UNEVEN_NULL,
+    *UNEVEN_RULE,
+    *PLACES,
+    *SKILLED,
+    *PLANTED,
+    *SPREAD,
+    *MONTHS,
+    *MARGINS,
+)

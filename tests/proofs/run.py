@@ -1,9 +1,10 @@
 """Do the statistics keep their promises in worlds of known truth?
 
-    python -m tests.proofs.run [REGIME ...] [--worlds 200] [--jobs 2] [--label now]
+    python -m tests.proofs.run [REGIME ...] [--worlds 200] [--jobs 2] [--edition first]
 
 Run from the checkout. Each world's tally is one line of JSON in `.proofs/statistics.jsonl`; a run that was stopped
-goes on from there, and worlds are drawn anew once the statistics, the generator or the regime changed. Prints one row
+goes on from there, and worlds are drawn anew once the statistics, the generator or the regime changed (comments and
+docstrings do not count). `--edition first` does what the first edition did with the same worlds. Prints one row
 per regime, and ends with 1 where a promise is broken: more than 5 % of the worlds of a null regime with a false
 confirmation, coverage outside 93 to 97 %, or a bias of more than 0.3 points, each beyond two standard errors; regimes
 that are waived are shown and not judged.
@@ -12,6 +13,7 @@ that are waived are shown and not judged.
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -27,9 +29,10 @@ import numpy as np
 
 import counterset
 
-from . import worlds
+from . import counted, first, worlds
+from .best import best_confirmed
 from .margins import MARGINS
-from .regimes import REGIMES, Regime, Row
+from .regimes import BUILDS, REGIMES, Regime, Row
 
 Tally: TypeAlias = dict[str, float]
 """Counts and sums of one world."""
@@ -44,20 +47,43 @@ ERRORS = 2.0
 """Standard errors within which a promise counts as kept."""
 
 
+DECIDING = (
+    "after_selection",
+    "carving",
+    "choice",
+    "intervals",
+    "observers",
+    "permutation",
+    "resplit",
+    "selector_margin",
+)
+"""Modules of `counterset.statistics` that tallies depend on."""
+
+
 def revision() -> str:
-    """12 hex digits that change with the statistics under test and with the generator."""
+    """12 hex digits that change with the code that decides tallies, whatever is said about it."""
     package = Path(counterset.__file__).parent
-    files = [*sorted((package / "statistics").glob("*.py")), package / "stages" / "select.py", Path(worlds.__file__)]
+    files = [package / "stages" / "select.py", *(package / "statistics" / f"{name}.py" for name in DECIDING)]
+    files += [Path(str(module.__file__)) for module in (counted, first, worlds)]
     digest = hashlib.sha256()
     for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        tree = ast.parse(file.read_bytes())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                node.body = [part for part in node.body if not _is_text(part)]
+        digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:12]
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def tally(rows: list[Row]) -> Tally:
     """What the rows of one world say: counts of pairs, and sums over them."""
     confirmed = [row for row in rows if row["verdict"] == "confirmed"]
     found = [row for row in confirmed if row["is_planted"]]
+    uneven = [row for row in rows if "more alike in the smaller group" in (row.get("reason") or "")]
 
     def inside(kept: Iterable[Row], low: str = "drop_low", high: str = "drop_high") -> int:
         return sum(row[low] <= row["truth"] <= row[high] for row in kept if row.get(low) is not None)
@@ -84,25 +110,33 @@ def tally(rows: list[Row]) -> Tally:
         "bias": beyond(rows),
         "bias_confirmed": beyond(confirmed),
         "bias_confirm": beyond(rows, "drop_confirm"),
+        "bias_confirm_confirmed": beyond(confirmed, "drop_confirm"),
+        "uneven": sum(bool(row.get("is_uneven")) for row in rows),
+        "uneven_spared": sum(row["truth"] <= 0 for row in uneven),
+        "uneven_lost": sum(row["is_planted"] for row in uneven),
         "width": float(sum(row["drop_high"] - row["drop_low"] for row in rows)),
         "correlation": float(sum(row["observer_correlation"] for row in rows)),
     }
 
 
-def run_worlds(regime: Regime, seeds: list[int]) -> list[tuple[int, Tally]]:
+def run_worlds(regime: Regime, seeds: list[int], edition: str = "now") -> list[tuple[int, Tally]]:
     """The tallies of some of a regime's worlds."""
-    return [(seed, tally(regime.run(seed))) for seed in seeds]
+    tallies = []
+    for seed in seeds:
+        world = regime.draw(seed)
+        tallies.append((seed, tally(regime.run(world, seed, BUILDS[edition])) | best_confirmed(regime, world)))
+    return tallies
 
 
 class Records:
-    """Tallies by label and regime, kept as lines of JSON; those of other code or another regime are passed over."""
+    """Tallies by edition and regime, kept as lines of JSON; those of other code or another regime are passed over."""
 
-    def __init__(self, path: Path, label: str) -> None:
-        self.path, self.label, self.code = path, label, revision()
+    def __init__(self, path: Path, edition: str) -> None:
+        self.path, self.edition, self.code = path, edition, revision()
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def _is_ours(self, line: Line, regime: Regime) -> bool:
-        return bool((line["label"], line["code"], line["regime"]) == (self.label, self.code, regime.key))
+        return bool((line["edition"], line["code"], line["regime"]) == (self.edition, self.code, regime.key))
 
     def known(self, regime: Regime) -> dict[int, Tally]:
         """The tallies of a regime's worlds, by their number."""
@@ -120,7 +154,7 @@ class Records:
         """Keep some worlds' tallies."""
         with self.path.open("a", encoding="utf-8") as file:
             for world, of_world in tallies:
-                line = {"label": self.label, "code": self.code, "regime": regime.key, "world": world}
+                line = {"edition": self.edition, "code": self.code, "regime": regime.key, "world": world}
                 file.write(json.dumps(line | {"tally": of_world}) + "\n")
 
 
@@ -159,6 +193,12 @@ def summary(tallies: list[Tally]) -> dict[str, float]:
         **ratio("bias", "bias", "tested"),
         **ratio("bias_of_confirmed", "bias_confirmed", "confirmed"),
         **ratio("bias_of_confirm_half", "bias_confirm", "tested"),
+        **ratio("bias_of_confirm_half_confirmed", "bias_confirm_confirmed", "confirmed"),
+        **ratio("best", "best", "planted"),
+        **ratio("best_answers", "best_answers", "planted"),
+        **ratio("uneven", "uneven", "tested"),
+        "worlds_spared": float(((table["uneven_spared"] > 0) & ~has_false).mean()),
+        **ratio("lost_to_uneven", "uneven_lost", "planted"),
         **ratio("width", "width", "tested"),
         **ratio("correlation", "correlation", "tested"),
     }
@@ -210,7 +250,7 @@ def prove(
             known = records.known(regime)
             missing = [seed for seed in range(number) if seed not in known]
             chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
-            for done in as_completed([pool.submit(run_worlds, regime, chunk) for chunk in chunks]):
+            for done in as_completed([pool.submit(run_worlds, regime, chunk, records.edition) for chunk in chunks]):
                 records.add(regime, done.result())
                 known |= dict(done.result())
             yield regime, [known[seed] for seed in range(number)]
@@ -223,7 +263,7 @@ def main() -> int:
     parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--records", type=Path, default=RECORDS)
-    parser.add_argument("--label", default="now", help="under which tallies are kept, to compare two versions")
+    parser.add_argument("--edition", choices=[*BUILDS], default="now")
     options = parser.parse_args()
     asked = [regime for regime in ALL if not options.regimes or any(name in regime.name for name in options.regimes)]
     if not asked:
@@ -231,7 +271,7 @@ def main() -> int:
     print(COLUMNS + "\n" + "|---" * COLUMNS.count(" |") + "|", flush=True)
     is_good = True
     for regime, tallies in prove(
-        asked, Records(options.records, options.label), num_worlds=options.worlds, jobs=options.jobs
+        asked, Records(options.records, options.edition), num_worlds=options.worlds, jobs=options.jobs
     ):
         figures = summary(tallies)
         is_good &= bool(regime.waived) or not broken(regime, figures)

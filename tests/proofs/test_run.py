@@ -84,11 +84,11 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.
     regime = small(REGIMES[0])
     path = tmp_path / "statistics.jsonl"
     [(_, first)] = prove([regime], Records(path, "now"), num_worlds=2, jobs=1)
-    path.write_text(path.read_text() + '{"label": "no', encoding="utf-8")
+    path.write_text(path.read_text() + '{"edition": "no', encoding="utf-8")
     lines = path.read_text().splitlines()
     assert [json.loads(line)["world"] for line in lines[:2]] == [0, 1]
     assert Records(path, "now").known(regime) == dict(enumerate(first))
-    assert Records(path, "before").known(regime) == {}, "another label"
+    assert Records(path, "first").known(regime) == {}, "another edition"
     assert Records(path, "now").known(replace(regime, photos=101)) == {}, "another regime"
     monkeypatch.setattr(run, "revision", lambda: "other")
     assert Records(path, "now").known(regime) == {}, "other code"

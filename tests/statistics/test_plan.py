@@ -28,7 +28,7 @@ def test_planned_photos_confirm_the_planned_drop(drop: float) -> None:
 def test_what_makes_a_plan_larger() -> None:
     photos = plan_sample_size(0.2, 6, KNOWN).photos_per_group
     assert plan_sample_size(0.1, 6, KNOWN).photos_per_group == pytest.approx(4 * photos, rel=0.02)
-    assert plan_sample_size(0.2, 12, KNOWN).photos_per_group == pytest.approx(photos, rel=0.02), "answers bind"
+    assert photos < plan_sample_size(0.2, 12, KNOWN).photos_per_group < 1.15 * photos, "more groups, more luck"
     assert plan_sample_size(0.2, 6, replace(KNOWN, num_classes=1000)).photos_per_group > photos
     assert plan_sample_size(0.2, 6, replace(KNOWN, observer_correlation=0.3)).photos_per_group > photos
     looks = [plan_sample_size(0.2, 6, replace(KNOWN, look=number)).photos_per_group for number in (1, 2, 6)]
@@ -36,11 +36,8 @@ def test_what_makes_a_plan_larger() -> None:
     assert plan_sample_size(0.2, 6, replace(KNOWN, share_confirmed=0.5)).photos_per_group < photos
     several = [plan_sample_size(0.2, 6, replace(KNOWN, num_selectors=number)).photos_per_group for number in (1, 2, 3)]
     assert several[0] == photos
-    assert several[1] == pytest.approx(0.75 * photos, rel=0.02) and several[2] == pytest.approx(
-        photos * 2 / 3, rel=0.02
-    )
-    unlike = replace(KNOWN, num_selectors=3, selector_correlation=0.2)
-    assert plan_sample_size(0.2, 6, unlike).photos_per_group < several[2]
+    assert 0.75 * photos < several[1] < 0.8 * photos, "their ranks gain a little less over their answers"
+    assert 2 / 3 * photos < several[2] < 0.73 * photos
 
 
 def test_plans_of_classes() -> None:

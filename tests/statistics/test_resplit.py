@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from counterset.statistics import resplit
+from counterset.statistics.carving import carved_p_value, moves_until_chosen
 from counterset.statistics.choice import Limits, choose, eligible_groups, overlap
 from counterset.statistics.halves import DISCOVER_SHARE
 from counterset.statistics.intervals import drop_interval
@@ -208,6 +210,46 @@ def test_the_true_split_counts_whether_it_agrees_or_not() -> None:
         results, weights, DISPERSION, (1, 0), LIMITS, votes_of(results), np.random.default_rng(0), num_splits=50
     )
     assert found.drop == pytest.approx(confirm_drop(results, results.half, (1, 0)))
+
+
+def test_the_p_value_is_of_all_photos_and_of_every_split() -> None:
+    """By hand from the splits: a clear pair has that of the plain interval, and more luck makes it larger."""
+    clear, close = (make(accuracy, 80, np.random.default_rng(2)) for accuracy in ([0.95, 0.3], [0.8, 0.62, 0.75, 0.7]))
+    for results, is_clear in ((clear, True), (close, False)):
+        pair, votes = chosen(results), votes_of(results)
+        weight, right = results.by_group(votes[0]), results.by_group(votes[1])
+        (common, counter), sizes = (right / weight)[list(pair)], weight[list(pair)]
+        low = drop_interval(common, sizes[0], counter, sizes[1]).low
+        error = (common - counter - low) / norm.ppf(0.975)
+        asked = (results, votes[0], DISPERSION, pair, LIMITS, votes)
+        found = estimate_drop(*asked, np.random.default_rng(0))
+        if is_clear:
+            assert found.p_value == pytest.approx(norm.sf((common - counter) / error))
+            continue
+        splits = random_splits(results, 1_000, np.random.default_rng(0))
+        splits[0, results.observer] = results.half == CONFIRM
+        moves = []
+        for on_confirm in splits:
+            discover = replace(results, half=on_confirm[results.observer].astype(np.int64))
+            means = discover.by_half(votes[1])[0] / discover.by_half(votes[0])[0]
+            parts = 1 / sizes / (1 / sizes).sum()  # answers choose here, so a mean rank is an accuracy
+            eligible = eligible_groups(discover, LIMITS)
+            moves.append(moves_until_chosen(means[None], eligible[None], pair, (parts[0], parts[1]))[0])
+        expected = carved_p_value(common - counter, error, np.array(moves))
+        assert found.p_value == pytest.approx(expected)
+        assert expected > 1.5 * norm.sf((common - counter) / error)
+
+
+def test_a_pair_that_the_true_split_does_not_choose_is_given() -> None:
+    """It was chosen by an earlier release, on other photos: no luck of these is in it."""
+    results = make([0.9, 0.4, 0.7], 80, np.random.default_rng(0))
+    votes = votes_of(results)
+    assert chosen(results) != (0, 2)
+    found = estimate_drop(results, votes[0], DISPERSION, (0, 2), LIMITS, votes, np.random.default_rng(0))
+    weight, right = results.by_group(votes[0]), results.by_group(votes[1])
+    (common, counter), sizes = (right / weight)[[0, 2]], weight[[0, 2]]
+    reach = common - counter - drop_interval(common, sizes[0], counter, sizes[1]).low
+    assert found.p_value == pytest.approx(norm.sf((common - counter) / reach * norm.ppf(0.975)))
 
 
 def test_a_thousand_splits_unless_told_otherwise() -> None:

@@ -21,6 +21,7 @@ from counterset.config import SelectConfig
 from counterset.schemas import PAIRS, STABILITY, Verdict
 from counterset.statistics.after_selection import confidence_among, shrink
 from counterset.statistics.breaking import breaking_share
+from counterset.statistics.carving import guarded, joint_p_value
 from counterset.statistics.choice import Limits, choose, eligible_groups
 from counterset.statistics.counts import ClassUnits, Rows, count, sensitivity, with_spread
 from counterset.statistics.likeness import has_places, measure_sharing, say_sharing
@@ -32,9 +33,9 @@ from counterset.tables import table_of
 
 logger = logging.getLogger(__name__)
 
-UNEVEN = 0.05
+UNEVEN = 0.15
 """Where the smaller group's observers are more alike than the other's by more than this, chance alone makes drops that
-the test does not expect; weights by background make up for most of it, less so in few classes."""
+the test does not expect; up to it weights by background make up for it (docs/method.md)."""
 Z95 = 1.959964
 """Standard errors from an estimate to either end of its 95 % interval."""
 
@@ -146,8 +147,8 @@ class _Tested:
 
     @property
     def p_value(self) -> float:
-        """Of margins that do not differ or answers that do not: both have to be refuted."""
-        return max(self.test.p_value, self.estimate.p_value)
+        """Of a drop in answers of 0 or less, if the test of ranks agrees."""
+        return joint_p_value(self.estimate.p_value, self.test.p_value)
 
 
 def _split_rows(
@@ -204,7 +205,7 @@ def _test(
         worth[eligible[graded.group]],
         num_permutations=config.num_permutations,
         rng=rng,
-        largest_p_value=config.max_q_value,
+        largest_p_value=guarded(config.max_q_value),
         pair=held and (int(eligible[: held[0]].sum()), int(eligible[: held[1]].sum())),
     )
     row = _measured(found, pair, estimate) | {
@@ -284,7 +285,7 @@ def _judge(tested: list[_Tested], config: SelectConfig, dispersions: _Dispersion
     _say_after_selection(tested)
     for one in tested:
         if one.row["verdict"] == Verdict.CONFIRMED.value:
-            reached = config.max_q_value * num_found / len(tested)
+            reached = guarded(config.max_q_value * num_found / len(tested))
             critical = one.test.critical(reached)
             times = one.test.observed / critical if critical > 0 else 1.0
             one.row["share_confirmed"] = share_confirmed(
@@ -316,7 +317,7 @@ def _detectable_drop(one: _Tested, dispersions: _Dispersions, needed: float) -> 
     votes = graded.by_group(one.votes[0])[pair]
     deviation = float(np.sqrt(rank * (1 - rank) * dispersions.ranks.scale))
     return detectable_drop(
-        one.test.critical(needed) / deviation,
+        one.test.critical(guarded(needed)) / deviation,
         accuracy,
         float(np.sqrt(accuracy * (1 - accuracy) * dispersions.answers.scale * (1 / weights).sum())),
         float(deviation * np.sqrt((1 / votes).sum())),

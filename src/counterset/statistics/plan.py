@@ -52,8 +52,20 @@ class Assumptions:
         threshold = level * max(self.share_confirmed * self.num_classes, 1.0) / self.num_classes
         # ranks of one selector's margins have the variance 1 / 12, answers accuracy * (1 - accuracy)
         per_error = math.sqrt(12 * self.accuracy * (1 - self.accuracy))
-        gain = rounded_gain(rank_per_accuracy(self.accuracy) * per_error)
-        return deviations(num_groups, threshold, self.power, gain)
+        gain = rank_per_accuracy(self.accuracy) * per_error * self._gain_left
+        return deviations(num_groups, threshold, self.power, rounded_gain(gain))
+
+    @property
+    def _gain_left(self) -> float:
+        """Of the gain of ranks over answers, with several selectors: the mean of their answers is graded already.
+
+        With normal margins whose correlation is r, answers correlate by about 2 / pi asin(r), and ranks by
+        6 / pi asin(r / 2).
+        """
+        answers = self.selector_correlation
+        ranks = 6 / math.pi * math.asin(math.sin(math.pi / 2 * answers) / 2)
+        others = self.num_selectors - 1
+        return math.sqrt((1 + others * answers) / (1 + others * ranks))
 
     @property
     def variance(self) -> float:

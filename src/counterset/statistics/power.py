@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 from scipy.stats import norm
 
+from counterset.statistics.carving import guarded
 from counterset.statistics.halves import DISCOVER_SHARE
 from counterset.statistics.intervals import CONFIDENCE
 from counterset.statistics.observers import Floats
@@ -22,6 +23,8 @@ LARGEST_GAIN = 3.0
 MEASURED_ERROR = 1.4
 """The stated drop's standard error where that of all photos is 1, for not every split would choose the same pair:
 simulated, 1.4 where half of such pairs are confirmed."""
+LUCK = 0.6
+"""Standard errors of a drop over all photos that the luck of being chosen costs its test, where half are confirmed."""
 
 
 def detectable_drop(
@@ -30,7 +33,8 @@ def detectable_drop(
     """The smallest true drop between two groups that the class confirms with power 0.8, or 1.
 
     Args:
-        critical: the statistic of ranks (`permutation.statistic`) that just reaches `p_value`, in standard errors.
+        critical: the statistic of ranks (`permutation.statistic`) that its test has to reach (`carving.guarded`), in
+            standard errors.
         accuracy: of the class, in [0, 1].
         error: standard error of the drop in accuracy, over all photos.
         rank_error: standard error of the drop in mean rank.
@@ -39,8 +43,9 @@ def detectable_drop(
     """
     gain = rounded_gain(rank_per_accuracy(accuracy) * error / rank_error)
     # the model's drop, moved by what the class's own permutations say of the statistic that is needed
-    needed = deviations(num_groups, p_value, POWER, gain) + (critical - critical_statistic(num_groups, p_value)) / gain
-    return min(max(needed, MEASURED_ERROR * _least(p_value)) * error, 1.0)
+    further = (critical - critical_statistic(num_groups, guarded(p_value))) / gain
+    needed = deviations(num_groups, p_value, POWER, gain) + further
+    return min(max(needed, _least(p_value)) * error, 1.0)
 
 
 def rounded_gain(gain: float) -> float:
@@ -59,18 +64,18 @@ def deviations(num_groups: int, p_value: float, power: float, gain: float) -> fl
     """The true drop of a pair, in standard errors of a drop over all photos, that is confirmed with the given power.
 
     A model of `num_groups` equal, large groups with normal errors, the pair half a drop above and
-    below the others. Ranks of margins choose on the discover half and test on both; the drop in
-    right-or-wrong answers must reach `p_value` and its interval lie above 0 too. Its error is
-    `MEASURED_ERROR` times that of all photos, and correlated with that of ranks by 1 / gain, as
-    an estimate is with a better one of the same thing.
+    below the others. Ranks of margins choose on the discover half and guard the test on both;
+    the drop in right-or-wrong answers must reach `p_value`, though a part of it is luck, and its
+    interval lie above 0. Its error is correlated with that of ranks by 1 / gain, as an estimate
+    is with a better one of the same thing.
 
     Args:
         num_groups: groups that take part.
-        p_value: to be reached by both.
+        p_value: to be reached.
         power: probability of being confirmed.
         gain: how many times its standard error a drop is in ranks, where it is once in answers; at least 1.
     """
-    critical, least = critical_statistic(num_groups, p_value), _least(p_value)
+    critical, least = critical_statistic(num_groups, guarded(p_value)), _least(p_value)
     errors = math.sqrt(1 - DISCOVER_SHARE) * np.random.default_rng(1).standard_normal(NUM_DRAWS)
     other = math.sqrt(max(1 - 1 / gain**2, 1e-6))
 
@@ -78,15 +83,15 @@ def deviations(num_groups: int, p_value: float, power: float, gain: float) -> fl
         seen, true = _chosen_drop(drop * gain, num_groups)
         statistic = DISCOVER_SHARE * seen + (1 - DISCOVER_SHARE) * true + errors
         # (D,) probability that the drop in answers, in its own standard errors, is large enough too
-        is_measured = ndtr((true / gain / MEASURED_ERROR + (statistic - true) / gain - least) / other)
+        is_measured = ndtr((statistic / gain - least) / other)
         return float(np.mean((statistic >= critical) * is_measured))
 
     return float(brentq(lambda drop: confirmed(drop) - power, 0.0, 60.0, xtol=1e-3))
 
 
 def _least(p_value: float) -> float:
-    """The drop in standard errors that reaches `p_value` itself and whose interval lies above 0."""
-    return float(max(norm.isf(p_value), norm.ppf((1 + CONFIDENCE) / 2)))
+    """The drop over all photos, in standard errors, that reaches `p_value` and whose interval lies above 0."""
+    return float(max(norm.isf(p_value) + LUCK, MEASURED_ERROR * norm.ppf((1 + CONFIDENCE) / 2)))
 
 
 def _chosen_drop(drop: float, num_groups: int) -> tuple[Floats, Floats]:
