@@ -38,6 +38,8 @@ def test_what_makes_a_plan_larger() -> None:
     assert several[0] == photos
     assert 0.75 * photos < several[1] < 0.8 * photos, "their ranks gain a little less over their answers"
     assert 2 / 3 * photos < several[2] < 0.73 * photos
+    unlike = replace(KNOWN, num_selectors=3, selector_correlation=0.2)
+    assert plan_sample_size(0.2, 6, unlike).photos_per_group < several[2]
 
 
 def test_plans_of_classes() -> None:
