@@ -5,14 +5,14 @@ what is said of confirmed classes. Margins are normal until they are bent; bendi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 from scipy.stats import beta
 
 from . import first, regimes
-from .regimes import LATENT, Build, Procedure, Regime, Row, named
+from .regimes import LATENT, Build, Regime, Row, named
 from .worlds import Floats, World
 
 COSINES = ((5.0, 1.5), (2.0, 2.0), (3.0, 1.0), (1.5, 4.0), (6.0, 3.0), (2.0, 1.2))
@@ -29,18 +29,24 @@ BENDS: dict[str, Callable[[Floats, Floats], Floats]] = {
 ones less wrong; in skew right ones alone are surer."""
 
 
-def bent(shape: str, most: float) -> Procedure:
+@dataclass(frozen=True)
+class Bent:
     """One build of margins bent by group, levels going from -most to most, in another order of groups in each class."""
 
-    def procedure(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
+    shape: str
+    most: float
+
+    @property
+    def __name__(self) -> str:
+        return repr(self)
+
+    def __call__(self, build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
+        """The rows of the bent world."""
         rng = np.random.default_rng([seed, 1])
         num_classes, num_groups = world.accuracies.shape
-        levels = rng.permuted(np.tile(np.linspace(-most, most, num_groups), (num_classes, 1)), axis=1)
-        margin = BENDS[shape](world.margin, levels[world.class_index, world.group][:, None])
+        levels = rng.permuted(np.tile(np.linspace(-self.most, self.most, num_groups), (num_classes, 1)), axis=1)
+        margin = BENDS[self.shape](world.margin, levels[world.class_index, world.group][:, None])
         return build(regime, replace(world, margin=margin), seed)
-
-    procedure.__name__ = f"bent {shape} {most}"
-    return procedure
 
 
 def cosines(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
@@ -91,7 +97,7 @@ BENT = (
             photos=150,
             base=(0.7, 0.7),
             num_selectors=selectors,
-            procedure=bent(shape, most),
+            procedure=Bent(shape, most),
         )
         for shape, most, much, each in (
             ("spread", 0.5, "", (1, 3)),

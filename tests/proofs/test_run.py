@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,3 +98,8 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.
     [(_, again)] = prove([regime], Records(path, "now"), num_worlds=2, jobs=1)
     assert again == first, "nothing was run"
     assert shown(regime, summary(again)).startswith("| base | 2 |")
+
+
+def test_every_regime_can_be_given_to_another_process() -> None:
+    for regime in ALL:
+        assert pickle.loads(pickle.dumps(regime)).key == regime.key
