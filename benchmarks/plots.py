@@ -21,7 +21,7 @@ import numpy as np
 from counterset.manifests import manifest_path
 from counterset.statistics.robustness import Scale, effective_robustness
 
-BLUE, ORANGE, GREY, GREEN = "#1f5a9c", "#c8641e", "#8a8a8a", "#2e7d4f"
+BLUE, ORANGE = "#1f5a9c", "#c8641e"
 Row = dict[str, Any]
 
 
@@ -30,44 +30,6 @@ def save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, format="svg", metadata={"Date": None})
     plt.close(figure)
-
-
-def bias(rows: list[Row], path: Path) -> None:
-    """What each half says of pairs that do not differ."""
-    figure, axes = plt.subplots(figsize=(6.2, 3))
-    places = np.arange(len(rows))
-    for offset, (name, label, colour) in enumerate(
-        (
-            ("discover_bias", "discover half", ORANGE),
-            ("confirm_bias", "confirm half", GREY),
-            ("bias", "all splits that agree (stated)", BLUE),
-        )
-    ):
-        axes.bar(places + 0.27 * (offset - 1), [100 * row[name] for row in rows], 0.25, label=label, color=colour)
-    axes.set_xticks(places, [f"ρ = {row['rho']:g}\naccuracy {row['accuracy']:g}" for row in rows], fontsize=8)
-    axes.set_ylabel("mean drop, points (truth: 0)")
-    axes.set_ylim(top=27)
-    axes.legend(frameon=False, fontsize=8)
-    save(figure, path)
-
-
-def power(rows: list[Row], path: Path) -> None:
-    """Planted pairs found, beside the test that knows the pair."""
-    figure, panels = plt.subplots(1, 3, figsize=(8, 2.8), sharey=True)
-    for axes, photos in zip(panels, (100, 300, 1000), strict=True):
-        chosen = [row for row in rows if row["photos"] == photos]
-        drops = [100 * row["drop"] for row in chosen]
-        for name, label, colour in (
-            ("best", "knows the pair and ρ", GREY),
-            ("confirmed", "class confirmed", BLUE),
-            ("recovered", "with the planted pair", GREEN),
-        ):
-            axes.plot(drops, [row[name] for row in chosen], "o-", label=label, color=colour, markersize=4)
-        axes.set_title(f"{photos} photos a group", fontsize=9)
-        axes.set_xlabel("true drop, points")
-    panels[0].set_ylabel("share of planted classes")
-    panels[2].legend(frameon=False, fontsize=7, loc="lower right")
-    save(figure, path)
 
 
 def breaking(rows: list[Row], path: Path) -> None:
@@ -117,8 +79,6 @@ def main() -> None:
     mpl.rcParams.update({"svg.hashsalt": "counterset", "svg.fonttype": "none", "axes.spines.top": False})
     mpl.rcParams.update({"axes.spines.right": False, "font.size": 9})
     figures = json.loads(arguments.figures.read_text())
-    bias(figures["null"], arguments.folder / "bias.svg")
-    power(figures["planted"], arguments.folder / "power.svg")
     breaking(figures["dependent"], arguments.folder / "breaking.svg")
     robustness(arguments.folder / "robustness.svg")
 

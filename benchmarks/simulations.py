@@ -1,8 +1,8 @@
-"""Selection on simulated worlds of known truth: false confirmations, coverage, bias, power, annotation errors.
+"""Selection on simulated worlds whose annotations have errors, at random or where the selector is wrong.
 
     python benchmarks/simulations.py --worlds 500 --output docs/figures/simulations.json
 
-prints one table a promise and writes the figures, which `benchmarks/plots.py` draws.
+prints two tables and writes the figures, which `benchmarks/plots.py` draws.
 45 classes, 6 groups, mean accuracy 0.7, observers with 3 photos on average.
 """
 
@@ -21,14 +21,9 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from scipy.stats import norm
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportions_ztest
 
 from counterset.config import SelectConfig
 from counterset.stages.select import pair_rows
-from counterset.statistics.observers import CONFIRM, Results
-from counterset.statistics.plan import Assumptions, plan_sample_size
 from counterset.statistics.simulate import (
     Design,
     Photos,
@@ -41,7 +36,6 @@ from counterset.statistics.simulate import (
 
 NUM_CLASSES, NUM_GROUPS, NUM_PLANTED = 45, 6, 15
 CONFIG = SelectConfig(num_permutations=5_000)
-PAPER = SelectConfig(mode="paper")
 
 Spoil = Callable[[Photos, np.random.Generator], Photos]
 Row = dict[str, Any]
@@ -56,9 +50,8 @@ def run_world(design: Design, drop: float, num_planted: int, spoil: Spoil | None
         kept = photos if spoil is None else spoil(photos, rng)
         classes.append(class_units(f"class{index:02d}", kept, half, NUM_GROUPS))
     found = pair_rows(classes, CONFIG, seed=seed)
-    paper = pair_rows(classes, PAPER, seed=seed)
     rows = []
-    for index, (units, row, published, accuracy) in enumerate(zip(classes, found, paper, accuracies, strict=True)):
+    for index, (units, row, accuracy) in enumerate(zip(classes, found, accuracies, strict=True)):
         if row["verdict"] == "too_small":
             continue
         common, counter = (units.groups.index(row[name]) for name in ("common", "counter"))
@@ -68,34 +61,9 @@ def run_world(design: Design, drop: float, num_planted: int, spoil: Spoil | None
                 "planted": index < num_planted,
                 "truth": float(accuracy[common] - accuracy[counter]),
                 "is_right": (common, counter) == (1, 2),
-                "photo_p": photo_level_p(units.results, common, counter),
-                "best_p": best_p(units.results, design.observer_correlation),
-                "paper_confirmed": published["verdict"] == "confirmed",
             }
         )
-    for name in ("photo", "best"):
-        q_values = multipletests([row[f"{name}_p"] for row in rows], method="fdr_bh")[1] if rows else []
-        for row, q_value in zip(rows, q_values, strict=True):
-            row[f"{name}_confirmed"] = bool(q_value <= CONFIG.max_q_value)
     return rows
-
-
-def photo_level_p(results: Results, common: int, counter: int) -> float:
-    """The naive test: two proportions on confirm, as if photos were independent."""
-    photos, correct = results.by_half(results.num_photos)[CONFIRM], results.by_half(results.sum_correct)[CONFIRM]
-    pair = [common, counter]
-    if correct[pair].sum() in (0, photos[pair].sum()):
-        return 1.0
-    return float(proportions_ztest(correct[pair], photos[pair], alternative="larger")[1])
-
-
-def best_p(results: Results, observer_correlation: float) -> float:
-    """The best possible test: it knows the pair and the observers' correlation, and uses every photo."""
-    weights = results.num_photos / (1 + (results.num_photos - 1) * observer_correlation)
-    weight = results.by_group(weights)[[1, 2]]
-    accuracy = results.by_group(weights * results.sum_correct / results.num_photos)[[1, 2]] / weight
-    variance = accuracy * (1 - accuracy) / weight
-    return float(norm.sf((accuracy[0] - accuracy[1]) / max(np.sqrt(variance.sum()), 1e-9)))
 
 
 def worlds(
@@ -114,54 +82,15 @@ def worlds(
 
 
 def summary(found: list[list[Row]]) -> Row:
-    """The promises' figures over worlds."""
+    """What null worlds say: false worlds, classes confirmed and their mean drop."""
     rows = [row for world in found for row in world]
-
-    def false_worlds(key: str) -> float:
-        return float(np.mean([any(row[key] and row["truth"] <= 0 for row in world) for world in found]))
-
-    for row in rows:
-        row["confirmed"] = row["verdict"] == "confirmed"
-    truth, drop, confirm, discover = (
-        np.array([row[name] for row in rows]) for name in ("truth", "drop", "drop_confirm", "drop_discover")
-    )
-    inside = [row["drop_low"] <= row["truth"] <= row["drop_high"] for row in rows]
-    root = np.sqrt(len(rows))
-    confirmed = [row for row in rows if row["confirmed"]]
     return {
         "worlds": len(found),
-        "tested_classes": len(rows) / len(found),
-        "false_worlds": false_worlds("confirmed"),
-        "false_worlds_photo_level": false_worlds("photo_confirmed"),
-        "paper_passes": float(np.mean([row["paper_confirmed"] for row in rows])),
-        "false_discovery_rate": float(
-            np.mean(
-                [
-                    sum(row["confirmed"] and row["truth"] <= 0 for row in world)
-                    / max(sum(row["confirmed"] for row in world), 1)
-                    for world in found
-                ]
-            )
+        "false_worlds": float(
+            np.mean([any(row["verdict"] == "confirmed" and row["truth"] <= 0 for row in world) for world in found])
         ),
-        "coverage": float(np.mean(inside)),
-        "coverage_of_confirmed": float(
-            np.mean([row["drop_low"] <= row["truth"] <= row["drop_high"] for row in confirmed])
-        )
-        if confirmed
-        else None,
-        "bias": float((drop - truth).mean()),
-        "bias_error": float((drop - truth).std() / root),
-        "confirm_bias": float((confirm - truth).mean()),
-        "confirm_bias_error": float((confirm - truth).std() / root),
-        "discover_bias": float((discover - truth).mean()),
-        "rmse": float((drop - truth).std()),
-        "confirm_rmse": float((confirm - truth).std()),
-        "width": float(np.mean([row["drop_high"] - row["drop_low"] for row in rows])),
-        "observer_correlation": float(np.mean([row["observer_correlation"] for row in rows])),
-        "detectable_drop": float(np.median([row["detectable_drop"] for row in rows])),
-        "mean_drop": float(drop.mean()),
-        "fragile_of_confirmed": float(np.mean([row["is_fragile"] for row in confirmed])) if confirmed else None,
-        "confirmed_share": len(confirmed) / len(rows),
+        "confirmed_share": float(np.mean([row["verdict"] == "confirmed" for row in rows])),
+        "mean_drop": float(np.mean([row["drop"] for row in rows])),
     }
 
 
@@ -169,13 +98,8 @@ def planted_summary(found: list[list[Row]]) -> Row:
     """Power over the planted classes, the too small ones counted as missed."""
     planted = [row for world in found for row in world if row["planted"]]
     number = NUM_PLANTED * len(found)
-    for row in planted:
-        row["confirmed"] = row["verdict"] == "confirmed"
     return {
-        "confirmed": sum(row["confirmed"] for row in planted) / number,
-        "recovered": sum(row["confirmed"] and row["is_right"] for row in planted) / number,
-        "chosen": sum(row["is_right"] for row in planted) / number,
-        "best": sum(row["best_confirmed"] for row in planted) / number,
+        "recovered": sum(row["verdict"] == "confirmed" and row["is_right"] for row in planted) / number,
         "mean_drop": float(np.mean([row["drop"] for row in planted])) if planted else None,
     }
 
@@ -190,55 +114,6 @@ def table(title: str, rows: list[Row], columns: list[str]) -> None:
     lines += ["| " + " | ".join(cell(row.get(name)) for name in columns) + " |" for row in rows]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
-
-
-COVERAGE = ["coverage", "bias", "bias_error", "confirm_bias", "confirm_bias_error", "discover_bias"]
-
-
-def null_worlds(number: int) -> list[Row]:
-    """No true difference, 100 photos a group."""
-    rows = []
-    for rho in (0.0, 0.1, 0.3):
-        for base in (0.7, 0.93):
-            design = Design(100, observer_correlation=rho)
-            rows.append({"rho": rho, "accuracy": base} | summary(list(worlds(design, number, base=base))))
-    columns = [
-        "rho",
-        "accuracy",
-        "worlds",
-        "tested_classes",
-        "false_worlds",
-        "false_worlds_photo_level",
-        "paper_passes",
-    ]
-    table("Null worlds", rows, [*columns, *COVERAGE, "rmse", "confirm_rmse", "observer_correlation"])
-    return rows
-
-
-def planted_worlds(number: int) -> list[Row]:
-    """15 of 45 classes have a true pair."""
-    rows = []
-    for photos in (100, 300, 1000):
-        for drop in (0.05, 0.10, 0.20, 0.40):
-            found = list(
-                worlds(
-                    Design(photos), max(number // (8 if photos < 1000 else 16), 4), drop=drop, num_planted=NUM_PLANTED
-                )
-            )
-            rows.append({"photos": photos, "drop": drop} | summary(found) | planted_summary(found))
-    columns = ["photos", "drop", "worlds", "confirmed", "recovered", "chosen", "best", "false_discovery_rate"]
-    table("Planted worlds", rows, [*columns, *COVERAGE, "coverage_of_confirmed", "detectable_drop"])
-    return rows
-
-
-def dominant_worlds(number: int) -> list[Row]:
-    """No true difference, one observer gave half of one group."""
-    rows = []
-    for rho in (0.1, 0.3):
-        design = Design(100, observer_correlation=rho, dominance=0.5)
-        rows.append({"rho": rho} | summary(list(worlds(design, number))))
-    table("One observer gave half of a group", rows, ["rho", "false_worlds", "false_worlds_photo_level", *COVERAGE])
-    return rows
 
 
 def noisy_worlds(number: int) -> list[Row]:
@@ -285,32 +160,9 @@ def dependent_worlds(number: int) -> list[Row]:
     return rows
 
 
-def power_worlds(number: int) -> list[Row]:
-    """Power at the drop that detectable_drop names, and with the photos that the plan asks for."""
-    rows = []
-    for photos in (100, 300, 1000):
-        probe = summary(list(worlds(Design(photos), 4, drop=0.2, num_planted=NUM_PLANTED)))
-        drop = round(probe["detectable_drop"], 3)
-        found = list(worlds(Design(photos), max(number // 25, 4), drop=drop, num_planted=NUM_PLANTED))
-        rows.append({"what": "detectable_drop", "photos": photos, "drop": drop} | planted_summary(found))
-    for drop in (0.1, 0.2, 0.3):
-        assumptions = Assumptions(
-            NUM_CLASSES, observer_correlation=0.1, photos_per_observer=3.0, share_confirmed=NUM_PLANTED / NUM_CLASSES
-        )
-        photos = plan_sample_size(drop, NUM_GROUPS, assumptions).photos_per_group
-        found = list(worlds(Design(photos), max(number // 25, 4), drop=drop, num_planted=NUM_PLANTED))
-        rows.append({"what": "plan", "photos": photos, "drop": drop} | planted_summary(found))
-    table("Power, promised 0.8", rows, ["what", "photos", "drop", "confirmed", "recovered"])
-    return rows
-
-
 PARTS: dict[str, Callable[[int], list[Row]]] = {
-    "null": null_worlds,
-    "planted": planted_worlds,
-    "dominant": dominant_worlds,
     "noisy": noisy_worlds,
     "dependent": dependent_worlds,
-    "power": power_worlds,
 }
 
 
