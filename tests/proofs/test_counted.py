@@ -112,6 +112,6 @@ def test_a_procedure_is_given_the_build() -> None:
     crowd = Crowd(observers_per_place=4, crossing=0.0)
     regime = replace(SMALL, crowd=crowd, num_selectors=1, procedure=by_place, config=SMALL.config | {"min_units": 2})
     world = regime.draw(0)
-    assert regime.run(world, 0, lambda of, seen, seed, held={}: [{"units": len(np.unique(seen.observer))}]) == [
-        {"units": len(np.unique(world.place))}
-    ]
+    seen = regime.run(world, 0, lambda of, seen, seed, held={}: [{"units": len(np.unique(seen.observer))}])
+    assert seen == [{"units": len(np.unique(world.by_place().observer))}]
+    assert seen[0]["units"] < len(np.unique(world.observer))
