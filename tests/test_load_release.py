@@ -82,10 +82,11 @@ def test_name_version_and_counts(packaged: Path) -> None:
     common, counter = release.common.num_rows, release.counter.num_rows
     assert 0 < common < said["counts"]["common"], "some pairs are not confirmed"
     counted = f"{common} common and {counter} counter photos of confirmed classes"
-    assert repr(release) == f"<Release {said['name']} 1.0.0: {counted}>"
+    assert repr(release) == f"<Release {said['name']} 1.0.0: {counted}, names {release.named}>"
     every = load(packaged, verdicts=("confirmed", "unconfirmed", "too_small"))
     counts = said["counts"]
-    assert repr(every).endswith(f": {counts['common']} common and {counts['counter']} counter photos>")
+    counted = f"{counts['common']} common and {counts['counter']} counter photos"
+    assert repr(every).endswith(f": {counted}, names {every.named}>")
     assert release.class_names == {row["class_id"]: row["name"] for row in said["classes"]}
     with pytest.raises(ReleaseError, match="has no table 'common-'"):
         release.table("common-")

@@ -19,6 +19,7 @@ PINNED = {  # without quotes, for annotations bear them or not
     "build": "(config: Config | str | Path, *, refresh: bool = False) -> BuildResult",
     "diff": "(old: Release | str | Path, new: Release | str | Path) -> ReleaseDiff",
     "load": """(name_or_path: str | Path, version: str | None = None, *, verdicts: Sequence[str] | None = None,
+        naming: Sequence[str] | None = None,
         verify: bool = True, cache: str | Path | None = None, mirrors: Sequence[str] = (),
         allowed_hosts: Sequence[str] = (), max_bytes: int = 100000000000) -> Release""",
     "evaluate": """(release: Release | str | Path, models: Sequence[str] = (), *, predict: Predict | None = None,
@@ -27,8 +28,8 @@ PINNED = {  # without quotes, for annotations bear them or not
         progress: Say | None = None) -> Evaluation""",
 }
 
-RELEASE = """all_photos attribution captions class_names common counter export fetch groups labels name pairs photo
-photos predictions rejects table to_hf to_polars to_torch tombstones version"""
+RELEASE = """"all_photos attribution captions class_names common counter export fetch group_names groups labels name
+named pairs photo photos predictions rejects table to_hf to_polars to_torch tombstones version"""
 
 
 def test_the_names_are_these() -> None:

@@ -14,6 +14,7 @@ from counterset_flows.build import build
 
 from counterset.demo.start import Demo
 from counterset.machine.orphans import leave_none
+from counterset.steps.label_steps import import_truth
 
 PHOTOS_PER_CLASS = 300
 HOME = Path(__file__).resolve().parent
@@ -23,6 +24,7 @@ if __name__ == "__main__":
     demo = Demo(PHOTOS_PER_CLASS)
     with tempfile.TemporaryDirectory() as folder, demo.server() as server:
         config = demo.config(Path(folder), server.url)
+        import_truth(config.workspace, demo.write_labels(Path(folder)))
         publish = config.publish.model_copy(update={"with_images": False})
         result = build(config.model_copy(update={"publish": publish}))
         target = HOME / "counterset-demo" / result.release.name

@@ -21,6 +21,7 @@ from counterset.schemas import PAIRS
 from counterset.steps import shard_steps, table_steps
 from counterset.steps.before_build import check_places
 from counterset.steps.keys import Build
+from counterset.steps.naming_steps import name_pairs
 from counterset.steps.progress import Progress
 from counterset.steps.record_keeping import Record
 from counterset.steps.release_steps import publish_release
@@ -101,6 +102,14 @@ def select(
 ) -> dict[str, TableRef]:
     """Group accuracies, pairs and their sensitivity."""
     return table_steps.select_pairs(build, chosen, annotated, predicted, by_templates, basis)
+
+
+@task(name="name", **retrying)
+def name(
+    build: Build, chosen: TableRef, annotated: TableRef, predicted: list[TableRef], pairs: TableRef
+) -> dict[str, TableRef]:
+    """The pairs with what people's labels say of their names, and every group's name."""
+    return name_pairs(build, chosen, annotated, predicted, pairs)
 
 
 @task(name="publish", **retrying)
@@ -206,6 +215,8 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
             by_templates.setdefault(templates, []).append(ref)
     reviewed = apply_review(current, chosen, annotated)
     chosen_pairs = select(current, reviewed.members, reviewed.backgrounds, predicted, by_templates, basis)
+    named = name(current, reviewed.members, reviewed.backgrounds, predicted, chosen_pairs["pairs"])
+    chosen_pairs |= named
     pairs = chosen_pairs["pairs"]
     pages.show_pairs(pairs)
     tables = {"members": reviewed.members, "backgrounds": reviewed.backgrounds, **chosen_pairs}

@@ -279,6 +279,17 @@ class SelectConfig(Section):
     """Pairs that this share of outcome-dependent mislabels would explain are marked fragile."""
 
 
+class NamingConfig(Section):
+    """How far groups' names have to be right, by labels made without seeing them."""
+
+    min_precision: Fraction = 0.8
+    """A pair's naming is audited where both names are right more often, and failed where one is right less often, each
+    by the ends of the 95 % interval."""
+    half_width: Annotated[float, marks.SAMPLED] = Field(default=0.1, ge=0.01, le=0.5)
+    """Audit samples are as large as makes the interval of a name that is right nine times out of ten reach so far to
+    either side."""
+
+
 class PublishConfig(Section):
     """What the release says of itself, and what may stop it."""
 
@@ -346,6 +357,7 @@ class Config(Section):
     group: GroupConfig = GroupConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     select: SelectConfig = SelectConfig()
+    naming: NamingConfig = NamingConfig()
     publish: PublishConfig = PublishConfig()
     notify: NotifyConfig = NotifyConfig()
 

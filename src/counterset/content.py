@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-STAGES = ("requests", "crawl", "pool", "photos", "features", "members", "backgrounds", "predictions", "pairs")
+STAGES = ("requests", "crawl", "pool", "photos", "features", "members", "backgrounds", "predictions", "pairs", "names")
 """requests = what is asked of the source; crawl = the choice among its answers; pool = photos' bytes; photos = what
 they are; features = of one model; then the tables over all photos."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterset.errors import ReleaseError
+from counterset.naming.words import NAMINGS, TRUSTED, named
 from counterset.release.checksums import verify_files
 from counterset.release.versions.locate import MAX_RELEASE_BYTES, find_release
 from counterset.release.versions.order import LATEST
@@ -35,6 +36,7 @@ def load(
     version: str | None = None,
     *,
     verdicts: Sequence[str] | None = None,
+    naming: Sequence[str] | None = None,
     verify: bool = True,
     cache: str | Path | None = None,
     mirrors: Sequence[str] = (),
@@ -50,6 +52,8 @@ def load(
         verdicts: rows of `common` and `counter` are of classes with these verdicts;
             None = as the release says, which is the confirmed ones for a built release. Figures (the card,
             the report, `evaluate`) are over all tested pairs, confirmed or not, on photos of the confirm half.
+        naming: rows of `common` and `counter` are of classes whose names are audited, unaudited or failed; None = all
+            but failed. Names are audited by labels of people who do not see them.
         verify: check every file against SHA256SUMS now.
         cache: folder for fetched releases and photos; None = $COUNTERSET_CACHE or
             ~/.cache/counterset.
@@ -80,8 +84,13 @@ def load(
     unknown = [verdict for verdict in chosen if verdict not in _VERDICTS]
     if unknown:
         raise ReleaseError(f"unknown verdict {unknown[0]!r}; use {', '.join(_VERDICTS)}")
+    trusted = TRUSTED if naming is None else tuple(naming)
+    unknown = [name for name in trusted if name not in NAMINGS]
+    if unknown:
+        raise ReleaseError(f"unknown naming {unknown[0]!r}; use {', '.join(NAMINGS)}")
     files = tuple(said.digests)
-    return Release(folder, said.metadata, files, chosen, cache_folder(cache), tuple(mirrors), tuple(allowed_hosts))
+    places = cache_folder(cache), tuple(mirrors), tuple(allowed_hosts)
+    return Release(folder, said.metadata, files, chosen, *places, naming=trusted)
 
 
 class Release:
@@ -91,6 +100,7 @@ class Release:
         path: its folder.
         metadata: the content of release.json.
         verdicts: `common` and `counter` hold the classes with these verdicts.
+        naming: and whose names can be trusted so far: audited, unaudited or failed.
     """
 
     def __init__(
@@ -102,10 +112,12 @@ class Release:
         cache: Path,
         mirrors: tuple[str, ...],
         allowed_hosts: tuple[str, ...],
+        naming: tuple[str, ...] = TRUSTED,
     ) -> None:
         self.path = path
         self.metadata = metadata
         self.verdicts = verdicts
+        self.naming = naming
         self._files = files
         self._cache = cache
         self._mirrors = mirrors
@@ -114,10 +126,19 @@ class Release:
 
     def __repr__(self) -> str:
         # Of pairs, which is small: the splits may bundle photos.
-        rows = [row for row in self.pairs.to_pylist() if row["verdict"] in self.verdicts]
+        rows = [row for row in self.pairs.to_pylist() if row["verdict"] in self.verdicts and self._trusts(row)]
         common, counter = (sum(row[f"num_{split}"] for row in rows) for split in _SPLITS)
         which = "" if set(self.verdicts) == set(_VERDICTS) else f" of {' and '.join(self.verdicts) or 'no'} classes"
-        return f"<Release {self.name} {self.version}: {common} common and {counter} counter photos{which}>"
+        photos = f"{common} common and {counter} counter photos{which}"
+        return f"<Release {self.name} {self.version}: {photos}, names {self.named}>"
+
+    @property
+    def named(self) -> str:
+        """How far the names of the pairs' groups can be trusted: audited, unaudited, failed, or how many are what."""
+        return named(self.metadata.get("naming"))
+
+    def _trusts(self, pair: Mapping[str, Any]) -> bool:
+        return (pair["naming"] or "unaudited") in self.naming
 
     @property
     def name(self) -> str:
@@ -131,7 +152,7 @@ class Release:
 
     def table(self, name: str) -> pa.Table:
         """A table as it lies in the release, rows of every verdict: common, counter, all_photos,
-        groups, pairs, predictions, sensitivity, wrong_answers, wrong_answers_by_model, captions, rejects,
+        groups, group_names, pairs, predictions, sensitivity, wrong_answers, wrong_answers_by_model, captions, rejects,
         attribution or tombstones. A table that the release is too old for is empty.
 
         Raises:
@@ -175,6 +196,11 @@ class Release:
     def groups(self) -> pa.Table:
         """One row per class, background group, model and half."""
         return self.table("groups")
+
+    @property
+    def group_names(self) -> pa.Table:
+        """One row per class and background group: how often its name is right, by labels."""
+        return self.table("group_names")
 
     @property
     def pairs(self) -> pa.Table:
@@ -287,7 +313,14 @@ class Release:
         import pyarrow.compute as pc
 
         table = self.table(split)
-        if not self.verdicts:
+        if not self.verdicts or not self.naming:
             return table.slice(0, 0)
         # A pattern, not pc.equal or pc.is_in: making an Arrow value imports pandas, half a second.
-        return table.filter(pc.match_substring_regex(table["verdict"], f"^({'|'.join(self.verdicts)})$"))
+        table = table.filter(pc.match_substring_regex(table["verdict"], f"^({'|'.join(self.verdicts)})$"))
+        if set(self.naming) == set(NAMINGS):
+            return table
+        pattern = f"^({'|'.join(self.naming)})$"
+        is_kept = pc.match_substring_regex(table["naming"], pattern)  # null where the release does not say
+        return table.filter(
+            is_kept if "unaudited" not in self.naming else pc.or_kleene(is_kept, table["naming"].is_null())
+        )

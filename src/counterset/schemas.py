@@ -353,6 +353,18 @@ PAIRS = TableSchema(
         Column("level", FLOAT64, "largest q-value that this look confirms", True),
         Column("confirmed_look", INT32, "the look that first confirmed this pair", True),
         Column("reason", STRING, "why too_small or unconfirmed, in words", True),
+        Column("naming", STRING, "audited, unaudited or failed: how far both names can be trusted", True),
+        Column("name_precision_common", FLOAT64, "share of the common group's photos that are rightly named", True),
+        Column("name_precision_common_low", FLOAT64, "lower end of its 95 % interval", True),
+        Column("name_precision_common_high", FLOAT64, "upper end", True),
+        Column("num_labels_common", INT64, "photos of the common group that were labelled blindly", True),
+        Column("name_precision_counter", FLOAT64, "the same of the counter group", True),
+        Column("name_precision_counter_low", FLOAT64, "lower end of its 95 % interval", True),
+        Column("name_precision_counter_high", FLOAT64, "upper end", True),
+        Column("num_labels_counter", INT64, "photos of the counter group that were labelled blindly", True),
+        Column("drop_corrected", FLOAT64, "drop between photos that truly show common and counter, by labels", True),
+        Column("drop_corrected_low", FLOAT64, "lower end of its 95 % interval", True),
+        Column("drop_corrected_high", FLOAT64, "upper end", True),
     ),
 )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from counterset.demo.start import Demo
+from counterset.demo.world.observations import demo_catalog
 from counterset.manifests import config_path
+from counterset.review.labels import read_label_file
 
 
 def test_worlds_and_seeds_have_names_and_workspaces_of_their_own(tmp_path: Path) -> None:
@@ -36,3 +38,13 @@ def test_a_server_keeps_its_port_for_the_same_demo(tmp_path: Path) -> None:
         url = first.url
     with demo.server(tmp_path) as second:
         assert second.url == url
+
+
+def test_the_labels_are_the_truth_of_every_photo(tmp_path: Path) -> None:
+    demo = Demo(photos_per_class=3)
+    _, truth = demo_catalog(3)
+    said = read_label_file(demo.write_labels(tmp_path))
+    true = dict(zip(truth["photo_id"].to_pylist(), truth["background"].to_pylist(), strict=True))
+    wanted = {f"inaturalist-{number}": name for number, name in true.items()}
+    assert {label.photo_id: label.said for label in said.labels} == wanted
+    assert {label.probability for label in said.labels} == {1.0} and all(label.class_id for label in said.labels)

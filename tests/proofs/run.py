@@ -32,13 +32,14 @@ import counterset
 from . import counted, first, worlds
 from .best import best_confirmed
 from .margins import MARGINS
+from .naming import NAMES
 from .regimes import BUILDS, REGIMES, Regime, Row
 
 Tally: TypeAlias = dict[str, float]
 """Counts and sums of one world."""
 Line: TypeAlias = dict[str, Any]
 
-ALL: tuple[Regime, ...] = (*REGIMES, *MARGINS)
+ALL: tuple[Regime, ...] = (*REGIMES, *MARGINS, *NAMES)
 
 RECORDS = Path(".proofs/statistics.jsonl")
 CHUNK = 5
@@ -63,7 +64,8 @@ DECIDING = (
 def revision() -> str:
     """12 hex digits that change with the code that decides tallies, whatever is said about it."""
     package = Path(counterset.__file__).parent
-    files = [package / "stages" / "select.py", *(package / "statistics" / f"{name}.py" for name in DECIDING)]
+    files = [package / "stages" / f"{name}.py" for name in ("naming", "select")]
+    files += [package / "statistics" / f"{name}.py" for name in DECIDING]
     files += [Path(str(module.__file__)) for module in (counted, first, worlds)]
     digest = hashlib.sha256()
     for file in files:

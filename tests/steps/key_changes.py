@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 ALL = (
-    "requests", "crawl", "pool", "photos", "features", "members", "backgrounds", "predictions", "pairs"
+    "requests", "crawl", "pool", "photos", "features", "members", "backgrounds", "predictions", "pairs", "names"
 )  # fmt: skip
 MEANING = {
     "requests": "the source is asked",
@@ -18,6 +18,7 @@ MEANING = {
     "backgrounds": "backgrounds are named and grouped",
     "predictions": "labels are predicted",
     "pairs": "pairs are chosen and tested",
+    "names": "pairs are told how far their names can be trusted",
 }
 ASKED = ("requests", "crawl", "members", "backgrounds", "predictions", "pairs")
 CHOSEN = ASKED[1:]
@@ -91,6 +92,8 @@ SETTINGS: dict[str, tuple[object, tuple[str, ...]]] = {
     "select.min_drop": (0.06, ("pairs",)),
     "select.num_permutations": (300, ("pairs",)),
     "select.fragile_share": (0.2, ("pairs",)),
+    "naming.min_precision": (0.7, ("names",)),
+    "naming.half_width": (0.05, ()),
     "publish.version": ("9.0.0", ()),
     "publish.title": ("Title", ()),
     "publish.author": ("Author", ()),
@@ -129,6 +132,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "the version of faiss-cpu": TABLES,
     "the version of statsmodels": ("pairs",),
     "the version of prefect": (),
+    "a blind label": ("names",),
     "the number of threads": (),
     "the stability table": ("pairs",),
     "a half in the release before": TABLES,
@@ -140,6 +144,15 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "the time of a list source's file": (),
 }
 """Input -> the stages whose files it changes."""
+
+
+def _followed(stages: tuple[str, ...]) -> tuple[str, ...]:
+    """The stages, and what always follows: other pairs have other names."""
+    return (*stages, "names") if "pairs" in stages and "names" not in stages else stages
+
+
+SETTINGS |= {name: (value, _followed(stages)) for name, (value, stages) in SETTINGS.items()}
+INPUTS |= {name: _followed(stages) for name, stages in INPUTS.items()}
 
 
 def table() -> str:

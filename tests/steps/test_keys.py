@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,10 +24,11 @@ from counterset.config_sections import SOURCES
 from counterset.content import STAGES, NotContent, content, marks_of
 from counterset.models.open_clip_encoder import DEMO_WEIGHTS
 from counterset.release.versions.followed import Followed
+from counterset.review.schemas import DECISIONS
 from counterset.schemas import REJECTS
 from counterset.statistics.series import begin
 from counterset.steps import keys as context
-from counterset.steps import table_steps
+from counterset.steps import naming_steps, table_steps
 from counterset.steps.keys import READS, REVISIONS, Build
 from counterset.steps.series import Basis
 from counterset.tables import TableRef, table_of
@@ -39,6 +42,11 @@ fox,red fox,277,42069,Vulpes vulpes,species
 lion,lion,291,41964,Panthera leo,species
 """
 VOCABULARY = "background,phrases,excludes\ngrass,on grass,\nsnow,on snow|in the snow,\n"
+
+NO_WORDS = table_of(DECISIONS, [])
+SAID = dict(
+    decision_id="1", class_id="fox", photo_id="a", mode="audit", answer="none", reviewer="one", origin="csv"
+)  # fmt: skip
 
 Settings = dict[str, Any]
 Stages = dict[str, list[str]]
@@ -104,6 +112,9 @@ def keys_of(build: Build, basis: Basis = Basis()) -> Stages:  # noqa: B008
         if templates != usual:
             others.setdefault(templates, []).append(ref("predictions", key, "all"))
     stability = ref("stability", table_steps.backgrounds_key(build, members), "all")
+    pairs = ref(
+        "pairs", table_steps.pairs_key(build, [members, annotated, stability, *predicted], others, begin()), "all"
+    )
     return {
         "requests": [build.requests_key],
         "crawl": sorted(f"{build.crawl_key}/{build.crawl_name(spec)}" for spec in build.specs),
@@ -114,6 +125,7 @@ def keys_of(build: Build, basis: Basis = Basis()) -> Stages:  # noqa: B008
         "backgrounds": [table_steps.backgrounds_key(build, members)],
         "predictions": sorted(made.values()),
         "pairs": [table_steps.pairs_key(build, [members, annotated, stability, *predicted], others, begin())],
+        "names": [naming_steps.names_key(build, [members, annotated, pairs, *predicted], NO_WORDS)],
     }
 
 
@@ -266,6 +278,9 @@ def test_an_input_changes_what_depends_on_it(name: str, source: Source, monkeypa
         assert changed(one, keys_of(build, released(**other))) == set(INPUTS[name])
         assert changed(before, one) == set(TABLES), "the first release of a series stands on none"
         return
+    elif name == "a blind label":
+        said = [{**dict.fromkeys(DECISIONS.arrow().names), **SAID, "said_at": datetime.now(UTC)}]
+        monkeypatch.setattr(sys.modules[__name__], "NO_WORDS", table_of(DECISIONS, said))
     else:
         CHANGES[name](source)
     assert changed(before, source.keys()) == set(INPUTS[name])

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from counterset.cli import (
     causes,
     evaluating,
+    labels,
     making,
     operations,
     releases,
@@ -164,6 +165,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    for group in (starting, making, reviewing, releases, causes, evaluating, similarity, operations):
+    for group in (starting, making, labels, reviewing, releases, causes, evaluating, similarity, operations):
         group.add(commands)
     return parser

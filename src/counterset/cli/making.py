@@ -50,10 +50,12 @@ def _build(args: argparse.Namespace) -> int:
 def _demo(args: argparse.Namespace) -> int:
     from counterset.demo.start import QUICK_GIVES_UP, Demo
     from counterset.demo.truth_report import truth_rows, truth_summary
+    from counterset.steps.label_steps import import_truth
 
     demo, folder = Demo(args.photos_per_class, args.seed, args.world, args.quick), args.folder.resolve()
     with demo.server(folder) as server:
         config = demo.config(folder, server.url)
+        import_truth(config.workspace, demo.write_labels(folder))
         result = _run_build(config, args)
     if args.world == "hard":  # the true accuracies are those of photos as people take them
         _summary(result, config)

@@ -15,6 +15,7 @@ def pair_rows(pairs: Any) -> list[dict[str, str]]:
         {
             "class": row["class_id"],
             "verdict": row["verdict"],
+            "names": (row.get("naming") or "unaudited") if row["common"] else "",
             "common": row["common"] or "",
             "counter": row["counter"] or "",
             "drop %": percent(row["drop"]),

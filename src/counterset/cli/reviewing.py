@@ -14,6 +14,9 @@ look at the photos of a workspace's last build in a page of this machine, correc
 What is said is kept in WORKSPACE/decisions before the page goes on. Build again once every photo of a class has a
 decision: the build applies the class, and its release cites the reviewers. The page never shows what a model says of
 a photo.
+  counterset review work/mine --audit --reviewer ada
+shows a random sample of every group, without names: its labels correct nothing, and say how often names are right
+(`naming` of each pair in the next build).
 """
 BROWSE_HELP = """\
 the same page, read only: every group of every class, confirmed or not, and every photo that was turned away:
@@ -33,6 +36,10 @@ def add(commands: Any) -> None:
     )
     review.add_argument("workspace", help="folder or s3:// address, as in the config's `workspace`")
     review.add_argument("--reviewer", default="", help="your pseudonym, which a release cites; asked for by the page")
+    review.add_argument("--audit", action="store_true", help="label a random sample of every group, without its names")
+    review.add_argument(
+        "--half-width", type=float, default=0.1, help="of names' intervals, which an audit's size gives (default: 0.1)"
+    )
     browse = commands.add_parser(
         "browse",
         help="every photo of a release or workspace in a page of this machine",
@@ -46,12 +53,18 @@ def add(commands: Any) -> None:
 
 
 def _review(args: argparse.Namespace) -> int:
+    from counterset.cli.labels import photos_per_group
     from counterset.cli.operations import open_workspace
     from counterset.review.desk import Desk
-    from counterset.review.opening import review_gallery
+    from counterset.review.opening import audit_gallery, review_gallery
+    from counterset.steps.label_steps import audit_sample
 
     workspace = open_workspace(args.workspace)
-    gallery = review_gallery(workspace)
+    if args.audit:
+        sample = audit_sample(workspace, photos_per_group=photos_per_group(args.half_width))
+        gallery = audit_gallery(workspace, sample.to_pylist())
+    else:
+        gallery = review_gallery(workspace)
     place = f"#reviewer={quote(args.reviewer)}" if args.reviewer else ""
     _serve(gallery, Desk(gallery, workspace), args.port, place)
     return 0

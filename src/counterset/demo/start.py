@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 from counterset.config import Config, parse_config
 from counterset.demo.serve import ServerProcess
 from counterset.demo.world import WorldName
+from counterset.demo.world.observations import demo_catalog
 from counterset.manifests import config_path
+from counterset.tables import write_bytes
 
 QUICK_GIVES_UP = (
     "quick: fewer photos of each class, groups from 3 photos and 3 photographers on each half, and no evaluators, so "
@@ -67,6 +69,15 @@ class Demo:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 kept.write_text(f"{urlsplit(server.url).port}\n", encoding="ascii")
         return server
+
+    def write_labels(self, folder: Path) -> Path:
+        """A CSV file of what every photo of the world shows, as a reviewer would write it who never errs."""
+        _, truth = demo_catalog(self.settings()["source"]["photos_per_class"], self.seed, self.world)
+        rows = zip(*(truth[name].to_pylist() for name in ("photo_id", "class_id", "background")), strict=True)
+        lines = [f"inaturalist-{photo_id},{class_id},{background},1" for photo_id, class_id, background in rows]
+        path = folder / "true-names.csv"
+        write_bytes("\n".join(["photo_id,class_id,background,probability", *lines, ""]).encode(), path)
+        return path
 
     def config(self, folder: Path, url: str) -> Config:
         """Its config, working in `folder`, with the look-alike at `url`."""

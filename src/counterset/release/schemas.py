@@ -9,6 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from counterset.causes.schemas import BALANCE, CONTROLLED, COVARIATES, WRONG_ANSWERS, WRONG_ANSWERS_BY_MODEL
+from counterset.naming.schemas import GROUP_NAMES
 from counterset.schemas import (
     CLASS_ID,
     FLOAT32,
@@ -60,6 +61,9 @@ _SPLIT_COLUMNS = (
     _IMAGENET_INDEX,
     Column("background", STRING, "the background group, the same for all rows of a class in one split"),
     Column("verdict", STRING, "confirmed or unconfirmed: what was found of the class's pair"),
+    Column(
+        "naming", STRING, "audited, unaudited or failed: how far the names of the class's pair can be trusted", True
+    ),
     _HALF,
     _OBSERVER,
     _UNIT,
@@ -190,6 +194,7 @@ TABLES: dict[str, TableSchema] = {
         COVARIATES,
         BALANCE,
         CONTROLLED,
+        GROUP_NAMES,
         CAPTIONS,
         REJECTS,
         ATTRIBUTION,
@@ -200,5 +205,14 @@ TABLES: dict[str, TableSchema] = {
 }
 """The tables beside the two splits; `<name>.parquet` each."""
 
-ADDED = ("wrong_answers", "wrong_answers_by_model", "covariates", "balance", "controlled", "looks", "replication")
+ADDED = (
+    "group_names",
+    "wrong_answers",
+    "wrong_answers_by_model",
+    "covariates",
+    "balance",
+    "controlled",
+    "looks",
+    "replication",
+)
 """Tables that releases of earlier versions lack: they are read as empty."""

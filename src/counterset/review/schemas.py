@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from counterset.schemas import CLASS_ID, FLOAT64, STRING, Column, RejectReason, TableSchema
+from counterset.schemas import CLASS_ID, FLOAT64, INT64, PHOTO_ID, STRING, Column, RejectReason, TableSchema
 
 
 class Mode(StrEnum):
@@ -74,5 +74,18 @@ DECISIONS = TableSchema(
         Column("origin", STRING, "page, csv, label_studio or fiftyone"),
         Column("sample_id", STRING, "the audit sample that the photo was drawn in", True),
         Column("probability", FLOAT64, "with which the sample held this photo, in (0, 1]", True),
+    ),
+)
+
+AUDIT_SAMPLE = TableSchema(
+    "audit_sample",
+    "one photo that is to be labelled without its name in view",
+    ("position",),
+    (
+        Column("sample_id", STRING, "digest of the sample's photos and probabilities"),
+        Column("position", INT64, "order in which photos are shown, from 0: by lot, so that it tells no group"),
+        CLASS_ID,
+        PHOTO_ID,
+        Column("probability", FLOAT64, "with which the sample holds this photo, in (0, 1]; not to be shown"),
     ),
 )

@@ -42,6 +42,7 @@ READS = {
     "backgrounds": ("annotate", "group"),
     "predictions": ("evaluate",),
     "pairs": ("models", "evaluate", "select"),
+    "names": ("models", "evaluate", "naming"),
 }
 """The sections that a stage is given. It depends on all of their settings but those that are marked (`NotContent`)."""
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.models.door import open_model, trained_on
+from counterset.naming.schemas import GROUP_NAMES
 from counterset.release.publish.inputs import DEFAULT_FAMILY, ModelRecord, ReleaseInputs
 from counterset.release.publish.writer import publish
 from counterset.review.citing import cite
@@ -43,7 +44,8 @@ def publish_release(
         crawls: candidates, one file per class.
         shards: names of the shards that hold them.
         photos: photos, one file per shard.
-        tables: members, backgrounds, group_accuracy, sensitivity and pairs; decisions, where reviewers made some.
+        tables: members, backgrounds, group_accuracy, sensitivity, pairs and group_names; decisions, where there are
+            any.
         predictions: one file per model.
         basis: what the members stand on.
         today: ISO date, used as the snapshot date of a crawl that has none yet.
@@ -71,6 +73,7 @@ def publish_release(
             pairs=read_table(tables["pairs"].path, PAIRS),
             rejects=rejects,
             sensitivity=read_table(tables["sensitivity"].path, SENSITIVITY),
+            group_names=read_table(tables["group_names"].path, GROUP_NAMES),
             models=_models(build),
             source_snapshot=snapshot_date(build, today),
             funnel={

@@ -51,7 +51,9 @@ def apply_review(build: Build, members: TableRef, backgrounds: TableRef) -> Revi
     kept = read_table(members.path, MEMBERS)
     decided = outcomes(words)
     classes = whole_classes(kept, decided)
-    begun = set(kept.filter(pa.compute.is_in(kept["photo_id"], pa.array(list(decided))))["class_id"].to_pylist())
+    begun = set(
+        kept.filter(pa.compute.is_in(kept["photo_id"], pa.array(list(decided), pa.string())))["class_id"].to_pylist()
+    )
     if waiting := sorted(begun - set(classes)):
         logger.warning(
             "decisions on %s wait until every photo of the class has one: `counterset review %s` shows which are left",

@@ -39,6 +39,7 @@ TABLE_WORDS = {
     "groups": "accuracy and frequency of every class, background group, model and half",
     "pairs": "each class's pair, drop with interval, p and q value, verdict",
     "predictions": "what each model said of each photo",
+    "group_names": "how often each group's name is right, by photos labelled without seeing it",
     "sensitivity": "each pair's drop on confirm under every model, and under other prompts",
     "wrong_answers": "where each model's wrong answers on a counter group go: to classes at home there, relatives",
     "wrong_answers_by_model": "the same over all classes, with interval",

@@ -11,6 +11,7 @@ import pyarrow as pa
 from counterset.causes.schemas import APPEARANCE
 from counterset.classes import ClassSpec
 from counterset.config import Config
+from counterset.naming.schemas import GROUP_NAMES
 from counterset.release.publish.series import SeriesInputs
 from counterset.schemas import SENSITIVITY
 from counterset.tables import table_of
@@ -60,6 +61,7 @@ class ReleaseInputs:
             crawl; a release knows no clock of its own.
         funnel: photos left after each step, in order, e.g. `{"offered": 900, "downloaded": 880}`.
         sensitivity: the pairs' drops under every model and set of prompts; empty where only one was used.
+        group_names: how often each group's name is right; empty where nobody has labelled.
         files: sha256 of each file that the config names (class list, vocabulary, label space, list of
             photos), by its path there.
         review: what release.json says of the reviewers whose decisions were applied; None = nobody looked.
@@ -86,6 +88,7 @@ class ReleaseInputs:
     funnel: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     sensitivity: pa.Table = field(default_factory=lambda: table_of(SENSITIVITY, []))
+    group_names: pa.Table = field(default_factory=lambda: table_of(GROUP_NAMES, []))
     review: Mapping[str, Any] | None = None
     appearance: pa.Table = field(default_factory=lambda: table_of(APPEARANCE, []))
     imagenet_labels: Mapping[str, int] = field(default_factory=dict)

@@ -28,6 +28,7 @@ INPUT_TABLES = (
     "group_accuracy",
     "sensitivity",
     "pairs",
+    "group_names",
     "rejects",
 )
 """The tables of ReleaseInputs."""
@@ -100,6 +101,7 @@ def release_metadata(
         },
         "units": asdict(summary.units),
         "verdicts": summary.verdicts,
+        "naming": summary.namings,
         "mean_drop": _estimate(summary.mean_drop),
         "mean_drop_confirmed": _estimate(summary.mean_drop_confirmed),
         "mean_drop_shrunken": summary.mean_drop_shrunken,

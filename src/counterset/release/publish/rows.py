@@ -13,6 +13,7 @@ from counterset.causes.covariates import covariates_of
 from counterset.causes.wrong_answers import where_errors_go
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
+from counterset.naming.schemas import GROUP_NAMES, Naming
 from counterset.release.publish import captions
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.series import replication, with_since
@@ -63,6 +64,7 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
         "covariates": covariates,
         "balance": remains.balance,
         "controlled": remains.controlled,
+        "group_names": conform(inputs.group_names, GROUP_NAMES),
         "captions": _captions(inputs, all_photos),
         "rejects": conform(inputs.rejects, REJECTS),
         "looks": looks,
@@ -129,7 +131,7 @@ def _all_photos(inputs: ReleaseInputs) -> pa.Table:
 def _split(all_photos: pa.Table, pairs: pa.Table, split: str) -> pa.Table:
     return query(
         f"""
-        SELECT a.*, a."group" AS background, q.verdict
+        SELECT a.*, a."group" AS background, q.verdict, coalesce(q.naming, '{Naming.UNAUDITED.value}') AS naming
         FROM (SELECT * EXCLUDE (background) FROM all_photos) a
         JOIN pairs q USING (class_id)
         WHERE a.split = '{split}'

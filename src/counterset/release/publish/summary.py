@@ -7,16 +7,19 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterset.naming.schemas import Naming
+from counterset.naming.words import NAMINGS, named
 from counterset.release.publish.inputs import ModelRecord
 from counterset.schemas import Half, Verdict
 
 WHICH_PHOTOS = (
     "Figures are over all tested pairs, confirmed or not, on photos of the confirm half, which chose no pair, but not "
-    "over uneven ones, whose smaller group moves more by chance than is assumed; "
+    "over uneven ones, whose smaller group moves more by chance than is assumed, nor over those whose names failed; "
     "`load` gives all photos of the confirmed pairs."
 )
 _Z95 = 1.959963984540054
@@ -91,6 +94,7 @@ class Summary:
     mean_drop_shrunken: float | None
     scores: tuple[ModelScore, ...]
     score_half: str
+    namings: dict[str, int]
     licenses: dict[str, int]
     rejects: tuple[tuple[str, str, int], ...]
     funnel: dict[str, int]
@@ -104,6 +108,11 @@ class Summary:
     def num_pairs(self) -> int:
         """Classes with a pair, confirmed or not."""
         return self.num_classes - self.verdicts[Verdict.TOO_SMALL.value]
+
+    @property
+    def named(self) -> str:
+        """How far the names of the pairs' groups can be trusted, in a few words."""
+        return named(self.namings)
 
     @functools.cached_property
     def num_classes(self) -> int:
@@ -141,6 +150,7 @@ def summarise(
         mean_drop_shrunken=_mean_shrunken(pairs),
         scores=_scores(tables, models, half),
         score_half=half.value,
+        namings=_namings(pairs),
         licenses=_counts(tables["all_photos"]["license"]),
         rejects=tuple((stage, reason, count) for (stage, reason), count in sorted(rejects.items())),
         funnel=dict(funnel),
@@ -167,7 +177,7 @@ def mean_drop(pairs: pa.Table, verdict: str | None = None) -> Estimate | None:
     rows = [
         row
         for row in pairs.to_pylist()
-        if row["drop"] is not None and verdict in (None, row["verdict"]) and not row.get("is_uneven")
+        if row["drop"] is not None and verdict in (None, row["verdict"]) and not _is_left_out(row)
     ]
     if not rows:
         return None
@@ -177,6 +187,21 @@ def mean_drop(pairs: pa.Table, verdict: str | None = None) -> Estimate | None:
     errors = [(row["drop_high"] - row["drop_low"]) / (2 * _Z95) for row in rows]
     margin = _Z95 * math.sqrt(math.fsum(error**2 for error in errors)) / len(rows)
     return Estimate(value, value - margin, value + margin, len(rows))
+
+
+def _is_left_out(row: Mapping[str, Any]) -> bool:
+    """Whether a pair takes no part in headline figures; what decides it knows no outcome of the pair."""
+    return bool(row.get("is_uneven")) or row.get("naming") == Naming.FAILED.value
+
+
+def _namings(pairs: pa.Table) -> dict[str, int]:
+    """Pairs by how far their names can be trusted; those of which nothing is said are unaudited."""
+    found = Counter(
+        row["naming"] or Naming.UNAUDITED.value
+        for row in pairs.select(["common", "naming"]).to_pylist()
+        if row["common"] is not None
+    )
+    return {naming: found[naming] for naming in NAMINGS}
 
 
 def _mean_shrunken(pairs: pa.Table) -> float | None:
@@ -192,8 +217,8 @@ def _mean_shrunken(pairs: pa.Table) -> float | None:
 
 def _scores(tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], half: str) -> tuple[ModelScore, ...]:
     accuracy: dict[str, dict[str, dict[str, float]]] = {}
-    pairs = tables["pairs"].select(["class_id", "is_uneven"]).to_pylist()
-    left_out = {row["class_id"] for row in pairs if row["is_uneven"]}
+    pairs = tables["pairs"].select(["class_id", "is_uneven", "naming"]).to_pylist()
+    left_out = {row["class_id"] for row in pairs if _is_left_out(row)}
     for row in tables["groups"].select(["class_id", "model", "half", "split", "accuracy"]).to_pylist():
         if row["half"] == half and row["split"] and row["class_id"] not in left_out:
             accuracy.setdefault(row["model"], {}).setdefault(row["class_id"], {})[row["split"]] = row["accuracy"]

@@ -40,8 +40,8 @@ _COLUMNS = {
 
 COMPARED = tuple(name for name in TABLES if name not in ("tombstones", *ADDED))
 """Tables that a difference is read from. Tombstones follow from it; where wrong answers go follows from photos and
-predictions, looks and replication from photos and pairs; rows of `common` and `counter` are those of `all_photos` and
-`pairs`, and how the same photos are bundled with them is packaging."""
+predictions, looks and replication from photos and pairs, and how often names are right from labels; rows of `common`
+and `counter` are those of `all_photos` and `pairs`, and how the same photos are bundled with them is packaging."""
 
 
 def meaning(table: str, column: str) -> Meaning:

@@ -1,0 +1,75 @@
+"""The step that says how far groups' names can be trusted, from files to files. No Prefect here."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterset.naming.schemas import GROUP_NAMES
+from counterset.review import log
+from counterset.review.schemas import Mode
+from counterset.schemas import BACKGROUNDS, MEMBERS, PAIRS, PREDICTIONS
+from counterset.stages import naming
+from counterset.steps.keys import TEST_PACKAGES, Build, read_all, settings_of
+from counterset.tables import TableRef, read_table, write_table
+from counterset.workspace import digest
+
+SAID = ("photo_id", "reviewer", "answer", "said_name", "probability")
+"""What of a decision says how a photo is named: not when it was said, nor under which id."""
+
+
+def blind_words(build: Build, members: pa.Table) -> pa.Table:
+    """Each reviewer's last word on each of these photos, of those that were said without the name in view.
+
+    Raises:
+        ReviewError: the log of decisions is damaged.
+    """
+    words = log.last_words(log.read(build.workspace))
+    is_own = pc.is_in(words["photo_id"], members["photo_id"].combine_chunks())
+    return words.filter(pc.and_(is_own, pc.equal(words["mode"], Mode.AUDIT.value)))
+
+
+def names_key(build: Build, inputs: list[TableRef], words: pa.Table) -> str:
+    """`inputs` are the members, backgrounds, pairs and predictions."""
+    said = sorted(
+        [str(value) for value in row] for row in zip(*(words[name].to_pylist() for name in SAID), strict=True)
+    )
+    return digest(
+        settings_of(build.config, "names", *TEST_PACKAGES),
+        [GROUP_NAMES.version, PAIRS.version],
+        [ref.sha256 for ref in inputs],
+        said,
+        build.space.name,
+    )
+
+
+def name_pairs(
+    build: Build, members: TableRef, backgrounds: TableRef, predictions: list[TableRef], pairs: TableRef
+) -> dict[str, TableRef]:
+    """The pairs with what is known of their names, and every group's name.
+
+    Args:
+        build: the build.
+        members: those that go into the release.
+        backgrounds: as reviewers left them.
+        predictions: one file per model.
+        pairs: the chosen ones.
+    """
+    kept = read_table(members.path, MEMBERS)
+    words = blind_words(build, kept)
+    key = names_key(build, [members, backgrounds, pairs, *predictions], words)
+    if not build.is_done("named_pairs", key, "all"):
+        result = naming.name_pairs(
+            words,
+            kept,
+            read_table(backgrounds.path, BACKGROUNDS),
+            read_all(predictions, PREDICTIONS),
+            read_table(pairs.path, PAIRS),
+            build.config.naming,
+            selectors=build.config.models.selectors,
+            label_space=build.space.name,
+            seed=build.config.seed,
+        )
+        write_table(result.group_names, GROUP_NAMES, build.workspace.file("group_names", key, "all"))
+        write_table(result.pairs, PAIRS, build.workspace.file("named_pairs", key, "all"))
+    return {"pairs": build.ref("named_pairs", key, "all"), "group_names": build.ref("group_names", key, "all")}
