@@ -12,11 +12,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from counterset.errors import ReleaseError
+from counterset.errors import ReleaseError, WorkspaceError
 from counterset.load import load
 from counterset.release.photo_store import PhotoStore
 from counterset.release.publish.inputs import ReleaseInputs
@@ -369,7 +370,11 @@ def test_over_s3(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert uri.startswith("s3://bucket/")
         return fs.SubTreeFileSystem(str(home), fs.LocalFileSystem()), uri.removeprefix("s3://bucket/")
 
+    def unlisted(pattern: str) -> None:
+        raise WorkspaceError("s3://bucket cannot be reached")
+
     monkeypatch.setattr(locate, "_s3_file", from_uri)
+    monkeypatch.setattr(locate, "place", lambda _: SimpleNamespace(glob=unlisted))  # there is no network
     release = load("s3://bucket", "2.0.0", cache=tmp_path)
     assert release.pairs.equals(load(home, "2.0.0").pairs)
     with pytest.raises(ReleaseError, match="check the address and your credentials"):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from counterset.errors import ReleaseError
+from counterset.errors import ReleaseError, WorkspaceError
 from counterset.fetching.addresses import is_loopback, shown
 from counterset.manifests import manifest_path
 from counterset.release.checksums import MAX_LISTING_BYTES, METADATA, SUMS, verify_files
@@ -84,7 +84,7 @@ def _newest_at(address: str) -> str | None:
         home = place(address)
         try:
             return newest(path.parent.name for path in home.glob(f"*/{SUMS}"))
-        except OSError:
+        except (OSError, WorkspaceError):  # what cannot be listed has no newest; why not was said of the address itself
             return None
     try:
         said = _read(_http(_at(address, POINTER)), address).decode("ascii", errors="replace").strip()
