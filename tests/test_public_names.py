@@ -28,7 +28,7 @@ PINNED = {  # without quotes, for annotations bear them or not
         progress: Say | None = None) -> Evaluation""",
 }
 
-RELEASE = """"all_photos attribution captions class_names common counter export fetch group_names groups labels name
+RELEASE = """all_photos attribution captions class_names common counter export fetch group_names groups labels name
 named pairs photo photos predictions rejects table to_hf to_polars to_torch tombstones version"""
 
 
