@@ -121,7 +121,7 @@ def test_a_source_from_outside_builds_a_release_and_resumes(folder: Path) -> Non
     assert {path: path.stat().st_mtime_ns for path in (folder / "workspace").rglob("*.parquet")} == before
 
 
-OFFERED = {"requests", "crawl", "members", "backgrounds", "predictions", "pairs"}
+OFFERED = {"requests", "crawl", "members", "backgrounds", "predictions", "pairs", "names"}
 
 
 def test_its_settings_inputs_and_version_are_in_the_keys(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from counterset.steps import shard_steps, table_steps
 from counterset.steps.keys import Build
+from counterset.steps.naming_steps import name_pairs
 from counterset.steps.release_steps import publish_release
 from counterset.steps.series import basis_of
 from counterset.storage import Place, place
@@ -28,6 +29,7 @@ def run(build: Build) -> tuple[Place, bool]:
     backgrounds = table_steps.annotate_and_group(build, members, annotated)
     predicted = [table_steps.evaluate_model(build, members, selected, models[1], build.config.evaluate.templates)]
     pairs = table_steps.select_pairs(build, members, backgrounds, predicted, {}, basis)
-    tables = {"members": members, "backgrounds": backgrounds, **pairs}
+    named = name_pairs(build, members, backgrounds, predicted, pairs["pairs"])
+    tables = {"members": members, "backgrounds": backgrounds, **pairs, **named}
     release, is_new = publish_release(build, crawls, shards, photos, tables, predicted, basis, today="2026-11-01")
     return place(release), is_new
