@@ -52,6 +52,10 @@ LICENSES: dict[str, License] = {
 
 RESERVED = "all rights reserved"
 
+OWN = "own"
+"""Of photos that belong to whoever builds, by `source.license`; no list or source may say it of its own."""
+_OWN = License(OWN, "own photos", "", "other", may_adapt=True, may_share=True, needs_credit=False)
+
 VERSIONS = frozenset({"1", "2", "3", "4", "1.0", "2.0", "2.1", "2.5", "3.0", "4.0"})
 _PORTED = (
     "am ar at au az be bg br ca ch cl cn co cr cy cz de dk ec ee eg es est fi fr ge gr gt hk hr hu ie igo il in it jo "
@@ -170,7 +174,7 @@ def _code_of(terms: set[str]) -> str | None:
 
 
 def _license(text: str | None) -> License | None:
-    return LICENSES.get(license_code(text) or "")
+    return _OWN if text == OWN else LICENSES.get(license_code(text) or "")
 
 
 def may_adapt(text: str | None) -> bool:
@@ -194,7 +198,7 @@ def needs_credit(text: str | None) -> bool:
 def license_url(text: str | None) -> str | None:
     """The address of the licence's text, or None."""
     found = _license(text)
-    return None if found is None else found.url
+    return None if found is None else found.url or None
 
 
 def license_title(text: str | None) -> str:

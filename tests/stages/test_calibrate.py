@@ -11,7 +11,7 @@ import pytest
 
 from counterset.errors import ConfigError
 from counterset.schemas import BACKGROUNDS
-from counterset.stages.calibrate import calibrate, read_labels
+from counterset.stages.calibrate import calibrate, labels_of_log, read_labels
 from counterset.tables import table_of
 
 
@@ -102,3 +102,19 @@ def test_labels_name_groups_in_any_spelling() -> None:
         photo_id: frozenset(name.upper().replace(" ", "\u00a0") for name in names) for photo_id, names in labels.items()
     }
     assert calibrate(spelt, backgrounds, precision=0.9).chosen == calibrate(labels, backgrounds, precision=0.9).chosen
+
+
+def test_the_log_gives_blind_labels_with_their_weights() -> None:
+    def word(photo_id: str, reviewer: str, said: str | None, **more: object) -> dict[str, object]:
+        row = {"photo_id": photo_id, "reviewer": reviewer, "said_name": said, "mode": "audit", "probability": 0.25}
+        return row | more
+
+    words = [
+        word("a", "ann", "snow"),
+        word("a", "bob", "snow|rock"),
+        word("b", "ann", None),
+        word("c", "ann", "snow", mode="review"),
+        word("d", "ann", "snow", probability=None),
+    ]
+    labels, weights = labels_of_log(pa.Table.from_pylist(words))
+    assert labels == {"a": {"snow", "rock"}, "b": {""}} and weights == {"a": 4.0, "b": 4.0}

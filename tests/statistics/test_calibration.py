@@ -36,3 +36,14 @@ def test_ties_are_kept_together_and_few_photos_are_enough() -> None:
     assert {threshold.num_kept for threshold in found} == {4, 3}
     assert thresholds(np.array([]), np.array([], bool)) == []
     assert thresholds(np.array([0.2]), np.array([False]))[0].precision_low == 0
+
+
+def test_unequal_weights_count_as_what_they_stand_for() -> None:
+    margins, is_right = np.full(60, 0.5), np.arange(60) < 30
+    weights = np.where(is_right, 9.0, 1.0)
+    [weighted] = {found.precision for found in thresholds(margins, is_right, weights=weights)}
+    assert weighted == pytest.approx(0.9)
+    even = thresholds(margins, is_right, weights=np.full(60, 3.0))
+    assert [found.precision_low for found in even] == [found.precision_low for found in thresholds(margins, is_right)]
+    # 30 photos of weight 9 and 30 of 1 are worth 300 ** 2 / (30 * 82) = 36.6
+    assert thresholds(margins, is_right, weights=weights)[0].precision_low < 0.8

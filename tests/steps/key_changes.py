@@ -47,6 +47,7 @@ SETTINGS: dict[str, tuple[object, tuple[str, ...]]] = {
     "source.quality_grades": (["needs_id"], ASKED),
     "source.include_captive": (True, ASKED),
     "source.place_km": (2.0, ASKED),
+    "source.license": ("own", ASKED),
     "source.photo_size": ("large", (*CHOSEN, "pool", "photos", "features")),
     "source.observed_from": ("2020-01-01", ASKED),
     "source.observed_to": ("2020-01-01", ASKED),

@@ -153,7 +153,9 @@ def test_every_setting_has_an_entry() -> None:
 def test_a_setting_changes_what_depends_on_it(name: str, source: Source) -> None:
     value, stages = SETTINGS[name]
     section, _, key = name.rpartition(".")
-    if section == "source" and key not in SOURCES["inaturalist"].settings.model_fields:
+    if name == "source.license":
+        files_of(source, "folder", "photos")
+    elif section == "source" and key not in SOURCES["inaturalist"].settings.model_fields:
         source.change("source", kind="open_data")
     before = source.keys()
     if section:

@@ -35,7 +35,9 @@ def add(commands: Any) -> None:
 
     calibrate = commands.add_parser("calibrate", help="the annotate.min_margin for a stated precision, from labels")
     calibrate.add_argument("release", help="built with annotate.min_margin = 0")
-    calibrate.add_argument("labels", type=Path, help="CSV of a random sample: photo_id, background (several with |)")
+    calibrate.add_argument(
+        "labels", type=Path, help="workspace with blind labels, or CSV of a random sample: photo_id, background"
+    )
     calibrate.add_argument("--precision", type=float, default=0.95, help="share of names to be right (default: 0.95)")
     calibrate.set_defaults(run=_calibrate)
 
@@ -83,15 +85,21 @@ def _export(args: argparse.Namespace) -> int:
 
 def _calibrate(args: argparse.Namespace) -> int:
     from counterset.load import load
-    from counterset.stages.calibrate import audit_pairs, calibrate, read_labels
+    from counterset.review import log
+    from counterset.stages.calibrate import audit_pairs, calibrate, labels_of_log, read_labels
+    from counterset.workspace import Workspace
 
     release = load(args.release)
     photos = release.all_photos
     backgrounds = photos.select(["photo_id", "group", "background_margin"]).rename_columns(
         ["photo_id", "group", "margin"]
     )
-    labels = read_labels(args.labels)
-    calibrated = calibrate(labels, backgrounds, precision=args.precision)
+    weights = None
+    if args.labels.is_dir():
+        labels, weights = labels_of_log(log.last_words(log.read(Workspace(args.labels))))
+    else:
+        labels = read_labels(args.labels)
+    calibrated = calibrate(labels, backgrounds, precision=args.precision, weights=weights)
     print(
         f"annotate.min_margin = {calibrated.chosen.min_margin:.6g} keeps {calibrated.chosen.coverage:.1%} of "
         f"{calibrated.num_labelled} labelled photos at a precision of {calibrated.chosen.precision:.1%} "

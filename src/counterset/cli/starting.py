@@ -160,6 +160,8 @@ def _plan(args: argparse.Namespace) -> int:
 
     from counterset.config import load_config
     from counterset.load import load
+    from counterset.review.sample import labels_per_class
+    from counterset.statistics.naming import photos_to_label
     from counterset.statistics.plan import Assumptions, learn, plan_classes
 
     config = load_config(args.config)
@@ -188,12 +190,13 @@ def _plan(args: argparse.Namespace) -> int:
             num_classes=len(class_ids), max_q_value=config.select.max_q_value, num_selectors=num_selectors
         )
     assumptions = replace(assumptions, look=args.look or assumptions.look)
-    wanted = config.source.photos_per_class
-    rows = []
+    wanted, per_group = config.source.photos_per_class, photos_to_label(config.naming.half_width)
+    rows, num_labels = [], 0
     for class_id, shares in frequencies.items():
         photos = min(offered.photos.get(class_id, wanted), wanted)
         [plan] = plan_classes({class_id: shares}, photos, args.drop, config.select.min_photos, assumptions)
         rows.append(_planned(plan, photos, offered.photos.get(class_id)))
+        num_labels += labels_per_class(shares, per_group, photos)
     print_table(
         f"the drops that this config confirms, and what a drop of {100 * args.drop:g} points needs", _merged(rows)
     )
@@ -205,6 +208,10 @@ def _plan(args: argparse.Namespace) -> int:
         f"probability of {assumptions.power:.0%}"
     )
     _print_costs(costs, config.source.kind)
+    print(
+        f"names audited to {100 * config.naming.half_width:g} points to either side: {num_labels:,} photos to be "
+        f"labelled blindly, {per_group} of each group (`counterset review WORKSPACE --audit`)"
+    )
     for note in offered.notes:
         print(f"note: {note}")
     return 0

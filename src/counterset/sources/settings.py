@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from counterset import marks
 from counterset.config_sections import OPEN_LICENSES, LocalPath, Section, web_address
-from counterset.licenses import LICENSES
+from counterset.licenses import LICENSES, OWN
 
 QUALITY_GRADES = ("research", "needs_id", "casual")
 """Of iNaturalist's observations."""
@@ -20,6 +20,19 @@ class PathKeys(Section):
 
     path: Annotated[LocalPath, marks.OFFERED] = ""
     """File, folder or address that the source reads."""
+
+
+class OwnLicenseKeys(Section):
+    """Under which licence photos lie of which nobody says it."""
+
+    license: Annotated[str, marks.OFFERED] = ""
+    """Licence of photos that state none: a code such as cc-by, or own = they are yours, and may be shown and bundled;
+    empty = unknown, so that they are neither."""
+
+    @field_validator("license")
+    @classmethod
+    def _is_license(cls, code: str) -> str:
+        return _known("a licence", (code,), (*LICENSES, OWN))[0] if code else code
 
 
 class LicenseKeys(Section):

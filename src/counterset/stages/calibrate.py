@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,13 +62,39 @@ def read_labels(path: Path) -> dict[str, frozenset[str]]:
     return {photo_id: names for photo_id, names in named.items() if photo_id and photo_id not in unsure}
 
 
+def labels_of_log(words: pa.Table) -> tuple[dict[str, frozenset[str]], dict[str, float]]:
+    """photo_id -> the backgrounds that half of its reviewers name at least; and -> its weight, one over the probability
+    with which an audit's sample held it.
+
+    Args:
+        words: each reviewer's last word on a photo (decisions schema); those that were said blindly are read, of
+            photos whose probability is known.
+    """
+    said: dict[str, dict[str, list[str]]] = {}
+    weights: dict[str, float] = {}
+    for row in words.to_pylist():
+        if row["mode"] == "audit" and row["probability"] is not None:
+            said.setdefault(row["photo_id"], {})[row["reviewer"]] = (row["said_name"] or "").split("|")
+            weights[row["photo_id"]] = min(weights.get(row["photo_id"], math.inf), 1 / row["probability"])
+    labels = {}
+    for photo_id, by_reviewer in said.items():
+        counts = Counter(tidy_name(name) for names in by_reviewer.values() for name in names)
+        labels[photo_id] = frozenset(name for name, count in counts.items() if 2 * count >= len(by_reviewer))
+    return labels, weights
+
+
 def _says(names: frozenset[str], group: str) -> bool:
     """Whether a group is among the names, in the form in which names are compared."""
     return normal_name(group) in map(normal_name, names)
 
 
 def calibrate(
-    labels: Mapping[str, frozenset[str]], backgrounds: pa.Table, *, precision: float, confidence: float = 0.95
+    labels: Mapping[str, frozenset[str]],
+    backgrounds: pa.Table,
+    *,
+    precision: float,
+    confidence: float = 0.95,
+    weights: Mapping[str, float] | None = None,
 ) -> Calibration:
     """The smallest `annotate.min_margin` at which the groups are right as often as stated.
 
@@ -81,6 +109,7 @@ def calibrate(
         backgrounds: of the build (backgrounds schema).
         precision: the share of grouped photos that is to be right.
         confidence: with which the bound holds.
+        weights: photo_id -> what it stands for; None = all alike, as in a plain random sample.
 
     Raises:
         ConfigError: too few photos are labelled, or no threshold reaches the precision.
@@ -93,7 +122,8 @@ def calibrate(
         raise ConfigError("none of the labelled photos is in a group of this build; label photos that the build has")
     kept_margins = np.array([margin for _, _, margin in grouped], np.float64)
     is_right = np.array([_says(labels[photo_id], group) for photo_id, group, _ in grouped])
-    tried = tuple(thresholds(kept_margins, is_right, confidence))
+    worth = None if weights is None else np.array([weights[photo_id] for photo_id, _, _ in grouped], np.float64)
+    tried = tuple(thresholds(kept_margins, is_right, confidence, worth))
     enough = [threshold for threshold in tried if threshold.precision_low >= precision]
     if not enough:
         best = max(tried, key=lambda threshold: threshold.precision_low)

@@ -31,7 +31,10 @@ class Threshold(NamedTuple):
 
 
 def thresholds(
-    margins: npt.NDArray[np.floating], is_right: npt.NDArray[np.bool_], confidence: float = 0.95
+    margins: npt.NDArray[np.floating],
+    is_right: npt.NDArray[np.bool_],
+    confidence: float = 0.95,
+    weights: npt.NDArray[np.floating] | None = None,
 ) -> list[Threshold]:
     """Every threshold tried, most coverage first.
 
@@ -43,7 +46,10 @@ def thresholds(
         margins: (N,) of labelled photos.
         is_right: (N,) whether their background is the labelled one.
         confidence: of all bounds together.
+        weights: (N,) one over the probability of being labelled; None = alike. Unequal ones are worth as many photos as
+            Kish's (1965) effective size says.
     """
+    worth = np.ones(len(margins)) if weights is None else weights
     order = np.argsort(-margins, kind="stable")
     found = []
     for part in range(NUM_THRESHOLDS, 0, -1):
@@ -53,8 +59,9 @@ def thresholds(
         # The last one keeps every photo, whatever margins unlabelled photos have.
         lowest = 0.0 if wanted == len(margins) else float(margins[order[wanted - 1]])
         kept = margins >= lowest if lowest else np.ones(len(margins), bool)
-        num_kept, num_right = int(kept.sum()), int((kept & is_right).sum())
+        size = float(worth[kept].sum() ** 2 / (worth[kept] ** 2).sum())
+        precision = float(worth[kept & is_right].sum() / worth[kept].sum())
         level = (1 - confidence) / NUM_THRESHOLDS
-        low = float(beta.ppf(level, num_right, num_kept - num_right + 1)) if num_right else 0.0
-        found.append(Threshold(lowest, num_right / num_kept, low, num_kept / len(margins), num_kept))
+        low = float(beta.ppf(level, precision * size, (1 - precision) * size + 1)) if precision else 0.0
+        found.append(Threshold(lowest, precision, low, float(worth[kept].sum() / worth.sum()), int(kept.sum())))
     return found

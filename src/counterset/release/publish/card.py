@@ -10,6 +10,7 @@ import jinja2
 import pyarrow as pa
 
 from counterset.licenses import LICENSES, license_title
+from counterset.release.publish.left_out import not_bundled
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import percent, plain, points
 from counterset.release.schemas import SPLITS
@@ -82,6 +83,9 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
         hub_licenses=_hub_licenses(summary),
         size=next((label for limit, label in _SIZES if summary.num_common + summary.num_counter < limit), "1M<n<10M"),
         table_words=TABLE_WORDS,
+        not_bundled=not_bundled(
+            {split: tables[split] for split in SPLITS}, metadata["config"]["source"]["kind"] in ("folder", "url_list")
+        ),
         # Hugging Face `datasets` refuses a configuration without rows.
         hub_tables=[name for name in TABLE_WORDS if tables[name].num_rows],
         num_titles=_num_present(tables["captions"]["title"]),

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from counterset.licenses import license_title, license_url, may_adapt
 from counterset.release.publish import figures
+from counterset.release.publish.left_out import not_shown
 from counterset.release.publish.other_causes import covariate_lines
 from counterset.release.publish.replication_figure import replication_plot
 from counterset.release.publish.summary import Summary
@@ -111,6 +112,7 @@ def render_report(
         covariates=covariate_lines(tables["balance"]),
         funnel=_funnel(summary),
         rejects=_rejects(summary),
+        not_shown=not_shown(summary.licenses, metadata["config"]["source"]["kind"] in ("folder", "url_list")),
         licenses=[
             (license_title(code), license_url(code), count, may_adapt(code)) for code, count in summary.licenses.items()
         ],

@@ -21,7 +21,7 @@ from counterset.sources.candidate_rows import (
     free_id,
     labels_of,
 )
-from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys
+from counterset.sources.settings import LicenseKeys, ObservationKeys, OwnLicenseKeys, PathKeys
 from counterset.tables import sha256_of
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
@@ -29,7 +29,7 @@ PICTURES = ((b"\xff\xd8\xff", 0), (b"\x89PNG\r\n\x1a\n", 0), (b"GIF8", 0), (b"WE
 """How the files begin that curation decodes (JPEG, PNG, GIF, WebP): bytes, and where they stand."""
 
 
-class FolderConfig(PathKeys, SourceConfig):
+class FolderConfig(PathKeys, OwnLicenseKeys, SourceConfig):
     """A folder of photos, `path`, with one sub-folder per class."""
 
     FORMER = (LicenseKeys, ObservationKeys)
@@ -47,8 +47,8 @@ class FolderSource(Source):
 
     A photo's id is the hash of its bytes, so that a renamed file stays the same
     photo and a changed one is another. `url` is the absolute `file://` URI: these
-    files are copied by the download stage, never fetched. There is no licence, and
-    no observer: each photo counts as an observer of its own.
+    files are copied by the download stage, never fetched. The licence is `source.license`;
+    there is no observer: each photo counts as an observer of its own.
 
     Raises:
         ConfigError: no path.
@@ -105,7 +105,14 @@ class FolderSource(Source):
                     if photo_id not in rows:
                         first_of[photo_id] = inner
                         uri = path.resolve().as_uri()
-                        rows[photo_id] = candidate(spec, photo_id, uri, self.name, title=_text(path.stem))
+                        rows[photo_id] = candidate(
+                            spec,
+                            photo_id,
+                            uri,
+                            self.name,
+                            license_code=self.config.license or None,
+                            title=_text(path.stem),
+                        )
                         continue
                     refusal = RejectReason.EXACT_DUPLICATE, f"has the bytes of {first_of[photo_id]}"
             rejects[free_id(f"{self.name}-{inner}", rejects)] = refusal

@@ -28,13 +28,13 @@ from counterset.sources.candidate_rows import (
 from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, number_of, tags_of, text_of
 from counterset.sources.lists import COORDINATES, ListFile, Row
 from counterset.sources.places import place_of
-from counterset.sources.settings import LicenseKeys, ObservationKeys, PathKeys, PlaceKeys
+from counterset.sources.settings import LicenseKeys, ObservationKeys, OwnLicenseKeys, PathKeys, PlaceKeys
 
 MAX_HOSTS = 20
 """Hosts that a message names."""
 
 
-class UrlListConfig(PathKeys, PlaceKeys, LicenseKeys, SourceConfig):
+class UrlListConfig(PathKeys, PlaceKeys, OwnLicenseKeys, LicenseKeys, SourceConfig):
     """A list of photo addresses with their classes: `path` is a local file."""
 
     FORMER = (ObservationKeys,)
@@ -49,7 +49,7 @@ class UrlListSource(Source):
     `name: value` lines. A photo's id is the hash of its URL. Where the list has a
     licence column, photos without an accepted licence are turned away, and so are those
     whose licence asks for a credit line that is missing; where it has none, all are
-    taken with an unknown licence.
+    taken with the licence `source.license`, unknown where that is empty.
 
     Every row of a class is a candidate or a reject. Of a URL that is listed twice the first
     row counts, unless another is refused for its licence: then the photo is. Lines that are
@@ -178,6 +178,8 @@ class UrlListSource(Source):
         if not self._list.places["license"]:
             return None
         given = self._list.value(row, "license", known_text)
+        if not given and self.config.license:
+            return None  # what the user says of photos that state none
         return license_refusal(given, self._list.value(row, "attribution", known_text), self.config.licenses)
 
     def _candidate(self, spec: ClassSpec, photo_id: str, url: str, row: Row) -> dict[str, object]:
@@ -188,6 +190,7 @@ class UrlListSource(Source):
             if place not in known and (text := text_of(row.values[place]))
         ]
         value = self._list.value
+        given = value(row, "license", known_text)
         own = value(row, "description", known_text)
         description = "\n".join([*([own] if own else []), *rest])[:MAX_TEXT_CHARS]
         return candidate(
@@ -195,7 +198,7 @@ class UrlListSource(Source):
             photo_id,
             url,
             self.name,
-            license_code=license_code(value(row, "license", known_text)),
+            license_code=license_code(given) if given else self.config.license or None,
             attribution=value(row, "attribution", known_text),
             observation_id=value(row, "observation_id", id_of),
             observer_id=value(row, "observer_id", id_of),
