@@ -172,9 +172,7 @@ def test_other_commands_read_the_release(demo_build: Any, tmp_path: Path) -> Non
     assert any((tmp_path / "folder").glob("*/common-*/*.jpg"))
     plan = counterset_command("plan", str(config_path("demo.toml")), "--learn-from", release)
     assert plan.returncode == 0 and "observer correlation" in plan.stdout, plan.stderr
-    _, truth = demo_catalog(int(demo_build.arguments[-1]), 0)
-    lines = [f"inaturalist-{row['photo_id']},{row['background']}" for row in truth.to_pylist()[:1500]]
-    (tmp_path / "labels.csv").write_text("\n".join(["photo_id,background", *lines]))
-    calibrated = counterset_command("calibrate", release, str(tmp_path / "labels.csv"), "--precision", "0.9")
+    labelled = str(demo_build.sandbox.folder / "demo" / "workspace")
+    calibrated = counterset_command("calibrate", release, labelled, "--precision", "0.9")
     assert calibrated.returncode == 0 and "annotate.min_margin = " in calibrated.stdout, calibrated.stderr
     assert "needed %" in calibrated.stdout

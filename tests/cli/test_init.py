@@ -76,7 +76,7 @@ def test_names(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["validate", "polar-bear/build.toml"]) == 0
         assert main(["plan", "polar-bear/build.toml", "--ask", "--look", "3"]) == 0
     assert "taxon" in (printed := capsys.readouterr().out)
-    assert "requests" in printed and "look 3 of its series" in printed
+    assert "requests" in printed and "look 3 of its series" in printed and "to be labelled blindly" in printed
     assert main(["plan", "polar-bear/build.toml", "--look", "0"]) == 2
     assert "--look 0 is no look; the first one of a series is 1" in capsys.readouterr().err
     config = load_config("polar-bear/build.toml")

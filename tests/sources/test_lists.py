@@ -172,6 +172,20 @@ def test_a_credit_line_is_somebodys(tmp_path: Path) -> None:
     assert reasons(found) == {"uncredited": 1}
 
 
+def test_a_licence_of_the_config_stands_where_none_is_stated(tmp_path: Path) -> None:
+    rows = "".join(f"{URL}{number}.jpg,red fox,{said}\n" for number, said in enumerate(("", "cc0", "own", "mine?")))
+    crawl = listed(tmp_path / "a.csv", "url,class,license\n" + rows, license="own")
+    assert sorted(crawl.candidates["license"].to_pylist()) == ["cc0", "own"]
+    assert reasons(crawl) == {"license": 2}, "a list cannot say so itself"
+    (tmp_path / "red fox").mkdir()
+    (tmp_path / "red fox" / "a.jpg").write_bytes(JPEG)
+    for said, kept in (("own", "own"), ("", None)):
+        source = FolderSource(FolderConfig(path=str(tmp_path), license=said))
+        assert source.crawl(FOX).candidates["license"].to_pylist() == [kept]
+    with pytest.raises(ValueError, match="licence"):
+        FolderConfig(path=str(tmp_path), license="mine")
+
+
 def test_lists_of_labels_are_of_each(tmp_path: Path) -> None:
     labels = pa.array([["red fox", "hare"], ["hare"], []])
     pq.write_table(pa.table({"url": [f"{URL}{n}.jpg" for n in range(3)], "class": labels}), tmp_path / "p.parquet")
