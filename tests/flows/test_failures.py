@@ -13,6 +13,7 @@ import pytest
 import counterset
 from counterset.demo.world.observations import demo_catalog
 
+from ..steps import whole_build
 from .small_build import SMALL_SETTINGS
 
 CONFIG = (
@@ -94,16 +95,12 @@ def test_a_failing_shard_is_set_aside_and_tried_again(sandbox: Any, work: Path) 
     assert not {row["photo_id"] for row in rows} & set(first.all_photos["photo_id"].to_pylist())
     [record] = (work / "workspace" / "failed").glob("*/000001-*.json")
     assert json.loads(record.read_text())["attempts"] == 3
-    again = build(sandbox, config, "inspect")
-    assert again.returncode == 0 and json.loads(record.read_text())["attempts"] == 6
-    assert not (work / "releases" / "a-build" / "1.1.0").exists()
     healed = build(sandbox, config, "none")
     assert healed.returncode == 0, healed.stderr
     assert not record.exists()
     undisturbed = work / "undisturbed.toml"
     undisturbed.write_text('releases = "fresh"\nworkspace = "fresh/workspace"\n' + CONFIG.format(share=0.5))
-    assert build(sandbox, undisturbed, "none").returncode == 0
-    whole = counterset.load(work / "fresh" / "a-build" / "1.0.0")
+    whole = counterset.load(str(whole_build.build(undisturbed)[0]))
     second = counterset.load(work / "releases" / "a-build")
     assert second.version != "1.0.0"
     for name in ("all_photos", "pairs", "rejects", "groups"):

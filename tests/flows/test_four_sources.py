@@ -1,4 +1,4 @@
-"""One config line switches between the sources; the rest of the build does not know. Each is a real build."""
+"""One config line switches between the sources; the rest of the build does not know. One is built by the command."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from counterset.demo.server.catalog import Catalog
 from counterset.demo.server.look_alike import LookAlikeServer, serve
 from counterset.demo.world.observations import demo_catalog
 
+from ..steps import whole_build
 from .small_build import SMALL_SETTINGS
 
 CONFIG = (
@@ -93,8 +94,11 @@ def test_each_source_ends_in_a_release(
     work.mkdir()
     config = work / "build.toml"
     config.write_text(CONFIG.format(kind=kind, source=settings(kind, work, server, world)))
-    run = sandbox.counterset("build", str(config))
-    assert run.returncode == 0, run.stderr
+    if kind == "inaturalist":
+        run = sandbox.counterset("build", str(config))
+        assert run.returncode == 0, run.stderr
+    else:
+        whole_build.build(config)
     release = counterset.load(work / kind / "releases" / "a-build" / "1.0.0")
     photos = release.all_photos
     assert set(photos["class_id"].to_pylist()) == {"ice_bear", "lion"}

@@ -16,7 +16,8 @@ import pytest
 import counterset
 from counterset.demo.world.observations import demo_catalog
 
-from .small_build import SMALL_SETTINGS
+from ..flows.small_build import SMALL_SETTINGS
+from . import whole_build
 
 CONFIG = (
     """
@@ -81,9 +82,8 @@ def reasons(release: Path, names: dict[str, str]) -> dict[str, str]:
     return {names[row["photo_id"]]: row["reason"] for row in rows if row["photo_id"] in names}
 
 
-def test_a_refresh_asks_again_for_what_may_heal(sandbox: Any, host: Host) -> None:
-    work = sandbox.folder / "retries"
-    work.mkdir()
+def test_a_refresh_asks_again_for_what_may_heal(tmp_path: Path, host: Host) -> None:
+    work = tmp_path
     catalog, truth = demo_catalog(24, 7)
     rows = [row for row in truth.to_pylist() if row["fault"] is None and row["class_id"] in ("ice_bear", "lion")]
     host.photos.update({str(row["photo_id"]): catalog.original_bytes(row["photo_id"]) for row in rows})
@@ -97,25 +97,24 @@ def test_a_refresh_asks_again_for_what_may_heal(sandbox: Any, host: Host) -> Non
     config, releases = work / "build.toml", work / "releases" / "a-build"
     config.write_text(CONFIG)
 
-    def build(*more: str) -> None:
+    def build(*, refresh: bool) -> None:
         host.asked.clear()
-        run = sandbox.counterset("build", str(config), *more)
-        assert run.returncode == 0, run.stderr
+        whole_build.build(config, refresh=refresh)
 
-    build()
+    build(refresh=False)
     first = counterset.load(releases / "1.0.0")
     names = {row["photo_id"]: row["url"].rpartition("/")[2] for row in _candidates(work)}
     assert first.all_photos.num_rows == len(rows) - 4
     found = reasons(releases / "1.0.0", names)
     assert found == {heals: "server_error", half: "undecodable", gone: "gone", never: "server_error"}
     host.faults = {gone: 404, never: 503}
-    build("--refresh")
+    build(refresh=True)
     assert host.asked.keys() == {heals, half, never}
     assert reasons(releases, names) == {gone: "gone", never: "server_error"}  # of the newest version
     assert counterset.load(releases).all_photos.num_rows == len(rows) - 2
-    build("--refresh")
+    build(refresh=True)
     assert host.asked.keys() == {never}
-    build("--refresh")
+    build(refresh=True)
     assert not host.asked  # three builds asked for it
     assert len(list(releases.glob("[0-9]*"))) == 2  # what failed again makes no new version
 
