@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "release": {"foundation", "causes", "release", "statistics"},
     "load": {"foundation", "release"},
     "similarity": {"foundation", "statistics", "release", "load", "similarity"},
-    "evaluation": {"foundation", "statistics", "models", "stages", "release", "load", "evaluation"},
+    "evaluation": {"foundation", "causes", "statistics", "models", "stages", "release", "load", "evaluation"},
     "demo": {"foundation", "demo"},
     "steps": {
         "foundation",

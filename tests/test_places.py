@@ -48,6 +48,23 @@ def test_masks_are_exact(tmp_path: Path) -> None:
     np.testing.assert_allclose(places.weights("bear").mean(), 1 - (picture.mask > 0).mean(), atol=0.002)
 
 
+def test_a_folder_of_masks_and_covers_of_any_size(tmp_path: Path) -> None:
+    picture = draw(PhotoSpec("ice_bear", "grass", scene_id=1, animal_id=2, scale=0.5, position=(0.5, 0.85)))
+    Image.fromarray(np.asarray(picture.mask > 0, np.uint8) * 255).save(tmp_path / "bear.png")
+    (tmp_path / "notes.txt").write_text("no mask")
+    places = Places.read(str(tmp_path))
+    assert list(places.masks) == ["bear"] and places.cover("other", 9, 9) is None
+    height, width = picture.mask.shape
+    np.testing.assert_array_equal(places.cover("bear", width, height), picture.mask)
+    half = places.cover("bear", width // 2, height // 2)
+    assert half is not None and half.shape == (height // 2, width // 2)
+    assert half.mean() == pytest.approx(picture.mask.mean(), abs=0.001)
+    boxes = Places.read(written(tmp_path, "photo_id,x,y,width,height\na,0.5,0.5,0.25,0.5\na,0,0,0.5,0.5\n"))
+    expected = np.zeros((8, 16), np.float32)
+    expected[4:, 8:12] = expected[:4, :8] = 1
+    np.testing.assert_array_equal(boxes.cover("a", 16, 8), expected)
+
+
 def test_what_megadetector_writes(tmp_path: Path) -> None:
     found = [
         {"category": "1", "conf": 0.9, "bbox": [0.5, 0, 0.5, 1]},

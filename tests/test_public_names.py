@@ -26,6 +26,9 @@ PINNED = {  # without quotes, for annotations bear them or not
         name: str = , version: str = , label_space: str = , templates: str = paper, half: str = , scale: str = logit,
         output: str | Path = evaluations, selector: str = , seed: int = 0, batch_size: int = 64, shard_size: int = 512,
         progress: Say | None = None) -> Evaluation""",
+    "intervene": """(release: Release | str | Path, models: Sequence[str], *, animals: str | Path | Segmenter,
+        label_space: str = , templates: str = paper, half: str = , output: str | Path = evaluations, save: int = 0,
+        seed: int = 0, batch_size: int = 64, shard_size: int = 512, progress: Say | None = None) -> Interventions""",
 }
 
 RELEASE = """all_photos attribution captions class_names common counter export fetch group_names groups labels name
@@ -33,7 +36,17 @@ named pairs photo photos predictions rejects table to_hf to_polars to_torch tomb
 
 
 def test_the_names_are_these() -> None:
-    assert counterset.__all__ == ["Release", "__version__", "audit", "build", "diff", "errors", "evaluate", "load"]
+    assert counterset.__all__ == [
+        "Release",
+        "__version__",
+        "audit",
+        "build",
+        "diff",
+        "errors",
+        "evaluate",
+        "intervene",
+        "load",
+    ]
     assert {*counterset.__all__} <= {*dir(counterset)}
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = counterset.nothing

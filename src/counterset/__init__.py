@@ -1,9 +1,9 @@
 """counterset: spurious-background benchmarks, built, tested and released.
 
-`counterset.build(config)` makes a release, `load` opens one, `diff` compares two, `evaluate` measures models on one and
-`audit` compares one with a training set. `errors` are what they raise. The names in `__all__`, with the public
-attributes of what they give, are what stays compatible (docs/compatibility.md). Nothing heavy is imported before it is
-asked for.
+`counterset.build(config)` makes a release, `load` opens one, `diff` compares two, `evaluate` measures models on one,
+`intervene` changes one thing in its photos and measures what that does, and `audit` compares one with a training set.
+`errors` are what they raise. The names in `__all__`, with the public attributes of what they give, are what stays
+compatible (docs/compatibility.md). Nothing heavy is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from counterset.version import __version__
 if TYPE_CHECKING:
     from counterset.api import audit, build, diff
     from counterset.evaluation.evaluate import evaluate
+    from counterset.evaluation.intervene import intervene
 
-__all__ = ["Release", "__version__", "audit", "build", "diff", "errors", "evaluate", "load"]
+__all__ = ["Release", "__version__", "audit", "build", "diff", "errors", "evaluate", "intervene", "load"]
 
 _LATER = {
     "audit": "counterset.api",
     "build": "counterset.api",
     "diff": "counterset.api",
     "evaluate": "counterset.evaluation.evaluate",
+    "intervene": "counterset.evaluation.intervene",
 }
 """Imported when first asked for, with the module that holds it."""
 

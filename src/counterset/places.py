@@ -1,10 +1,11 @@
-"""Which places of a photo are around the animal: along the frame's edges, or outside boxes and masks from a file.
+"""Where the animal is in a photo, and which places are around it: outside boxes and masks, or along the frame's edges.
 
 A file says where animals are, one row per box or mask:
 
 - CSV with the columns `photo_id`, `x`, `y`, `width` and `height`, as fractions of the frame from its upper left corner;
 - CSV with the columns `photo_id` and `mask`, the path of a picture, white where the animal is, beside the CSV;
-- JSON as MegaDetector writes it, of files that are named by their photo's id.
+- JSON as MegaDetector writes it, of files that are named by their photo's id;
+- or a folder says so: of masks that are named by their photo's id, as `PHOTO_ID.png`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ GRID = 56
 """Cells along a side: a multiple of the grids that towers have."""
 EDGE = GRID // 7
 """Cells from the frame's edge that are around the animal where nothing says where it is."""
+MASK_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 MIN_CONFIDENCE = 0.2
 """MegaDetector's boxes below are left out."""
 
@@ -56,7 +58,7 @@ class Places:
 
     @classmethod
     def read(cls, source: str) -> Places:
-        """What a file says; "" = no file.
+        """What a file or a folder says; "" = neither.
 
         Raises:
             ConfigError: the file or a mask cannot be read, or it says something else.
@@ -64,7 +66,8 @@ class Places:
         if not source:
             return cls({}, {})
         path = Path(source)
-        rows = _megadetector(path) if path.suffix == ".json" else _csv(path)
+        read = _folder if path.is_dir() else _megadetector if path.suffix == ".json" else _csv
+        rows = read(path)
         boxes: dict[str, list[Box]] = defaultdict(list)
         masks: dict[str, list[Path]] = defaultdict(list)
         for photo_id, where in rows:
@@ -101,24 +104,51 @@ class Places:
         free[EDGE:-EDGE, EDGE:-EDGE] = 0
         return free
 
+    def cover(self, photo_id: str, width_px: int, height_px: int) -> Grid | None:
+        """(height, width) how much of each pixel is the animal's, in [0, 1]; None where nothing says where it is.
 
-def _covered(start: float, stop: float) -> Grid:
-    """(GRID,) share of each cell of a side that lies between two fractions of it."""
-    edges = np.arange(GRID + 1) / GRID
+        Raises:
+            ConfigError: a mask is no picture.
+        """
+        if photo_id not in self.boxes and photo_id not in self.masks:
+            return None
+        free = np.ones((height_px, width_px), np.float32)
+        for x, y, width, height in self.boxes.get(photo_id, ()):
+            free *= 1 - np.outer(_covered(y, y + height, height_px), _covered(x, x + width, width_px))
+        for mask in self.masks.get(photo_id, ()):
+            free *= 1 - _shown(mask, width_px, height_px)
+        return np.asarray(1 - free, np.float32)
+
+
+def _covered(start: float, stop: float, cells: int = GRID) -> Grid:
+    """(cells,) share of each cell of a side that lies between two fractions of it."""
+    edges = np.arange(cells + 1) / cells
     inside = np.minimum(edges[1:], stop) - np.maximum(edges[:-1], start)
-    return np.asarray(np.clip(inside * GRID, 0, 1), np.float32)
+    return np.asarray(np.clip(inside * cells, 0, 1), np.float32)
 
 
-def _shown(mask: Path) -> Grid:
-    """(GRID, GRID) share of each cell that is white."""
+def _shown(mask: Path, columns: int = GRID, rows: int = GRID) -> Grid:
+    """(rows, columns) share of each cell that is white."""
     try:
         picture = rgb(mask.read_bytes())
     except (OSError, PictureError) as error:
         raise ConfigError(
             f"cannot read the mask {mask} ({error}); write it as PNG, white where the animal is"
         ) from error
-    shrunk = picture.convert("L").resize((GRID, GRID), Image.Resampling.BOX)
+    shrunk = picture.convert("L").resize((columns, rows), Image.Resampling.BOX)
     return np.asarray(np.asarray(shrunk) / 255, np.float32)
+
+
+def _folder(path: Path) -> list[tuple[str, Box | Path]]:
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in MASK_SUFFIXES)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the folder of masks {path}: {error.strerror}; give one that can be read"
+        ) from error
+    if not files:
+        raise ConfigError(f"{path} holds no masks; name each by its photo's id, as PHOTO_ID.png")
+    return [(file.stem, file) for file in files]
 
 
 def _csv(path: Path) -> list[tuple[str, Box | Path]]:

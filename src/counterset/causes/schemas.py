@@ -137,3 +137,30 @@ CONTROLLED = TableSchema(
         Column("reason", STRING, "why there is no drop_controlled, in words", True),
     ),
 )
+
+_EFFECTS = (
+    Column("intervention", STRING, "what the models saw (docs/causes.md)"),
+    Column("compared_with", STRING, "the intervention that differs from it in one thing; null = none", True),
+    Column("num_photos", INT64, "photos of both sides, each shown under every intervention"),
+    Column("num_units", INT64, "independent units of these"),
+    Column("accuracy", FLOAT64, "share of right answers, both sides with equal weight"),
+    Column("accuracy_common", FLOAT64, "the same of animals photographed on the common background"),
+    Column("accuracy_counter", FLOAT64, "the same of animals photographed on the counter background"),
+    Column("effect", FLOAT64, "accuracy less that of compared_with, paired by photo; null = compared with none", True),
+    Column("effect_low", FLOAT64, "lower end of its 95 % interval; null = too few photographers to say", True),
+    Column("effect_high", FLOAT64, "upper end", True),
+)
+
+INTERVENTIONS = TableSchema(
+    "interventions",
+    "one class under one model and intervention: what a change of one thing in its photos does to the answers",
+    ("class_id", "model", "intervention"),
+    (CLASS_ID, _MODEL, _LABEL_SPACE, *_EFFECTS),
+)
+
+INTERVENTIONS_BY_MODEL = TableSchema(
+    "interventions_by_model",
+    "one model and intervention: the same over all classes, each with equal weight",
+    ("model", "intervention"),
+    (_MODEL, _LABEL_SPACE, Column("num_classes", INT64, "classes of the means"), *_EFFECTS),
+)

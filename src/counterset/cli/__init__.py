@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from counterset.cli import (
     causes,
     evaluating,
+    intervening,
     labels,
     making,
     operations,
@@ -45,6 +46,7 @@ people in the loop:
 
 your models:
   counterset evaluate releases/mine/1.0.0 --model ViT-B-32/laion400m_e31 --model timm:resnet50
+  counterset intervene releases/mine/1.0.0 --masks masks --model ViT-B-32/laion400m_e31    before other backgrounds
 
 against a training set (embeddings in Parquet, .npy or clip-retrieval's layout):
   counterset audit RELEASE --against EMBEDDINGS                  near duplicates; drops at equal distance
@@ -165,6 +167,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    for group in (starting, making, labels, reviewing, releases, causes, evaluating, similarity, operations):
+    for group in (
+        starting,
+        making,
+        labels,
+        reviewing,
+        releases,
+        causes,
+        evaluating,
+        intervening,
+        similarity,
+        operations,
+    ):
         group.add(commands)
     return parser

@@ -138,7 +138,7 @@ def evaluate(
     if predict is not None and not name:
         raise UserError("a callable needs a name: its figures stand under it; give name=")
     axes = _scale(scale)
-    asked = label_space or _built_with(release)
+    asked = label_space or built_with(release)
     specs = tuple(ClassSpec(row["class_id"], row["name"], row["imagenet_index"]) for row in release.metadata["classes"])
     space, is_top = open_space(asked, specs)
     run = _Run(release, Path(output), space, templates, batch_size, shard_size, progress)
@@ -157,7 +157,7 @@ def evaluate(
     is_new = run.is_new(photos, [*by_name.values(), *selectors], has_callable=predict is not None)
     missing = fetch(release, photos.only(is_new), are_many=bool(is_new.mean() > FEW))
     run.photos = photos = photos.only(~_is_in(photos, missing))
-    half = _half(half, photos)
+    half = chosen_half(half, photos)
     if is_top:
         pairs = [(run.vectors(one), run.rows(one)) for one in selectors]
         candidates = nearest_labels(space, label, photos.class_id, pairs)
@@ -285,7 +285,7 @@ def _selectors(release: Release) -> tuple[str, ...]:
     return tuple(release.metadata["config"]["models"]["selectors"]) or (PAPER_SELECTOR,)
 
 
-def _built_with(release: Release) -> str:
+def built_with(release: Release) -> str:
     """The label space of the release's own build; a list of names that only its builder has is not it."""
     built: str = release.metadata["config"]["evaluate"]["label_space"]
     return built if built in ("imagenet1k", "classes") else "imagenet1k"
@@ -297,7 +297,12 @@ def _scale(scale: str) -> Scale:
     return Scale(scale)
 
 
-def _half(half: str, photos: PairPhotos) -> str:
+def chosen_half(half: str, photos: PairPhotos) -> str:
+    """The half that was asked for, or the default one.
+
+    Raises:
+        ConfigError: there is no such half.
+    """
     half = half or default_half(photos)
     if half not in list(Half):
         raise ConfigError(f"unknown half {half!r}; use {', '.join(Half)}")
