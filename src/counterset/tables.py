@@ -287,3 +287,12 @@ def feature_matrix(table: pa.Table, name: str = "embedding") -> npt.NDArray[np.f
     column = table[name].combine_chunks()
     dim = column.type.list_size
     return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, dim)
+
+
+def ranks(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
+    """(N,) numbers of texts in the texts' order, -1 for null; and the different texts in that order."""
+    encoded = column.combine_chunks().dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
+    rank = np.full(len(order) + 1, -1, np.int64)  # the last is that of null
+    rank[order.to_numpy()] = np.arange(len(order))
+    return rank[pc.fill_null(encoded.indices, -1).to_numpy()], encoded.dictionary.take(order)

@@ -130,7 +130,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "the version of pillow": ("photos", "features", *TABLES),
     "the version of torch": FEATURES,
     "the version of transformers": ("backgrounds", "predictions", "pairs"),
-    "the version of faiss-cpu": TABLES,
+    "the version of faiss-cpu": ("backgrounds", "pairs"),
     "the version of statsmodels": ("pairs",),
     "the version of prefect": (),
     "a blind label": ("names",),

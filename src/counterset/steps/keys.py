@@ -53,7 +53,7 @@ PHOTO_PACKAGES = ("pillow", "ImageHash", "numpy", "scipy")
 GROUP_PACKAGES = ("faiss-cpu", "numpy")
 SCORE_PACKAGES = ("numpy",)
 TEST_PACKAGES = ("numpy", "scipy", "statsmodels", "duckdb")
-MEMBER_PACKAGES = ("faiss-cpu", "numpy", "scipy")
+MEMBER_PACKAGES = ("numpy", "scipy")
 """Packages whose version may change a stage's bytes; those of features are in their model's id."""
 
 
@@ -264,9 +264,11 @@ class Build:
         return self.workspace.file(stage, key, name).is_file()
 
 
-def read_all(refs: Iterable[TableRef], schema: TableSchema) -> pa.Table:
-    """The rows of several files of one table."""
-    return pa.concat_tables([schema.arrow().empty_table(), *(read_table(ref.path, schema) for ref in refs)])
+def read_all(refs: Iterable[TableRef], schema: TableSchema, columns: list[str] | None = None) -> pa.Table:
+    """The rows of several files of one table, of all columns or some."""
+    empty = schema.arrow().empty_table()
+    tables = [read_table(ref.path, schema, columns) for ref in refs]
+    return pa.concat_tables([empty if columns is None else empty.select(columns), *tables])
 
 
 def without(table: pa.Table, photo_ids: pa.Array) -> pa.Table:

@@ -61,10 +61,10 @@ def recheck(build: Build, crawls: list[TableRef]) -> TableRef:
     return build.ref("withdrawn", key, name)
 
 
-def candidates_of(build: Build, crawls: Iterable[TableRef]) -> pa.Table:
-    """All candidates that were not withdrawn and are of one class alone."""
+def candidates_of(build: Build, crawls: Iterable[TableRef], columns: list[str] | None = None) -> pa.Table:
+    """All candidates that were not withdrawn and are of one class alone; `columns` = photo_id and more; None = all."""
     withdrawn = read_table(build.workspace.file("withdrawn", build.crawl_key, build.snapshot_name), REJECTS)
-    table = without(read_all(crawls, CANDIDATES), withdrawn["photo_id"].combine_chunks())
+    table = without(read_all(crawls, CANDIDATES, columns), withdrawn["photo_id"].combine_chunks())
     return without(table, of_several_classes(build)["photo_id"].combine_chunks())
 
 

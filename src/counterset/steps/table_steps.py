@@ -72,8 +72,8 @@ def choose_members(
     curation, salt = build.config.curate, build.config.select.salt
     key = members_key(build, crawls, photos, embedded, basis)
     if not build.is_done("members", key, "all"):
-        candidates = candidates_of(build, crawls)
-        table = read_all(photos, PHOTOS)
+        candidates = candidates_of(build, crawls, list(curate.OFFERED))
+        table = read_all(photos, PHOTOS, list(curate.INSPECTED))
         table = table.filter(pc.is_in(table["photo_id"], candidates["photo_id"].combine_chunks()))
         fit = curate.fitting(table, candidates, curation)
         result = curate.choose_members(

@@ -1,0 +1,329 @@
+"""How the steps that look at all photos grow: processor microseconds per photo and peak memory above the imports.
+
+    python benchmarks/scale.py --photos 20000 100000 1000000 --folder /tmp/scale
+
+writes, for each number of photos, a workspace of made-up candidates, photos, vectors and appearances of the demo's
+models (no pixels; once, the folder is kept until you delete it) and runs each step in a process of its own on what
+the steps before it wrote. What was measured is kept in `<folder>/<photos>/measured.jsonl`, so a run that was killed
+goes on; `--again STEP ...` forgets these steps and what they wrote and measures them anew. The digests of what each
+step wrote are kept too: `--equal FOLDER` compares them with those of another folder, which another commit wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import functools
+import hashlib
+import json
+import multiprocessing
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+STEPS = ("plan", "basis", "members", "backgrounds", "predictions", "pairs", "names", "publish")
+WRITES = {
+    "plan": ("shards",),
+    "basis": (),
+    "members": ("members", "members_rejects"),
+    "backgrounds": ("backgrounds", "stability"),
+    "predictions": ("predictions",),
+    "pairs": ("pairs", "group_accuracy", "sensitivity"),
+    "names": ("named_pairs", "group_names"),
+    "publish": (),
+}
+"""The folders of the workspace that each step writes; the release is beside the workspace."""
+CONFIG = """
+name = "scale"
+workspace = "{folder}/workspace"
+releases = "{folder}/releases"
+[classes]
+list = "{folder}/classes.csv"
+[source]
+kind = "url_list"
+path = "{folder}/list.csv"
+photos_per_class = 100000000
+[models]
+annotator = "demo:annotator"
+selectors = ["demo:selector"]
+[annotate]
+vocabulary = "demo"
+[evaluate]
+label_space = "classes"
+compare_templates = []
+[publish]
+thumbnails_per_group = 0
+"""
+PHOTOS_PER_OBSERVER = 3
+COPIES = 100
+"""Of so many photos one has the bytes of another, and one nearly its look."""
+
+
+def opened(folder: Path) -> Any:
+    """The build of a folder."""
+    from counterset.config import load_config
+    from counterset.steps.keys import Build
+
+    return Build(load_config(folder / "config.toml"))
+
+
+def write_candidates(folder: Path, num_photos: int, num_classes: int) -> None:
+    """The config, the class list and the candidates of a workspace."""
+    from counterset.schemas import CANDIDATES, REJECTS
+    from counterset.tables import table_of, write_table
+
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(CONFIG.format(folder=folder))
+    names = "".join(f"class_{number:04d},animal number {number}\n" for number in range(num_classes))
+    (folder / "classes.csv").write_text("class_id,name\n" + names)
+    (folder / "list.csv").write_text("url,class\n")
+    build = opened(folder)
+    build.workspace.prepare()
+    file = functools.partial(build.workspace.file, key=build.crawl_key)
+    rng = np.random.default_rng(0)
+    class_of = rng.integers(0, num_classes, num_photos)
+    observer_of = rng.integers(0, max(num_photos // PHOTOS_PER_OBSERVER, 1), num_photos)
+    words = ["seen near the path in the morning", "by the river", "ask me at someone@example.org", "sobre la hierba"]
+    for number, spec in enumerate(build.specs):
+        own = np.flatnonzero(class_of == number)
+        constant = {
+            "class_id": spec.class_id,
+            "source": "url_list",
+            "license": "cc-by",
+            "observed_on": datetime.date(2024, 5, 1),
+            "taxon_id": number,
+            "taxon_name": "Animalis numerus",
+            "quality_grade": "research",
+            "tags": ["animal", "wild"],
+        }
+        columns = {name: [value] * len(own) for name, value in constant.items()} | {
+            "photo_id": [f"url_list-{photo:010d}" for photo in own],
+            "url": [f"https://photos.example/{photo}.jpg" for photo in own],
+            "attribution": [f"(c) observer {observer}, some rights reserved" for observer in observer_of[own]],
+            "observation_id": [f"{photo - photo % 2 if photo % 50 == 1 else photo}" for photo in own],
+            "observer_id": [str(observer) for observer in observer_of[own]],
+            "place": [
+                f"place {observer % (num_photos // 5 + 1)}" if observer % 4 else None for observer in observer_of[own]
+            ],
+            "title": [f"animal {photo}" for photo in own],
+            "description": [words[photo % len(words)] for photo in own],
+        }
+        write_table(table_of(CANDIDATES, columns), CANDIDATES, file("crawl", name=build.crawl_name(spec)))
+        write_table(table_of(REJECTS, []), REJECTS, file("crawl_rejects", name=build.crawl_name(spec)))
+    write_table(table_of(REJECTS, []), REJECTS, file("withdrawn", name=build.snapshot_name))
+
+
+def write_shards(folder: Path) -> None:
+    """Images of one byte, photos, vectors and appearances of every shard."""
+    from counterset.causes.schemas import APPEARANCE
+    from counterset.models.door import open_text_model
+    from counterset.schemas import CANDIDATES, IMAGES, PHOTOS, REJECTS, embeddings
+    from counterset.stages import annotate
+    from counterset.steps.causes_steps import appearance_key
+    from counterset.tables import read_table, table_of, write_table
+
+    build = opened(folder)
+    number_of = {spec.class_id: number for number, spec in enumerate(build.specs)}
+    models = {name: open_text_model(name) for name in build.model_names}
+    method = build.config.annotate.method
+    annotator = build.config.models.annotator
+    backgrounds = annotate.background_classifiers(models[annotator], build.vocabulary, build.specs, method)
+    labels = {name: model.encode_texts([spec.name for spec in build.specs]) for name, model in models.items()}
+    names = build.workspace.names("shards", build.pool_key)
+    for shard, name in enumerate(names):
+        rng = np.random.default_rng(shard)
+        photo_ids = read_table(
+            build.workspace.file("shards", build.pool_key, name), CANDIDATES, ["photo_id", "class_id"]
+        )
+        class_ids, photo_ids = photo_ids["class_id"].to_pylist(), photo_ids["photo_id"].to_pylist()
+        size = len(photo_ids)
+        hashes = rng.integers(0, 2**64, size, dtype=np.uint64)
+        digests = [f"{shard:032x}{row:032x}" for row in range(size)]
+        for row in range(COPIES, size, COPIES):
+            digests[row] = digests[row - 1]
+            hashes[row + 1 if row + 1 < size else row] = hashes[row - 2] ^ np.uint64(0b101)
+        constant = {"width_px": 500, "height_px": 375, "size_bytes": 90_000, "shard": name}
+        columns = {key: [value] * size for key, value in constant.items()}
+        columns |= {"photo_id": photo_ids, "sha256": digests, "phash": [int(value).to_bytes(8) for value in hashes]}
+        file = functools.partial(build.workspace.file, name=name)
+        write_table(table_of(PHOTOS, columns), PHOTOS, file("photos", build.photos_key))
+        write_table(table_of(REJECTS, []), REJECTS, file("photos_rejects", build.photos_key))
+        write_table(table_of(REJECTS, []), REJECTS, file("download_rejects", build.pool_key))
+        images = {"photo_id": photo_ids, "image": [b"x"] * size}
+        write_table(table_of(IMAGES, images), IMAGES, file("images", build.pool_key))
+        looks = {column: rng.random(size) for column in APPEARANCE.arrow().names[1:]} | {"photo_id": photo_ids}
+        write_table(table_of(APPEARANCE, looks), APPEARANCE, file("appearance", appearance_key(build)))
+        seen = rng.integers(0, len(build.vocabulary), size)
+        for model, opened_model in models.items():
+            vectors = rng.standard_normal((size, opened_model.embedding_dim)) / np.sqrt(opened_model.embedding_dim)
+            for row, class_id in enumerate(class_ids):
+                vectors[row] += labels[model][number_of[class_id]]
+                if model == annotator:
+                    vectors[row] += 2 * backgrounds[class_id][seen[row]]
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            column = pa.FixedSizeListArray.from_arrays(
+                pa.array(vectors.astype(np.float32).reshape(-1)), opened_model.embedding_dim
+            )
+            schema = embeddings(opened_model.embedding_dim)
+            rows = {"photo_id": photo_ids, "model": [model] * size, "embedding": column}
+            write_table(table_of(schema, rows), schema, file("embeddings", build.embed_key(model)))
+
+
+def run_step(folder: Path, which: str) -> float:
+    """Run the steps before `which`, which are done, and then it; its processor seconds."""
+    from counterset.steps import naming_steps, release_steps, series, shard_steps, table_steps
+
+    build = opened(folder)
+    build.check_models()
+    crawls = [build.ref("crawl", build.crawl_key, build.crawl_name(spec)) for spec in build.specs]
+    begun = time.process_time()
+    shards = shard_steps.plan_shards(build, crawls)
+    if which == "plan":
+        return time.process_time() - begun
+    photos = [build.ref("photos", build.photos_key, name) for name in shards]
+    vectors = {
+        model: [build.ref("embeddings", build.embed_key(model), name) for name in shards] for model in build.model_names
+    }
+    annotator, (selector,) = build.config.models.annotator, build.config.models.selectors
+    made: dict[str, Any] = {}
+    usual = build.config.evaluate.templates
+    todo = {
+        "basis": lambda: series.basis_of(build, crawls, photos),
+        "members": lambda: table_steps.choose_members(build, crawls, photos, vectors[annotator], made["basis"]),
+        "backgrounds": lambda: table_steps.annotate_and_group(build, made["members"], vectors[annotator]),
+        "predictions": lambda: table_steps.evaluate_model(build, made["members"], vectors[selector], selector, usual),
+        "pairs": lambda: table_steps.select_pairs(
+            build, made["members"], made["backgrounds"], [made["predictions"]], {}, made["basis"]
+        ),
+        "names": lambda: naming_steps.name_pairs(
+            build, made["members"], made["backgrounds"], [made["predictions"]], made["pairs"]["pairs"]
+        ),
+        "publish": lambda: release_steps.publish_release(
+            build,
+            crawls,
+            shards,
+            photos,
+            {"members": made["members"], "backgrounds": made["backgrounds"], **made["pairs"], **made["names"]},
+            [made["predictions"]],
+            made["basis"],
+            today="2026-01-01",
+        ),
+    }
+    for name, step in todo.items():
+        before = peak_mb(), time.process_time()
+        made[name] = step()
+        if name == which:
+            sys.stderr.write(f"peak before the step {before[0]:.0f} MB\n")
+            return time.process_time() - before[1]
+    raise ValueError(which)
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def digests_of(folder: Path, which: str) -> dict[str, str]:
+    """The sha256 of what a step wrote, by table, whatever its keys are."""
+    if which == "publish":
+        paths = sorted((folder / "releases").rglob("SHA256SUMS"))
+        return {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    found = {}
+    for stage in WRITES[which]:
+        state = hashlib.sha256()
+        for path in sorted((folder / "workspace" / stage).glob("*/*.parquet")):
+            state.update(hashlib.sha256(path.read_bytes()).digest())
+        found[stage] = state.hexdigest()
+    return found
+
+
+def measure(folder: Path, which: str, queue: Any) -> None:
+    """Put a step's processor seconds and peak MB above the imports into `queue`."""
+    from counterset.models.door import open_text_model  # noqa: F401 - all imports of a build come before
+    from counterset.steps import naming_steps, release_steps, table_steps  # noqa: F401
+
+    opened(folder).check_models()
+    imports = peak_mb()
+    seconds = run_step(folder, which)
+    queue.put({"step": which, "seconds": seconds, "peak_mb": peak_mb() - imports, "imports_mb": imports})
+
+
+def prepare(folder: Path, num_photos: int, num_classes: int) -> None:
+    """A whole workspace up to the embeddings, unless it is there."""
+    if (folder / "prepared").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    write_candidates(folder, num_photos, num_classes)
+    run_step(folder, "plan")
+    write_shards(folder)
+    (folder / "prepared").touch()
+
+
+def in_process(target: Any, *arguments: Any) -> None:
+    """Run a function in a process of its own."""
+    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        sys.exit(f"{target.__name__} failed")
+
+
+def forget(folder: Path, steps: list[str]) -> list[dict[str, Any]]:
+    """What was measured but for these steps and all after the first of them, whose files are deleted."""
+    path = folder / "measured.jsonl"
+    kept = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    for step in steps:
+        for stage in WRITES[step] if step != "plan" else ():
+            shutil.rmtree(folder / "workspace" / stage, ignore_errors=True)
+        if step == "publish":
+            shutil.rmtree(folder / "releases", ignore_errors=True)
+    kept = [row for row in kept if row["step"] not in steps]
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    return kept
+
+
+def main() -> None:
+    """Prepare, measure, and print one line per step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, nargs="+", default=[20_000])
+    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
+    parser.add_argument("--again", nargs="*", choices=STEPS, default=[])
+    parser.add_argument("--equal", type=Path, help="a folder of another commit, whose digests must be the same")
+    arguments = parser.parse_args()
+    is_equal = True
+    for num_photos in arguments.photos:
+        folder = arguments.folder.resolve() / str(num_photos)
+        in_process(prepare, folder, num_photos, arguments.classes)
+        known = {row["step"]: row for row in forget(folder, arguments.again)}
+        for step in arguments.steps:
+            if step not in known:
+                queue = multiprocessing.get_context("spawn").SimpleQueue()
+                in_process(measure, folder, step, queue)
+                known[step] = queue.get() | {"digests": digests_of(folder, step)}
+                with (folder / "measured.jsonl").open("a") as file:
+                    file.write(json.dumps(known[step]) + "\n")
+            row = known[step]
+            said = f"{step:12s} {num_photos:>10,d} photos {row['seconds'] / num_photos * 1e6:7.1f} us per photo, "
+            said += f"peak {row['peak_mb']:6.0f} MB above the imports"
+            if arguments.equal:
+                lines = (arguments.equal / str(num_photos) / "measured.jsonl").read_text().splitlines()
+                other = {row["step"]: row for row in map(json.loads, lines)}.get(step)
+                same = other is not None and other["digests"] == row["digests"]
+                is_equal &= same
+                said += f" ({other['seconds'] / num_photos * 1e6:.1f} us, {other['peak_mb']:.0f} MB)" if other else ""
+                said += ", the same bytes" if same else ", OTHER BYTES"
+            sys.stdout.write(f"{said}\n")
+            sys.stdout.flush()
+    sys.exit(0 if is_equal else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Perceptual hashes that differ in few bits, without comparing every hash with every other.
+
+Two 64-bit hashes that differ in at most r bits, cut into r + m blocks, agree in at least m of these, whatever bits
+differ. So for each choice of m blocks the hashes are sorted by those blocks, and only hashes that agree in them are
+compared. This is exact for every r. For 4 bits, 6 blocks, any 2 of which agree, leave 15 sorts and less than one
+comparison per hash among a million random ones. More bits need more blocks and more sorts: 8 bits take 11 blocks and
+165 sorts, and from about 13 bits on the comparison of all pairs is the shortest way, which is quadratic.
+
+Real hashes are not random: many blank photos have much the same one. Equal hashes are one hash from the start, and
+where too many hashes agree in the chosen blocks, the bits that are left are cut into blocks again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+Hashes = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
+
+HASH_BITS = 64
+MAX_RUN = 512
+"""Hashes that agree in the chosen blocks are compared with each other up to this number, and cut again above it."""
+_SORT_COST = 30
+"""What sorting a hash costs, in comparisons of two hashes."""
+_TILE = 128, 16_384
+"""Rows and columns of all pairs that are in memory at a time."""
+_MAX_PAIRS = 1_000_000
+"""Near pairs in memory at a time, or one per hash where there are more hashes."""
+
+
+def connected(hashes: Hashes, max_bits: int) -> Ints:
+    """(N,) the number of the set that each hash is in: hashes that a chain of near ones connects are in one set.
+
+    Args:
+        hashes: (N,) 64-bit hashes; they may repeat.
+        max_bits: two hashes that differ in at most this many bits are near.
+    """
+    values, inverse = np.unique(hashes, return_inverse=True)
+    return _sets(values, HASH_BITS, max_bits, np.arange(len(values)))[inverse]
+
+
+def _sets(values: Hashes, width: int, max_bits: int, known: Ints) -> Ints:
+    """The same of N different hashes of `width` bits in ascending order, of which it is known that some are in one set.
+
+    Args:
+        values: (N,) the hashes.
+        width: bits of each.
+        max_bits: as for `connected`.
+        known: (N,) hashes of the same number are in one set.
+    """
+    joined = _Joined(known)
+    chosen = _cheapest(len(values), width, max_bits)
+    if chosen is None:
+        for first, second in _all_near(values, max_bits):
+            joined.add(first, second)
+    else:
+        num_blocks, num_equal = chosen
+        for equal in combinations(range(num_blocks), num_equal):
+            _join_where_equal(joined, values, width, max_bits, _moves(width, num_blocks, equal), len(equal))
+    return joined.sets()
+
+
+def _cheapest(num_hashes: int, width: int, max_bits: int) -> tuple[int, int] | None:
+    """How many blocks, and how many of them agree; None where comparing all pairs costs least."""
+    all_pairs = num_hashes**2 / 2
+    costs: dict[tuple[int, int] | None, float] = {None: all_pairs}
+    for num_equal in range(1, width - max_bits + 1):
+        num_blocks = max_bits + num_equal
+        agreeing = num_equal * width / num_blocks  # bits
+        costs[num_blocks, num_equal] = math.comb(num_blocks, num_equal) * (
+            _SORT_COST * num_hashes + all_pairs / 2**agreeing
+        )
+    return min(costs, key=lambda choice: costs[choice])
+
+
+class _Joined:
+    """Which of N hashes are in one set, told pair by pair; only so many pairs are kept."""
+
+    def __init__(self, known: Ints) -> None:
+        self._set_of: Ints = np.unique(known, return_inverse=True)[1]
+        self._pairs: list[Ints] = []
+        self._num_pairs = 0
+
+    def add(self, first: Ints, second: Ints) -> None:
+        """(P,) and (P,) positions of hashes that are near."""
+        pairs = np.stack([self._set_of[first], self._set_of[second]])
+        pairs = pairs[:, pairs[0] != pairs[1]]
+        self._pairs.append(pairs)
+        self._num_pairs += pairs.shape[1]
+        if self._num_pairs > max(_MAX_PAIRS, len(self._set_of)):
+            self.sets()
+
+    def sets(self) -> Ints:
+        """(N,) the number of each hash's set."""
+        if self._num_pairs:
+            first, second = np.concatenate(self._pairs, axis=1)
+            size = len(self._set_of)
+            graph = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(size, size))
+            self._set_of = np.asarray(connected_components(graph, directed=False)[1], np.int64)[self._set_of]
+        self._pairs, self._num_pairs = [], 0
+        return self._set_of
+
+
+def _all_near(values: Hashes, max_bits: int) -> Iterator[tuple[Ints, Ints]]:
+    """Positions of near hashes, found by comparing all."""
+    rows, columns = _TILE
+    for start in range(0, len(values), rows):
+        for left in range(start, len(values), columns):
+            # (R, 1) ^ (1, C) -> (R, C)
+            differing = values[start : start + rows, None] ^ values[None, left : left + columns]
+            first, second = np.nonzero(np.bitwise_count(differing) <= max_bits)
+            yield first + start, second + left
+
+
+def _join_where_equal(
+    joined: _Joined, values: Hashes, width: int, max_bits: int, moves: list[tuple[int, int, int]], num_equal: int
+) -> None:
+    """Join the near ones of the hashes that agree in the first `num_equal` of the blocks that are moved to the top."""
+    left = width - sum(size for _, size, _ in moves[:num_equal])
+    back = [(target, size, source) for source, size, target in moves]
+
+    def positions(moved: Hashes) -> Ints:
+        return np.searchsorted(values, _moved(moved, back))
+
+    moved = np.sort(_moved(values, moves))
+    starts = np.append(0, np.flatnonzero(np.diff(moved >> np.uint64(left))) + 1)
+    lengths = np.diff(np.append(starts, len(moved)))
+    is_compared = (lengths > 1) & (lengths <= MAX_RUN)
+    ends = np.repeat((starts + lengths)[is_compared], lengths[is_compared])
+    rows = np.flatnonzero(np.repeat(is_compared, lengths))
+    for step in range(1, MAX_RUN):
+        inside = rows + step < ends
+        rows, ends = rows[inside], ends[inside]
+        if not len(rows):
+            break
+        near = rows[np.bitwise_count(moved[rows] ^ moved[rows + step]) <= max_bits]
+        if len(near):
+            joined.add(positions(moved[near]), positions(moved[near + step]))
+
+    for start, length in zip(starts[lengths > MAX_RUN], lengths[lengths > MAX_RUN], strict=True):
+        run = moved[start : start + length]
+        place = positions(run)
+        known = joined.sets()[place]
+        if (known != known[0]).any():
+            sets = _sets(run & np.uint64(2**left - 1), left, max_bits, known)
+            _, heads = np.unique(sets, return_index=True)
+            joined.add(place[heads][sets], place)
+
+
+def _moves(width: int, num_blocks: int, equal: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Lowest bit, number of bits, and new lowest bit of each block; the blocks `equal` come to the top."""
+    edges = [width * number // num_blocks for number in range(num_blocks + 1)]
+    blocks = list(pairwise(edges))
+    order = [*equal, *(number for number in range(num_blocks) if number not in equal)]
+    moves, free = [], width
+    for number in order:
+        low, high = blocks[number]
+        free -= high - low
+        moves.append((low, high - low, free))
+    return moves
+
+
+def _moved(values: Hashes, moves: list[tuple[int, int, int]]) -> Hashes:
+    """The hashes with their blocks of bits elsewhere."""
+    moved = np.zeros_like(values)
+    for source, size, target in moves:
+        moved |= ((values >> np.uint64(source)) & np.uint64(2**size - 1)) << np.uint64(target)
+    return moved
