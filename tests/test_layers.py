@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "download": {"foundation", "download"},
     "stages": {"stages", "foundation", "statistics", "similarity"},
     "sources": {"foundation", "sources"},
-    "review": {"foundation", "load", "review"},
+    "review": {"foundation", "statistics", "load", "review"},
     "release": {"foundation", "causes", "release", "statistics"},
     "load": {"foundation", "release"},
     "similarity": {"foundation", "statistics", "release", "load", "similarity"},

@@ -9,8 +9,11 @@ import pytest
 import counterset
 from counterset.errors import ReviewError
 from counterset.release.photo_store import PhotoStore
+from counterset.review import log
+from counterset.review.desk import Desk, Said
 from counterset.review.gallery import LEFT, REJECTS, Use
-from counterset.review.opening import browse_release, is_workspace, review_gallery
+from counterset.review.opening import audit_gallery, browse_release, is_workspace, review_gallery
+from counterset.steps.label_steps import audit_sample
 from counterset.workspace import Workspace
 
 from .looked_at import HOSTILE, make_workspace
@@ -66,3 +69,22 @@ def test_browsing_a_release_fetches_only_what_is_asked_for(monkeypatch: pytest.M
         shown.read(missing[0], True)
     assert len(fetched) == 1
     assert shown.about(kept[0])["link"]
+
+
+def test_an_audit_shows_the_sample_without_names_and_keeps_its_probabilities(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 400)
+    sample = audit_sample(workspace, photos_per_group=5)
+    shown = audit_gallery(workspace, sample.to_pylist())
+    assert shown.use is Use.AUDIT and [photo.name for photo in shown.photos] == [None] * sample.num_rows
+    assert [photo.photo_id for photo in shown.photos] == sample["photo_id"].to_pylist()
+    assert (shown.read(shown.photos[0].photo_id, False) or b"").startswith(b"\xff\xd8")
+    desk = Desk(shown, workspace)
+    desk.say("ada", [Said(0, "0" * 32, "other", said_name="snow")])
+    [row] = log.read(workspace).to_pylist()
+    assert (row["mode"], row["probability"], row["sample_id"]) == (
+        "audit",
+        sample["probability"][0].as_py(),
+        sample["sample_id"][0].as_py(),
+    )
+    with pytest.raises(ReviewError, match="holds no photo; ask for more"):
+        audit_gallery(workspace, [])

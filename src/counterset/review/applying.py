@@ -32,14 +32,12 @@ class Outcome:
         name: of the background, where the answer is name.
         reason: most of the rejecting reviewers', where the answer is reject.
         reviewers: those who gave this answer, sorted; all where they do not agree.
-        is_agreed: everybody says the same.
     """
 
     answer: str
     name: str | None
     reason: str | None
     reviewers: tuple[str, ...]
-    is_agreed: bool
 
 
 class Applied(NamedTuple):
@@ -82,12 +80,12 @@ def _together(votes: list[tuple[str, str | None, str | None, str]]) -> Outcome:
     counts = Counter((answer, name) for answer, name, _, _ in votes).most_common()
     everyone = tuple(sorted(reviewer for *_, reviewer in votes))
     if len(counts) > 1 and counts[0][1] == counts[1][1]:
-        return Outcome("none", None, None, everyone, is_agreed=False)
+        return Outcome("none", None, None, everyone)
     answer, name = counts[0][0]
     own = [vote for vote in votes if vote[:2] == (answer, name)]
     reasons = Counter(sorted(reason for _, _, reason, _ in own if reason)).most_common(1)
     reviewers = tuple(sorted(reviewer for *_, reviewer in own))
-    return Outcome(answer, name, reasons[0][0] if reasons else None, reviewers, is_agreed=len(counts) == 1)
+    return Outcome(answer, name, reasons[0][0] if reasons else None, reviewers)
 
 
 def whole_classes(members: pa.Table, decided: dict[str, Outcome]) -> list[str]:

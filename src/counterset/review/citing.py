@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from counterset.review.applying import outcomes
 from counterset.review.schemas import Origin
+from counterset.statistics.reviewers import agreements
 
 PLATFORMS = {
     Origin.PAGE.value: "counterset review",
@@ -33,7 +34,8 @@ class ReviewRecord:
         num_rejected: turned away.
         per_photo: mean number of reviewers of one photo.
         num_shared: photos with two reviewers or more.
-        agreement: share of these on which all say the same, in [0, 1]; None without any.
+        agreement: share of pairs of their reviewers who say the same, in [0, 1]; None without any.
+        alpha: Krippendorff's alpha of what they say; None where it is not defined.
         platforms: on which the decisions were made, sorted.
     """
 
@@ -46,6 +48,7 @@ class ReviewRecord:
     per_photo: float
     num_shared: int
     agreement: float | None
+    alpha: float | None
     platforms: tuple[str, ...]
 
     def metadata(self) -> dict[str, Any]:
@@ -61,9 +64,7 @@ def cite(words: pa.Table) -> ReviewRecord:
     """
     decided = outcomes(words)
     answers = Counter(said.answer for said in decided.values())
-    reviewers_of = Counter(words["photo_id"].to_pylist())
-    shared = [photo_id for photo_id, count in reviewers_of.items() if count > 1]
-    agreed = sum(decided[photo_id].is_agreed for photo_id in shared)
+    [agreed] = agreements(words)  # these words are of one mode
     return ReviewRecord(
         classes=tuple(sorted(set(words["class_id"].to_pylist()))),
         reviewers=dict(sorted(Counter(words["reviewer"].to_pylist()).items())),
@@ -72,7 +73,12 @@ def cite(words: pa.Table) -> ReviewRecord:
         num_unnamed=answers["none"],
         num_rejected=answers["reject"],
         per_photo=round(words.num_rows / max(len(decided), 1), 3),
-        num_shared=len(shared),
-        agreement=round(agreed / len(shared), 4) if shared else None,
+        num_shared=agreed.num_photos,
+        agreement=_rounded(agreed.same),
+        alpha=_rounded(agreed.alpha),
         platforms=tuple(sorted({PLATFORMS[origin] for origin in words["origin"].to_pylist()})),
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -217,8 +217,11 @@ def _people(review: Mapping[str, Any] | None) -> dict[str, Any]:
     agreement = "no photo has two reviewers"
     if review["agreement"] is not None:
         agreement = (
-            f"they agree on {review['agreement']:.1%} of the {review['num_shared']} photos that several looked at"
+            f"of the {review['num_shared']} photos that several looked at, pairs of them say the same in "
+            f"{review['agreement']:.1%}"
         )
+        if review["alpha"] is not None:
+            agreement += f" (Krippendorff's alpha {review['alpha']:.2f})"
     return {
         "rai:annotationsPerItem": f"{review['per_photo']:g} of each of {review['num_photos']} photos",
         "rai:dataAnnotationPlatform": list(review["platforms"]),
