@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import counterset
@@ -30,3 +32,15 @@ def test_a_fresh_build_of_its_world_agrees(demo_build: Any) -> None:
         # Another processor may round a few predictions differently, hence no comparison of bytes here.
         assert (old["class_id"], old["common"], old["counter"]) == (new["class_id"], new["common"], new["counter"])
         assert abs(old["drop"] - new["drop"]) < 0.03
+
+
+def test_it_holds_photos_of_every_class(tmp_path: Path) -> None:
+    """So that what the README says of `to_torch` works without a network, and the package stays small."""
+    release = counterset.load("counterset-demo", verdicts=None, cache=tmp_path)
+    for split in ("common", "counter"):
+        image, label = release.to_torch()[split][0]
+        assert image.size[0] >= 100 and label in release.labels.values()
+        held = [row["class_id"] for row in release.table(split).to_pylist() if row["image"]]
+        assert Counter(held) == dict.fromkeys(release.labels, 2)
+    assert sum(path.stat().st_size for path in (release.path / "data").iterdir()) < 1_000_000
+    assert "only 2 photos of each class and split are inside" in (release.path / "README.md").read_text()
