@@ -152,7 +152,8 @@ def build(config: Config, refresh: bool = False, progress: Progress | None = Non
         UserError: something that the user can fix, in one sentence.
     """
     current = Build(config, progress)
-    check_places(current)  # now, not after the work
+    check_places(config)  # now, not after the work
+    current.workspace.prepare()
     with current.workspace.locked():
         if refresh:
             current.refresh()

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def check_writable(root: Place, setting: str) -> None:
-    """See that a folder or bucket can be written, creating the folder.
+    """See that a folder or bucket can be written, or that the folder can be made; nothing is left behind.
 
     Args:
         root: where.
@@ -63,10 +64,11 @@ def check_writable(root: Place, setting: str) -> None:
     Raises:
         WorkspaceError: it cannot.
     """
-    probe = root / f".writable-{uuid.uuid4().hex[:8]}"  # another build may look at the same moment
+    folder = root
+    if isinstance(root, Path):
+        folder = next(path for path in (root, *root.absolute().parents) if os.path.lexists(path))
+    probe = folder / f".writable-{uuid.uuid4().hex[:8]}"  # another build may look at the same moment
     try:
-        if isinstance(root, Path):
-            root.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink(missing_ok=True)
     except OSError as error:
@@ -96,6 +98,8 @@ class Workspace:
             WorkspaceError: it cannot.
         """
         check_writable(self.root, "workspace")
+        if isinstance(self.root, Path):
+            self.root.mkdir(parents=True, exist_ok=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -137,12 +137,14 @@ def _validate(args: argparse.Namespace) -> int:
 
     config = load_config(args.config)
     import_models()
-    from counterset.steps.before_build import foresee
+    from counterset.steps.before_build import check_places, foresee
     from counterset.steps.keys import Build
 
-    build = Build(config)
-    offered = foresee(build)
-    build.check_models()
+    check_places(config)
+    with tempfile.TemporaryDirectory() as nowhere:  # what is only looked at leaves nothing behind
+        build = Build(config.model_copy(update={"workspace": f"{nowhere}/workspace"}))
+        offered = foresee(build)
+        build.check_models()
     print(
         f"{args.config} is valid: {len(build.specs)} classes, {len(build.vocabulary)} backgrounds, "
         f"{len(build.space.labels)} labels, models {', '.join(build.model_names)}"

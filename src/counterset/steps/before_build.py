@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from counterset.config import Config
 from counterset.errors import ConfigError
 from counterset.release.versions.order import check_asked
 from counterset.sources import Foresight
@@ -10,27 +11,25 @@ from counterset.storage import place
 from counterset.workspace import check_writable
 
 
-def check_places(build: Build) -> None:
+def check_places(config: Config) -> None:
     """See that the workspace and the releases can be written, under the version that is asked for.
 
     Raises:
         WorkspaceError: a place cannot be written.
         ReleaseError: the version is none.
     """
-    build.workspace.prepare()
-    check_writable(place(build.config.releases), "releases")
-    check_asked(build.config.publish.version)
+    check_writable(place(config.workspace), "workspace")
+    check_writable(place(config.releases), "releases")
+    check_asked(config.publish.version)
 
 
 def foresee(build: Build) -> Foresight:
     """What the source offers, as far as that is known without asking anyone.
 
     Raises:
-        WorkspaceError, ReleaseError: as `check_places`.
         ConfigError: the source lacks a setting, or the config's own gate could never be passed.
         SourceError: a class cannot be found in what the source reads.
     """
-    check_places(build)
     least = build.config.publish.min_confirmed
     if least > len(build.specs):
         raise ConfigError(
