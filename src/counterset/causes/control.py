@@ -1,5 +1,4 @@
-"""A drop with what else differs between its groups taken out: balance, linear adjustment, and how strong what is hidden
-would have to be.
+"""A drop with what else differs between its groups taken out, and how strong what is hidden would have to be.
 
 The outcome of a photo is regressed on its group and its covariates, with errors clustered by unit. The pair was chosen
 on part of the same photos, so the regression holds luck; how much the plain difference of these photos holds is known,
@@ -10,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy.optimize import brentq
-from scipy.stats import norm, t
+from scipy.stats import norm
 
 from counterset.causes.covariates import Covariate, known_covariates
 from counterset.statistics.intervals import CONFIDENCE
@@ -31,7 +30,8 @@ UNITS_PER_COLUMN = 5
 """Units on the smaller side for each column of the regression; those that differ most between the groups come first."""
 MIN_KNOWN = 0.8
 """Share of a pair's photos for which a covariate must be known."""
-_LEAST_SPREAD = 1e-6
+LEAST_SPREAD = 1e-6
+"""Standard deviation below which a covariate does not vary."""
 
 
 class Design(NamedTuple):
@@ -104,7 +104,7 @@ def design_of(table: pa.Table) -> Design:
             spread = float(column.std())
             basis = np.stack([*columns, *kept], axis=1) if columns or kept else np.zeros((len(column), 0))
             left = column - basis @ np.linalg.lstsq(basis, column, rcond=None)[0] if basis.size else column
-            if spread > _LEAST_SPREAD and float(left.std()) > 1e-3 * spread:  # else another says the same
+            if spread > LEAST_SPREAD and float(left.std()) > 1e-3 * spread:  # else another says the same
                 kept.append(column / spread)
         if kept:
             owner += [len(covariates)] * len(kept)
@@ -233,18 +233,20 @@ class Controlled(NamedTuple):
     Attributes:
         adjust: the covariates that are taken out.
         plain, controlled, whole: regressions on the group alone, with `adjust`, and with all covariates.
+        everything: `adjust` and the covariates set apart, as in `whole`.
+        luck: how much of the plain drop the choice of the pair brought in.
         overlap: share of the group's variance that `adjust` leaves.
         t_value: of the drop that is left, 0 where none is, its error as if photos were independent.
-        rows: of balance, without their class.
     """
 
     adjust: Design
+    everything: Design
     plain: Regression
     controlled: Regression
     whole: Regression
+    luck: float
     overlap: float
     t_value: float
-    rows: list[dict[str, Any]]
 
 
 def control(pair: Pair, drop: float) -> Controlled | None:
@@ -266,85 +268,7 @@ def control(pair: Pair, drop: float) -> Controlled | None:
     )
     overlap = 1 - partial_r2(pair.is_common.astype(np.float64), adjust.columns[:, :0], adjust.columns)
     t_value = max(moved(drop, None, None, plain, controlled).drop, 0.0) / controlled.plain_error
-    rows = _balance(pair, adjust, whole, both, (t_value, controlled.freedom))
-    return Controlled(adjust, plain, controlled, both, overlap, t_value, rows)
-
-
-def _balance(
-    pair: Pair, adjust: Design, whole: Design, regression: Regression, left: tuple[float, float]
-) -> list[dict[str, Any]]:
-    """One row per covariate of the project, whether it is known here or not.
-
-    Args:
-        pair: the photos.
-        adjust: the covariates that are taken out.
-        whole: these and those set apart.
-        regression: on `whole`.
-        left: t value of the drop that `adjust` leaves, and its degrees of freedom.
-    """
-    by_name = {covariate.name: number for number, covariate in enumerate(whole.covariates)}
-    adjusted = {covariate.name: number for number, covariate in enumerate(adjust.covariates)}
-    rows = []
-    for covariate in known_covariates():
-        row: dict[str, Any] = {
-            "covariate": covariate.name,
-            "component": covariate.component,
-            "role": covariate.role,
-            **difference(pair, covariate),
-            **dict.fromkeys(("explained", "explained_low", "explained_high")),
-            **dict.fromkeys(("partial_r2_group", "partial_r2_outcome", "times_as_strong")),
-        }
-        if covariate.name in by_name:
-            row |= _explained(pair, whole, regression, whole.owner == by_name[covariate.name])
-        if covariate.name in adjusted:
-            own = adjust.owner == adjusted[covariate.name]
-            group, others = pair.is_common.astype(np.float64), adjust.columns[:, ~own]
-            of_group = partial_r2(group, others, adjust.columns[:, own])
-            of_outcome = partial_r2(pair.outcome, np.column_stack([group, others]), adjust.columns[:, own])
-            row |= {
-                "partial_r2_group": of_group,
-                "partial_r2_outcome": of_outcome,
-                "times_as_strong": times_as_strong(*left, of_group, of_outcome),
-            }
-        rows.append(row)
-    return rows
-
-
-def difference(pair: Pair, covariate: Covariate) -> dict[str, Any]:
-    """A covariate's means and standardised difference (Austin 2009); of months the length of both coordinates'."""
-    values = values_of(pair.table, covariate)
-    known = ~np.isnan(values[:, 0])
-    sides = [values[known & (pair.is_common == side)] for side in (True, False)]
-    empty = {"num_known": int(known.sum()), "mean_common": None, "mean_counter": None, "difference": None}
-    if min(len(side) for side in sides) < 2:
-        return empty
-    gap = sides[0].mean(axis=0) - sides[1].mean(axis=0)
-    spread = np.sqrt((sides[0].var(axis=0, ddof=1) + sides[1].var(axis=0, ddof=1)) / 2)
-    standardised = np.divide(gap, spread, out=np.zeros_like(gap), where=spread > _LEAST_SPREAD)
-    found = empty | {"difference": float(np.linalg.norm(standardised)) if len(gap) > 1 else float(standardised[0])}
-    if covariate.scale in ("number", "log"):
-        raw = np.array([math.nan if value is None else value for value in pair.table[covariate.name].to_pylist()])
-        means = [float(raw[known & (pair.is_common == side)].mean()) for side in (True, False)]
-        found |= {"mean_common": means[0], "mean_counter": means[1]}
-    return found
-
-
-def _explained(pair: Pair, design: Design, regression: Regression, own: Bools) -> dict[str, float]:
-    """The part of the plain drop that goes with some columns: coefficients times differences (Gelbach 2016).
-
-    The parts of all covariates and the coefficient of the group sum to the plain drop, in whatever order.
-    """
-    columns, share = design.columns[:, own], float(pair.is_common.mean())
-    means = [columns[pair.is_common == side].mean(axis=0) for side in (True, False)]
-    gap, coefficients = means[0] - means[1], regression.coefficients[own]
-    # (N, P) what each photo adds to the errors of the differences, times N
-    of_gap = np.where(pair.is_common[:, None], (columns - means[0]) / share, -(columns - means[1]) / (1 - share))
-    influence = (of_gap @ coefficients + regression.influence[:, own] @ gap) / len(columns)
-    by_unit = np.bincount(np.unique(pair.unit, return_inverse=True)[1], influence)
-    size = len(by_unit)
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, size - 1)) * math.sqrt(float((by_unit**2).sum()) * size / (size - 1))
-    value = float(coefficients @ gap)
-    return {"explained": value, "explained_low": value - reach, "explained_high": value + reach}
+    return Controlled(adjust, whole, plain, controlled, both, plain.drop - drop, overlap, t_value)
 
 
 class Interval(NamedTuple):
@@ -354,6 +278,15 @@ class Interval(NamedTuple):
     low: float | None
     high: float | None
     p_value: float | None
+
+    def possible(self) -> Interval:
+        """Within -1 and 1, which a straight line may pass where the groups hardly overlap in a covariate."""
+
+        def cut(value: float) -> float:
+            return min(max(value, -1.0), 1.0)
+
+        low, high = (None if end is None else cut(end) for end in (self.low, self.high))
+        return Interval(cut(self.drop), low, high, self.p_value)
 
 
 def moved(drop: float, low: float | None, high: float | None, plain: Regression, controlled: Regression) -> Interval:
@@ -369,11 +302,10 @@ def moved(drop: float, low: float | None, high: float | None, plain: Regression,
         controlled: with covariates.
     """
     kept = controlled.rest / plain.rest if plain.rest > 0 else 1.0
-    # A straight line may pass what accuracies allow, where the groups hardly overlap in a covariate.
-    value = min(max(controlled.drop - kept * (plain.drop - drop), -1.0), 1.0)
+    value = controlled.drop - kept * (plain.drop - drop)
     if low is None or high is None:
         return Interval(value, None, None, None)
     wider = controlled.error / plain.error if plain.error > 0 else 1.0
     below, above = (drop - low) * wider, (high - drop) * wider
     p_value = float(norm.sf(value / (below / norm.ppf((1 + CONFIDENCE) / 2)))) if below > 0 else float(value <= 0)
-    return Interval(value, max(value - below, -1.0), min(value + above, 1.0), p_value)
+    return Interval(value, value - below, value + above, p_value)

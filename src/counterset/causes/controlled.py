@@ -1,4 +1,6 @@
-"""What remains of each pair's drop once its covariates are out: the balance and controlled tables of a release."""
+"""What remains of each pair's drop once its covariates are out: the balance, decomposition and controlled tables of
+a release.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.causes.control import MIN_UNITS, Controlled, Pair, control, design_of, moved, robustness_value
+from counterset.causes.balance import balance_of, components_of
+from counterset.causes.control import (
+    MIN_UNITS,
+    Controlled,
+    Interval,
+    Pair,
+    Regression,
+    control,
+    design_of,
+    moved,
+    robustness_value,
+)
 from counterset.causes.covariates import mean_outcomes
-from counterset.causes.schemas import BALANCE, CONTROLLED
+from counterset.causes.schemas import BALANCE, CONTROLLED, DECOMPOSITION
 from counterset.causes.wrong_answers import units_of
 from counterset.schemas import Half
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Results, estimate_dispersion
@@ -29,9 +42,10 @@ Floats = npt.NDArray[np.float64]
 
 
 class Remains(NamedTuple):
-    """Tables of the balance and controlled schemas."""
+    """Tables of the balance, decomposition and controlled schemas."""
 
     balance: pa.Table
+    decomposition: pa.Table
     controlled: pa.Table
 
 
@@ -58,7 +72,7 @@ def what_remains(
     num_permutations: int,
     seed: int,
 ) -> Remains:
-    """One row per class with a pair, and one per class and covariate.
+    """One row per class with a pair, one per class and covariate, and one per class and component.
 
     Args:
         all_photos: photo_id, class_id, group, half and the unit are read.
@@ -72,17 +86,19 @@ def what_remains(
     """
     classes = _classes(all_photos, pairs, predictions, covariates, selectors)
     balance: list[dict[str, Any]] = []
+    components: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     p_values = _residual_p_values(classes, min_photos, num_permutations, seed)
     for item, p_value in zip(classes, p_values, strict=True):
         pair = _pair(item)
         found = control(pair, item.row["drop"])
         key = {"class_id": item.row["class_id"]}
-        if found is not None:
-            balance += [key | row for row in found.rows]
         rows.append(key | _row(item, pair, found, p_value))
+        if found is not None:
+            balance += [key | row for row in balance_of(pair, found)]
+            components += [key | row for row in components_of(pair, found, _moved(item, found, found.whole))]
     _fill_in_q_values(rows)
-    return Remains(table_of(BALANCE, balance), table_of(CONTROLLED, rows))
+    return Remains(table_of(BALANCE, balance), table_of(DECOMPOSITION, components), table_of(CONTROLLED, rows))
 
 
 def _classes(
@@ -128,6 +144,11 @@ def _pair(item: _Class) -> Pair:
     )
 
 
+def _moved(item: _Class, found: Controlled, regression: Regression) -> Interval:
+    """The class's drop with the covariates of one of its regressions taken out."""
+    return moved(item.row["drop"], item.row["drop_low"], item.row["drop_high"], found.plain, regression)
+
+
 def _row(item: _Class, pair: Pair, found: Controlled | None, p_value: float | None) -> dict[str, Any]:
     sides = [pair.outcome[pair.is_common == side] for side in (True, False)]
     means = [float(side.mean()) if len(side) else math.nan for side in sides]
@@ -142,8 +163,7 @@ def _row(item: _Class, pair: Pair, found: Controlled | None, p_value: float | No
     if found is None:
         row["reason"] = f"{pair.num_units} units on the smaller side; {MIN_UNITS} are needed"
         return row
-    ends = item.row["drop"], item.row["drop_low"], item.row["drop_high"]
-    controlled, whole = (moved(*ends, found.plain, other) for other in (found.controlled, found.whole))
+    controlled, whole = (_moved(item, found, other).possible() for other in (found.controlled, found.whole))
     both = [value for value in (p_value, controlled.p_value) if value is not None]
     return row | {
         "covariates": [covariate.name for covariate in found.adjust.covariates],
@@ -189,10 +209,41 @@ def _residual_p_values(classes: list[_Class], min_photos: int, num_permutations:
 
 
 class _Residuals(NamedTuple):
-    """One class's residual ranks, by group and unit; `pair` are the numbers of common and counter."""
+    """One class's residual ranks, by group and unit.
+
+    Attributes:
+        results: one row per cell, which is a unit in a group.
+        pair: numbers of common and counter.
+        cell: (N,) the cell of each photo.
+        exogenous: (N, 1 + P) what the ranks were regressed on.
+    """
 
     results: Results
     pair: tuple[int, int]
+    cell: npt.NDArray[np.int64]
+    exogenous: Floats
+
+    def variance_left(self, weights: Floats, correlation: float) -> float:
+        """The variance of the pair's difference of residuals, over that of a deal, which knows of no covariate.
+
+        Covariates that differ between the groups take a part of the difference out, and with it a part of its noise.
+
+        Args:
+            weights: (C,) what each cell is worth.
+            correlation: of two photos of one unit.
+        """
+        results = self.results
+        sign = (results.group == self.pair[0]).astype(np.float64) - (results.group == self.pair[1])
+        # (N,) the difference is the sum over photos of contrast times rank
+        contrast = (sign * weights / results.num_photos / results.by_group(weights)[results.group])[self.cell]
+        fitted = self.exogenous @ np.linalg.lstsq(self.exogenous, contrast, rcond=None)[0]
+        unit = results.observer[self.cell]
+
+        def variance(values: Floats) -> float:
+            sums = np.bincount(unit, values)
+            return float((1 - correlation) * (values**2).sum() + correlation * (sums**2).sum())
+
+        return variance(contrast - fitted) / variance(contrast)
 
 
 def _residuals(item: _Class, min_photos: int) -> _Residuals | None:
@@ -224,7 +275,8 @@ def _residuals(item: _Class, min_photos: int) -> _Residuals | None:
         np.bincount(inverse, left, len(cell)).astype(np.float64),
         np.bincount(inverse, left**2, len(cell)).astype(np.float64),
     )
-    return _Residuals(results, (large.index(item.row["common"]), large.index(item.row["counter"])))
+    pair = large.index(item.row["common"]), large.index(item.row["counter"])
+    return _Residuals(results, pair, inverse.astype(np.int64), exogenous)
 
 
 def _p_value(one: _Residuals, dispersion: Dispersion, num_permutations: int, rng: np.random.Generator) -> float:
@@ -233,7 +285,8 @@ def _p_value(one: _Residuals, dispersion: Dispersion, num_permutations: int, rng
     test = selection_test(results, weights, num_permutations=num_permutations, rng=rng, largest_p_value=1.0)
     weight = results.by_group(weights)[pair]
     mean = results.by_group(weights * results.sum_correct / results.num_photos)[pair] / weight
-    observed = float((mean[0] - mean[1]) / np.sqrt((1 / weight).sum()))
+    left = one.variance_left(weights, dispersion.observer_correlation)
+    observed = float((mean[0] - mean[1]) / np.sqrt((1 / weight).sum() * left)) if left > 0 else 0.0
     exceedances = len(test.tail) - int(np.searchsorted(test.tail, observed - TIE))
     return (exceedances + 1) / (test.num_permutations + 1)
 

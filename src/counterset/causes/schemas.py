@@ -96,13 +96,13 @@ BALANCE = TableSchema(
     (
         CLASS_ID,
         Column("covariate", STRING, "a column of covariates"),
-        Column("component", STRING, "what it stands for: animal, season, photographer, light and sharpness"),
+        Column("component", STRING, "what it stands for in decomposition"),
         Column("role", STRING, "adjust = drop_controlled takes it out; apart = the background's own look may be in it"),
         Column("num_known", INT64, "photos of the pair for which it is known"),
         Column("mean_common", FLOAT64, "mean on the common group; months and categories: null", True),
         Column("mean_counter", FLOAT64, "the same of the counter group", True),
         Column("difference", FLOAT64, "standardised: common less counter over the pooled standard deviation", True),
-        Column("explained", FLOAT64, "part of drop_plain that goes with it, beside all others", True),
+        Column("explained", FLOAT64, "part of the drop that goes with it, beside all others", True),
         Column("explained_low", FLOAT64, "lower end of its 95 % interval", True),
         Column("explained_high", FLOAT64, "upper end", True),
         Column("partial_r2_group", FLOAT64, "share of what others leave of the group that it explains", True),
@@ -110,6 +110,20 @@ BALANCE = TableSchema(
         Column(
             "times_as_strong", FLOAT64, "so many times as strong, a hidden cause would explain drop_controlled", True
         ),
+    ),
+)
+
+DECOMPOSITION = TableSchema(
+    "decomposition",
+    "one component of one class's drop; the components of a class sum to its drop, in whatever order",
+    ("class_id", "component"),
+    (
+        CLASS_ID,
+        Column("component", STRING, "what covariates stand for; unexplained = what goes with none of them"),
+        Column("covariates", TEXTS, "those that the regression holds; null parts = it holds none"),
+        Column("explained", FLOAT64, "part of the drop that goes with it, beside all others", True),
+        Column("explained_low", FLOAT64, "lower end of its 95 % interval", True),
+        Column("explained_high", FLOAT64, "upper end", True),
     ),
 )
 

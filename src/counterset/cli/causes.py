@@ -43,16 +43,52 @@ def _causes(args: argparse.Namespace) -> int:
         "hidden cause: the share of what is left of both group and answers that it would have to explain; a drop that "
         "remains is still an association"
     )
+    _print_parts(release.table("decomposition").to_pylist(), drops)
     return 0
 
 
+def _print_parts(rows: list[dict[str, Any]], drops: dict[str, float | None]) -> None:
+    """Of which parts the drops are made: their means with intervals, then class by class."""
+    from counterset.causes.balance import over_classes
+
+    if not rows:
+        return
+    means = over_classes(rows)
+    print_table(
+        "what the mean drop is made of",
+        [
+            {
+                "part": row["component"],
+                "points": percent(row["explained"]),
+                "95 % interval": _interval(row["explained_low"], row["explained_high"]),
+                "classes": str(row["num_classes"]),
+            }
+            for row in means
+        ],
+    )
+    by_class: dict[str, dict[str, str]] = {}
+    for row in rows:
+        line = by_class.setdefault(
+            row["class_id"], {"class": row["class_id"], "drop %": percent(drops[row["class_id"]])}
+        )
+        line[row["component"]] = percent(row["explained"])
+    print_table("and of each class", list(by_class.values()))
+    print(
+        "parts add up to the drop in whatever order they are taken, if each acts linearly and alike before both "
+        "backgrounds; unexplained: what goes with nothing that was measured, the background among it"
+    )
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+
+
 def _left(row: dict[str, Any], drop: float | None) -> dict[str, str]:
-    low, high = row["drop_controlled_low"], row["drop_controlled_high"]
     return {
         "class": row["class_id"],
         "drop %": percent(drop),
         "remains %": percent(row["drop_controlled"]),
-        "95 % interval": "" if low is None else f"{percent(low)} to {percent(high)}",
+        "95 % interval": _interval(row["drop_controlled_low"], row["drop_controlled_high"]),
         "q": "" if row["q_controlled"] is None else f"{row['q_controlled']:.4f}",
         "hidden cause %": percent(row["robustness_value"]),
         "taken out": ", ".join(row["covariates"]).replace("_", " ") or row["reason"] or "",
@@ -93,7 +129,5 @@ def _line(row: dict[str, Any]) -> dict[str, str]:
         "unknown %": percent(row["num_unknown"] / num),
         "by chance %": percent(row["share_chance"]),
         "excess %": percent(row["excess"]),
-        "95 % interval": ""
-        if row["excess_low"] is None
-        else f"{percent(row['excess_low'])} to {percent(row['excess_high'])}",
+        "95 % interval": _interval(row["excess_low"], row["excess_high"]),
     }

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from counterset.causes.schemas import BALANCE, CONTROLLED, COVARIATES, WRONG_ANSWERS, WRONG_ANSWERS_BY_MODEL
+from counterset.causes.schemas import (
+    BALANCE,
+    CONTROLLED,
+    COVARIATES,
+    DECOMPOSITION,
+    WRONG_ANSWERS,
+    WRONG_ANSWERS_BY_MODEL,
+)
 from counterset.naming.schemas import GROUP_NAMES
 from counterset.schemas import (
     CLASS_ID,
@@ -193,6 +200,7 @@ TABLES: dict[str, TableSchema] = {
         WRONG_ANSWERS_BY_MODEL,
         COVARIATES,
         BALANCE,
+        DECOMPOSITION,
         CONTROLLED,
         GROUP_NAMES,
         CAPTIONS,
@@ -211,6 +219,7 @@ ADDED = (
     "wrong_answers_by_model",
     "covariates",
     "balance",
+    "decomposition",
     "controlled",
     "looks",
     "replication",

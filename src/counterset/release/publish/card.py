@@ -46,6 +46,7 @@ TABLE_WORDS = {
     "wrong_answers_by_model": "the same over all classes, with interval",
     "covariates": "what else than its background may make a photo easy or hard: season, photographer, light",
     "balance": "how covariates differ between a pair's groups, and what of its drop goes with them",
+    "decomposition": "each pair's drop as parts that add up: what goes with other things, and what with none of them",
     "controlled": "each pair's drop with covariates taken out, and how strong a hidden cause would have to be",
     "captions": "the source's own texts without personal data, and two templated captions",
     "rejects": "every photo turned away, with stage and reason",

@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
+from counterset.causes.balance import over_classes
 from counterset.licenses import license_title, license_url, may_adapt
 from counterset.release.publish import figures
 from counterset.release.publish.left_out import not_shown
-from counterset.release.publish.other_causes import covariate_lines
+from counterset.release.publish.other_causes import covariate_lines, parts_plot
 from counterset.release.publish.replication_figure import replication_plot
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import percent, plain, points
@@ -110,6 +111,8 @@ def render_report(
         wrong_answers=tables["wrong_answers_by_model"].to_pylist(),
         controlled={row["class_id"]: row for row in tables["controlled"].to_pylist()},
         covariates=covariate_lines(tables["balance"]),
+        parts=parts_plot(over_classes(tables["decomposition"].to_pylist())),
+        class_parts={class_id: parts_plot(rows) for class_id, rows in _by_class(tables["decomposition"]).items()},
         funnel=_funnel(summary),
         rejects=_rejects(summary),
         not_shown=not_shown(summary.licenses, metadata["config"]["source"]["kind"] in ("folder", "url_list")),
@@ -117,6 +120,13 @@ def render_report(
             (license_title(code), license_url(code), count, may_adapt(code)) for code, count in summary.licenses.items()
         ],
     )
+
+
+def _by_class(table: pa.Table) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        rows.setdefault(row["class_id"], []).append(row)
+    return rows
 
 
 def _cards(

@@ -63,6 +63,7 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
         "wrong_answers_by_model": wrong.by_model,
         "covariates": covariates,
         "balance": remains.balance,
+        "decomposition": remains.decomposition,
         "controlled": remains.controlled,
         "group_names": conform(inputs.group_names, GROUP_NAMES),
         "captions": _captions(inputs, all_photos),

@@ -1,0 +1,144 @@
+"""How the groups of a pair differ in each covariate, and the drop as parts that add up in whatever order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t
+
+from counterset.causes.control import LEAST_SPREAD, Controlled, Interval, Pair, partial_r2, times_as_strong, values_of
+from counterset.causes.covariates import Covariate, known_covariates
+from counterset.statistics.intervals import CONFIDENCE
+
+Bools = npt.NDArray[np.bool_]
+
+UNEXPLAINED = "unexplained"
+"""The component that no covariate explains: the background is in it, and everything that was not measured."""
+
+_ENDS = ("explained", "explained_low", "explained_high")
+
+
+def balance_of(pair: Pair, found: Controlled) -> list[dict[str, Any]]:
+    """One row per covariate of the project, whether it is known here or not (balance schema, without the class)."""
+    everything = {covariate.name: number for number, covariate in enumerate(found.everything.covariates)}
+    adjusted = {covariate.name: number for number, covariate in enumerate(found.adjust.covariates)}
+    rows = []
+    for covariate in known_covariates():
+        row: dict[str, Any] = {
+            "covariate": covariate.name,
+            "component": covariate.component,
+            "role": covariate.role,
+            **difference(pair, covariate),
+            **dict.fromkeys(_ENDS),
+            **dict.fromkeys(("partial_r2_group", "partial_r2_outcome", "times_as_strong")),
+        }
+        if covariate.name in everything:
+            row |= _explained(pair, found, found.everything.owner == everything[covariate.name])
+        if covariate.name in adjusted:
+            columns, own = found.adjust.columns, found.adjust.owner == adjusted[covariate.name]
+            group, others = pair.is_common.astype(np.float64), columns[:, ~own]
+            of_group = partial_r2(group, others, columns[:, own])
+            of_outcome = partial_r2(pair.outcome, np.column_stack([group, others]), columns[:, own])
+            row |= {
+                "partial_r2_group": of_group,
+                "partial_r2_outcome": of_outcome,
+                "times_as_strong": times_as_strong(found.t_value, found.controlled.freedom, of_group, of_outcome),
+            }
+        rows.append(row)
+    return rows
+
+
+def difference(pair: Pair, covariate: Covariate) -> dict[str, Any]:
+    """A covariate's means and standardised difference (Austin 2009); of months the length of both coordinates'."""
+    values = values_of(pair.table, covariate)
+    known = ~np.isnan(values[:, 0])
+    sides = [values[known & (pair.is_common == side)] for side in (True, False)]
+    row: dict[str, Any] = {"num_known": int(known.sum()), "mean_common": None, "mean_counter": None, "difference": None}
+    if min(len(side) for side in sides) < 2:
+        return row
+    gap = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    spread = np.sqrt((sides[0].var(axis=0, ddof=1) + sides[1].var(axis=0, ddof=1)) / 2)
+    standardised = np.divide(gap, spread, out=np.zeros_like(gap), where=spread > LEAST_SPREAD)
+    row |= {"difference": float(np.linalg.norm(standardised)) if len(gap) > 1 else float(standardised[0])}
+    if covariate.scale in ("number", "log"):
+        raw = np.array([math.nan if value is None else value for value in pair.table[covariate.name].to_pylist()])
+        means = [float(raw[known & (pair.is_common == side)].mean()) for side in (True, False)]
+        row |= {"mean_common": means[0], "mean_counter": means[1]}
+    return row
+
+
+def components_of(pair: Pair, found: Controlled, unexplained: Interval) -> list[dict[str, Any]]:
+    """One row per component of the project and one of what none explains (decomposition schema, without the class).
+
+    The rows sum to the drop of the pairs table.
+
+    Args:
+        pair: the photos.
+        found: their regressions.
+        unexplained: the drop with all covariates taken out, which may pass what accuracies allow, as parts may.
+    """
+    rows = []
+    for component in dict.fromkeys(covariate.component for covariate in known_covariates()):
+        numbers = [n for n, covariate in enumerate(found.everything.covariates) if covariate.component == component]
+        row: dict[str, Any] = {
+            "component": component,
+            "covariates": [found.everything.covariates[number].name for number in numbers],
+            **dict.fromkeys(_ENDS),
+        }
+        rows.append(row | (_explained(pair, found, np.isin(found.everything.owner, numbers)) if numbers else {}))
+    ends = dict(zip(_ENDS, unexplained[:3], strict=True))
+    return [*rows, {"component": UNEXPLAINED, "covariates": []} | ends]
+
+
+def over_classes(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The mean of each component over the classes of decomposition rows, in their order.
+
+    A class in which nothing of a component is known counts as 0, for its regression gives it nothing. Each end of an
+    interval lies as far from the mean as classes that are independent of each other make it.
+
+    Returns:
+        component, num_classes (in which it is known), explained, explained_low and explained_high; null where it is
+        known of no class.
+    """
+    by_component: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_component.setdefault(row["component"], []).append(row)
+    means = []
+    for component, own in by_component.items():
+        known = [row for row in own if row["explained"] is not None]
+        mean: dict[str, Any] = {"component": component, "num_classes": len(known)} | dict.fromkeys(_ENDS)
+        if known:
+            value = math.fsum(row["explained"] for row in known) / len(own)
+            mean["explained"] = value
+            for end, sign in (("explained_low", -1), ("explained_high", 1)):
+                if all(row[end] is not None for row in known):
+                    squares = math.fsum((row[end] - row["explained"]) ** 2 for row in known)
+                    mean[end] = value + sign * math.sqrt(squares) / len(own)
+        means.append(mean)
+    return means
+
+
+def _explained(pair: Pair, found: Controlled, own: Bools) -> dict[str, float]:
+    """The part of the drop that goes with some columns: coefficients times differences (Gelbach 2016).
+
+    The parts of all covariates and the coefficient of the group sum to the plain drop, in whatever order. Of the luck
+    of the choice, which is in the plain drop, each part holds what its columns explain of the outcome within groups
+    (Pratt 1987: coefficients times covariances, which sum to R2); that is taken out.
+    """
+    columns, share = found.everything.columns[:, own], float(pair.is_common.mean())
+    means = [columns[pair.is_common == side].mean(axis=0) for side in (True, False)]
+    gap, coefficients = means[0] - means[1], found.whole.coefficients[own]
+    # (N, P) what each photo adds to the errors of the differences, times N
+    of_gap = np.where(pair.is_common[:, None], (columns - means[0]) / share, -(columns - means[1]) / (1 - share))
+    influence = (of_gap @ coefficients + found.whole.influence[:, own] @ gap) / len(columns)
+    by_unit = np.bincount(np.unique(pair.unit, return_inverse=True)[1], influence)
+    size = len(by_unit)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, size - 1)) * math.sqrt(float((by_unit**2).sum()) * size / (size - 1))
+    within = columns - np.where(pair.is_common[:, None], *means)
+    r2 = float(pair.outcome @ within @ coefficients) / found.plain.rest if found.plain.rest > 0 else 0.0
+    value = float(coefficients @ gap) - r2 * found.luck
+    return dict(zip(_ENDS, (value, value - reach, value + reach), strict=True))
