@@ -90,3 +90,12 @@ def main() -> int:
     for kind in KINDS:
         found = summary(kind, [run(kind, seed) for seed in range(options.worlds)])
         is_good &= found["false"] <= LEVEL + 2 * found["error"]
+        planted = f"{100 * found['planted']:.1f} %" if kind.drop else ""
+        how = "adaptive" if kind.is_adaptive else "one planted" if kind.drop else "at random"
+        false = f"{100 * found['false']:.1f} %"
+        print(f"| {kind.num_slices:,} | {how} | {options.worlds} | {false} | {planted} |", flush=True)
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
