@@ -125,6 +125,8 @@ def test_backgrounds_are_named_right(demo_build: Any) -> None:
     right = sum(row["group"] == background_of[int(row["photo_id"].removeprefix("inaturalist-"))] for row in grouped)
     assert len(grouped) > 0.7 * len(rows)
     assert right > 0.97 * len(grouped)
+    names = counterset.load(demo_build.release).group_names
+    assert names["share_elsewhere"].null_count == 0 and max(names["share_elsewhere"].to_pylist()) < 0.5, "none doubted"
 
 
 def test_the_release_loads(demo_build: Any) -> None:

@@ -261,6 +261,7 @@ BACKGROUNDS = TableSchema(
         Column("margin", FLOAT32, "highest score minus second highest"),
         Column("group", STRING, "the background group within the class; null = abstained", True),
         Column("is_confident", BOOL, "false where the annotator abstains (group is null)"),
+        Column("elsewhere", FLOAT32, "share of phrases of other places that suit it better than background", True),
     ),
 )
 

@@ -31,6 +31,8 @@ class Photos:
         self.group = [*(name for name in GROUPS for _ in range(40)), None, None, None, None]
         self.ids = [f"p{number:03d}" for number in range(len(self.group))]
         self.truth: list[str | None] = [name or "sand" for name in self.group]
+        self.background = [name or "snow" for name in self.group]
+        self.elsewhere: list[float | None] = [0.01] * len(self.group)
 
     def decisions(self, numbers: Any, **columns: Any) -> list[dict[str, Any]]:
         common = {"mode": "audit", "reviewer": "one", "probability": 0.5} | columns
@@ -41,7 +43,14 @@ class Photos:
         result = name_pairs(
             pa.table({name: [row[name] for row in decisions] for name in COLUMNS}),
             pa.table({"photo_id": self.ids, "class_id": ["fox"] * len(self.ids), "unit": self.ids}),
-            pa.table({"photo_id": self.ids, "group": self.group}),
+            pa.table(
+                {
+                    "photo_id": self.ids,
+                    "group": self.group,
+                    "background": self.background,
+                    "elsewhere": pa.array(self.elsewhere, pa.float32()),
+                }
+            ),
             pa.table(
                 {
                     "photo_id": self.ids,
@@ -83,6 +92,24 @@ def test_wrong_names_fail(photos: Photos) -> None:
     rows = {row["group"]: row for row in names.to_pylist()}
     assert rows["sand"]["recall"] == pytest.approx(40 / 64, abs=0.03)
     assert photos.name(photos.decisions(range(0, 124, 2)), min_precision=0.4)[0]["naming"] != "failed"
+
+
+def test_a_name_that_other_places_outdo_fails_unless_labels_say_that_it_is_right(photos: Photos) -> None:
+    for number in range(40, 80):
+        photos.elsewhere[number] = 0.3 if number < 60 else 0.02
+    assert photos.name([])[0]["naming"] == "unaudited", "half of the photos are not most of them"
+    photos.elsewhere[60] = 0.06
+    pair, names = photos.name([])
+    assert pair["naming"] == "failed"
+    shares = {row["group"]: row["share_elsewhere"] for row in names.to_pylist()}
+    assert shares == {"snow": 0, "rock": 21 / 40, "sand": 0}
+    assert photos.name(photos.decisions([40, 41]))[0]["naming"] == "failed", "two labels say too little"
+    assert photos.name(photos.decisions(range(124)))[0]["naming"] == "audited"
+    # A reviewer called one of them rock: its share is of the name that it had.
+    photos.background[40] = "snow"
+    assert photos.name([])[0]["naming"] == "unaudited"
+    photos.elsewhere = [None] * len(photos.ids)
+    assert photos.name([])[0]["naming"] == "unaudited"
 
 
 def test_few_labels_say_nothing_and_none_is_unaudited(photos: Photos) -> None:

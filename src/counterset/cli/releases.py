@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
     calibrate = commands.add_parser("calibrate", help="the annotate.min_margin for a stated precision, from labels")
     calibrate.add_argument("release", help="built with annotate.min_margin = 0")
     calibrate.add_argument(
-        "labels", type=Path, help="workspace with blind labels, or CSV of a random sample: photo_id, background"
+        "labels", help="workspace with blind labels, or CSV of a random sample: photo_id, background"
     )
     calibrate.add_argument("--precision", type=float, default=0.95, help="share of names to be right (default: 0.95)")
     calibrate.set_defaults(run=_calibrate)
@@ -95,10 +95,10 @@ def _calibrate(args: argparse.Namespace) -> int:
         ["photo_id", "group", "margin"]
     )
     weights = None
-    if args.labels.is_dir():
+    if args.labels.startswith("s3://") or Path(args.labels).is_dir():
         labels, weights = labels_of_log(log.last_words(log.read(Workspace(args.labels))))
     else:
-        labels = read_labels(args.labels)
+        labels = read_labels(Path(args.labels))
     calibrated = calibrate(labels, backgrounds, precision=args.precision, weights=weights)
     print(
         f"annotate.min_margin = {calibrated.chosen.min_margin:.6g} keeps {calibrated.chosen.coverage:.1%} of "

@@ -15,7 +15,8 @@ class Naming(StrEnum):
     UNAUDITED = "unaudited"
     """There are no labels, or too few to tell."""
     FAILED = "failed"
-    """One of them is right less often, by the upper end of its interval."""
+    """One of them is right less often, by the upper end of its interval; or other places suit most of its photos better
+    than the name, and no labels say that it is right."""
 
 
 GROUP_NAMES = TableSchema(
@@ -34,5 +35,8 @@ GROUP_NAMES = TableSchema(
         Column("recall_low", FLOAT64, "lower end of its 95 % interval", True),
         Column("recall_high", FLOAT64, "upper end", True),
         Column("num_labels_recall", INT64, "labelled photos that truly are of the group"),
+        Column(
+            "share_elsewhere", FLOAT64, "share of the group's photos that other places suit better than its name", True
+        ),
     ),
 )

@@ -25,6 +25,10 @@ from counterset.tables import table_of
 MODE = "audit"
 BETWEEN = "|"
 """Stands between names that are right alike."""
+MAX_ELSEWHERE = 0.05
+"""Share of phrases of other places that may suit a photo better than its name, for some of them may suit it too."""
+MOST = 0.5
+"""Share of a group's photos that other places suit better, above which its name is doubted (docs/method.md)."""
 
 
 class NamingResult(NamedTuple):
@@ -79,7 +83,7 @@ def name_pairs(
         decisions: each reviewer's last word on a photo (decisions schema); only blind ones with a known probability
             are used.
         members: photo_id, class_id, unit are read.
-        backgrounds: photo_id, class_id, group are read.
+        backgrounds: photo_id, class_id, group, background, elsewhere are read.
         predictions: photo_id, model, label_space, is_correct are read.
         pairs: the chosen pairs.
         config: limits.
@@ -101,19 +105,21 @@ def name_pairs(
         by_class.setdefault(photo.class_id, {})[photo_id] = photo
     outcomes = _outcomes(predictions, selectors, label_space)
     by_group = _by_group(class_of, group_of, unit_of, outcomes)
+    elsewhere = _shares_elsewhere(backgrounds, class_of)
     named: dict[tuple[str, str], tuple[NameShare | None, NameShare | None]] = {}
     rows = []
     for class_id in sorted(sizes):
         photos = list(by_class.get(class_id, {}).values())
         for group in sorted(name for name in sizes[class_id] if name is not None):
             named[class_id, group] = _precision(photos, group, correlation), _recall(photos, group, correlation)
-            rows.append(_name_row(class_id, group, sizes[class_id][group], named[class_id, group]))
+            row = _name_row(class_id, group, sizes[class_id][group], named[class_id, group])
+            rows.append(row | {"share_elsewhere": elsewhere.get((class_id, group))})
     judged = []
     for row in pairs.to_pylist():
         class_id, common, counter = row["class_id"], row["common"], row["counter"]
         if common is not None:
             precisions = [named.get((class_id, group), (None, None))[0] for group in (common, counter)]
-            row |= _judged(precisions, config)
+            row |= _judged(precisions, [elsewhere.get((class_id, group)) for group in (common, counter)], config)
             own = by_class.get(class_id, {})
             row |= _corrected(row, own, outcomes, by_group.get(class_id, {}), correlation, seed)
         judged.append(row)
@@ -195,8 +201,32 @@ def _name_row(
     return row
 
 
-def _judged(precisions: list[NameShare | None], config: NamingConfig) -> dict[str, Any]:
+def _shares_elsewhere(backgrounds: pa.Table, class_of: Mapping[str, str]) -> dict[tuple[str, str], float]:
+    """(class_id, group) -> share of its photos that other places suit better than its name, where that is known.
+
+    A photo whose group a reviewer corrected is not counted among them: its share is of the name that it had.
+    """
+    counts: dict[tuple[str, str], list[int]] = {}
+    columns = ("photo_id", "group", "background", "elsewhere")
+    for photo_id, group, background, share in zip(*(backgrounds[name].to_pylist() for name in columns), strict=True):
+        if group is not None and share is not None and photo_id in class_of:
+            counted = counts.setdefault((class_of[photo_id], group), [0, 0])
+            counted[0] += background == group and share > MAX_ELSEWHERE
+            counted[1] += 1
+    return {key: count / total for key, (count, total) in counts.items()}
+
+
+def is_doubted(share_elsewhere: float | None) -> bool:
+    """Whether a group's name is doubted: other places suit most of its photos better."""
+    return share_elsewhere is not None and share_elsewhere > MOST
+
+
+def _judged(
+    precisions: list[NameShare | None], shares_elsewhere: list[float | None], config: NamingConfig
+) -> dict[str, Any]:
     """The columns of pairs that say how far both names can be trusted."""
+    is_right = [share is not None and share.low > config.min_precision for share in precisions]
+    is_wrong = [share is not None and share.high < config.min_precision for share in precisions]
     row: dict[str, Any] = {}
     for side, share in zip(("common", "counter"), precisions, strict=True):
         row |= {
@@ -206,10 +236,12 @@ def _judged(precisions: list[NameShare | None], config: NamingConfig) -> dict[st
             f"num_labels_{side}": share.num_labels if share else 0,
         }
     naming = Naming.UNAUDITED
-    if any(share is not None and share.high < config.min_precision for share in precisions):
-        naming = Naming.FAILED
-    elif all(share is not None and share.low > config.min_precision for share in precisions):
+    if all(is_right):
         naming = Naming.AUDITED
+    elif any(is_wrong) or any(
+        is_doubted(elsewhere) and not right for elsewhere, right in zip(shares_elsewhere, is_right, strict=True)
+    ):
+        naming = Naming.FAILED
     return row | {"naming": naming.value}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.naming.schemas import GROUP_NAMES
+from counterset.naming.schemas import GROUP_NAMES, Naming
 from counterset.review import log
 from counterset.review.schemas import Mode
 from counterset.schemas import BACKGROUNDS, MEMBERS, PAIRS, PREDICTIONS
@@ -14,8 +16,12 @@ from counterset.steps.keys import TEST_PACKAGES, Build, read_all, settings_of
 from counterset.tables import TableRef, read_table, write_table
 from counterset.workspace import digest
 
+logger = logging.getLogger(__name__)
+
 SAID = ("photo_id", "reviewer", "answer", "said_name", "probability")
 """What of a decision says how a photo is named: not when it was said, nor under which id."""
+NUM_TOLD = 5
+"""Pairs that a warning names."""
 
 
 def blind_words(build: Build, members: pa.Table) -> pa.Table:
@@ -72,4 +78,29 @@ def name_pairs(
         )
         write_table(result.group_names, GROUP_NAMES, build.workspace.file("group_names", key, "all"))
         write_table(result.pairs, PAIRS, build.workspace.file("named_pairs", key, "all"))
-    return {"pairs": build.ref("named_pairs", key, "all"), "group_names": build.ref("group_names", key, "all")}
+    named = {"pairs": build.ref("named_pairs", key, "all"), "group_names": build.ref("group_names", key, "all")}
+    _tell_of_doubts(read_table(named["pairs"].path, PAIRS), read_table(named["group_names"].path, GROUP_NAMES))
+    return named
+
+
+def _tell_of_doubts(pairs: pa.Table, group_names: pa.Table) -> None:
+    """Warn of pairs that failed because other places suit their photos better than their names."""
+    doubted = {
+        (row["class_id"], row["group"]) for row in group_names.to_pylist() if naming.is_doubted(row["share_elsewhere"])
+    }
+    failed = [
+        f"{row['class_id']}: {row['common']} > {row['counter']}"
+        for row in pairs.to_pylist()
+        if row["naming"] == Naming.FAILED.value
+        and doubted & {(row["class_id"], row["common"]), (row["class_id"], row["counter"])}
+    ]
+    if failed:
+        logger.warning(
+            "`load` gives %d pair%s only when asked to (%s%s), for other places suit most photos of a group better "
+            "than its name; choose an annotate.vocabulary that fits the photos, or label some of them blindly "
+            "(`counterset review --audit`)",
+            len(failed),
+            "s" if len(failed) > 1 else "",
+            "; ".join(failed[:NUM_TOLD]),
+            "; ..." if len(failed) > NUM_TOLD else "",
+        )

@@ -113,7 +113,7 @@ def backgrounds_key(build: Build, members: TableRef) -> str:
         open_text_model(annotator, build.config.models.backend).texts_id,
         [dataclasses.asdict(background) for background in build.vocabulary],
         dataclasses.asdict(load_templates()),
-        *([load_elsewhere()] if build.config.annotate.max_elsewhere < 1 else []),
+        load_elsewhere(),
         [content(spec, "backgrounds") for spec in build.specs],
         *ANNOTATORS.version(build.config.annotate.method),  # nothing for our own, whose revision is above
     )
@@ -129,38 +129,41 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
         method, names = config.annotate.method, [background.name for background in build.vocabulary]
         chosen, looks_around = ANNOTATORS[method], build.places is not None
         directions = annotate.background_classifiers(encoder, build.vocabulary, build.specs, method)
-        limit = config.annotate.max_elsewhere
-        crowd = annotate.places_and_elsewhere(encoder, build.vocabulary, load_elsewhere()) if limit < 1 else None
-        crowds: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
+        crowd = annotate.places_and_elsewhere(encoder, build.vocabulary, load_elsewhere())
+        elsewhere: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
         features: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
         photo_ids: dict[str, list[str]] = {spec.class_id: [] for spec in build.specs}
         for ref in embedded:
             table = read_table(ref.path, embeddings(encoder.embedding_dim, with_surroundings=looks_around))
             around = feature_matrix(table, "surroundings") if looks_around else None
             vectors = chosen.vectors(feature_matrix(table), around)
-            for photo_id, vector in zip(table["photo_id"].to_pylist(), vectors, strict=True):
+            shares = annotate.shares_elsewhere(vectors, crowd, len(names))
+            for photo_id, vector, share in zip(table["photo_id"].to_pylist(), vectors, shares, strict=True):
                 class_id = class_of.get(photo_id)
                 if class_id is not None:
                     # (B + E, D) @ (D,) -> (B + E,): only the scores are kept, so memory does not grow with D
                     features[class_id].append(directions[class_id] @ vector)
                     photo_ids[class_id].append(photo_id)
-                    if crowd is not None:
-                        crowds[class_id].append(crowd @ vector)
+                    elsewhere[class_id].append(share)
         rows, stability = [], []
         for spec in build.specs:
             ids = photo_ids[spec.class_id]
             order = np.argsort(ids)
             scores = np.array(features[spec.class_id], np.float32).reshape(len(ids), len(directions[spec.class_id]))
             annotation = annotate.annotate_class(scores[order], len(names), method)
-            if crowd is not None and ids:
-                annotation = annotate.none_of_these(annotation, np.array(crowds[spec.class_id])[order], limit)
+            by_name = np.array(elsewhere[spec.class_id], np.float32).reshape(len(ids), len(names))[order]
+            # (N, B) -> (N,)
+            share = np.take_along_axis(by_name, annotation.best[:, None], axis=1)[:, 0]
+            annotation = annotate.none_of_these(annotation, share, config.annotate.max_elsewhere)
             profiles, margins = annotation.profiles, annotation.margins
             groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
             if ids:
                 agreement = group.stability(profiles, margins, names, config.group, seed=config.seed)
                 stability.append({"class_id": spec.class_id} | agreement._asdict())
             ordered = [ids[position] for position in order]
-            rows += annotate.background_rows(spec.class_id, ordered, annotation, groups, names, config.annotate)
+            rows += annotate.background_rows(
+                spec.class_id, ordered, annotation, groups, names, config.annotate, share_elsewhere=share
+            )
         write_table(table_of(STABILITY, stability), STABILITY, build.workspace.file("stability", key, "all"))
         write_table(table_of(BACKGROUNDS, rows), BACKGROUNDS, build.workspace.file("backgrounds", key, "all"))
     return build.ref("backgrounds", key, "all")

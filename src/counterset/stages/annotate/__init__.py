@@ -82,21 +82,42 @@ def places_and_elsewhere(encoder: TextEncoder, vocabulary: Sequence[Background],
     return Prompts(encoder, (*bare, *others), load_templates()).places
 
 
-def none_of_these(annotation: Annotation, scores: Features, max_elsewhere: float) -> Annotation:
-    """The annotation with a margin below 0 for photos that other places suit better than their name.
+TIE = 1e-5
+"""Cosines that differ by less are equal."""
+
+
+def shares_elsewhere(features: Features, directions: Features, num_backgrounds: int) -> Features:
+    """(N, B) of each photo and background, the share of M phrases of other places that score above the background.
 
     A name that fits stands out from a crowd of places that do not, however near the second name of the vocabulary is,
-    so this is no margin. That some of the crowd are synonyms of the name is what `max_elsewhere` leaves room for.
+    so this is no margin. Phrases that are nearer to the background than to any other of the vocabulary do not count
+    against it: they may mean the same.
+
+    Args:
+        features: (N, D) of the photos, of unit length.
+        directions: (B + M, D) `places_and_elsewhere`.
+        num_backgrounds: B.
+    """
+    names, crowd = directions[:num_backgrounds], directions[num_backgrounds:]
+    closeness = crowd @ names.T
+    # (M, B): a phrase that is as near to a second name means neither
+    is_nearest = closeness > np.sort(closeness, axis=1)[:, [-2]] + TIE
+    # (N, D) @ (D, B), (N, D) @ (D, M)
+    of_names, of_crowd = features @ names.T, features @ crowd.T
+    shares = np.zeros((len(features), num_backgrounds), np.float32)
+    for number in range(num_backgrounds):
+        shares[:, number] = (of_crowd[:, ~is_nearest[:, number]] > of_names[:, [number]]).sum(axis=1) / len(crowd)
+    return shares
+
+
+def none_of_these(annotation: Annotation, share: Features, max_elsewhere: float) -> Annotation:
+    """The annotation with a margin below 0 for photos that other places suit better than their name.
 
     Args:
         annotation: of N photos.
-        scores: (N, B + M) features @ `places_and_elsewhere`.T.
-        max_elsewhere: the largest share of the M that may score above the name.
+        share: (N,) of phrases of other places that score above the photo's name.
+        max_elsewhere: the largest that leaves the name; 1 = any.
     """
-    num_backgrounds = annotation.profiles.shape[1]
-    # (N, B + M) -> (N, 1): each photo's name
-    named = np.take_along_axis(scores, annotation.best[:, None], axis=1)
-    share = (scores[:, num_backgrounds:] > named).mean(axis=1)
     margins = np.where(share > max_elsewhere, np.minimum(annotation.margins, max_elsewhere - share), annotation.margins)
     return annotation._replace(margins=np.asarray(margins, np.float32))
 
@@ -108,6 +129,7 @@ def background_rows(
     groups: Sequence[str | None],
     names: Sequence[str],
     config: AnnotateConfig,
+    share_elsewhere: Features | None = None,
 ) -> list[dict[str, Any]]:
     """One row of the backgrounds table per photo of one class.
 
@@ -120,6 +142,7 @@ def background_rows(
         groups: (N,) each photo's group, None where grouping abstains.
         names: of the B backgrounds.
         config: the smallest margin.
+        share_elsewhere: (N,) of phrases of other places that score above each photo's name; None = not known.
     """
     is_confident = [
         name is not None and bool(margin >= config.min_margin)
@@ -134,6 +157,7 @@ def background_rows(
             "margin": float(annotation.margins[index]),
             "group": groups[index] if is_confident[index] else None,
             "is_confident": is_confident[index],
+            "elsewhere": None if share_elsewhere is None else float(share_elsewhere[index]),
         }
         for index, photo_id in enumerate(photo_ids)
     ]
