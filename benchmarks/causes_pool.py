@@ -29,6 +29,7 @@ from counterset.demo.world.classes import CLASS_NAMES
 from counterset.demo.world.photo import draw
 from counterset.models.door import open_text_model
 from counterset.models.prompts import mean_text_features, prompts
+from counterset.workspace import digest
 
 MODELS = ("demo:weak", "demo:medium", "demo:selector")
 TAKEN = ("usual", "far")
@@ -115,7 +116,7 @@ def make(folder: Path, animals: int) -> None:
 
 def path_of(folder: Path, animals: int, number: int, first: int) -> Path:
     """The file of 50 animals of a class, from `first` on."""
-    return folder / f"{animals}-{CLASSES[number]}-{first:05d}-{composites.REVISION}.parquet"
+    return folder / f"{CLASSES[number]}-{first:05d}-{digest(animals, SEED, composites.REVISION)}.parquet"
 
 
 def read(folder: Path, animals: int) -> list[pa.Table]:
