@@ -196,7 +196,7 @@ def controlled(
     direction: dict[str, int],
     seed: int,
 ) -> dict[str, int]:
-    """Confirmed, and still there once the animal's share of the frame is out.
+    """A drop that is still there, by test and interval, once the animal's share of the frame is out.
 
     The share is put where a number about each photo stands that is adjusted for.
     """

@@ -27,8 +27,6 @@ from counterset.causes.appearance import appearance
 from counterset.demo.world.causes import CLASSES, VARIANTS, pool_specs
 from counterset.demo.world.classes import CLASS_NAMES
 from counterset.demo.world.photo import draw
-from counterset.models.door import open_text_model
-from counterset.models.prompts import mean_text_features, prompts
 from counterset.workspace import digest
 
 MODELS = ("demo:weak", "demo:medium", "demo:selector")
@@ -63,6 +61,9 @@ def make(folder: Path, animals: int) -> None:
     missing = [one for one in wanted if not path_of(folder, animals, *one).exists()]
     if not missing:
         return
+    from counterset.models.door import open_text_model
+    from counterset.models.prompts import mean_text_features, prompts
+
     specs = pool_specs(animals, SEED)
     models = {name: open_text_model(name) for name in MODELS}
     texts = {
