@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from counterset.cli import main
+from counterset.cli import _parser, main
 
 CONFIG = """
 name = "mine"
@@ -86,3 +90,36 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     assert "counterset demo" in capsys.readouterr().out
+
+
+def commands(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, inner in action.choices.items():
+                yield from commands(inner, f"{name} {word}")
+
+
+def test_every_argument_has_help() -> None:
+    every = dict(commands(_parser(), "counterset"))
+    assert len(every) > 25
+    for name, parser in every.items():
+        without = [
+            action.dest
+            for action in parser._actions
+            if not action.help and not isinstance(action, argparse._SubParsersAction)
+        ]
+        assert not without, f"{name}: {without}"
+
+
+def test_shells_are_told_what_may_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By argcomplete, which is asked for when a shell asks and at no other time."""
+    asked: list[argparse.ArgumentParser] = []
+    stand_in = ModuleType("argcomplete")
+    stand_in.autocomplete = asked.append  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "argcomplete", stand_in)
+    assert main(["show", "nothing"]) == 2
+    assert not asked
+    monkeypatch.setenv("_ARGCOMPLETE", "1")
+    assert main(["show", "nothing"]) == 2
+    assert [parser.prog for parser in asked] == ["counterset"]

@@ -30,7 +30,8 @@ async def main():
         runs = await client.read_flow_runs()
         tasks = await client.read_task_runs(limit=200)
     flows = [run.state.type.value for run in runs]
-    print(json.dumps({"flows": flows, "tasks": [[task.name, task.state.type.value] for task in tasks]}))
+    names = sorted({run.name for run in runs})
+    print(json.dumps({"flows": flows, "names": names, "tasks": [[task.name, task.state.type.value] for task in tasks]}))
 
 asyncio.run(main())
 """
@@ -84,6 +85,7 @@ def test_prefect_keeps_a_record(demo_build: Any) -> None:
     )
     record = json.loads(run.stdout.strip().splitlines()[-1])
     assert record["flows"] and set(record["flows"]) == {"COMPLETED"}
+    assert record["names"] == ["counterset-demo"], "the config's name, by which runs are told apart"
     names = {name.split(" ")[0].split("-")[0] for name, _ in record["tasks"]}
     assert {"crawl", "plan", "download", "inspect", "embed", "annotate", "evaluate", "select", "publish"} <= names
     assert {state for _, state in record["tasks"]} == {"COMPLETED"}

@@ -21,7 +21,7 @@ from counterset_flows.pool import started
 from counterset_flows.similarity_tasks import find_nearest, gather_queries
 
 
-@flow(name="counterset-audit", validate_parameters=False)
+@flow(name="counterset-audit", flow_run_name="{name}", validate_parameters=False)
 def audit(
     source: Source,
     base: EmbeddingSet,

@@ -138,7 +138,7 @@ def _crawl_all(build: Build) -> list[TableRef]:
     return [build.ref("crawl", build.crawl_key, names[spec]) for spec in build.specs]
 
 
-@flow(name="counterset-build", validate_parameters=False)
+@flow(name="counterset-build", flow_run_name="{config.name}", validate_parameters=False)
 def build(config: Config, refresh: bool = False, progress: Progress | None = None) -> BuildResult:
     """Build one release from a config.
 

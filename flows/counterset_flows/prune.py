@@ -56,7 +56,7 @@ def duplicates(work: Path, base: EmbeddingSet, centroids_path: Path, limit: floa
     cluster_steps.duplicates_in_clusters(work, base, centroids_path, limit, first, last)
 
 
-@flow(name="counterset-prune", validate_parameters=False)
+@flow(name="counterset-prune", flow_run_name="{name}", validate_parameters=False)
 def prune(
     base: EmbeddingSet,
     sources: Sequence[Source],

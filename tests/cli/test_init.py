@@ -74,9 +74,13 @@ def test_names(capsys: pytest.CaptureFixture[str]) -> None:
         arguments = ["init", "polar bear", "brown bear", "--contact", "me@example.org", "--api-url", server.api_url]
         assert main([*arguments, *DEMO]) == 0
         assert main(["validate", "polar-bear/build.toml"]) == 0
-        assert main(["plan", "polar-bear/build.toml", "--ask", "--look", "3"]) == 0
+        rented = ["--gpu-tflops", "100", "--price-per-hour", "2.5"]
+        assert main(["plan", "polar-bear/build.toml", "--ask", "--look", "3", *rented]) == 0
     assert "taxon" in (printed := capsys.readouterr().out)
     assert "requests" in printed and "look 3 of its series" in printed and "to be labelled blindly" in printed
+    assert "embedding on the GPU" in printed and "money" in printed and "taken to reach 30% of its peak" in printed
+    assert main(["plan", "polar-bear/build.toml", "--gpu-tflops", "-1"]) == 2
+    assert "--gpu-tflops -1.0 is out of range; give a number above 0" in capsys.readouterr().err
     assert main(["plan", "polar-bear/build.toml", "--look", "0"]) == 2
     assert "--look 0 is no look; the first one of a series is 1" in capsys.readouterr().err
     config = load_config("polar-bear/build.toml")

@@ -47,6 +47,20 @@ def test_an_api_build_of_40_000_photos(tmp_path: Path) -> None:
     assert costs.unknown_models == ("demo:selector",)
 
 
+def test_a_gpu_is_as_fast_as_its_slower_part_and_hours_cost_money(tmp_path: Path) -> None:
+    made = build(tmp_path)
+    offered = made.source.foresee(made.specs)
+    slow = costs_of(made, offered, processors=2, gpu_tflops=0.1)
+    assert slow.gpu_hours == pytest.approx(40_000 * 8.7e9 / (0.3 * 0.1e12) / 3600, rel=0.05), "by its operations"
+    fast = costs_of(made, offered, processors=2, gpu_tflops=1000)
+    assert fast.gpu_hours == pytest.approx(40_000 * 2 * 0.001 / 2 / 3600), "two models' photos are decoded by two cores"
+    none = costs_of(made, offered, processors=2)
+    assert none.gpu_hours is None
+    waits = none.ask_hours + none.download_hours
+    assert none.money(3.0) == pytest.approx(3 * (waits + none.embed_hours[0]))
+    assert fast.money(3.0) == pytest.approx(3 * (waits + fast.gpu_hours))
+
+
 def test_what_is_counted_is_not_guessed(tmp_path: Path) -> None:
     made = build(tmp_path)
     offered = Foresight(dict.fromkeys((spec.class_id for spec in made.specs), 70), photo_bytes=1e6, is_local=True)

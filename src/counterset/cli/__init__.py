@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
+import os
 import signal
 import sys
 from collections import Counter
@@ -69,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     streams.prepare()
     with stopping.watching() as stop:
         try:
-            args = _parser().parse_args(argv)
+            parser = _parser()
+            if "_ARGCOMPLETE" in os.environ:  # a shell asks what may follow
+                importlib.import_module("argcomplete").autocomplete(parser)
+            args = parser.parse_args(argv)
             repeats = _log(args.verbose, args.log_json)
             try:
                 code = int(args.run(args))

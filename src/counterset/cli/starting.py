@@ -65,6 +65,8 @@ def add(commands: Any) -> None:
         "after the release that is learnt from)",
     )
     plan.add_argument("--ask", action="store_true", help="ask the source how much it has, about one request per class")
+    plan.add_argument("--gpu-tflops", type=float, help="peak of a GPU in half precision, from its data sheet, e.g. 312")
+    plan.add_argument("--price-per-hour", type=float, help="of a rented machine, in any currency")
     plan.set_defaults(run=_plan)
 
     classes = commands.add_parser("classes", help="draft a class list").add_subparsers(metavar="init", required=True)
@@ -171,6 +173,10 @@ def _plan(args: argparse.Namespace) -> int:
         raise UserError(f"--drop {args.drop} is no drop; give a fraction above 0 and up to 1, e.g. 0.2 for 20 points")
     if args.look is not None and args.look < 1:
         raise UserError(f"--look {args.look} is no look; the first one of a series is 1")
+    for option in ("gpu_tflops", "price_per_hour"):
+        value = getattr(args, option)
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"--{option.replace('_', '-')} {value} is out of range; give a number above 0")
     import_models()
     from counterset.steps.costs import costs_of
     from counterset.steps.keys import Build
@@ -178,7 +184,7 @@ def _plan(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as nowhere:  # a plan leaves nothing behind
         build = Build(_without_traces(config, nowhere, is_asked=args.ask))
         offered = build.source.ask(build.specs) if args.ask else build.source.foresee(build.specs)
-        costs = costs_of(build, offered)
+        costs = costs_of(build, offered, gpu_tflops=args.gpu_tflops)
     class_ids = [spec.class_id for spec in build.specs]
     num_selectors = len(config.models.selectors)
     if args.learn_from:
@@ -209,7 +215,7 @@ def _plan(args: argparse.Namespace) -> int:
         f"number of selectors {num_selectors}, look {assumptions.look} of its series; such a drop is confirmed with a "
         f"probability of {assumptions.power:.0%}"
     )
-    _print_costs(costs, config.source.kind)
+    _print_costs(costs, config.source.kind, args.price_per_hour)
     print(
         f"names audited to {100 * config.naming.half_width:g} points to either side: {num_labels:,} photos to be "
         f"labelled blindly, {per_group} of each group (`counterset review WORKSPACE --audit`)"
@@ -253,7 +259,9 @@ def _merged(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     ]
 
 
-def _print_costs(costs: Costs, kind: str) -> None:
+def _print_costs(costs: Costs, kind: str, price_per_hour: float | None) -> None:
+    from counterset.steps.costs import GPU_SHARE
+
     quick, slow = costs.embed_hours
     unknown = f", {', '.join(costs.unknown_models)} aside" if costs.unknown_models else ""
     rows = {
@@ -261,13 +269,21 @@ def _print_costs(costs: Costs, kind: str) -> None:
         "requests": f"at least {costs.requests:,}: {_time(costs.ask_hours)}" if costs.requests else "none",
         "bytes of photos": f"{costs.media_bytes / 1e9:,.1f} GB: {_time(costs.download_hours)}",
         "embedding on this machine": f"{_time(quick)} with bfloat16, {_time(slow)} without{unknown}",
-        "disk": f"{costs.disk_bytes / 1e9:,.1f} GB",
     }
+    if costs.gpu_hours is not None:
+        rows["embedding on the GPU"] = f"{_time(costs.gpu_hours)}{unknown}"
+    if price_per_hour is not None:
+        rows["money"] = f"at least {costs.money(price_per_hour):,.2f} for requests, download and embedding"
+    rows["disk"] = f"{costs.disk_bytes / 1e9:,.1f} GB"
     print_table(f"the costs of a first build from {kind}", [{"what": what, "": much} for what, much in rows.items()])
+    if costs.gpu_hours is None:
+        gpu = "name a GPU with --gpu-tflops"
+    else:
+        gpu = f"the GPU was not measured and is taken to reach {GPU_SHARE:.0%} of its peak"
     print(
         f"estimates: photos of 0.3 bytes per pixel where they cannot be counted; {costs.processors} processors at the "
-        "rate that was measured with ViT-B/32, larger models by their operations; a GPU was not measured. A rebuild "
-        "asks for every photo once more, and downloads what is new"
+        f"rate that was measured with ViT-B/32, larger models by their operations; {gpu}. A rebuild asks for every "
+        "photo once more, and downloads what is new"
     )
 
 

@@ -16,6 +16,10 @@ from counterset.steps.keys import Build
 MS_PER_GIGA_OPERATION = (24.0 / 8.7, 105.7 / 8.7)
 """Milliseconds of one core, decoding included: in bfloat16 where the processor multiplies it, and in float32. Measured
 with ViT-B/32, whose photo takes 8.7 billion operations (docs/speed.md); other models are taken to do as well."""
+GPU_SHARE = 0.3
+"""Of a GPU's peak in half precision that is taken to be reached. Assumed, not measured."""
+DECODE_MS = 1.0
+"""Milliseconds of one core per photo and model, before its pixels are at a GPU (docs/speed.md)."""
 TABLE_BYTES = 2_000
 """Per photo, of all tables but photos and vectors."""
 
@@ -33,6 +37,7 @@ class Costs:
         unknown_models: whose time cannot be told from their name.
         disk_bytes: of the workspace and one release.
         processors: of this machine.
+        gpu_hours: embedding with a GPU: what takes longer, decoding or multiplying; None = no GPU was named.
     """
 
     photos: int
@@ -44,15 +49,22 @@ class Costs:
     unknown_models: tuple[str, ...]
     disk_bytes: float
     processors: int
+    gpu_hours: float | None = None
+
+    def money(self, price_per_hour: float) -> float:
+        """What a rented machine costs that asks, downloads and embeds, each at the least time that it takes."""
+        embed = self.embed_hours[0] if self.gpu_hours is None else self.gpu_hours
+        return price_per_hour * (self.ask_hours + self.download_hours + embed)
 
 
-def costs_of(build: Build, offered: Foresight, processors: int | None = None) -> Costs:
+def costs_of(build: Build, offered: Foresight, processors: int | None = None, gpu_tflops: float | None = None) -> Costs:
     """The costs of a first build.
 
     Args:
         build: its config.
         offered: what its source offers.
         processors: of the machine; None = those of this one.
+        gpu_tflops: a GPU's peak in half precision, in 1e12 operations per second; None = no GPU.
     """
     config = build.config
     wanted = config.source.photos_per_class
@@ -64,6 +76,10 @@ def costs_of(build: Build, offered: Foresight, processors: int | None = None) ->
     processors = processors or len(os.sched_getaffinity(0))
     giga = photos * sum(cost.giga_operations for cost in known)
     quick, slow = (giga * ms / 1e3 / 3600 / processors for ms in MS_PER_GIGA_OPERATION)
+    gpu_hours = None
+    if gpu_tflops is not None:
+        decode_s = photos * len(costs) * DECODE_MS / 1e3 / processors
+        gpu_hours = max(decode_s, giga / (gpu_tflops * 1e3 * GPU_SHARE)) / 3600
     vectors = photos * 4 * sum(cost.embedding_dim for cost in known)
     copies = 2 if config.publish.with_images else 1
     return Costs(
@@ -76,6 +92,7 @@ def costs_of(build: Build, offered: Foresight, processors: int | None = None) ->
         tuple(model for model, cost in costs.items() if cost is None),
         copies * media + vectors + photos * TABLE_BYTES,
         processors,
+        gpu_hours,
     )
 
 
