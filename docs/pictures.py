@@ -45,5 +45,5 @@ def models(release: Path, target: Path) -> None:
 
 if __name__ == "__main__":
     [packaged] = manifest_path("releases").glob("counterset-demo/*/report.html")
-    screenshot(packaged, FIGURES / "report.png", 1200, 1150)
+    screenshot(packaged, FIGURES / "report.png", 1200, 1250)
     models(Path(sys.argv[1]), FIGURES / "demo_models.png")

@@ -34,8 +34,13 @@ def add(commands: Any) -> None:
     )
     sample.add_argument("workspace", help="folder or s3:// address, as in the config's `workspace`")
     sample.add_argument("output", type=Path, help="the CSV file to write")
-    sample.add_argument("--half-width", type=float, default=0.1, help="of the intervals of names (default: 0.1)")
-    sample.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    sample.add_argument(
+        "--half-width",
+        type=float,
+        default=0.1,
+        help="half-width of the interval of each name's precision (default: 0.1)",
+    )
+    sample.add_argument("--seed", type=int, default=0, help="seed of the random sample (default: 0)")
     sample.set_defaults(run=_sample)
     read = labels.add_parser(
         "import", help="read labels that were made elsewhere", description=IMPORT_HELP, formatter_class=shape

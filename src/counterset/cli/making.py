@@ -27,9 +27,11 @@ def add(commands: Any) -> None:
     demo = commands.add_parser("demo", help="build a release of a generated world; needs no network")
     demo.add_argument("--folder", type=Path, default=Path("demo"), help="where to work (default: ./demo)")
     size = demo.add_mutually_exclusive_group()
-    size.add_argument("--photos-per-class", type=int, default=None, help="fewer is faster, and finds less")
+    size.add_argument(
+        "--photos-per-class", type=int, default=None, help="fewer photos are faster, and confirm fewer classes"
+    )
     size.add_argument("--quick", action="store_true", help="a first look: fewer photos, smaller groups, no evaluators")
-    demo.add_argument("--seed", type=int, default=0, help="of the world; another seed is another world")
+    demo.add_argument("--seed", type=int, default=0, help="seed of the world (default: 0)")
     demo.add_argument(
         "--world",
         choices=WORLDS,

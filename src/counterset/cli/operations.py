@@ -14,7 +14,7 @@ what a workspace's last build has done, is doing, and what is left:
 GC_HELP = """\
 free what neither a release that is still there nor the last finished build needs:
   counterset gc work/mine          says what would be deleted
-  counterset gc work/mine --yes    deletes it; what is needed again later is made again
+  counterset gc work/mine --yes    deletes it; a later build makes again what it needs
 Old releases keep their files alive: delete a release's folder first to free what only it needs.
 """
 PROFILE_HELP = """\

@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     export.add_argument("--verdict", action="append", help="take classes with this verdict (default: the confirmed)")
     export.set_defaults(run=_export)
 
-    calibrate = commands.add_parser("calibrate", help="the annotate.min_margin for a stated precision, from labels")
+    calibrate = commands.add_parser("calibrate", help="choose annotate.min_margin for a wanted precision, from labels")
     calibrate.add_argument("release", help="built with annotate.min_margin = 0")
     calibrate.add_argument(
         "labels", help="workspace with blind labels, or CSV of a random sample: photo_id, background"

@@ -38,7 +38,10 @@ def add(commands: Any) -> None:
     review.add_argument("--reviewer", default="", help="your pseudonym, which a release cites; asked for by the page")
     review.add_argument("--audit", action="store_true", help="label a random sample of every group, without its names")
     review.add_argument(
-        "--half-width", type=float, default=0.1, help="of names' intervals, which an audit's size gives (default: 0.1)"
+        "--half-width",
+        type=float,
+        default=0.1,
+        help="half-width of the interval of each name's precision, which sets an audit's size (default: 0.1)",
     )
     browse = commands.add_parser(
         "browse",
@@ -48,7 +51,7 @@ def add(commands: Any) -> None:
     )
     browse.add_argument("release", metavar="RELEASE|WORKSPACE", help="as for `show`, or a config's `workspace`")
     for command, run in ((review, _review), (browse, _browse)):
-        command.add_argument("--port", type=int, default=0, help="of 127.0.0.1 (default: any that is free)")
+        command.add_argument("--port", type=int, default=0, help="port at 127.0.0.1 (default: any free one)")
         command.set_defaults(run=run)
 
 

@@ -26,7 +26,7 @@ UNKNOWN_FREQUENCIES = (0.4, 0.25, 0.15, 0.1, 0.1)
 """Shares of a class's groups that a plan assumes when no earlier build tells them."""
 
 INIT_HELP = """\
-write a config, a class list and a vocabulary of backgrounds, to be looked at and built from:
+write a config, a class list and a vocabulary of backgrounds; check them, then build:
   counterset init photos                                  one folder of photos per class: photos/red_fox/1.jpg
   counterset init photos.csv                              a list of addresses, with the columns url and class
   counterset init "red fox" "Arctic fox" --contact you@example.org     photos of iNaturalist, by common names
@@ -42,19 +42,21 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     init.add_argument("source", nargs="+", metavar="FOLDER|LIST|NAME", help="one folder, one list, or common names")
-    init.add_argument("--name", help="of the build (default: of the folder or list, or of the first class)")
-    init.add_argument("--output", type=Path, help="folder of the three files (default: ./NAME)")
+    init.add_argument("--name", help="name of the build (default: that of the folder, list or first class)")
+    init.add_argument("--output", type=Path, help="folder to write the three files into (default: ./NAME)")
     init.add_argument("--annotator", help="the model that names backgrounds (default: ViT-B-32/openai)")
-    init.add_argument("--selector", help="the model that is measured (default: ViT-B-32/laion400m_e31)")
-    init.add_argument("--vocabulary", help="the backgrounds to begin with: a packaged name or a CSV file")
+    init.add_argument("--selector", help="the model whose accuracy chooses the pairs (default: ViT-B-32/laion400m_e31)")
+    init.add_argument("--vocabulary", help="the backgrounds to start with: a packaged name or a CSV file")
     _api_arguments(init)
     init.set_defaults(run=_init)
 
-    validate = commands.add_parser("validate", help="check a config, its places, classes, source and models")
+    validate = commands.add_parser(
+        "validate", help="check a config, the folders it names, its classes, source and models; writes nothing"
+    )
     validate.add_argument("config", type=Path, help="a TOML file")
     validate.set_defaults(run=_validate)
 
-    plan = commands.add_parser("plan", help="what a config will cost, and which drops it will confirm")
+    plan = commands.add_parser("plan", help="estimate what a build will cost, and which drops it can confirm")
     plan.add_argument("config", type=Path, help="a TOML file")
     plan.add_argument("--drop", type=float, default=0.2, help="the true drop to confirm, as a fraction (default: 0.2)")
     plan.add_argument("--learn-from", help="an earlier release: its group frequencies and observer correlation")
@@ -79,7 +81,7 @@ def add(commands: Any) -> None:
 
 def _api_arguments(parser: Any) -> None:
     parser.add_argument("--contact", default="", help="your web page or e-mail, sent to iNaturalist in the User-Agent")
-    parser.add_argument("--api-url", default=API_URL, help="the API that is asked (default: iNaturalist's)")
+    parser.add_argument("--api-url", default=API_URL, help="address of the API (default: iNaturalist's)")
 
 
 def _init(args: argparse.Namespace) -> int:
