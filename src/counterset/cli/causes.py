@@ -91,7 +91,9 @@ def _left(row: dict[str, Any], drop: float | None) -> dict[str, str]:
         "95 % interval": _interval(row["drop_controlled_low"], row["drop_controlled_high"]),
         "q": "" if row["q_controlled"] is None else f"{row['q_controlled']:.4f}",
         "hidden cause %": percent(row["robustness_value"]),
-        "taken out": ", ".join(row["covariates"]).replace("_", " ") or row["reason"] or "",
+        "taken out": "uninformative: all answers are alike in both groups"
+        if row["is_uninformative"]
+        else ", ".join(row["covariates"]).replace("_", " ") or row["reason"] or "",
     }
 
 
