@@ -57,6 +57,24 @@ def test_of_equal_groups_the_first_is_common_and_the_last_counter() -> None:
     assert many.common.tolist() == [1, 1] and many.counter.tolist() == [3, 3]
 
 
+@pytest.mark.parametrize("num_groups", [1, 2, 3, 7])
+def test_many_choices_are_those_made_one_by_one(num_groups: int) -> None:
+    rng = np.random.default_rng(num_groups)
+    weights, correct = rng.integers(0, 3, (2, 500, 2, num_groups)).astype(float)  # ties, and groups without weight
+    eligible = rng.random((500, num_groups)) < 0.7
+    for allowed in (None, eligible):
+        many = choose(weights, correct, allowed)
+        for row in range(500):
+            accuracy = [
+                right / weight if weight else 0.0
+                for right, weight in zip(correct[row, 0], weights[row, 0], strict=True)
+            ]
+            part = [group for group in range(num_groups) if allowed is None or allowed[row, group]]
+            if part:
+                assert many.common[row] == max(part, key=lambda group: (accuracy[group], -group))
+                assert many.counter[row] == min(part, key=lambda group: (accuracy[group], -group))
+
+
 def test_overlap_is_the_shared_share_of_both_weights() -> None:
     rows = [
         (0, DISCOVER, 0, 4.0, 2.0),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
+from counterset.statistics import permutation
 from counterset.statistics.choice import choose
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Floats, Results
 from counterset.statistics.permutation import SelectionTest, selection_test, statistic
@@ -130,6 +131,21 @@ def test_enough_of_the_tail_is_kept_for_every_p_value_that_may_be_asked_for(larg
     assert len(every.tail) == 900 and len(some.tail) == np.ceil(largest * 901)
     assert some.critical(largest) == every.critical(largest)
     assert some.observed == every.observed
+
+
+@pytest.mark.parametrize("chunk", [1, 8_000])
+def test_a_class_of_many_units_is_dealt_alike_some_groups_at_a_time(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = make([0.8, 0.6, 0.7], 40, 1)
+    weights = np.ones_like(results.num_photos)
+
+    def tail() -> Floats:
+        return selection_test(results, weights, num_permutations=900, rng=np.random.default_rng(0)).tail
+
+    whole = tail()
+    monkeypatch.setattr(permutation, "CHUNK", chunk)
+    assert tail() == pytest.approx(whole, rel=1e-12)
 
 
 def test_groups_keep_their_number_of_observers() -> None:

@@ -281,3 +281,9 @@ def test_the_share_of_halvings_that_confirm(monkeypatch: pytest.MonkeyPatch) -> 
     assert found == pytest.approx(confirmed / 300, abs=0.15)
     far = share_confirmed(results, votes, pair, LIMITS, p_value, 1.3, np.random.default_rng(0))
     assert far == pytest.approx(same / 300, abs=0.12), "far above every critical value no test is repeated"
+    halvings = random_splits(results, 200, np.random.default_rng(0))
+    halves = [replace(results, half=each[results.observer].astype(np.int64)) for each in halvings]
+    one_by_one = [eligible_groups(each, LIMITS)[list(pair)].all() and chosen(each) == pair for each in halves]
+    assert far == np.mean(one_by_one)
+    monkeypatch.setattr(resplit, "CHUNK_ELEMENTS", 5_000)
+    assert share_confirmed(results, votes, pair, LIMITS, p_value, 1.3, np.random.default_rng(0)) == far

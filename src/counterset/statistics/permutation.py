@@ -15,6 +15,8 @@ from counterset.statistics.choice import Pair, choose
 from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Results
 
 TIE = 1e-9
+CHUNK = 1_000_000
+"""Elements of an array of deals: in a class of many units some groups are counted at a time."""
 
 
 class SelectionTest(NamedTuple):
@@ -49,7 +51,7 @@ def statistic(weights: Floats, correct: Floats, pair: Pair | None = None) -> Flo
         pair: (...) indices of groups; None = the one that `choose` picks.
     """
     pair = choose(weights, correct) if pair is None else pair
-    weight, right = weights.sum(axis=-2), correct.sum(axis=-2)
+    weight, right = (values[..., DISCOVER, :] + values[..., CONFIRM, :] for values in (weights, correct))
     weight_common, right_common, weight_counter, right_counter = (
         np.take_along_axis(values, group[..., None], axis=-1)[..., 0] for group in pair for values in (weight, right)
     )
@@ -84,19 +86,23 @@ def selection_test(
     """
     side = math.ceil(math.sqrt(num_permutations))
     values = np.stack([weights, weights * results.sum_correct / results.num_photos])
-    dealt = np.empty((2, 2, results.num_groups, side, side))  # (weights or correct, half, G, labels, values)
+    dealt = np.empty((2, results.num_groups, side, 2 * side))  # (half, G, labels, values of weights and of correct)
     for half in (DISCOVER, CONFIRM):
         rows = results.half == half
         index = np.tile(np.flatnonzero(rows), (side, 1))
-        permuted = values[:, rng.permuted(index, axis=1)].transpose(2, 0, 1).reshape(-1, 2 * side)
+        permuted = values.take(rng.permuted(index, axis=1), axis=1).reshape(2 * side, -1).T
         labels = rng.permuted(np.tile(results.group[rows], (side, 1)), axis=1)
-        for group in range(results.num_groups):
-            # (labels, C) @ (C, 2 values) -> (labels, 2 values)
-            sums = (labels == group).astype(np.float64) @ permuted
-            dealt[:, half, group] = sums.reshape(side, 2, side).transpose(1, 0, 2)
+        step = max(CHUNK // labels.size, 1)
+        for first in range(0, results.num_groups, step):
+            groups = np.arange(first, min(first + step, results.num_groups))
+            in_group = (labels == groups[:, None, None]).astype(np.float64).reshape(-1, labels.shape[1])
+            # (groups labels, C) @ (C, 2 values) -> (groups labels, 2 values)
+            np.matmul(in_group, permuted, out=dealt[half, first : first + len(groups)].reshape(-1, 2 * side))
     held = None if pair is None else Pair(np.array(pair[0]), np.array(pair[1]))
     observed = float(statistic(results.by_half(values[0]), results.by_half(values[1]), held))
-    null = np.sort(statistic(*(np.moveaxis(dealt[part].reshape(2, -1, side * side), -1, 0) for part in (0, 1))))
+    # (half, G, labels, values) -> (labels, values, half, G)
+    weight, right = (np.moveaxis(part, (2, 3), (0, 1)) for part in (dealt[..., :side], dealt[..., side:]))
+    null = np.sort(statistic(weight, right), axis=None)
     exceedances = len(null) - int(np.searchsorted(null, observed - TIE))
     kept = min(math.ceil(largest_p_value * (len(null) + 1)), len(null))
     p_value = (exceedances + 1) / (len(null) + 1)

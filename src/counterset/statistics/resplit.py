@@ -85,7 +85,7 @@ def random_splits(results: Results, num_splits: int, rng: np.random.Generator) -
     order = rng.permuted(np.tile(np.arange(len(truth)), (side, 1)), axis=1)
     splits = rng.permuted(np.tile(truth, (side, 1)), axis=1)
     # (side splits, O) at (side orders, O) -> (S, O)
-    return splits[:, order].reshape(-1, len(truth))[:num_splits]
+    return splits.take(order, axis=1).reshape(-1, len(truth))[:num_splits]
 
 
 def estimate_drop(
@@ -201,18 +201,35 @@ def share_confirmed(
             value; from `FAR` on the test is not repeated.
         rng: the class's own generator.
     """
+    halvings = random_splits(graded, NUM_HALVINGS, rng)
+    agrees = np.concatenate(
+        [
+            _chooses(graded, votes, pair, limits, part[:, graded.observer])
+            for part in np.array_split(halvings, math.ceil(NUM_HALVINGS * len(graded.group) / CHUNK_ELEMENTS))
+        ]
+    )
+    if times_critical >= FAR:
+        return float(agrees.mean())
     count = 0
-    for on_confirm in random_splits(graded, NUM_HALVINGS, rng):
+    for on_confirm in halvings[agrees]:
         halved = replace(graded, half=on_confirm[graded.observer].astype(np.int64))
         eligible = eligible_groups(halved, limits)
-        chosen = choose(halved.by_half(votes[0]), halved.by_half(votes[1]), eligible)
-        if not eligible[list(pair)].all() or (int(chosen.common), int(chosen.counter)) != pair:
-            continue
-        if times_critical < FAR:
-            worth = votes[0][eligible[halved.group]]
-            halved = halved.only(eligible)
-            test = selection_test(halved, worth, num_permutations=NUM_HALVING_PERMUTATIONS, rng=rng)
-            count += test.p_value <= p_value
-        else:
-            count += 1
+        worth = votes[0][eligible[halved.group]]
+        test = selection_test(halved.only(eligible), worth, num_permutations=NUM_HALVING_PERMUTATIONS, rng=rng)
+        count += test.p_value <= p_value
     return count / NUM_HALVINGS
+
+
+def _chooses(results: Results, votes: Floats, pair: tuple[int, int], limits: Limits, on_confirm: Bools) -> Bools:
+    """(S,) whether each halving chooses the pair; `on_confirm` is (S, C)."""
+    shape = (len(on_confirm), 2, results.num_groups)
+    first = np.arange(0, 2 * shape[0], 2)[:, None]
+    stratum = ((first + on_confirm) * results.num_groups + results.group).ravel()
+
+    def summed(values: Floats) -> Floats:
+        weights = np.broadcast_to(values, on_confirm.shape).ravel()
+        return np.bincount(stratum, weights, math.prod(shape)).reshape(shape).astype(np.float64, copy=False)
+
+    eligible = limits.met(summed(results.num_photos), summed(np.ones_like(results.num_photos)))
+    chosen = choose(summed(votes[0]), summed(votes[1]), eligible)
+    return np.asarray((chosen.common == pair[0]) & (chosen.counter == pair[1]) & eligible[:, pair].all(axis=-1))
