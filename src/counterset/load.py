@@ -53,7 +53,7 @@ def load(
             None = as the release says, which is the confirmed ones for a built release. Figures (the card,
             the report, `evaluate`) are over all tested pairs, confirmed or not, on photos of the confirm half.
         naming: rows of `common` and `counter` are of classes whose names are audited, unaudited or failed; None = all
-            but failed. Names are audited by labels of people who do not see them.
+            but failed. Names are audited by labels that were made without seeing them.
         verify: check every file against SHA256SUMS now.
         cache: folder for fetched releases and photos; None = $COUNTERSET_CACHE or
             ~/.cache/counterset.

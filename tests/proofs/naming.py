@@ -78,6 +78,7 @@ def uncorrected(build: Build, regime: Regime, world: World, seed: int) -> list[R
     members, backgrounds, predictions = named.tables(DISCOVER_SHARE)
     options = dict(selectors=world.models[: regime.num_selectors], label_space=LABELS, seed=seed)
     config = SelectConfig(**regime.config)
+    backgrounds = backgrounds.append_column("elsewhere", pa.nulls(len(backgrounds), pa.float32()))
     chosen = select_pairs(members, backgrounds, predictions, config, class_ids=world.class_ids, **options)
     decisions = labelled(world, named, seed)
     pairs = name_pairs(decisions, members, backgrounds, predictions, chosen.pairs, NamingConfig(), **options).pairs

@@ -3,8 +3,9 @@
 Two 64-bit hashes that differ in at most r bits, cut into r + m blocks, agree in at least m of these, whatever bits
 differ. So for each choice of m blocks the hashes are sorted by those blocks, and only hashes that agree in them are
 compared. This is exact for every r. For 4 bits, 6 blocks, any 2 of which agree, leave 15 sorts and less than one
-comparison per hash among a million random ones. More bits need more blocks and more sorts: 8 bits take 11 blocks and
-165 sorts, and from about 13 bits on the comparison of all pairs is the shortest way, which is quadratic.
+comparison per hash among a million random ones. More bits need more blocks and more sorts: 8 bits take 10 blocks and
+45 sorts at a million, and at larger radii (16 bits at 200,000 hashes) the comparison of all pairs is the shortest way,
+which is quadratic.
 
 Real hashes are not random: many blank photos have much the same one. Equal hashes are one hash from the start, and
 where too many hashes agree in the chosen blocks, the bits that are left are cut into blocks again.
