@@ -24,7 +24,7 @@ MAX_SECONDS = 7 * 24 * 3600
 deployed: dict[str, Any] = {"timeout_seconds": MAX_SECONDS, "on_failure": [tell], "on_crashed": [tell]}
 
 
-@flow(name="counterset-rebuild", flow_run_name="{config_path}", **deployed)
+@flow(name="counterset-rebuild", **deployed)
 def rebuild(config_path: str, refresh: bool = True) -> str:
     """Build or refresh the release of a config file; the folder of the newest release.
 
@@ -39,7 +39,7 @@ def rebuild(config_path: str, refresh: bool = True) -> str:
     return _build(load_config(config_path), config_path, refresh=refresh)
 
 
-@flow(name="counterset-audit-release", flow_run_name="{release}", **deployed)
+@flow(name="counterset-audit-release", **deployed)
 def audit_release(
     release: str, against: str, queries: str | None = None, model: str | None = None, output: str = "audits"
 ) -> str:
@@ -64,7 +64,7 @@ def audit_release(
     return str(audit.fn(source, base, Path(output).resolve(), name, AuditOptions()).path)
 
 
-@flow(name="counterset-demo", flow_run_name="{folder}", **deployed)
+@flow(name="counterset-demo", **deployed)
 def demo(folder: str = "demo", photos_per_class: int = 300, refresh: bool = True) -> str:
     """Refresh the demo's release, from a look-alike source that runs as long as the flow; its folder.
 
