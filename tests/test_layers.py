@@ -59,6 +59,7 @@ MAY_IMPORT = {
     "similarity": {"foundation", "statistics", "release", "load", "similarity"},
     "evaluation": {"foundation", "causes", "statistics", "models", "stages", "release", "load", "evaluation"},
     "demo": {"foundation", "demo"},
+    "verdicts": {"foundation", "statistics", "stages", "verdicts"},
     "steps": {
         "foundation",
         "statistics",
@@ -96,6 +97,7 @@ MAY_IMPORT = {
         "load",
         "similarity",
         "evaluation",
+        "verdicts",
         "demo",
         "steps",
         "cli",

@@ -29,6 +29,10 @@ PINNED = {  # without quotes, for annotations bear them or not
     "intervene": """(release: Release | str | Path, models: Sequence[str], *, animals: str | Path | Segmenter,
         label_space: str = , templates: str = paper, half: str = , output: str | Path = evaluations, save: int = 0,
         seed: int = 0, batch_size: int = 64, shard_size: int = 512, progress: Say | None = None) -> Interventions""",
+    "verdict": """(table: pa.Table | str | Path, *, layout: str = generic, columns: Mapping[str, str] | None = None,
+        where: tuple[str, str] | None = None, predictions: pa.Table | str | Path | None = None,
+        slices: pa.Table | str | Path | Propose | None = None, min_rows: int = 10, min_units: int = 3,
+        num_permutations: int = 20000, seed: int = 0) -> GroupedVerdict""",
 }
 
 RELEASE = """all_photos attribution captions class_names common counter export fetch group_names groups labels name
@@ -46,6 +50,7 @@ def test_the_names_are_these() -> None:
         "evaluate",
         "intervene",
         "load",
+        "verdict",
     ]
     assert {*counterset.__all__} <= {*dir(counterset)}
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

@@ -24,6 +24,7 @@ from counterset.cli import (
     starting,
     stopping,
     streams,
+    verdicts,
 )
 from counterset.errors import UserError
 from counterset.version import __version__
@@ -53,6 +54,9 @@ your models:
 against a training set (embeddings in Parquet, .npy or clip-retrieval's layout):
   counterset audit RELEASE --against EMBEDDINGS                  near duplicates; drops at equal distance
   counterset prune --base EMBEDDINGS --queries RELEASE --reference EMBEDDINGS
+
+any grouped answers, or slices that a finder proposed:
+  counterset verdict answers.csv         class, group, correct (docs/verdict.md)
 
 in Python:
   import counterset
@@ -182,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         evaluating,
         intervening,
         similarity,
+        verdicts,
         operations,
     ):
         group.add(commands)
