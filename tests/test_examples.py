@@ -17,15 +17,15 @@ import pytest
 
 import counterset
 
-from .conftest import DemoBuild
+from .conftest import DemoBuild, Sandbox
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 EXTRAS = EXAMPLES / "counterset-extras"
 
 
-def run(demo: DemoBuild, folder: Path, *command: object, site: Path | None = None, is_refused: bool = False) -> str:
+def run(folder: Path, *command: object, site: Path | None = None, is_refused: bool = False) -> str:
     """What a script or command prints, called in `folder` without a network; or how it is refused."""
-    environment = demo.sandbox.environment
+    environment = Sandbox(folder.parent / "sandbox").environment  # the demo's own is asked who it called
     paths = [environment["PYTHONPATH"], *([str(site)] if site else []), *(entry for entry in sys.path if entry)]
     done = subprocess.run(
         [sys.executable, *map(str, command)],
@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def photos(demo_build: DemoBuild, folder: Path) -> Path:
     """Photos of one's own, which the first example writes."""
-    printed = run(demo_build, folder, EXAMPLES / "load_release.py", demo_build.release, "--export", "photos")
+    printed = run(folder, EXAMPLES / "load_release.py", demo_build.release, "--export", "photos")
     release = counterset.load(demo_build.release)
     confirmed = [row for row in release.pairs.to_pylist() if row["verdict"] == "confirmed"]
     assert confirmed
@@ -78,13 +78,12 @@ def photos(demo_build: DemoBuild, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def own_release(demo_build: DemoBuild, photos: Path) -> Path:
+def own_release(photos: Path) -> Path:
     """What the second example builds of them, with the demo's small models in place of downloaded ones."""
     two = photos.parent / "two"
     for name in sorted(path.name for path in photos.iterdir())[:2]:
         shutil.copytree(photos / name, two / name)
     printed = run(
-        demo_build,
         photos.parent,
         *(EXAMPLES / "own_photos.py", "two", "--annotator", "demo:annotator", "--selector", "demo:selector"),
         *("--vocabulary", "demo"),
@@ -103,7 +102,7 @@ def test_photos_of_ones_own(own_release: Path, photos: Path) -> None:
 
 
 def test_a_model_of_ones_own_and_a_metric(demo_build: DemoBuild, folder: Path, extras: Path) -> None:
-    printed = run(demo_build, folder, EXAMPLES / "own_model.py", demo_build.release, site=extras)
+    printed = run(folder, EXAMPLES / "own_model.py", demo_build.release, site=extras)
     [line] = [line for line in printed.splitlines() if line.startswith("mean-colour: common ")]
     [metrics] = (folder / "evaluations").rglob("metrics.parquet")
     [row] = pq.read_table(metrics).to_pylist()
@@ -123,7 +122,7 @@ def test_an_audit(demo_build: DemoBuild, folder: Path, own_release: Path) -> Non
     (folder / "training").mkdir()
     for number, shard in enumerate(shards):
         shutil.copy(shard, folder / "training" / f"{number}.parquet")
-    printed = run(demo_build, folder, EXAMPLES / "audit_training_set.py", demo_build.release, "training")
+    printed = run(folder, EXAMPLES / "audit_training_set.py", demo_build.release, "training")
     known = counterset.load(own_release).all_photos.num_rows
     near, _, total = printed.splitlines()[0].partition(" of ")
     assert known <= int(near) < int(total.split()[0])
@@ -132,7 +131,7 @@ def test_an_audit(demo_build: DemoBuild, folder: Path, own_release: Path) -> Non
 
 def test_a_package_of_ones_own(demo_build: DemoBuild, folder: Path, own_release: Path, extras: Path) -> None:
     counterset_ = ("-m", "counterset.cli")
-    run(demo_build, folder, *counterset_, "export", demo_build.release, "jsonl", "lines", site=extras)
+    run(folder, *counterset_, "export", demo_build.release, "jsonl", "lines", site=extras)
     rows = [json.loads(line) for line in (folder / "lines" / "photos.jsonl").read_text().splitlines()]
     release = counterset.load(demo_build.release)
     assert [row["photo_id"] for row in rows if row["split"] == "counter"] == release.counter["photo_id"].to_pylist()
@@ -151,11 +150,11 @@ def test_a_package_of_ones_own(demo_build: DemoBuild, folder: Path, own_release:
         assert old in text
         text = text.replace(old, new)
     (folder / "own-photos" / "flat.toml").write_text(text)
-    run(demo_build, folder, *counterset_, "build", folder / "own-photos" / "flat.toml", site=extras)
+    run(folder, *counterset_, "build", folder / "own-photos" / "flat.toml", site=extras)
     same, flat = counterset.load(own_release), counterset.load(own_release.parent / "flat-photos")
     assert sorted(flat.all_photos["sha256"].to_pylist()) == sorted(same.all_photos["sha256"].to_pylist())
     assert flat.metadata["config"]["annotate"]["method"] == "weighted"
-    refused = run(demo_build, folder, *counterset_, "build", folder / "own-photos" / "flat.toml", is_refused=True)
+    refused = run(folder, *counterset_, "build", folder / "own-photos" / "flat.toml", is_refused=True)
     assert "unknown source.kind 'file_names'" in refused, "without the package"
 
 
