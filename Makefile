@@ -43,6 +43,7 @@ mutants: $(INSTALLED)  ## change the important modules in one place each and see
 
 statistics: $(INSTALLED)  ## draw worlds of known truth and see that the statistics keep their promises; about an hour
 	$(BIN)/python -m tests.proofs.run
+	$(BIN)/python -m tests.proofs.slices
 
 causes: $(INSTALLED)  ## who claims a background effect in worlds of known causes, and who finds it; about an hour
 	$(BIN)/python benchmarks/causes.py --folder .proofs/pool

@@ -152,7 +152,7 @@ def _folder(path: Path) -> list[tuple[str, Box | Path]]:
 
 
 def _csv(path: Path) -> list[tuple[str, Box | Path]]:
-    remedy = "set annotate.animals to a CSV of boxes or masks, or leave it empty"
+    remedy = "give a folder of masks, or a CSV or MegaDetector's JSON that is there"
     rows: list[tuple[str, Box | Path]] = []
     for row in read_csv(path, "the animals' places", remedy):
         photo_id, mask = row.get("photo_id"), row.get("mask")

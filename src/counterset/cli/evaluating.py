@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from counterset.cli.flows import import_models, progress_bars
+from counterset.cli.flows import import_models, model_bars
 from counterset.cli.printing import interval, percent, print_table
 from counterset.models.kinds import KINDS
 from counterset.outputs import check_output
@@ -42,23 +42,12 @@ def add(commands: Any) -> None:
         "--model", action="append", required=True, metavar="NAME", help="a model; repeat for more (see below)"
     )
     evaluate.add_argument("--label-space", default="", help="candidate labels (default: as the release was built)")
-    evaluate.add_argument("--templates", default="paper", help="paper, openai80, or a file of templates with {label}")
-    evaluate.add_argument(
-        "--half",
-        choices=["confirm", "discover", "all"],
-        help="whose photos count (default: confirm, if there is one)",
-    )
-    evaluate.add_argument("--verdict", action="append", help="take classes with this verdict (default: all tested)")
     evaluate.add_argument("--scale", default="logit", choices=["linear", "logit", "probit"], help="axes of the lines")
     evaluate.add_argument(
         "--selector", default="", help="the model whose nearest labels top20 takes (default: the release's)"
     )
-    evaluate.add_argument(
-        "--mirror", action="append", default=[], help="where photos are looked for before their own URLs"
-    )
-    evaluate.add_argument("--batch-size", type=int, default=64, help="photos in one forward pass")
     evaluate.add_argument("--shard-size", type=int, default=512, help="photos per file that is kept")
-    evaluate.add_argument("--output", type=Path, default=Path("evaluations"), help="default: ./evaluations")
+    add_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
     plot = commands.add_parser("plot", help="counter against common accuracy, as SVG, PNG and an interactive page")
@@ -81,6 +70,22 @@ def add(commands: Any) -> None:
     models.set_defaults(run=_models)
 
 
+def add_options(command: argparse.ArgumentParser) -> None:
+    """What every command that shows a release's photos to models takes."""
+    command.add_argument("--templates", default="paper", help="paper, openai80, or a file of templates with {label}")
+    command.add_argument(
+        "--half",
+        choices=["confirm", "discover", "all"],
+        help="whose photos count (default: confirm, if there is one)",
+    )
+    command.add_argument("--verdict", action="append", help="take classes with this verdict (default: all tested)")
+    command.add_argument(
+        "--mirror", action="append", default=[], help="where photos are looked for before their own URLs"
+    )
+    command.add_argument("--batch-size", type=int, default=64, help="pictures in one forward pass")
+    command.add_argument("--output", type=Path, default=Path("evaluations"), help="default: ./evaluations")
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     import_models()
     from counterset.evaluation.evaluate import evaluate
@@ -88,14 +93,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from counterset.load import load
 
     release = load(args.release, verdicts=args.verdict or TESTED, mirrors=args.mirror)
-    with progress_bars() as bars:
-        tasks: dict[str, Any] = {}
-
-        def say(model: str, done: int, total: int) -> None:
-            if model not in tasks:
-                tasks[model] = bars.add_task(model, total=total, note="")
-            bars.update(tasks[model], completed=done, total=total)
-
+    with model_bars() as say:
         evaluation = evaluate(
             release,
             args.model,

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -50,6 +50,20 @@ def progress_bars() -> Any:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
+
+
+@contextlib.contextmanager
+def model_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per model, made at the first call with the model, what is done and what is wanted."""
+    with progress_bars() as bars:
+        tasks: dict[str, Any] = {}
+
+        def say(model: str, done: int, total: int) -> None:
+            if model not in tasks:
+                tasks[model] = bars.add_task(model, total=total, note="")
+            bars.update(tasks[model], completed=done, total=total)
+
+        yield say
 
 
 def run_flow(prepare: Callable[[], Callable[..., Any]], log_json: bool = False) -> Any:

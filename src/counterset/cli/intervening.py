@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-from counterset.cli.flows import import_models, progress_bars
-from counterset.cli.printing import percent, print_table
+from counterset.cli.evaluating import add_options
+from counterset.cli.flows import import_models, model_bars
+from counterset.cli.printing import interval, percent, print_table
 
 INTERVENE_HELP = """\
 what models see:
@@ -53,21 +53,10 @@ def add(commands: Any) -> None:
         help="a model, as `evaluate` takes it; repeat for more",
     )
     intervene.add_argument("--label-space", default="", help="imagenet1k, classes or a file (default: as it was built)")
-    intervene.add_argument("--templates", default="paper", help="paper, openai80, or a file of templates with {label}")
-    intervene.add_argument(
-        "--half",
-        choices=["confirm", "discover", "all"],
-        help="whose photos count (default: confirm, if there is one)",
-    )
-    intervene.add_argument("--verdict", action="append", help="take classes with this verdict (default: all tested)")
     intervene.add_argument(
         "--save", type=int, default=0, metavar="N", help="write the composites of N photos, to look at"
     )
-    intervene.add_argument(
-        "--mirror", action="append", default=[], help="where photos are looked for before their own URLs"
-    )
-    intervene.add_argument("--batch-size", type=int, default=64, help="composites in one forward pass")
-    intervene.add_argument("--output", type=Path, default=Path("evaluations"), help="default: ./evaluations")
+    add_options(intervene)
     intervene.set_defaults(run=_intervene)
 
 
@@ -78,14 +67,7 @@ def _intervene(args: argparse.Namespace) -> int:
     from counterset.load import load
 
     release = load(args.release, verdicts=args.verdict or TESTED, mirrors=args.mirror)
-    with progress_bars() as bars:
-        tasks: dict[str, Any] = {}
-
-        def say(model: str, done: int, total: int) -> None:
-            if model not in tasks:
-                tasks[model] = bars.add_task(model, total=total, note="")
-            bars.update(tasks[model], completed=done, total=total)
-
+    with model_bars() as say:
         done = intervene(
             release,
             args.model,
@@ -132,7 +114,7 @@ def _effect(row: dict[str, Any]) -> dict[str, str]:
         "on common %": percent(row["accuracy"]),
         "on counter %": percent(row["accuracy"] - row["effect"]),
         "effect points": percent(row["effect"]),
-        "95 % interval": _interval(row),
+        "95 % interval": interval(row, "effect"),
     }
 
 
@@ -143,10 +125,5 @@ def _mean(row: dict[str, Any]) -> dict[str, str]:
         "accuracy %": percent(row["accuracy"]),
         "less": row["compared_with"] or "",
         "effect points": percent(row["effect"]),
-        "95 % interval": _interval(row),
+        "95 % interval": interval(row, "effect"),
     }
-
-
-def _interval(row: dict[str, Any]) -> str:
-    low, high = row["effect_low"], row["effect_high"]
-    return "" if low is None else f"{percent(low)} to {percent(high)}"

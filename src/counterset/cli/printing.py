@@ -43,9 +43,10 @@ def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
 
 
-def interval(row: dict[str, Any]) -> str:
-    """A pair's 95 % interval in points."""
-    return "" if row["drop"] is None else f"{percent(row['drop_low'])} to {percent(row['drop_high'])}"
+def interval(row: dict[str, Any], name: str = "drop") -> str:
+    """The 95 % interval of a row's column in points; "" where it has none."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if low is None else f"{percent(low)} to {percent(high)}"
 
 
 def print_table(title: str, rows: list[dict[str, str]]) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from counterset.cli.printing import percent, print_table
+from counterset.cli.printing import interval, percent, print_table
 from counterset.errors import UserError
 from counterset.outputs import check_output
 from counterset.verdicts.layouts import LAYOUTS, ROLES
@@ -90,7 +90,7 @@ def _pair(row: dict[str, Any]) -> dict[str, str]:
         "common": row["common"] or "",
         "counter": row["counter"] or "",
         "drop %": percent(row["drop"]),
-        "95 % interval": _interval(row),
+        "95 % interval": interval(row),
         "q": "" if row["q_value"] is None else f"{row['q_value']:.4f}",
         "breaks at %": percent(row["breaking_share"]),
         "rows": f"{row['num_common']} / {row['num_counter']}" if row["common"] else "",
@@ -103,12 +103,8 @@ def _slice(row: dict[str, Any]) -> dict[str, str]:
         "slice": row["slice"],
         "verdict": row["verdict"],
         "drop %": percent(row["drop"]),
-        "95 % interval": _interval(row),
+        "95 % interval": interval(row),
         "adjusted p": "" if row["p_value"] is None else f"{row['p_value']:.4f}",
         "rows": str(row["num_rows"]),
         "why not": row["reason"] or "",
     }
-
-
-def _interval(row: dict[str, Any]) -> str:
-    return "" if row["drop"] is None else f"{percent(row['drop_low'])} to {percent(row['drop_high'])}"

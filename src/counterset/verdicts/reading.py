@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -10,9 +9,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
+from counterset.csv_rows import BadLine, Line, header_of, records_of
 from counterset.errors import UserError
 from counterset.statistics.halves import half_of
 from counterset.tables import conform, table_of
@@ -21,6 +20,7 @@ from counterset.verdicts.schemas import GROUPED, LEFT_OUT, RowFault
 
 T = TypeVar("T")
 
+PARQUET = (".parquet", ".pq")
 RIGHT, WRONG = ("1", "true", "t", "yes", "right"), ("0", "false", "f", "no", "wrong")
 COIN = "a grouped table"
 """What the coin takes for the class: the same of all classes, so that all rows of a unit have one half."""
@@ -139,42 +139,34 @@ def read_slices(slices: pa.Table | str | Path, rows: pa.Table) -> tuple[dict[str
 def _offered(table: pa.Table | str | Path, what: str) -> _Offered:
     malformed: list[tuple[int, str]] = []
     if isinstance(table, pa.Table):
-        found = table
-    elif Path(table).suffix.lower() in (".parquet", ".pq"):
+        found, number = table, np.arange(1, len(table) + 1)
+    elif Path(table).suffix.lower() in PARQUET:
         found = _open(table, pq.read_table)
+        number = np.arange(1, len(found) + 1)
     else:
-        header = _open(table, _header)
-
-        def bad(row: pv.InvalidRow) -> str:
-            malformed.append((row.number - 1, f"has {row.actual_columns} cells, not {row.expected_columns}"))
-            return "skip"
-
-        parse = pv.ParseOptions(invalid_row_handler=bad, newlines_in_values=True)
-        texts = pv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""]
-        )
-        reading = pv.ReadOptions(use_threads=False)  # else rows have no numbers
-        found = _open(table, lambda path: pv.read_csv(path, reading, parse, texts))
+        names, lines = _open(table, _csv)
+        rows = [line for line in lines if isinstance(line, Line)]
+        malformed = [(line.number - 1, line.fault) for line in lines if isinstance(line, BadLine)]
+        cells = zip(*(row.cells for row in rows), strict=True) if rows else [()] * len(names)
+        found = pa.Table.from_arrays([pa.array(column, pa.string()) for column in cells], names=names)
+        number = np.array([row.number - 1 for row in rows], np.int64)
     if repeated := [name for name in found.column_names if found.column_names.count(name) > 1]:
         raise UserError(f"{what} has two columns {repeated[0]!r}; rename one")
-    number = np.arange(1, len(found) + len(malformed) + 1)
-    number = np.setdiff1d(number, [row for row, _ in malformed])
     return _Offered(found, pa.array(number), malformed)
 
 
-def _header(path: str | Path) -> list[str]:
+def _csv(path: str | Path) -> tuple[list[str], list[Line | BadLine]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
-        return next(csv.reader(file), [])
+        _, names = header_of(file.readline(), (",",), lambda _: False)
+        return names, list(records_of(file, names, ",", lambda _: False))
 
 
 def _open(path: str | Path, read: Callable[[str | Path], T]) -> T:
     try:
         return read(path)
-    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
-        said = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path} cannot be read as a table ({said}); give a Parquet file or a CSV with a header"
-        ) from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        said = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise UserError(f"cannot read {path}: {said}; give a Parquet file, or a CSV in UTF-8 with a header") from error
 
 
 def _column_names(
@@ -216,7 +208,7 @@ def _text(column: pa.ChunkedArray) -> pa.Array:
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     try:
         texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         raise UserError(f"a column of {column.type} says no class, group or outcome; give texts or numbers") from error
     texts = pc.replace_substring_regex(texts, r"^(-?[0-9]+)\.0+$", r"\1")
     return pc.if_else(pc.is_in(texts, pa.array(["", "nan", "NaN"])), pa.scalar(None, pa.string()), texts)
@@ -246,8 +238,8 @@ def _agrees(texts: Mapping[str, pa.Array], layout: Layout, names: Mapping[str, s
 def _predicted(predictions: pa.Table | str | Path, ids: pa.Array, asked: pa.Array) -> pa.Array:
     """(N,) what was predicted of each row, by id or in order."""
     what = str(predictions) if isinstance(predictions, str | Path) else "the table of predictions"
-    is_csv = not isinstance(predictions, pa.Table) and Path(predictions).suffix.lower() not in (".parquet", ".pq")
-    if is_csv and len(_open(predictions, _header)) == 1:
+    is_csv = not isinstance(predictions, pa.Table) and Path(predictions).suffix.lower() not in PARQUET
+    if is_csv and len(_open(predictions, _csv)[0]) == 1:
         lines = pa.array(_open(predictions, lambda path: Path(path).read_text("utf-8-sig").splitlines()), pa.string())
         rows = np.flatnonzero(asked.to_numpy(zero_copy_only=False))
         if len(lines) != len(rows):
