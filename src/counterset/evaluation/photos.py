@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from counterset.errors import PictureError, ReleaseError
 from counterset.load import Release
 from counterset.pictures import Picture
+from counterset.release.questions import even_pairs, figure_half
 from counterset.release.schemas import SPLITS
 from counterset.schemas import Half, Verdict
 from counterset.workspace import digest
@@ -77,11 +78,8 @@ def pair_photos(release: Release) -> PairPhotos:
         ReleaseError: there are none.
     """
     columns = ["photo_id", "class_id", "half", "observer", "unit", "sha256"]
-    parts = [getattr(release, split).select(columns) for split in SPLITS]
+    parts = [even_pairs(release, getattr(release, split).select(columns)) for split in SPLITS]
     table = pa.concat_tables([part.cast(parts[0].schema) for part in parts])
-    if "is_uneven" in release.pairs.column_names:  # releases of 0.1 do not say
-        uneven = release.pairs.filter(pc.fill_null(release.pairs["is_uneven"], False))["class_id"]
-        table = table.filter(pc.invert(pc.is_in(table["class_id"], uneven.combine_chunks())))
     if not table.num_rows:
         raise ReleaseError(
             f"{release.name} {release.version} has no pairs that are {' or '.join(release.verdicts)}; "
@@ -141,7 +139,7 @@ TESTED = (Verdict.CONFIRMED.value, Verdict.UNCONFIRMED.value)
 
 def default_half(photos: PairPhotos) -> str:
     """`confirm` where the release kept a half out of the choice of pairs, else `all`."""
-    return Half.CONFIRM.value if (photos.half == Half.CONFIRM.value).any() else Half.ALL.value
+    return figure_half(photos.half.tolist())
 
 
 def in_half(photos: PairPhotos, half: str) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,150 @@
+"""Multiple-choice questions about a release's photos, as harnesses for multimodal language models ask them.
+
+The photos are those that the release's figures are read from, so a harness gives the figures that `evaluate` gives
+for the same answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterset.classes import normal_name
+from counterset.errors import ReleaseError
+from counterset.release.exporting import Photos, without_photos
+from counterset.release.schemas import SPLITS
+from counterset.schemas import Half
+
+QUESTION = "Which of these does the photo show?"
+LETTERS = string.ascii_uppercase
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the photos of one class are asked about.
+
+    Attributes:
+        labels: the candidates, the class's own among them, each once.
+        truth: the class's own label.
+    """
+
+    labels: tuple[str, ...]
+    truth: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One photo and its options.
+
+    Attributes:
+        row: the photo's row in its split.
+        split: common or counter.
+        unit: the independent unit of statistics; in releases without units, the observer.
+        options: the candidates in the order in which they are shown; the first is A.
+        answer: the letter of the right one.
+    """
+
+    row: Mapping[str, Any]
+    split: str
+    unit: str
+    options: tuple[str, ...]
+    answer: str
+
+    @property
+    def photo_id(self) -> str:
+        return str(self.row["photo_id"])
+
+    def fields(self) -> dict[str, Any]:
+        """What every harness is given of it beside the photo."""
+        return {
+            "photo_id": self.photo_id,
+            "split": self.split,
+            "class_id": self.row["class_id"],
+            "unit": self.unit,
+            "question": QUESTION,
+            "options": list(self.options),
+            "answer": self.answer,
+        }
+
+
+def options_of(photo_id: str, labels: Iterable[str]) -> tuple[str, ...]:
+    """The candidates in the order in which they are shown with a photo: by a hash of both.
+
+    Two labels of one photo stand in the same order whatever others are among them.
+    """
+    return tuple(sorted(labels, key=lambda label: hashlib.sha256(f"{photo_id}\0{label}".encode()).digest()))
+
+
+def questions(
+    release: Photos, candidates: Mapping[str, Candidates] | None = None, most_options: int = len(LETTERS)
+) -> list[Question]:
+    """One question per photo that the release's figures are read from, in the order of a hash of the photo ids.
+
+    Those are photos of the confirm half where there is one, of the classes with the release's verdicts that have photos
+    on both sides, without uneven pairs. The first N are a sample of all.
+
+    Args:
+        release: whose photos.
+        candidates: class_id -> its candidates; None = the names of all classes.
+        most_options: how many options the harness can letter.
+
+    Raises:
+        ReleaseError: there are more candidates than that, or none for a class.
+    """
+    rows = [(split, row) for split in SPLITS for row in _even_rows(release, split)]
+    half = figure_half(row["half"] for _, row in rows)
+    rows = [(split, row) for split, row in rows if half in (row["half"], Half.ALL.value)]
+    sides = {(row["class_id"], split) for split, row in rows}
+    rows = [(split, row) for split, row in rows if all((row["class_id"], side) in sides for side in SPLITS)]
+    asked = _classes(release) if candidates is None else candidates
+    for class_id in sorted({row["class_id"] for _, row in rows}):
+        if class_id not in asked:
+            raise ReleaseError(
+                f"the candidates say nothing of the class {class_id!r}; give an evaluation of {release.name} itself"
+            )
+        if (count := len(asked[class_id].labels)) > most_options:
+            raise ReleaseError(
+                f"the harness letters at most {most_options} options and {class_id!r} has {count}; evaluate a model "
+                "with --label-space top20 (or top20:classes) first, and give that evaluation's folder as --candidates"
+            )
+    made = [_question(split, row, asked[row["class_id"]]) for split, row in rows]
+    return sorted(made, key=lambda one: hashlib.sha256(one.photo_id.encode()).digest())
+
+
+def even_pairs(release: Any, table: pa.Table) -> pa.Table:
+    """The rows of a split whose pair is not uneven: those that figures may be read from."""
+    if "is_uneven" not in release.pairs.column_names:  # releases of 0.1 do not say
+        return table
+    uneven = release.pairs.filter(pc.fill_null(release.pairs["is_uneven"], False))["class_id"]
+    return table.filter(pc.invert(pc.is_in(table["class_id"], uneven.combine_chunks())))
+
+
+def figure_half(halves: Iterable[str]) -> str:
+    """`confirm` where some photos were kept out of the choice of pairs, else `all`."""
+    return Half.CONFIRM.value if Half.CONFIRM.value in set(halves) else Half.ALL.value
+
+
+def _even_rows(release: Photos, split: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = without_photos(even_pairs(release, getattr(release, split))).to_pylist()
+    return rows
+
+
+def _classes(release: Photos) -> dict[str, Candidates]:
+    """Every class is asked about the names of all; two classes of one name share its first spelling."""
+    first: dict[str, str] = {}
+    for name in release.class_names.values():
+        first.setdefault(normal_name(name), name)
+    labels = tuple(first.values())
+    return {class_id: Candidates(labels, first[normal_name(name)]) for class_id, name in release.class_names.items()}
+
+
+def _question(split: str, row: Mapping[str, Any], asked: Candidates) -> Question:
+    options = options_of(row["photo_id"], asked.labels)
+    unit = row["unit"] if row["unit"] is not None else row["observer"]
+    return Question(row, split, str(unit), options, LETTERS[options.index(asked.truth)])
