@@ -1,10 +1,11 @@
 """Loading a release of 100,000 photos, beside `datasets.load_dataset` on the same files.
 
-    python benchmarks/load.py [--photos 100000]
+    python benchmarks/load.py [--photos 100000] [--before CHECKOUT]
 
-Each way runs in its own process, cold (a new cache) and again (the cache kept), three
-times; the medians are printed: milliseconds from the start of the call to the first row of
-`common`, the same with the modules' imports, and the process's peak memory.
+Each way runs in its own process, cold (a new cache) and again (the cache kept), in turns; the medians of three are
+printed: milliseconds from the start of the call to the first row of `common`, the same with the imports, the whole
+process's processor time without Python's own start, and its peak memory. `pyarrow alone` reads the same file with
+nothing around it: no release can be read sooner. `--before` also loads with the sources of another checkout.
 """
 
 from __future__ import annotations
@@ -24,27 +25,41 @@ RUNS = 3
 MEASURE = """
 import json, sys, time
 folder, cache = sys.argv[1:3]
-started = time.perf_counter()
+cpu, started = time.process_time(), time.perf_counter()
 {imports}
 imported = time.perf_counter()
 {call}
 row = {row}
 done = time.perf_counter()
+cpu = time.process_time() - cpu
 assert row["photo_id"], row
 # Not ru_maxrss, which begins with the size of the process that started this one.
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
-print(json.dumps({{"call_ms": (done - imported) * 1e3, "total_ms": (done - started) * 1e3, "peak_mb": peak}}))
+print(json.dumps({{
+    "call": (done - imported) * 1e3, "total": (done - started) * 1e3, "cpu": cpu * 1e3, "peak": peak,
+}}))
 """
+LOADED = (
+    "import counterset",
+    "release = counterset.load(folder, cache=cache)",
+    "release.common.slice(0, 1).to_pylist()[0]",
+)
 
 WAYS = {
-    "counterset.load": (
-        "import counterset",
-        "release = counterset.load(folder, cache=cache)",
-        "release.common.slice(0, 1).to_pylist()[0]",
+    "pyarrow alone": (
+        "import pyarrow.compute, pyarrow.parquet",
+        "table = pyarrow.parquet.ParquetFile(folder + '/data/common-00000-of-00001.parquet').read()",
+        "table.slice(0, 1).to_pylist()[0]",
     ),
+    "counterset.load": LOADED,
     "counterset.load(verify=False)": (
         "import counterset",
         "release = counterset.load(folder, cache=cache, verify=False)",
+        "release.common.slice(0, 1).to_pylist()[0]",
+    ),
+    "counterset.load, arrow imported": (
+        "import pyarrow.compute, pyarrow.parquet, counterset",
+        "release = counterset.load(folder, cache=cache)",
         "release.common.slice(0, 1).to_pylist()[0]",
     ),
     "counterset.load, all tables": (
@@ -66,34 +81,39 @@ def main() -> None:
     """Build the release, measure each way, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=100_000)
-    photos = parser.parse_args().photos
+    parser.add_argument("--before", type=Path, help="another checkout, loaded with beside this one")
+    asked = parser.parse_args()
+    ways = {name: (code, ROOT) for name, code in WAYS.items()}
+    if asked.before:
+        ways["counterset.load, before"] = (LOADED, asked.before.resolve())
     with tempfile.TemporaryDirectory() as name:
-        folder = build(Path(name), photos)
+        folder = build(Path(name), asked.photos)
         rows = json.loads((folder / "release.json").read_text())["counts"]
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
         print(f"release of {rows['photos']:,} photos ({rows['common']:,} common, {rows['counter']:,} counter)")
         print(f"{size:.0f} MB on disk\n")
-        print(f"{'':34}{'cold':>26}{'again':>26}")
-        print(f"{'':34}" + f"{'call':>8}{'+import':>9}{'peak':>9}" * 2)
-        for way, code in WAYS.items():
-            cold, warm = [], []
-            for run in range(RUNS):
-                cache = Path(name) / f"cache-{len(way)}-{run}"
-                cold.append(measure(code, folder, cache))
-                warm.append(measure(code, folder, cache))
-            print(f"{way:34}" + line(cold) + line(warm))
+        print(f"{'':34}{'cold':>37}{'again':>37}")
+        print(f"{'':34}" + f"{'call':>8}{'+import':>9}{'CPU':>11}{'peak':>9}" * 2)
+        runs: dict[tuple[str, str], list[dict[str, float]]] = {}
+        for run in range(RUNS):
+            for number, (way, (code, checkout)) in enumerate(ways.items()):
+                cache = Path(name) / f"cache-{number}-{run}"
+                for state in ("cold", "again"):
+                    runs.setdefault((way, state), []).append(measure(code, checkout, folder, cache))
+        for way in ways:
+            print(f"{way:34}" + line(runs[way, "cold"]) + line(runs[way, "again"]))
 
 
 def line(runs: list[dict[str, float]]) -> str:
     """Medians as one cell."""
     median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-    return f"{median['call_ms']:5.0f} ms{median['total_ms']:6.0f} ms{median['peak_mb']:6.0f} MB"
+    return f"{median['call']:5.0f} ms{median['total']:6.0f} ms{median['cpu']:8.0f} ms{median['peak']:6.0f} MB"
 
 
-def measure(code: tuple[str, str, str], folder: Path, cache: Path) -> dict[str, float]:
+def measure(code: tuple[str, str, str], checkout: Path, folder: Path, cache: Path) -> dict[str, float]:
     """One way in a process of its own."""
     imports, call, row = code
-    environment = dict(os.environ, PYTHONPATH=str(ROOT / "src"), HF_HUB_OFFLINE="1", HF_HOME=str(cache / "hf"))
+    environment = dict(os.environ, PYTHONPATH=str(checkout / "src"), HF_HUB_OFFLINE="1", HF_HOME=str(cache / "hf"))
     done = subprocess.run(
         [sys.executable, "-c", MEASURE.format(imports=imports, call=call, row=row), str(folder), str(cache)],
         capture_output=True,
