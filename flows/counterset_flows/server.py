@@ -86,9 +86,11 @@ def running() -> Iterator[Callable[[], None]]:
             temporary_settings({PREFECT_API_URL: server.url, PREFECT_API_AUTH_STRING: server.password}),
             _told(server.url),
         ):
-            yield server.wait
-            for worker in (EventsWorker, APILogWorker):  # what they still have to say about the run
-                worker.drain_all(timeout=STOP_S, at_exit=False)
+            try:
+                yield server.wait
+            finally:  # what they still have to say about the run; said at exit, it would wait long for no server
+                for worker in (EventsWorker, APILogWorker):
+                    worker.drain_all(timeout=STOP_S, at_exit=False)
     finally:
         server.stop()
         _temporary = None

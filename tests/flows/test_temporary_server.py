@@ -93,6 +93,26 @@ def test_one_that_goes_away_is_told(home: Path) -> None:
         httpx.get(os.environ["PREFECT_API_URL"])
 
 
+def test_a_failed_run_says_all_before_its_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect's senders, left to themselves, tried to reach the ended server for 80 seconds after a build's error."""
+    order: list[str] = []
+
+    class Server:
+        url, password = "http://127.0.0.1:9/api", "counterset:no"
+        wait = last_line = str
+
+        def stop(self) -> None:
+            order.append("stop")
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(server, "_Temporary", Server)
+    for worker in (server.EventsWorker, server.APILogWorker):
+        monkeypatch.setattr(worker, "drain_all", lambda **_: order.append("said"))
+    with pytest.raises(KeyError), server.running():
+        raise KeyError
+    assert order == ["said", "said", "stop"]
+
+
 def test_it_serves_a_client_with_the_password_of_the_environment(home: Path) -> None:
     code = """
 import counterset_flows
