@@ -14,7 +14,7 @@ from counterset.config_sections import ANNOTATORS, AnnotateConfig
 from counterset.errors import ConfigError
 from counterset.schemas import BACKGROUNDS
 from counterset.stages.annotate import Annotation, annotate_class, background_classifiers, background_rows, entropies
-from counterset.tables import table_of
+from counterset.tables import conform
 
 Features = npt.NDArray[np.float32]
 
@@ -132,7 +132,7 @@ def test_the_annotator_abstains_without_a_group_and_below_the_smallest_margin() 
     groups = ["snow", "snow", None, "grass"]
     config = AnnotateConfig(min_margin=1.0)
     rows = background_rows("bear", ["a", "b", "c", "d"], annotation, groups, ["snow", "grass"], config)
-    table = table_of(BACKGROUNDS, rows)
+    table = conform(rows, BACKGROUNDS)
     assert table["group"].to_pylist() == ["snow", None, None, "grass"]
     assert table["is_confident"].to_pylist() == [True, False, False, True]
     assert table["background"].to_pylist() == ["snow", "snow", "grass", "grass"]
@@ -140,7 +140,7 @@ def test_the_annotator_abstains_without_a_group_and_below_the_smallest_margin() 
     at_the_edge = background_rows(
         "bear", ["b"], Annotation(*(part[1:2] for part in annotation)), ["snow"], ["snow", "grass"], AnnotateConfig()
     )
-    assert at_the_edge[0]["group"] == "snow"
+    assert at_the_edge["group"].to_pylist() == ["snow"]
 
 
 def test_entropy_is_high_where_backgrounds_are_alike_and_does_not_depend_on_the_scale() -> None:

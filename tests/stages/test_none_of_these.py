@@ -58,7 +58,8 @@ def groups(vocabulary: Sequence[Background], features: Features, limit: float) -
         annotation = none_of_these(annotation, elsewhere(annotation, features, directions), limit)
     formed = group_photos(annotation.profiles, annotation.margins, names, GroupConfig(), seed=0)
     rows = background_rows("bear", [str(n) for n in range(len(features))], annotation, formed, names, AnnotateConfig())
-    return [row["group"] for row in rows]
+    groups: list[str | None] = rows["group"].to_pylist()
+    return groups
 
 
 def test_no_group_is_formed_of_styles_that_no_photo_has() -> None:

@@ -26,7 +26,7 @@ from counterset.causes.control import (
     moved,
     robustness_value,
 )
-from counterset.causes.covariates import mean_outcomes
+from counterset.causes.covariates import answers_of, mean_outcomes
 from counterset.causes.schemas import BALANCE, CONTROLLED, DECOMPOSITION
 from counterset.causes.wrong_answers import units_of
 from counterset.schemas import Half
@@ -105,7 +105,7 @@ def _classes(
     all_photos: pa.Table, pairs: pa.Table, predictions: pa.Table, covariates: pa.Table, selectors: Collection[str]
 ) -> list[_Class]:
     all_photos, covariates = (table.sort_by("photo_id") for table in (all_photos, covariates))
-    photo_ids = all_photos["photo_id"].to_pylist()
+    photo_ids = all_photos["photo_id"].combine_chunks()
     outcome = mean_outcomes(photo_ids, predictions, selectors)
     margins = _margins(photo_ids, predictions, selectors)
     unit = units_of(all_photos)
@@ -124,15 +124,12 @@ def _classes(
     return classes
 
 
-def _margins(photo_ids: list[str], predictions: pa.Table, selectors: Collection[str]) -> Floats:
+def _margins(photo_ids: pa.Array, predictions: pa.Table, selectors: Collection[str]) -> Floats:
     """(N, S) each selector's margins; nan where it gave no answer."""
-    place = {photo_id: number for number, photo_id in enumerate(photo_ids)}
-    number_of = {model: number for number, model in enumerate(sorted(selectors))}
-    margins = np.full((len(place), len(number_of)), np.nan)
-    columns = (predictions[name].to_pylist() for name in ("photo_id", "model", "margin"))
-    for photo_id, model, margin in zip(*columns, strict=True):
-        if model in number_of and photo_id in place:
-            margins[place[photo_id], number_of[model]] = margin
+    names = sorted(selectors)
+    answered, place = answers_of(photo_ids, predictions, names)
+    margins = np.full((len(photo_ids), len(names)), np.nan)
+    margins[place, pc.index_in(answered["model"], pa.array(names)).to_numpy()] = answered["margin"].to_numpy()
     return margins
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.causes.schemas import APPEARANCE, COVARIATES
 from counterset.manifests import manifest_path, read_csv
-from counterset.tables import table_of
+from counterset.tables import conform, ranks
 
 SHRINKAGE = 5
 """Photos of other classes that an observer's accuracy in them is drawn towards the usual by."""
@@ -63,56 +63,77 @@ def covariates_of(
         appearance: the photos' look (appearance schema); photos without a row have none.
         places: photo_id and place (null = unknown); None = the source tells none.
     """
-    photo_ids, class_ids = all_photos["photo_id"].to_pylist(), all_photos["class_id"].to_pylist()
-    looks = {row["photo_id"]: row for row in appearance.to_pylist()} if appearance is not None else {}
-    place_of = dict(zip(*(places[name].to_pylist() for name in ("photo_id", "place")), strict=True)) if places else {}
-    visits = Counter(place_of.get(photo_id) for photo_id in photo_ids)
+    photo_ids = all_photos["photo_id"].combine_chunks()
+    looks = appearance if appearance is not None else APPEARANCE.arrow().empty_table()
+    look_of = pc.index_in(photo_ids, looks["photo_id"].combine_chunks())
     outcome = mean_outcomes(photo_ids, predictions, selectors)
     experience, accuracy = _of_observers(all_photos, outcome)
     width, height = (np.asarray(all_photos[name].to_numpy(), np.float64) for name in ("width_px", "height_px"))
-    places_of = [place_of.get(photo_id) for photo_id in photo_ids]
     has_answers = not np.isnan(outcome).all()
     columns = {
         "photo_id": photo_ids,
-        "class_id": class_ids,
+        "class_id": all_photos["class_id"],
         "megapixels": width * height / 1e6,
-        "size_bytes": all_photos["size_bytes"].to_pylist(),
+        "size_bytes": all_photos["size_bytes"],
         "aspect": width / height,
-        "month": [day.month if day is not None else None for day in all_photos["observed_on"].to_pylist()],
-        "subspecies": [
-            name if name is not None and len(name.split()) == 3 else None
-            for name in all_photos["taxon_name"].to_pylist()
-        ],
+        "month": pc.month(all_photos["observed_on"]),
+        "subspecies": _subspecies(all_photos["taxon_name"]),
         "observer_photos": experience,
-        "observer_accuracy": accuracy if has_answers else [None] * len(photo_ids),
-        "place_photos": [visits[place] if place is not None else None for place in places_of],
+        "observer_accuracy": accuracy if has_answers else pa.nulls(len(photo_ids), pa.float64()),
+        "place_photos": _visits(photo_ids, places),
     }
-    for name in APPEARANCE.arrow().names[1:]:
-        columns[name] = [looks[photo_id][name] if photo_id in looks else None for photo_id in photo_ids]
-    return table_of(COVARIATES, columns)
+    columns |= {name: looks[name].take(look_of) for name in APPEARANCE.arrow().names[1:]}
+    return conform(pa.table(columns), COVARIATES)
 
 
-def mean_outcomes(photo_ids: list[str], predictions: pa.Table, selectors: Collection[str]) -> Floats:
+def _subspecies(names: pa.ChunkedArray) -> pa.Array:
+    """(N,) the names of three words."""
+    numbers, known = ranks(names)
+    three = [name if len(name.split()) == 3 else None for name in known.to_pylist()]
+    return pa.array([*three, None], pa.string()).take(numbers % (len(three) + 1))
+
+
+def _visits(photo_ids: pa.Array, places: pa.Table | None) -> pa.Array:
+    """(N,) photos of each photo's place; null where that is unknown."""
+    if places is None:
+        return pa.nulls(len(photo_ids), pa.int64())
+    place_of = pc.index_in(photo_ids, places["photo_id"].combine_chunks())
+    number, known = ranks(places["place"].take(place_of))
+    visits = np.bincount(number[number >= 0], minlength=len(known))
+    return pa.array([*visits.tolist(), None], pa.int64()).take(number % (len(known) + 1))
+
+
+def mean_outcomes(photo_ids: Sequence[str] | pa.Array, predictions: pa.Table, selectors: Collection[str]) -> Floats:
     """(N,) share of the selectors that are right about each photo; nan where one of them gave no answer."""
-    place = {photo_id: number for number, photo_id in enumerate(photo_ids)}
-    right, answers = np.zeros(len(place)), np.zeros(len(place))
-    columns = (predictions[name].to_pylist() for name in ("photo_id", "model", "is_correct"))
-    wanted = set(selectors)
-    for photo_id, model, is_correct in zip(*columns, strict=True):
-        if model in wanted and photo_id in place:
-            right[place[photo_id]] += is_correct
-            answers[place[photo_id]] += 1
+    answered, place = answers_of(photo_ids, predictions, selectors)
+    answers = np.bincount(place, minlength=len(photo_ids)).astype(np.float64)
+    right = np.bincount(place, answered["is_correct"].to_numpy(), len(photo_ids))
     is_whole = (answers > 0) & (answers == answers.max(initial=0))
     return np.where(is_whole, right / np.maximum(answers, 1), np.nan)
+
+
+def answers_of(
+    photo_ids: Sequence[str] | pa.Array, predictions: pa.Table, selectors: Collection[str]
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """The P answers of the selectors about some photos, and (P,) the place of each answer's photo among these."""
+    answered = predictions.filter(
+        pc.is_in(predictions["model"].cast(pa.string()), pa.array(sorted(selectors), pa.string()))
+    )
+    place = pc.fill_null(
+        pc.index_in(answered["photo_id"].cast(pa.string()), pa.array(photo_ids, pa.string())), -1
+    ).to_numpy()
+    return answered.filter(place >= 0), place[place >= 0].astype(np.int64)
 
 
 def _of_observers(all_photos: pa.Table, outcome: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
     """(N,) photos of other classes by each photo's observer, and how much easier than usual those are."""
 
     def numbered(*names: str) -> npt.NDArray[np.int64]:
-        rows = zip(*(all_photos[name].to_pylist() for name in names), strict=True)
-        numbers: dict[object, int] = {}
-        return np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.int64)
+        together = np.zeros(len(all_photos), np.int64)
+        for name in names:
+            number, known = ranks(all_photos[name])
+            together = together * (len(known) + 1) + number + 1
+        return np.unique(together, return_inverse=True)[1]
 
     observer, own, cell = numbered("observer"), numbered("observer", "class_id"), numbered("class_id", "group")
     known = ~np.isnan(outcome)

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.stats import t
 
 from counterset.causes.kinship import Kin, are_near, kin_of
 from counterset.causes.schemas import WRONG_ANSWERS, WRONG_ANSWERS_BY_MODEL
 from counterset.classes import ClassSpec, normal_name
 from counterset.statistics.intervals import CONFIDENCE
-from counterset.tables import table_of
+from counterset.tables import ranks, table_of
 
 MIN_HOME_PHOTOS = 10
 """Grouped photos that a class needs before its commonest background counts as its home."""
@@ -124,11 +125,8 @@ class _Photos:
 
 def units_of(photos: pa.Table) -> npt.NDArray[np.int64]:
     """(N,) number of each photo's independent unit: `unit` where the release has it, else the observer."""
-    names = photos["observer"].to_pylist()
-    if "unit" in photos.column_names:
-        units = photos["unit"].to_pylist()
-        names = [observer if unit is None else unit for observer, unit in zip(names, units, strict=True)]
-    return np.unique(np.array(names, str), return_inverse=True)[1].astype(np.int64)
+    observers = photos["observer"]
+    return ranks(pc.coalesce(photos["unit"], observers) if "unit" in photos.column_names else observers)[0]
 
 
 class _Labels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pyarrow as pa
 
 from counterset.causes.appearance import appearance
@@ -11,7 +12,7 @@ from counterset.causes.schemas import APPEARANCE
 from counterset.pictures import DECODER_VERSION
 from counterset.schemas import IMAGES, PHOTOS
 from counterset.steps.keys import Build
-from counterset.tables import read_table, table_of, write_table
+from counterset.tables import conform, read_table, table_of, write_table
 from counterset.workspace import digest, versions
 
 REVISION = 1
@@ -41,5 +42,7 @@ def measure_shard(build: Build, shard: str) -> pa.Table:
 
 def measured(build: Build, shards: Iterable[str]) -> pa.Table:
     """The appearance of all photos of some shards; of a photo in several shards that of the last one."""
-    rows = {row["photo_id"]: row for shard in shards for row in measure_shard(build, shard).to_pylist()}
-    return table_of(APPEARANCE, list(rows.values()))
+    table = pa.concat_tables([APPEARANCE.arrow().empty_table(), *(measure_shard(build, shard) for shard in shards)])
+    numbered = pa.table({"photo_id": table["photo_id"], "row": np.arange(len(table))})
+    last = numbered.group_by("photo_id").aggregate([("row", "max")])["row_max"]
+    return conform(table.take(last), APPEARANCE)

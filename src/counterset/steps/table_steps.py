@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +43,7 @@ from counterset.steps.rejects import of_several_classes
 from counterset.steps.series import Basis, class_identity, place_in_series
 from counterset.steps.shard_steps import candidates_of
 from counterset.storage import place
-from counterset.tables import TableRef, feature_matrix, read_table, table_of, write_table
+from counterset.tables import TableRef, feature_matrix, ranks, read_table, table_of, write_table
 from counterset.workspace import digest
 from counterset.workspace_photos import WorkspacePhotos
 
@@ -123,50 +123,80 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
     """Each member's background profile and group."""
     config, key = build.config, backgrounds_key(build, members)
     if not build.is_done("backgrounds", key, "all"):
-        kept = read_table(members.path, MEMBERS)
-        class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
+        kept = read_table(members.path, MEMBERS, ["photo_id", "class_id"])
         encoder = open_text_model(config.models.annotator, config.models.backend)
         method, names = config.annotate.method, [background.name for background in build.vocabulary]
-        chosen, looks_around = ANNOTATORS[method], build.places is not None
         directions = annotate.background_classifiers(encoder, build.vocabulary, build.specs, method)
         crowd = annotate.places_and_elsewhere(encoder, build.vocabulary, load_elsewhere())
-        elsewhere: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
-        features: dict[str, list[np.ndarray]] = {spec.class_id: [] for spec in build.specs}
-        photo_ids: dict[str, list[str]] = {spec.class_id: [] for spec in build.specs}
-        for ref in embedded:
-            table = read_table(ref.path, embeddings(encoder.embedding_dim, with_surroundings=looks_around))
-            around = feature_matrix(table, "surroundings") if looks_around else None
-            vectors = chosen.vectors(feature_matrix(table), around)
-            shares = annotate.shares_elsewhere(vectors, crowd, len(names))
-            for photo_id, vector, share in zip(table["photo_id"].to_pylist(), vectors, shares, strict=True):
-                class_id = class_of.get(photo_id)
-                if class_id is not None:
-                    # (B + E, D) @ (D,) -> (B + E,): only the scores are kept, so memory does not grow with D
-                    features[class_id].append(directions[class_id] @ vector)
-                    photo_ids[class_id].append(photo_id)
-                    elsewhere[class_id].append(share)
-        rows, stability = [], []
+        class_of, class_ids = ranks(kept["class_id"])
+        own_directions = [directions[class_id] for class_id in class_ids.to_pylist()]
+        # Only scores are kept, so memory does not grow with D: (N, B + E), and (N, B) of the other places
+        scores = np.zeros((len(kept), len(next(iter(directions.values())))), np.float32)
+        elsewhere = np.zeros((len(kept), len(names)), np.float32)
+        is_seen = np.zeros(len(kept), np.bool_)
+        for rows, vectors, is_kept in _vectors_of(build, kept, embedded, encoder.embedding_dim):
+            is_seen[rows] = True
+            elsewhere[rows] = annotate.shares_elsewhere(vectors, crowd, len(names))[is_kept]
+            vectors = vectors[is_kept]
+            for number in np.unique(class_of[rows]):
+                own = class_of[rows] == number
+                scores[rows[own]] = _products(own_directions[number], vectors[own])
+        tables, stability = [BACKGROUNDS.arrow().empty_table()], []
+        number_of = {class_id: number for number, class_id in enumerate(class_ids.to_pylist())}
         for spec in build.specs:
-            ids = photo_ids[spec.class_id]
-            order = np.argsort(ids)
-            scores = np.array(features[spec.class_id], np.float32).reshape(len(ids), len(directions[spec.class_id]))
-            annotation = annotate.annotate_class(scores[order], len(names), method)
-            by_name = np.array(elsewhere[spec.class_id], np.float32).reshape(len(ids), len(names))[order]
+            own = np.flatnonzero(is_seen & (class_of == number_of.get(spec.class_id, -1)))
+            if not len(own):
+                continue
+            annotation = annotate.annotate_class(scores[own], len(names), method)
             # (N, B) -> (N,)
-            share = np.take_along_axis(by_name, annotation.best[:, None], axis=1)[:, 0]
+            share = elsewhere[own, annotation.best]
             annotation = annotate.none_of_these(annotation, share, config.annotate.max_elsewhere)
             profiles, margins = annotation.profiles, annotation.margins
             groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
-            if ids:
-                agreement = group.stability(profiles, margins, names, config.group, seed=config.seed)
-                stability.append({"class_id": spec.class_id} | agreement._asdict())
-            ordered = [ids[position] for position in order]
-            rows += annotate.background_rows(
-                spec.class_id, ordered, annotation, groups, names, config.annotate, share_elsewhere=share
+            agreement = group.stability(profiles, margins, names, config.group, seed=config.seed)
+            stability.append({"class_id": spec.class_id} | agreement._asdict())
+            named = annotate.background_rows(
+                spec.class_id,
+                kept["photo_id"].take(own).combine_chunks(),
+                annotation,
+                groups,
+                names,
+                config.annotate,
+                share_elsewhere=share,
             )
+            tables.append(named.cast(BACKGROUNDS.arrow()))
         write_table(table_of(STABILITY, stability), STABILITY, build.workspace.file("stability", key, "all"))
-        write_table(table_of(BACKGROUNDS, rows), BACKGROUNDS, build.workspace.file("backgrounds", key, "all"))
+        write_table(pa.concat_tables(tables), BACKGROUNDS, build.workspace.file("backgrounds", key, "all"))
     return build.ref("backgrounds", key, "all")
+
+
+def _vectors_of(
+    build: Build, kept: pa.Table, embedded: list[TableRef], dim: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of one shard after the other: (K,) rows of `kept`, the (S, D) vectors that backgrounds are named by, and (S,)
+    which of these are of the K rows.
+    """
+    looks_around = build.places is not None
+    schema, method = embeddings(dim, with_surroundings=looks_around), ANNOTATORS[build.config.annotate.method]
+    photo_ids = [read_table(ref.path, schema, ["photo_id"])["photo_id"] for ref in embedded]
+    # All at once, for every question makes its own index of the members
+    every = pc.index_in(
+        pa.chunked_array([chunk for ids in photo_ids for chunk in ids.chunks], pa.string()),
+        kept["photo_id"].combine_chunks(),
+    )
+    rows, start = pc.fill_null(every, -1).to_numpy(), 0
+    for ref, ids in zip(embedded, photo_ids, strict=True):
+        own, start = rows[start : start + len(ids)], start + len(ids)
+        if (own >= 0).any():
+            table = read_table(ref.path, schema)
+            around = feature_matrix(table, "surroundings") if looks_around else None
+            yield own[own >= 0], method.vectors(feature_matrix(table), around), own >= 0
+
+
+def _products(directions: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """(K, W) scores, each vector by itself, for one product of all has bits that depend on the others."""
+    # (1, W, D) @ (K, D, 1) -> (K, W, 1)
+    return np.asarray(np.matmul(directions[None], vectors[:, :, None])[:, :, 0], np.float32)
 
 
 def predictions_key(build: Build, members: TableRef, model: str, templates: str) -> str:

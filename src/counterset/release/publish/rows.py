@@ -29,6 +29,8 @@ from counterset.schemas import PAIRS, PREDICTIONS, REJECTS, SENSITIVITY, TableSc
 from counterset.statistics.series import looks_until
 from counterset.tables import conform, table_of
 
+BATCH_ROWS = 20_000
+"""Photos whose rows are Python's at a time."""
 MAX_ATTRIBUTION = 1_000
 """Characters kept of a credit line."""
 
@@ -174,7 +176,10 @@ def _captions(inputs: ReleaseInputs, all_photos: pa.Table) -> pa.Table:
             'SELECT photo_id, class_id, class_name, "group", title, description, tags FROM photos '
             "JOIN candidates USING (photo_id) ORDER BY photo_id"
         ).to_arrow_table()
-    return table_of(CAPTIONS, [_caption(row) for row in rows.to_pylist()])
+    parts = [CAPTIONS.arrow().empty_table()]
+    for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
+        parts.append(table_of(CAPTIONS, [_caption(row) for row in batch.to_pylist()]))
+    return conform(pa.concat_tables(parts), CAPTIONS)
 
 
 def _caption(row: dict[str, Any]) -> dict[str, Any]:
@@ -192,10 +197,15 @@ def _caption(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _attribution(all_photos: pa.Table) -> pa.Table:
-    rows = all_photos.select(["photo_id", "source", "url", "license", "attribution"]).to_pylist()
-    kinds = {name: SOURCES[name] for name in {row["source"] for row in rows} if name in SOURCES}
-    for row in rows:
-        kind, url = kinds.get(row["source"]), row.pop("url")
-        row["license_url"] = license_url(row["license"])
-        row["page_url"] = kind.page_url(row["photo_id"], url) if kind else None
-    return table_of(ATTRIBUTION, rows)
+    kinds = {name: SOURCES[name] for name in all_photos["source"].unique().to_pylist() if name in SOURCES}
+    license_of = {code: license_url(code) for code in all_photos["license"].unique().to_pylist()}
+    pages, licenses = [], []
+    for batch in all_photos.select(["source", "photo_id", "url", "license"]).to_batches(max_chunksize=BATCH_ROWS):
+        rows = list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        told = [kinds[source].page_url(photo_id, url) if source in kinds else None for source, photo_id, url, _ in rows]
+        pages.append(pa.array(told, pa.string()))
+        licenses.append(pa.array([license_of[code] for *_, code in rows], pa.string()))
+    table = all_photos.select(["photo_id", "source", "license", "attribution"])
+    for name, chunks in (("license_url", licenses), ("page_url", pages)):
+        table = table.append_column(name, pa.chunked_array(chunks, pa.string()))
+    return conform(table, ATTRIBUTION)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from counterset.statistics.schemas import LOOKS, REPLICATION
 from counterset.statistics.series import replication_rows
-from counterset.tables import table_of
+from counterset.tables import ranks, table_of
 
 SEEN = pa.schema([("photo_id", pa.string()), ("unit_since", pa.int32())])
 
@@ -51,12 +51,13 @@ class SeriesInputs:
 
 def with_since(photos: pa.Table, series: SeriesInputs) -> pa.Table:
     """Photos (class_id, photo_id, unit) with the column `unit_since`: the earliest look that saw their unit."""
-    look_of = dict(zip(series.seen["photo_id"].to_pylist(), series.seen["unit_since"].to_pylist(), strict=True))
-    units = list(zip(photos["class_id"].to_pylist(), photos["unit"].to_pylist(), strict=True))
-    since: dict[tuple[str, str], int] = {}
-    for photo_id, unit in zip(photos["photo_id"].to_pylist(), units, strict=True):
-        since[unit] = min(since.get(unit, series.look), look_of.get(photo_id) or series.look)
-    return photos.append_column("unit_since", pa.array([since[unit] for unit in units], pa.int32()))
+    (class_of, _), (unit, known) = ranks(photos["class_id"]), ranks(photos["unit"])
+    _, unit = np.unique(class_of * (len(known) + 1) + unit, return_inverse=True)
+    place = pc.index_in(photos["photo_id"], series.seen["photo_id"].combine_chunks())
+    seen = pc.fill_null(series.seen["unit_since"].take(place), series.look).to_numpy()
+    since = np.full(int(unit.max(initial=-1)) + 1, series.look, np.int32)
+    np.minimum.at(since, unit, np.where(seen == 0, series.look, seen))
+    return photos.append_column("unit_since", pa.array(since[unit], pa.int32()))
 
 
 def replication(

@@ -7,10 +7,12 @@ and never see the selector or its predictions. `benchmarks/annotation.py` measur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.backgrounds import Background, Templates, load_templates
 from counterset.classes import ClassSpec
@@ -130,8 +132,8 @@ def background_rows(
     names: Sequence[str],
     config: AnnotateConfig,
     share_elsewhere: Features | None = None,
-) -> list[dict[str, Any]]:
-    """One row of the backgrounds table per photo of one class.
+) -> pa.Table:
+    """One row of the backgrounds table per photo of one class, in their order.
 
     The annotator abstains where the photo has no group, and where its margin is below `min_margin`.
 
@@ -144,23 +146,22 @@ def background_rows(
         config: the smallest margin.
         share_elsewhere: (N,) of phrases of other places that score above each photo's name; None = not known.
     """
-    is_confident = [
-        name is not None and bool(margin >= config.min_margin)
-        for name, margin in zip(groups, annotation.margins, strict=True)
-    ]
-    return [
+    has_group = np.array([name is not None for name in groups], np.bool_)
+    is_confident = has_group & (annotation.margins >= config.min_margin)
+    num_photos, num_backgrounds = annotation.profiles.shape
+    ends = np.arange(num_photos + 1, dtype=np.int32) * num_backgrounds
+    return pa.table(
         {
-            "photo_id": photo_id,
-            "class_id": class_id,
-            "profile": annotation.profiles[index].tolist(),
-            "background": names[int(annotation.best[index])],
-            "margin": float(annotation.margins[index]),
-            "group": groups[index] if is_confident[index] else None,
-            "is_confident": is_confident[index],
-            "elsewhere": None if share_elsewhere is None else float(share_elsewhere[index]),
+            "photo_id": pa.array(photo_ids, pa.string()),
+            "class_id": pa.repeat(class_id, num_photos),
+            "profile": pa.ListArray.from_arrays(ends, np.ascontiguousarray(annotation.profiles).reshape(-1)),
+            "background": pa.array(names, pa.string()).take(annotation.best),
+            "margin": annotation.margins,
+            "group": pc.if_else(is_confident, pa.array(groups, pa.string()), None),
+            "is_confident": is_confident,
+            "elsewhere": pa.nulls(num_photos, pa.float32()) if share_elsewhere is None else share_elsewhere,
         }
-        for index, photo_id in enumerate(photo_ids)
-    ]
+    )
 
 
 def entropies(profiles: Features) -> Features:
