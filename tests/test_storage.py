@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from counterset import lease
 from counterset.errors import ConfigError, SchemaError, WorkspaceError
 from counterset.schemas import REJECTS
+from counterset.sources.budget import DAY_S, Budget, Limit
 from counterset.storage import ObjectPath, fetch, keep, place
 from counterset.tables import read_metadata, read_table, sha256_of, table_of, write_bytes, write_table
 from counterset.workspace import Workspace
@@ -168,3 +172,47 @@ def test_an_address_options_are_those_of_both_clients(
     path = at(f"{bucket}/options/x?endpoint_override={host}&scheme=http&region=eu-west-1")
     assert path.write_if(b"one", None)
     assert path.read_bytes() == b"one"
+
+
+def test_threads_share_one_budget_on_s3(bucket: str) -> None:
+    """Each machine of a cluster had a budget of its own, in a file."""
+    path, limits = at(f"{bucket}/shared/.budget"), (Limit(50, 1.0), Limit(1e9, DAY_S))
+
+    def spend(_: int) -> None:
+        budget = Budget(path, {"requests": limits, "media_bytes": limits[1:]})
+        for _ in range(8):
+            budget.acquire("requests")
+            budget.spend("media_bytes", 1000)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(spend, range(4)))
+    noted = json.loads(path.read_bytes())
+    times = [time for time, _ in noted["requests"]]
+    assert len(times) == 32 and sum(amount for _, amount in noted["media_bytes"]) == 32_000
+    assert all(later - earlier >= 0.0199 for earlier, later in pairwise(times))
+
+
+def test_a_budget_on_s3_spends_as_one_in_a_file(bucket: str, tmp_path: Path) -> None:
+    """Though what was spent long ago is kept in sums: no window holds more, and little time is lost."""
+    ends = []
+    for path in (at(f"{bucket}/windows/.budget"), tmp_path / "budget.sqlite"):
+        clock, generator, times = [1_000_000.0], random.Random(1), []
+
+        def sleep(seconds: float, clock: list[float] = clock) -> None:
+            clock[0] += seconds
+
+        limits = {"requests": (Limit(10, 60.0), Limit(40, 3600.0))}
+        budget = Budget(path, limits, clock=lambda clock=clock: clock[0], sleep=sleep, max_wait_s=1e9)  # type: ignore[misc]
+        for _ in range(100):
+            clock[0] += generator.choice([0.0, 0.01, 5.0, 50.0])
+            budget.acquire("requests")
+            times.append(clock[0])
+        for window_s, most in ((60.0, 10), (3600.0, 40)):
+            assert max(sum(start <= time < start + window_s for time in times) for start in times) <= most
+        ends.append(times[-1] - times[0])
+    assert ends[1] <= ends[0] < 1.05 * ends[1]
+    path = at(f"{bucket}/windows/.budget")
+    assert len(json.loads(path.read_bytes())["requests"]) < 40
+    path.write_bytes(b"no ledger")
+    with pytest.raises(WorkspaceError, match="cannot be read"):
+        Budget(path, limits).acquire("requests")

@@ -15,6 +15,7 @@ from counterset.classes import ClassSpec
 from counterset.config import SourceConfig
 from counterset.schemas import REJECTS
 from counterset.sources.budget import MEDIA_BYTES, MEDIA_LIMITS, Budget, Limit
+from counterset.storage import Place
 from counterset.tables import sha256_of, table_of
 
 
@@ -183,9 +184,10 @@ class Source(ABC):
         return {MEDIA_BYTES: MEDIA_LIMITS}
 
     @classmethod
-    def budget_in(cls, folder: Path, config: Any) -> Budget:
-        """The budget of all builds that share a folder, kept between runs."""
-        return Budget(folder / "budget.sqlite", cls.limits(config))
+    def budget_in(cls, folder: Place, config: Any) -> Budget:
+        """The budget of all builds that share a folder or a prefix of a bucket, kept between runs."""
+        name = "budget.sqlite" if isinstance(folder, Path) else ".budget"
+        return Budget(folder / name, cls.limits(config))
 
 
 def visible_files(root: Path) -> list[Path]:

@@ -1,16 +1,15 @@
-"""One budget for all requests and media bytes of a build, kept on disk between runs and shared by processes."""
+"""One budget for all requests and media bytes of a build, kept between runs, shared by processes and machines."""
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
-from counterset.errors import SourceUnavailable, WorkspaceError
+from counterset.errors import SourceUnavailable
+from counterset.sources.ledgers import Spent, ledger_at
+from counterset.storage import Place
 
 DAY_S, HOUR_S, MINUTE_S = 86_400.0, 3_600.0, 60.0
 
@@ -34,6 +33,13 @@ def request_limits(per_minute: int, per_day: int) -> tuple[Limit, ...]:
     return Limit(per_minute, MINUTE_S), Limit(per_day, DAY_S)
 
 
+class _Wait(NamedTuple):
+    """Seconds to wait, and the limit that asks for them."""
+
+    seconds: float
+    limit: Limit
+
+
 class Budget:
     """What may still be spent; every request asks `acquire` first.
 
@@ -42,32 +48,29 @@ class Budget:
     server counts arrivals, which jitter.
 
     Args:
-        path: the SQLite file; spending outlives a kill of the process.
+        path: of the ledger, a file for the processes of one machine or an object on S3 for many machines; spending
+            outlives a kill of the process.
         limits: by kind, e.g. `{"requests": request_limits(60, 10_000)}`.
         max_wait_s: a longer wait is an error that says when to come again.
+
+    Raises:
+        WorkspaceError: the ledger cannot be kept there.
     """
 
     def __init__(
         self,
-        path: Path,
+        path: Place,
         limits: Mapping[str, tuple[Limit, ...]],
         *,
         max_wait_s: float = 120.0,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._path = path
+        self._ledger = ledger_at(path)
         self._limits = dict(limits)
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._sleep = sleep
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(self._connect()) as connection:
-                connection.execute("CREATE TABLE IF NOT EXISTS spent (kind TEXT, at REAL, amount REAL)")
-                connection.execute("CREATE INDEX IF NOT EXISTS spent_by_time ON spent (kind, at)")
-        except (OSError, sqlite3.Error) as error:
-            raise WorkspaceError(f"cannot keep the budget at {path}: {error}; choose a writable workspace") from error
 
     def acquire(self, kind: str, amount: float = 1.0, *, is_spaced: bool = True) -> None:
         """Wait until `amount` may be spent, and note it as spent.
@@ -75,18 +78,9 @@ class Budget:
         Raises:
             SourceUnavailable: that would take longer than `max_wait_s`.
         """
-        while True:
-            with closing(self._connect()) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                now = self._clock()
-                wait_s, limit = self._wait(connection, kind, amount, now, is_spaced)
-                if wait_s <= 0:
-                    connection.execute("INSERT INTO spent VALUES (?, ?, ?)", (kind, now, amount))
-                    connection.execute("COMMIT")
-                    return
-                connection.execute("ROLLBACK")
-            self._refuse_long(kind, wait_s, now, limit)
-            self._sleep(wait_s)
+        while (wait := self._try(kind, amount, is_spaced)).seconds > 0:
+            self._refuse_long(kind, wait)
+            self._sleep(wait.seconds)
 
     def await_room(self, kind: str, on_wait: Callable[[], None] = lambda: None) -> None:
         """Wait until something may be spent, for what is counted while it is spent (`spend`).
@@ -99,65 +93,63 @@ class Budget:
             SourceUnavailable: that would take longer than `max_wait_s`.
         """
         while True:
-            with closing(self._connect()) as connection:
-                now = self._clock()
-                wait_s, limit = self._wait(connection, kind, 1.0, now, is_spaced=False)
-            if wait_s <= 0:
+            now = self._clock()
+            wait = self._wait(self._ledger.read(kind, now - self._longest_s(kind)), kind, 1.0, now, is_spaced=False)
+            if wait.seconds <= 0:
                 return
-            self._refuse_long(kind, wait_s, now, limit)
+            self._refuse_long(kind, wait)
             on_wait()
-            self._sleep(min(wait_s, 1.0))
+            self._sleep(min(wait.seconds, 1.0))
 
     def spend(self, kind: str, amount: float) -> None:
         """Note what was spent, also what is more than was left."""
-        with closing(self._connect()) as connection:
-            connection.execute("INSERT INTO spent VALUES (?, ?, ?)", (kind, self._clock(), amount))
+        now = self._clock()
+        self._ledger.note(kind, now - self._longest_s(kind), lambda rows: Spent(now, amount))
 
     def spent(self, kind: str, window_s: float) -> float:
-        """What was spent in the last `window_s` seconds."""
-        with closing(self._connect()) as connection:
-            row = connection.execute(
-                "SELECT coalesce(sum(amount), 0) FROM spent WHERE kind = ? AND at > ?",
-                (kind, self._clock() - window_s),
-            ).fetchone()
-        return float(row[0])
+        """What was spent in the last `window_s` seconds, as far as a limit looks back."""
+        since = self._clock() - min(window_s, self._longest_s(kind))
+        return sum(row.amount for row in self._ledger.read(kind, since))
 
-    def _refuse_long(self, kind: str, wait_s: float, now: float, limit: Limit) -> None:
-        if wait_s > self._max_wait_s:
-            again = datetime.fromtimestamp(now + wait_s, UTC)
+    def _try(self, kind: str, amount: float, is_spaced: bool) -> _Wait:
+        """Note `amount` as spent if it may be now; the wait otherwise."""
+        found: _Wait
+
+        def decide(rows: list[Spent]) -> Spent | None:
+            nonlocal found
+            now = self._clock()
+            found = self._wait(rows, kind, amount, now, is_spaced)
+            return Spent(now, amount) if found.seconds <= 0 else None
+
+        self._ledger.note(kind, self._clock() - self._longest_s(kind), decide)
+        return found
+
+    def _longest_s(self, kind: str) -> float:
+        return max(_wide(limit) for limit in self._limits[kind])
+
+    def _refuse_long(self, kind: str, wait: _Wait) -> None:
+        if wait.seconds > self._max_wait_s:
+            again = datetime.fromtimestamp(self._clock() + wait.seconds, UTC)
             raise SourceUnavailable(
-                f"the budget of {limit.amount:,.0f} {kind.replace('_', ' ')} in {limit.window_s / HOUR_S:g} h is "
-                f"spent; run the same command again after {again:%Y-%m-%d %H:%M} UTC and it goes on from here"
+                f"the budget of {wait.limit.amount:,.0f} {kind.replace('_', ' ')} in {wait.limit.window_s / HOUR_S:g} "
+                f"h is spent; run the same command again after {again:%Y-%m-%d %H:%M} UTC and it goes on from here"
             )
 
-    def _wait(
-        self, connection: sqlite3.Connection, kind: str, amount: float, now: float, is_spaced: bool
-    ) -> tuple[float, Limit]:
-        """Seconds to wait, and the limit that asks for them."""
+    def _wait(self, rows: list[Spent], kind: str, amount: float, now: float, is_spaced: bool) -> _Wait:
         limits = self._limits[kind]
-        longest_s = max(_wide(limit) for limit in limits)
-        connection.execute("DELETE FROM spent WHERE kind = ? AND at <= ?", (kind, now - longest_s))
-        last = connection.execute("SELECT max(at) FROM spent WHERE kind = ? AND at <= ?", (kind, now)).fetchone()[0]
         waits = []
-        if is_spaced and last is not None:
-            waits.append((last + limits[0].window_s / limits[0].amount - now, limits[0]))
+        past = [row.at for row in rows if row.at <= now]
+        if is_spaced and past:
+            waits.append(_Wait(past[-1] + limits[0].window_s / limits[0].amount - now, limits[0]))
         for limit in limits:
-            rows = connection.execute(
-                "SELECT at, amount FROM spent WHERE kind = ? AND at > ? ORDER BY at", (kind, now - _wide(limit))
-            ).fetchall()
-            excess = sum(row[1] for row in rows) + amount - limit.amount
-            for at, freed in rows:
+            inside = [row for row in rows if row.at > now - _wide(limit)]
+            excess = sum(row.amount for row in inside) + amount - limit.amount
+            for at, freed in inside:
                 if excess <= 0:
                     break
                 excess -= freed
-                waits.append((at + _wide(limit) - now, limit))
-        return max(waits, default=(0.0, limits[0]))
-
-    def _connect(self) -> sqlite3.Connection:
-        # No sync: a killed process loses nothing that the kernel holds, and a power cut only some history.
-        connection = sqlite3.connect(self._path, timeout=60.0, isolation_level=None)
-        connection.execute("PRAGMA synchronous = OFF")
-        return connection
+                waits.append(_Wait(at + _wide(limit) - now, limit))
+        return max(waits, default=_Wait(0.0, limits[0]))
 
 
 def _wide(limit: Limit) -> float:

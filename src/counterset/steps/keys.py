@@ -140,8 +140,8 @@ class Build:
 
     @functools.cached_property
     def budget(self) -> Budget:
-        """What may still be asked of the source; one for all requests of this workspace, kept between runs."""
-        return self.source_kind.budget_in(self.workspace.local, self.config.source)
+        """What may still be asked of the source; one for all machines of a workspace, kept between runs."""
+        return self.source_kind.budget_in(self.workspace.root, self.config.source)
 
     @functools.cached_property
     def source(self) -> Source:
