@@ -53,6 +53,7 @@ from counterset.models.open_clip_encoder import OpenClipEncoder, load_encoder
 from counterset.models.prompts import PAPER_TEMPLATE
 from counterset.places import Places
 from counterset.stages.annotate import Annotation, annotate_class, background_classifiers, entropies
+from counterset.stages.annotate.prompts import TextEncoder
 from counterset.stages.group import ABSTAINED, group_photos, stability
 from counterset.statistics.agreement import adjusted_rand_index
 
@@ -60,6 +61,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = "cluster agrees, or clear at 0.1 (default)"
 PHOTOS_PER_CELL, PHOTO_SEED = 300, 777
 HARD_PER_CELL, HARD_SEED = 12, 7_780_000_000
+TIMED_PHOTOS, TIMED_ROUNDS = 128, 5
 SIZES = ((0, 1), (400, 2), (90, 5))
 """Photos a class (0 = as many as the cells allow), and how many worlds of that size are drawn."""
 
@@ -80,11 +82,31 @@ Groups = Callable[[Annotation, Sequence[str]], Indices]
 Row = dict[str, Any]
 
 
+class StoredTexts:
+    """A text encoder that encodes each text once, however often a run is begun: texts take nearly all of its time."""
+
+    def __init__(self, encoder: OpenClipEncoder, folder: Path) -> None:
+        self._encoder = encoder
+        self._path = folder / f"texts-{encoder.weights_sha256[:16]}.npz"
+        self._known: dict[str, Features] = {}
+        if self._path.exists():
+            with np.load(self._path) as stored:
+                self._known = dict(zip(stored["texts"].tolist(), stored["vectors"], strict=True))
+
+    def encode_texts(self, texts: Sequence[str]) -> Features:
+        """(N, D) unit-length text features."""
+        missing = sorted(set(texts) - self._known.keys())
+        if missing:
+            self._known |= dict(zip(missing, self._encoder.encode_texts(missing), strict=True))
+            np.savez(self._path, texts=np.array(list(self._known)), vectors=np.stack(list(self._known.values())))
+        return np.stack([self._known[text] for text in texts])
+
+
 @dataclass(frozen=True)
 class Photos:
     """Photos with one annotator's features, class by class."""
 
-    encoder: OpenClipEncoder
+    encoder: TextEncoder
     specs: tuple[ClassSpec, ...]
     vocabulary: tuple[Background, ...]
     features: Features
@@ -171,21 +193,40 @@ def demo_features(name: str, pixels: npt.NDArray[np.uint8]) -> tuple[Features, F
 
 
 def hard_rows(cache: Path) -> list[Row]:
-    """Share of photos whose highest score is right, as people take them and in the hard world: the same places."""
+    """Photos as people take them, and of the hard world: the same places, a row for each method."""
     cells = [(class_id, b) for class_id in CLASS_NAMES for b in BACKGROUNDS for _ in range(HARD_PER_CELL)]
     classes = np.array([class_id for class_id, _ in cells])
     truth = np.array([BACKGROUNDS.index(background) for _, background in cells])
-    rows: dict[str, Row] = {method: {"method": method, "photos": len(cells)} for method in ANNOTATORS}
+    vocabulary, encoder = load_vocabulary("demo"), load_encoder("demo:annotator")
+    names = [background.name for background in vocabulary]
     kinds: dict[str, Callable[[str, str, int], PhotoSpec]] = {"usual": usual_spec, "hard": hard_spec}
+    rows: list[Row] = []
     for kind, spec in kinds.items():
         pixels = drawn([spec(*cell, HARD_SEED + n) for n, cell in enumerate(cells)], cache)
         features, around = demo_features("annotator", pixels)
-        encoder = load_encoder("demo:annotator")
-        photos = Photos(encoder, SPECS, load_vocabulary("demo"), features, features, around, classes)
-        for method, row in rows.items():
-            found = photos.annotate(method, np.arange(len(cells))).values()
-            row[kind] = float(sum((a.best == truth[places]).sum() for places, a in found) / len(cells))
-    return list(rows.values())
+        photos = Photos(encoder, SPECS, vocabulary, features, features, around, classes)
+        for method in ANNOTATORS:
+            best, group = np.zeros(len(cells), np.int64), np.zeros(len(cells), np.int64)
+            margins, rand = np.zeros(len(cells), np.float32), []
+            for places, annotation in photos.annotate(method, np.arange(len(cells))).values():
+                best[places], margins[places] = annotation.best, annotation.margins
+                group[places] = RULES[DEFAULT](annotation, names)
+                rand.append(adjusted_rand_index(group[places].tolist(), truth[places].tolist()))
+            is_right = best == truth
+            rows.append(
+                {
+                    "world": kind,
+                    "method": method,
+                    "photos": len(cells),
+                    "highest score right": float(is_right.mean()),
+                    "its interval": wilson(is_right),
+                    "covered at 90 % right": covered_at(0.9, margins, is_right),
+                    "grouped": float((group >= 0).mean()),
+                    "groups right": float((group == truth)[group >= 0].mean()),
+                    "rand index with truth": float(np.mean(rand)),
+                }
+            )
+    return rows
 
 
 def demo_photos(cache: Path) -> tuple[Photos, Indices, npt.NDArray[np.bool_]]:
@@ -278,6 +319,8 @@ def demo_tables(cache: Path) -> dict[str, Any]:
                 {"photos a class": size or len(chosen) // len(CLASS_NAMES), "method": method}
                 | row
                 | {
+                    "its interval": wilson(right),
+                    "covered at 90 % right": covered_at(0.9, margins, right),
                     "rand index, seeds": float(np.mean([s.seeds for s in stable])),
                     "rand index, halves": float(np.mean([s.halves for s in stable])),
                     "AUC of margin": area_under_curve(margins, right),
@@ -293,15 +336,34 @@ def demo_tables(cache: Path) -> dict[str, Any]:
 def real_photos(folder: Path, model: Path, cache: Path) -> tuple[Photos, list[str]]:
     files = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.jpg"))
     encoder = load_encoder(f"local-dir:{model}")
+    cache.mkdir(parents=True, exist_ok=True)
     kept = cache / f"real-{model.name}-{encoder.weights_sha256[:16]}-whole.npy"
     if not kept.exists():
-        cache.mkdir(parents=True, exist_ok=True)
         images = [(folder / file).read_bytes() for file in files]
         whole = encoder.encode_whole(images, [Places.read("").weights("")] * len(images), 64)
         np.save(kept, np.stack([encoder.encode_images(images, 64), *whole]))
     classes = np.array([file.split("/")[0] for file in files])
     specs = tuple(ClassSpec(class_id, class_id) for class_id in sorted(set(classes.tolist())))
-    return Photos(encoder, specs, load_vocabulary("counteranimal"), *np.load(kept), classes), files
+    texts = StoredTexts(encoder, cache)
+    return Photos(texts, specs, load_vocabulary("counteranimal"), *np.load(kept), classes), files
+
+
+def embedding_times(folder: Path, model: Path) -> Row:
+    """Processor seconds of embedding plainly, and of the whole frame with the places around the animal, in turn."""
+    encoder = load_encoder(f"local-dir:{model}")
+    images = [path.read_bytes() for path in sorted(folder.glob("*/*.jpg"))[:: 1911 // TIMED_PHOTOS][:TIMED_PHOTOS]]
+    places = [Places.read("").weights("")] * len(images)
+    seconds: dict[str, list[float]] = {"plain": [], "surroundings": []}
+    for _ in range(TIMED_ROUNDS + 1):
+        for name, embed in (
+            ("plain", lambda: encoder.encode_images(images, 64)),
+            ("surroundings", lambda: encoder.encode_whole(images, places, 64)),
+        ):
+            start = time.process_time()
+            embed()
+            seconds[name].append(time.process_time() - start)
+    plain, around = (float(np.median(taken[1:])) for taken in seconds.values())  # the first round warms up
+    return {"photos": len(images), "plain, s": plain, "surroundings, s": around, "times": around / plain}
 
 
 def wilson(is_right: npt.NDArray[np.bool_]) -> list[float]:
@@ -444,6 +506,7 @@ def main() -> int:
     if args.only in (None, "real"):
         if args.models and args.photos.is_dir():
             tables |= real_tables(args.photos, args.models, args.cache)
+            tables["real time"] = [embedding_times(args.photos, args.models / "duo")]
         else:
             print("left out the real photos: give --photos and --models", file=sys.stderr)
     if args.only in (None, "time"):

@@ -15,9 +15,13 @@ import pytest
 
 import counterset
 from counterset.demo.serve import ServerProcess
+from counterset.review.desk import Desk, Said
+from counterset.review.opening import review_gallery
 from counterset.storage import ObjectPath, place
+from counterset.workspace import Workspace
 
 from ..s3_server import BUCKET, s3_server
+from ..steps import whole_build
 from .small_build import SMALL_BUILD
 
 CONFIG = (
@@ -57,7 +61,9 @@ def there(name: str) -> ObjectPath:
     return found
 
 
-def test_the_same_bytes_as_on_disk(sandbox: Any, server: ServerProcess, environment: dict[str, str]) -> None:
+def test_the_same_bytes_as_on_disk(
+    sandbox: Any, server: ServerProcess, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     work: Path = sandbox.folder / "s3"
     work.mkdir()
     local, remote = work / "local.toml", work / "remote.toml"
@@ -90,3 +96,22 @@ def test_the_same_bytes_as_on_disk(sandbox: Any, server: ServerProcess, environm
     assert again.returncode == 0 and "nothing to do" in again.stdout, again.stderr
     loaded = counterset.load(str(release), cache=work / "cache")
     assert loaded.all_photos.num_rows > 60
+
+    _review_on_s3(Workspace(f"s3://{BUCKET}/x/workspace"))
+    monkeypatch.setenv("COUNTERSET_CACHE", environment["COUNTERSET_CACHE"])
+    whole_build.build(remote)
+    reviewed = counterset.load(str(there("x/releases/a-build/2.0.0")), cache=work / "cache")
+    assert reviewed.metadata["review"]["reviewers"].keys() == {"ada"}
+    assert reviewed.all_photos.num_rows == loaded.all_photos.num_rows - 1
+
+
+def _review_on_s3(workspace: Workspace) -> None:
+    """Say something of every lion, and reject one, on the page's desk; another desk knows it from the bucket."""
+    gallery = review_gallery(workspace)
+    first, *others = gallery.of_class("lion")
+    assert gallery.read(gallery.photos[first].photo_id, False)
+    desk = Desk(gallery, workspace)
+    desk.say("ada", [Said(first, "d0", "reject", reason="label_noise")])
+    desk.say("ada", [Said(number, f"d{number}", "none") for number in others])
+    assert len(list((workspace.root / "decisions").glob("*.parquet"))) == 2
+    assert Desk(gallery, workspace).progress()["lion"] == [len(others) + 1] * 2

@@ -1,6 +1,7 @@
 """Regimes of wrong names: 15 % of them, half of these where the model is wrong, with labels of 300 photos per class.
 
-`corrected` puts the corrected drop where a build's own drop stands, so that the same promises are asked of it.
+`corrected` puts the corrected drop where a build's own drop stands, so that the same promises are asked of it;
+`powered` puts there what prediction-powered inference makes of the same labels, which builds do not use.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from counterset.stages.select import select_pairs
 from counterset.statistics.halves import DISCOVER_SHARE
 
 from .regimes import LOW, Build, Regime, Row
-from .worlds import LABELS, Crowd, Ints, World
+from .worlds import LABELS, Crowd, Floats, Ints, World, Zipf
 
+NORMAL = 1.96
 WRONG = 0.15
 """Share of the photos that are named wrongly; half of them at random, half among those that the first model gets wrong,
 all into one group."""
@@ -92,6 +94,56 @@ def uncorrected(build: Build, regime: Regime, world: World, seed: int) -> list[R
     return rows
 
 
+def powered(build: Build, regime: Regime, world: World, seed: int) -> list[Row]:
+    """One build of misnamed photos; the drop is by prediction-powered inference (Angelopoulos et al. 2023).
+
+    The names of all photos are the predictions, and what the labels add to and take from them corrects numerators and
+    denominators of both accuracies. Its variance is that of the sums of influences over units. Outcomes of the pair's
+    groups are first moved by what the choice of the pair added to them.
+    """
+    named = replace(world, group=misnamed(world, seed))
+    sample = labelled(world, named, seed)
+    weight = np.zeros(len(world.group))
+    weight[[int(photo_id) for photo_id in sample["photo_id"].to_pylist()]] = 1 / sample["probability"].to_numpy()
+    right = (world.margin[:, : regime.num_selectors] > 0).mean(axis=1)
+    rows = []
+    for row in uncorrected(build, regime, world, seed):
+        own = world.class_index == world.class_ids.index(row["class_id"])
+        pair = [world.groups.index(row[side]) for side in ("common", "counter")]
+        unit, outcome = np.unique(world.observer[own], return_inverse=True)[1], right[own]
+        is_named, is_truly = (np.equal.outer(groups[own], pair).astype(float) for groups in (named.group, world.group))
+        for side, name in enumerate(("common", "counter")):
+            inside = is_named[:, side] > 0
+            num_photos = np.bincount(unit[inside])
+            by_unit = np.bincount(unit[inside], outcome[inside]) / np.maximum(num_photos, 1)
+            worth = num_photos / (1 + (num_photos - 1) * (row[f"unit_correlation_{name}"] or 0.0))
+            outcome = np.where(inside, outcome + row[f"accuracy_{name}"] - np.average(by_unit, weights=worth), outcome)
+        drop, error = _prediction_powered(outcome, is_named, is_truly, weight[own], unit)
+        half_width = NORMAL * error
+        rows.append(row | {"drop": drop, "drop_low": drop - half_width, "drop_high": drop + half_width})
+    return rows
+
+
+def _prediction_powered(
+    outcome: Floats, is_named: Floats, is_truly: Floats, weight: Floats, unit: Ints
+) -> tuple[float, float]:
+    """The drop and its standard error.
+
+    Args:
+        outcome: (N,) of all photos of the class.
+        is_named: (N, 2) 1 where they are named common, counter.
+        is_truly: (N, 2) 1 where they truly are; read only where `weight` is above 0.
+        weight: (N,) one over the probability of being labelled; 0 = not labelled.
+        unit: (N,) from 0.
+    """
+    corrected = is_named + weight[:, None] * (is_truly - is_named)
+    number = corrected.sum(axis=0)
+    accuracy = outcome @ corrected / number
+    # (N, 2) @ (2,) -> (N,)
+    influence = (corrected * (outcome[:, None] - accuracy) / number) @ np.array([1.0, -1.0])
+    return float(accuracy[0] - accuracy[1]), float(np.sqrt((np.bincount(unit, influence) ** 2).sum()))
+
+
 MISNAMED = Regime(
     "15 % of names wrong, corrected by 300 labels",
     Crowd(crossing=0.2),
@@ -103,6 +155,7 @@ MISNAMED = Regime(
     config=dict(LOW),
     procedure=corrected,
 )
+RHO = Crowd(rho=0.3, crossing=0.2)
 NAMES = (
     MISNAMED,
     replace(
@@ -111,12 +164,16 @@ NAMES = (
         procedure=uncorrected,
         waived="the drop is that of photos as they are named",
     ),
+    replace(MISNAMED, name="15 % of names wrong, prediction-powered", procedure=powered),
+    replace(MISNAMED, name="15 % of names wrong, corrected, rho 0.3", crowd=RHO),
+    replace(MISNAMED, name="15 % of names wrong, prediction-powered, rho 0.3", crowd=RHO, procedure=powered),
     replace(
         MISNAMED,
-        name="15 % of names wrong, corrected, rho 0.3",
-        crowd=Crowd(rho=0.3, crossing=0.2),
-        waived="photos that were put into a group hide how alike those of one unit are in it",
+        name="15 % of names wrong, corrected, accuracy 0.85 to 0.95",
+        base=(0.85, 0.95),
+        drop=0.1,
     ),
+    replace(MISNAMED, name="15 % of names wrong, corrected, heavy tails", crowd=Crowd(crossing=0.2, sizes=Zipf(1.6))),
     replace(MISNAMED, name="15 % of names wrong, corrected, no drop", drop=0.0, num_planted=0),
     replace(
         MISNAMED,
@@ -125,4 +182,10 @@ NAMES = (
         num_selectors=3,
     ),
     replace(MISNAMED, name="15 % of names wrong, corrected, 150 to 800 photos", photos=(800, 150, 150, 800, 800, 300)),
+    replace(
+        MISNAMED,
+        name="15 % of names wrong, prediction-powered, 150 to 800 photos",
+        photos=(800, 150, 150, 800, 800, 300),
+        procedure=powered,
+    ),
 )

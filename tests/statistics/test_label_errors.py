@@ -29,7 +29,7 @@ def world(num_labels: int, seed: int) -> tuple[Groups, Labels, float]:
 
 def test_all_labels_give_the_true_drop() -> None:
     groups, labels, true = world(10_000, 1)
-    corrected = corrected_drop(groups, labels, 0.0, np.random.default_rng(0))
+    corrected = corrected_drop(groups, labels, (0.0, 0.0), np.random.default_rng(0))
     assert corrected is not None and corrected.drop == pytest.approx(true, abs=0.003)
     assert groups.accuracy[0] - groups.accuracy[1] > true + 0.05, "the world has nothing to correct"
     width = groups.high - groups.low
@@ -40,7 +40,7 @@ def test_few_labels_cover_the_true_drop_and_say_how_little_they_know() -> None:
     inside, widths = 0, []
     for seed in range(100):
         groups, labels, _ = world(60, seed)
-        corrected = corrected_drop(groups, labels, 0.0, np.random.default_rng(seed))
+        corrected = corrected_drop(groups, labels, (0.0, 0.0), np.random.default_rng(seed))
         assert corrected is not None
         inside += corrected.low <= 0.2 <= corrected.high
         widths.append(corrected.high - corrected.low)
@@ -53,7 +53,7 @@ def test_a_group_without_labels_leaves_the_drop_unknown() -> None:
     groups, labels, _ = world(60, 2)
     kept = labels.group != 2
     fewer = Labels(*(getattr(labels, name)[kept] for name in ("group", "truth", "outcome", "weight", "unit")))
-    assert corrected_drop(groups, fewer, 0.0, RNG) is None
+    assert corrected_drop(groups, fewer, (0.0, 0.0), RNG) is None
 
 
 def test_the_interval_of_the_drop_itself_comes_back() -> None:

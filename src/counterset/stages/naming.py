@@ -7,7 +7,7 @@ not known: neither is a random sample of what the names are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,8 @@ BETWEEN = "|"
 """Stands between names that are right alike."""
 MAX_ELSEWHERE = 0.05
 """Share of phrases of other places that may suit a photo better than its name, for some of them may suit it too."""
+EVEN = 0.5
+"""Share of the selectors that are right, from which a photo counts as one that they get right."""
 MOST = 0.5
 """Share of a group's photos that other places suit better, above which its name is doubted (docs/method.md)."""
 
@@ -100,10 +102,16 @@ def name_pairs(
         counted[group_of.get(photo_id)] = counted.get(group_of.get(photo_id), 0) + 1
     labelled = _labelled(decisions, class_of, group_of, unit_of, sizes)
     correlation = _correlation(labelled.values())
+    outcomes = _outcomes(predictions, selectors, label_space)
     by_class: dict[str, dict[str, _Photo]] = {}
     for photo_id, photo in labelled.items():
         by_class.setdefault(photo.class_id, {})[photo_id] = photo
-    outcomes = _outcomes(predictions, selectors, label_space)
+    seen = [(photo, outcomes[photo_id]) for photo_id, photo in labelled.items() if photo_id in outcomes]
+    # Photos that the selectors get wrong may be named wrongly together, all of one unit, where others are not.
+    by_outcome = (
+        _correlation(photo for photo, share in seen if share < EVEN),
+        _correlation(photo for photo, share in seen if share >= EVEN),
+    )
     by_group = _by_group(class_of, group_of, unit_of, outcomes)
     elsewhere = _shares_elsewhere(backgrounds, class_of)
     named: dict[tuple[str, str], tuple[NameShare | None, NameShare | None]] = {}
@@ -121,7 +129,7 @@ def name_pairs(
             precisions = [named.get((class_id, group), (None, None))[0] for group in (common, counter)]
             row |= _judged(precisions, [elsewhere.get((class_id, group)) for group in (common, counter)], config)
             own = by_class.get(class_id, {})
-            row |= _corrected(row, own, outcomes, by_group.get(class_id, {}), correlation, seed)
+            row |= _corrected(row, own, outcomes, by_group.get(class_id, {}), by_outcome, seed)
         judged.append(row)
     return NamingResult(table_of(PAIRS, judged), table_of(GROUP_NAMES, rows))
 
@@ -250,7 +258,7 @@ def _corrected(
     photos: Mapping[str, _Photo],
     outcomes: Mapping[str, float],
     by_group: Mapping[str | None, list[tuple[str, float]]],
-    correlation: float,
+    correlations: Sequence[float],
     seed: int,
 ) -> dict[str, Any]:
     """The columns of pairs that hold the corrected drop; nothing where it cannot be known."""
@@ -278,7 +286,7 @@ def _corrected(
     number = int.from_bytes(hashlib.sha256(pair["class_id"].encode()).digest()[:8])
     rng = np.random.default_rng([seed, 7, number])
     groups = Groups(sizes, accuracy, pair["drop_low"], pair["drop_high"])
-    corrected = corrected_drop(groups, labels, correlation, rng)
+    corrected = corrected_drop(groups, labels, correlations, rng)
     if corrected is None:
         return {}
     return {

@@ -11,6 +11,7 @@ choice, so that labels of both halves count; the pair's own accuracies are those
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ class Labels:
     weight: Floats
     unit: Ints
 
-    def counts(self, num_groups: int, correlation: float) -> Floats:
+    def counts(self, num_groups: int, correlations: Sequence[float]) -> Floats:
         """(2, G, 3) effective labels of wrong and of right photos of each group, by what they truly show."""
         counts = np.zeros((2, num_groups, 3))
         for group in range(num_groups):
@@ -99,12 +100,14 @@ class Labels:
             for right, share in enumerate((1 - self.outcome[own], self.outcome[own])):
                 weight = self.weight[own] * share
                 if weight.sum() > 0:
-                    size = effective(weight, self.unit[own], correlation)
+                    size = effective(weight, self.unit[own], correlations[right])
                     counts[right, group] = size * (weight @ self.truth[own]) / weight.sum()
         return counts
 
 
-def corrected_drop(groups: Groups, labels: Labels, correlation: float, rng: np.random.Generator) -> Corrected | None:
+def corrected_drop(
+    groups: Groups, labels: Labels, correlations: Sequence[float], rng: np.random.Generator
+) -> Corrected | None:
     """The drop between what photos truly show; None where a group that has photos has no label.
 
     Draws of accuracies (Jeffreys' posteriors) and of the matrix (Dirichlet's) give the interval; the estimate is taken
@@ -113,14 +116,15 @@ def corrected_drop(groups: Groups, labels: Labels, correlation: float, rng: np.r
     Args:
         groups: all photos.
         labels: of some.
-        correlation: of two photos of one unit in what they are named.
+        correlations: of two photos of one unit and group in being named rightly: of those that the selector gets wrong,
+            and of those that it gets right.
         rng: the class's own generator.
     """
     num_groups = len(groups.num_photos)
     labelled = np.bincount(labels.group, minlength=num_groups)
     if (labelled[:2] == 0).any() or ((groups.num_photos > 0) & (labelled == 0)).any():
         return None
-    counts = labels.counts(num_groups, correlation)
+    counts = labels.counts(num_groups, correlations)
     alpha = counts + PRIOR * _expected(counts)
     # (D, 2, G, 3): Dirichlet draws, all cells at once
     gamma = rng.standard_gamma(np.broadcast_to(alpha, (NUM_DRAWS, *alpha.shape)))
