@@ -52,7 +52,7 @@ from counterset.models.locations import features_and_places
 from counterset.models.open_clip_encoder import OpenClipEncoder, load_encoder
 from counterset.models.prompts import PAPER_TEMPLATE
 from counterset.places import Places
-from counterset.stages.annotate import Annotation, annotate_class, background_classifiers, entropies
+from counterset.stages.annotate import Annotation, annotate_class, background_classifiers
 from counterset.stages.annotate.prompts import TextEncoder
 from counterset.stages.group import ABSTAINED, group_photos, stability
 from counterset.statistics.agreement import adjusted_rand_index
@@ -173,6 +173,25 @@ def area_under_curve(score: Features, is_right: npt.NDArray[np.bool_]) -> float:
         return float("nan")
     below, upto = np.searchsorted(wrong, right), np.searchsorted(wrong, right, "right")
     return float(((below + upto) / 2).mean() / len(wrong))
+
+
+def entropies(profiles: Features) -> Features:
+    """(N,) Shannon entropy of softmax(profile / s) over log B: 0 = one background, 1 = all alike.
+
+    s is a third of the standard deviation of the class's scores around each photo's mean,
+    so the entropy does not depend on the model's scale.
+
+    Args:
+        profiles: (N, B) scores of one class's photos.
+    """
+    centred = profiles - profiles.mean(axis=1, keepdims=True)
+    spread = float(centred.std()) if centred.size else 0.0
+    logits = 3 * centred / (spread or 1.0)
+    # (N, B) -> (N,)
+    logits = logits - logits.max(axis=1, keepdims=True)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    terms = shares * np.log(np.maximum(shares, 1e-30))
+    return np.asarray(-terms.sum(axis=1) / np.log(profiles.shape[1]), np.float32)
 
 
 SPECS = tuple(ClassSpec(class_id, name) for class_id, name in CLASS_NAMES.items())

@@ -1,4 +1,4 @@
-"""The same build with its workspace and releases on S3, killed on the way, gives the same bytes."""
+"""The same build with its workspace and releases on S3, killed on the way, gives the same bytes, and is reviewed there."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def there(name: str) -> ObjectPath:
     return found
 
 
-def test_the_same_bytes_as_on_disk(
+def test_the_same_bytes_as_on_disk_and_the_same_reviews(
     sandbox: Any, server: ServerProcess, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work: Path = sandbox.folder / "s3"

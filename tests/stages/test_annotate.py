@@ -13,7 +13,7 @@ from counterset.classes import ClassSpec
 from counterset.config_sections import ANNOTATORS, AnnotateConfig
 from counterset.errors import ConfigError
 from counterset.schemas import BACKGROUNDS
-from counterset.stages.annotate import Annotation, annotate_class, background_classifiers, background_rows, entropies
+from counterset.stages.annotate import Annotation, annotate_class, background_classifiers, background_rows
 from counterset.tables import conform
 
 Features = npt.NDArray[np.float32]
@@ -141,12 +141,3 @@ def test_the_annotator_abstains_without_a_group_and_below_the_smallest_margin() 
         "bear", ["b"], Annotation(*(part[1:2] for part in annotation)), ["snow"], ["snow", "grass"], AnnotateConfig()
     )
     assert at_the_edge["group"].to_pylist() == ["snow"]
-
-
-def test_entropy_is_high_where_backgrounds_are_alike_and_does_not_depend_on_the_scale() -> None:
-    rng = np.random.default_rng(0)
-    clear, vague = np.eye(4)[rng.integers(0, 4, 200)], rng.normal(scale=0.05, size=(200, 4))
-    profiles = np.asarray(np.concatenate([clear, vague]), np.float32)
-    found = entropies(profiles)
-    assert found[:200].max() < found[200:].min() and found.min() >= 0 and found.max() <= 1
-    np.testing.assert_allclose(entropies(profiles * 0.01 + 3), found, atol=1e-3)

@@ -14,6 +14,7 @@ from counterset.stages.naming import name_pairs
 from counterset.tables import table_of
 
 GROUPS = ("snow", "rock", "sand")
+WIDER = 1.2
 COLUMNS = ("photo_id", "mode", "reviewer", "said_name", "probability")
 PAIR = {
     "class_id": "fox", "verdict": "confirmed", "common": "snow", "counter": "rock",
@@ -30,6 +31,7 @@ class Photos:
     def __init__(self) -> None:
         self.group = [*(name for name in GROUPS for _ in range(40)), None, None, None, None]
         self.ids = [f"p{number:03d}" for number in range(len(self.group))]
+        self.unit = list(self.ids)
         self.truth: list[str | None] = [name or "sand" for name in self.group]
         self.background = [name or "snow" for name in self.group]
         self.elsewhere: list[float | None] = [0.01] * len(self.group)
@@ -42,7 +44,7 @@ class Photos:
         outcome = np.arange(len(self.ids)) % 5 != 0
         result = name_pairs(
             pa.table({name: [row[name] for row in decisions] for name in COLUMNS}),
-            pa.table({"photo_id": self.ids, "class_id": ["fox"] * len(self.ids), "unit": self.ids}),
+            pa.table({"photo_id": self.ids, "class_id": ["fox"] * len(self.ids), "unit": self.unit}),
             pa.table(
                 {
                     "photo_id": self.ids,
@@ -145,6 +147,19 @@ def test_reviewers_who_disagree_count_half_each_and_any_of_several_names_is_righ
 def test_the_last_word_of_a_reviewer_counts(photos: Photos) -> None:
     said = photos.decisions(range(40), said_name="sand") + photos.decisions(range(40))
     assert photos.name(said)[0]["name_precision_common"] == 1.0
+
+
+def test_wrong_names_of_one_unit_count_as_few_however_alike_right_ones_are(photos: Photos) -> None:
+    """The selector is wrong for every fifth photo; in rock the first four of these are sand, and one of each four
+    photos that it gets right."""
+    for number in [*range(40, 60, 5), *(n for n in range(40, 80) if n % 5 and n % 4 == 1)]:
+        photos.truth[number] = "sand"
+    widths = []
+    for unit_of_wrong in (lambda n: f"p{n}", lambda n: f"w{n // 20}"):
+        photos.unit = [unit_of_wrong(n) if n % 5 == 0 else f"r{n // 4}" for n in range(len(photos.ids))]
+        pair, _ = photos.name(photos.decisions(range(124)))
+        widths.append(pair["drop_corrected_high"] - pair["drop_corrected_low"])
+    assert widths[1] > WIDER * widths[0]
 
 
 def test_nobody_sees_the_order_of_photos_in_the_result(photos: Photos) -> None:

@@ -162,22 +162,3 @@ def background_rows(
             "elsewhere": pa.nulls(num_photos, pa.float32()) if share_elsewhere is None else share_elsewhere,
         }
     )
-
-
-def entropies(profiles: Features) -> Features:
-    """(N,) Shannon entropy of softmax(profile / s) over log B: 0 = one background, 1 = all alike.
-
-    s is a third of the standard deviation of the class's scores around each photo's mean,
-    so the entropy does not depend on the model's scale.
-
-    Args:
-        profiles: (N, B) scores of one class's photos.
-    """
-    centred = profiles - profiles.mean(axis=1, keepdims=True)
-    spread = float(centred.std()) if centred.size else 0.0
-    logits = 3 * centred / (spread or 1.0)
-    # (N, B) -> (N,)
-    logits = logits - logits.max(axis=1, keepdims=True)
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    terms = shares * np.log(np.maximum(shares, 1e-30))
-    return np.asarray(-terms.sum(axis=1) / np.log(profiles.shape[1]), np.float32)
