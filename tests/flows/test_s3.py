@@ -1,4 +1,4 @@
-"""The same build with its workspace and releases on S3, killed on the way, gives the same bytes, and is reviewed there."""
+"""The same build with its workspace and releases on S3, killed on the way, gives the same bytes, and is reviewed."""
 
 from __future__ import annotations
 
