@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterset.errors import ReleaseError
+from counterset.errors import ConfigError, ReleaseError
 from counterset.naming.words import NAMINGS, TRUSTED, named
 from counterset.release.checksums import verify_files
 from counterset.release.versions.locate import MAX_RELEASE_BYTES, find_release
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from counterset.release.exporting import Exported
     from counterset.release.photo_store import PhotoStore
+    from counterset.release.questions import Candidates
     from counterset.release.torch_photos import PhotoDataset
 
 _SPLITS = ("common", "counter")
@@ -285,20 +286,31 @@ class Release:
         frames = {split: polars.from_arrow(getattr(self, split)) for split in _SPLITS}
         return {split: frame for split, frame in frames.items() if isinstance(frame, polars.DataFrame)}
 
-    def export(self, layout: str, folder: str | Path) -> Exported:
+    def export(self, layout: str, folder: str | Path, candidates: Mapping[str, Candidates] | None = None) -> Exported:
         """Write the photos of `common` and `counter` into a new folder in another layout.
 
         Args:
-            layout: imagefolder, webdataset, hub, csv, captions, or one that an installed package adds.
+            layout: imagefolder, webdataset, hub, csv, captions, inspect_ai, lmms_eval, vlmevalkit, hub_eval, or one
+                that an installed package adds.
             folder: does not exist yet, or is empty.
+            candidates: class_id -> what its photos are asked about, for the layouts that ask; None = the names of all
+                classes.
 
         Raises:
-            ConfigError: no such layout.
+            ConfigError: no such layout, or candidates for one that asks nothing.
             ReleaseError: the folder is not empty, or cannot be written.
         """
-        from counterset.release.exports import EXPORTS
+        from counterset.release.exports import EXPORTS, asks
 
-        exported: Exported = EXPORTS[layout](self, folder)
+        if candidates is None:
+            exported: Exported = EXPORTS[layout](self, folder)
+            return exported
+        if not asks(layout):
+            raise ConfigError(
+                f"the layout {layout!r} asks no questions, so it takes no candidates; leave them out, or use one of "
+                f"{', '.join(name for name in EXPORTS.own if asks(name))}"
+            )
+        exported = EXPORTS[layout](self, folder, candidates)
         return exported
 
     @functools.cached_property

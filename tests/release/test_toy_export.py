@@ -53,7 +53,8 @@ def test_a_layout_from_outside(release: Release, release_folder: Path, tmp_path:
     assert refused.returncode == 2
     assert refused.stderr == (
         "counterset: unknown export layout 'toys'; did you mean 'toy'? "
-        "The choices are captions, csv, hub, imagefolder, webdataset, toy\n"
+        "The choices are captions, csv, hub, hub_eval, imagefolder, inspect_ai, lmms_eval, vlmevalkit, webdataset, "
+        "toy\n"
     )
 
 

@@ -64,6 +64,12 @@ def add(commands: Any) -> None:
     compare.add_argument("--output", type=Path, help="folder to write into (default: evaluations/<name>-<version>)")
     compare.set_defaults(run=_compare)
 
+    results = commands.add_parser("results", help="an evaluation's figures as files for models' pages on the hub")
+    results.add_argument("evaluation", type=Path, help="the folder that `counterset evaluate` printed")
+    results.add_argument("dataset", help="the benchmark on the hub, USER/NAME, from `export RELEASE hub_eval`")
+    results.add_argument("--output", type=Path, help="folder to write into (default: the evaluation's)")
+    results.set_defaults(run=_results)
+
     models = commands.add_parser("models", help="the paper's models: names, lineage, size, and whether cached")
     models.add_argument("--family", choices=["CLIP", "ImageNet"], help="only these")
     models.add_argument("--cached", action="store_true", help="only those whose weights are on this machine")
@@ -185,6 +191,14 @@ def _plot(args: argparse.Namespace) -> int:
         print(path)
     for note in figure.notes:
         print(note)
+    return 0
+
+
+def _results(args: argparse.Namespace) -> int:
+    from counterset.evaluation.hub_results import write_results
+
+    for path in write_results(args.evaluation, args.dataset, args.output or args.evaluation):
+        print(path)
     return 0
 
 

@@ -30,7 +30,17 @@ def add(commands: Any) -> None:
     export.add_argument(
         "--mirror", action="append", default=[], help="where photos are looked for before their own URLs"
     )
-    export.add_argument("--verdict", action="append", help="take classes with this verdict (default: the confirmed)")
+    export.add_argument(
+        "--verdict",
+        action="append",
+        help="take classes with this verdict (default: the confirmed; for a harness all tested, as in evaluate)",
+    )
+    export.add_argument(
+        "--candidates",
+        type=Path,
+        metavar="EVALUATION",
+        help="for a harness: ask what this evaluation asked, e.g. one with --label-space top20 (default: all classes)",
+    )
     export.set_defaults(run=_export)
 
     calibrate = commands.add_parser("calibrate", help="choose annotate.min_margin for a wanted precision, from labels")
@@ -73,10 +83,18 @@ def _diff(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
+    from counterset.evaluation.photos import TESTED
     from counterset.load import load
+    from counterset.release.exports import asks
 
-    EXPORTS.check(args.layout)
-    exported = load(args.release, verdicts=args.verdict, mirrors=args.mirror).export(args.layout, args.folder)
+    verdicts = args.verdict or (TESTED if asks(args.layout) else None)
+    release = load(args.release, verdicts=verdicts, mirrors=args.mirror)
+    candidates = None
+    if args.candidates:
+        from counterset.evaluation.record import read_candidates
+
+        candidates = read_candidates(args.candidates, release)
+    exported = release.export(args.layout, args.folder, candidates)
     print(f"{exported.num_photos} photos in {exported.path}; {len(exported.missing)} could not be exported")
     for reason in list(exported.missing.values())[:1]:
         print(f"the first of these: {reason}")

@@ -190,6 +190,7 @@ def evaluate(
         "num_labels": len(space.labels),
         "templates": prompted,
         "candidates": {c: [space.labels[p] for p in of] for c, of in candidates.of_class.items()} if is_top else None,
+        "truths": {c: space.labels[space.index_of[c]] for c in candidates.of_class} if is_top else None,
         "photos": photos.digest,
         "num_photos": len(photos.photo_id),
         "missing_photos": dict(sorted(missing.items())),

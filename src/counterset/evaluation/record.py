@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from counterset.errors import ReleaseError, SchemaError, WorkspaceError
 from counterset.evaluation.measures import ModelFacts
+from counterset.load import Release
+from counterset.release.questions import Candidates
 from counterset.schemas import TableSchema
 from counterset.statistics.robustness import Scale
 from counterset.tables import read_table
@@ -43,6 +45,7 @@ class _Record(BaseModel):
     num_labels: int
     photos: str
     candidates: dict[str, list[str]] | None
+    truths: dict[str, str] | None = None
     scale: Scale
     half: str
     models: dict[str, ModelFacts]
@@ -72,6 +75,29 @@ def read_record(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise ReleaseError(f"{path} cannot be read ({error.strerror}); give the folder of an evaluation") from error
     return record
+
+
+def read_candidates(folder: Path, release: Release) -> dict[str, Candidates] | None:
+    """class_id -> what an evaluation asked its photos about; None = the names of the release's classes.
+
+    Raises:
+        ReleaseError: the folder holds no evaluation of the release, or one whose candidates it does not say.
+    """
+    record = read_record(folder)
+    of = f"{record['release']['name']} {record['release']['version']}"
+    if of != f"{release.name} {release.version}":
+        raise ReleaseError(
+            f"{folder} evaluates {of}, not {release.name} {release.version}; give an evaluation of the same release"
+        )
+    if record["candidates"] is None and record["label_space"] == "classes":
+        return None
+    truths = record.get("truths")
+    if record["candidates"] is None or truths is None:
+        raise ReleaseError(
+            f"{folder} holds no short list of candidates for each class; evaluate with --label-space top20 "
+            "(or top20:classes), and give the folder that it prints"
+        )
+    return {class_id: Candidates(tuple(labels), truths[class_id]) for class_id, labels in record["candidates"].items()}
 
 
 def facts_of(record: Mapping[str, Any]) -> dict[str, ModelFacts]:

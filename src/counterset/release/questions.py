@@ -7,9 +7,12 @@ for the same answers.
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +20,8 @@ import pyarrow.compute as pc
 
 from counterset.classes import normal_name
 from counterset.errors import ReleaseError
-from counterset.release.exporting import Photos, without_photos
+from counterset.release.bundle import suffix_of
+from counterset.release.exporting import Notes, Photos, check_any, photo_file, safe_name, without_photos
 from counterset.release.schemas import SPLITS
 from counterset.schemas import Half
 
@@ -70,6 +74,8 @@ class Question:
             "question": QUESTION,
             "options": list(self.options),
             "answer": self.answer,
+            "license": self.row["license"],
+            "attribution": self.row["attribution"],
         }
 
 
@@ -148,3 +154,40 @@ def _question(split: str, row: Mapping[str, Any], asked: Candidates) -> Question
     options = options_of(row["photo_id"], asked.labels)
     unit = row["unit"] if row["unit"] is not None else row["observer"]
     return Question(row, split, str(unit), options, LETTERS[options.index(asked.truth)])
+
+
+def with_photos(release: Photos, asked: Iterable[Question], notes: Notes) -> Iterator[tuple[Question, bytes, str]]:
+    """Question, photo file and its suffix, of every photo that can be read; the others go to the notes."""
+    for question in asked:
+        content = photo_file(release, question.row, notes)
+        if content is not None:
+            yield question, content, suffix_of(content) or "jpg"
+
+
+def write_questions(release: Photos, asked: Iterable[Question], folder: Path, notes: Notes) -> int:
+    """`questions.jsonl`, one line per question, beside the folder `photos`; returns how many.
+
+    Raises:
+        ReleaseError: not one photo can be read.
+    """
+    (folder / "photos").mkdir()
+    count = 0
+    with (folder / "questions.jsonl").open("w", encoding="utf-8") as file:
+        for question, content, suffix in with_photos(release, asked, notes):
+            photo = f"photos/{safe_name(question.photo_id)}.{suffix}"
+            (folder / photo).write_bytes(content)
+            file.write(json.dumps(question.fields() | {"photo": photo}) + "\n")
+            count += 1
+    check_any(count, release, notes.missing)
+    return count
+
+
+def copy_file(name: str, target: Path) -> None:
+    """Copy one of `harness_files` into an export."""
+    target.write_bytes((Path(__file__).parent / "harness_files" / name).read_bytes())
+
+
+def task_name(release: Photos) -> str:
+    """The release's name as harnesses name tasks: letters, digits and underscores."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", release.name).strip("_")
+    return plain if plain.startswith("counterset") else f"counterset_{plain}"

@@ -1,7 +1,11 @@
-"""The layouts that a release is exported in: one file each, with a function `export(release, folder)`."""
+"""The layouts that a release is exported in: one file each, with a function `export(release, folder)`.
+
+Layouts of harnesses ask questions, and take `candidates` too.
+"""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from counterset.deprecation import warn_renamed
@@ -9,6 +13,15 @@ from counterset.registry import Registry
 
 EXPORTS = Registry("counterset.exports", __name__, "export", "export layout")
 """Name -> a function that writes a loaded release (`exporting.Photos`) into a folder and gives an `Exported`."""
+
+
+def asks(layout: str) -> bool:
+    """Whether a layout holds questions about photos, as harnesses ask them.
+
+    Raises:
+        ConfigError: there is no such layout.
+    """
+    return "candidates" in inspect.signature(EXPORTS[layout]).parameters
 
 
 def __getattr__(name: str) -> Any:

@@ -31,10 +31,7 @@ def export(release: Photos, folder: str | Path) -> Exported:
     tables = {
         split: without_photos(table) for split, table in (("common", release.common), ("counter", release.counter))
     }
-    try:
-        card = (release.path / "README.md").read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"the card of {release.path} cannot be read ({error}); fetch the release again") from error
+    card = read_card(release)
     # The card's other configurations name files that this export does not hold.
     card = re.sub(r"- config_name: (?!default\b)\w+\n  data_files:\n  - split: train\n    path: \S+\n", "", card)
     with new_folder(folder) as target:
@@ -46,6 +43,18 @@ def export(release: Photos, folder: str | Path) -> Exported:
             notes.missing.setdefault(photo_id, why)
         check_any(len(rows), release, {})
     return notes.exported(folder, len(rows) - len(notes.missing))
+
+
+def read_card(release: Photos) -> str:
+    """The release's card.
+
+    Raises:
+        ReleaseError: it cannot be read.
+    """
+    try:
+        return (release.path / "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"the card of {release.path} cannot be read ({error}); fetch the release again") from error
 
 
 def _not_bundled(folder: Path, paths: Iterable[str]) -> list[str]:

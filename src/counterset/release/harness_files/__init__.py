@@ -1,0 +1,1 @@
+"""Files that exports copy into their folders: they run where counterset is not installed."""
