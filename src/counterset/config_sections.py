@@ -210,7 +210,8 @@ class AnnotateConfig(Section):
     """How backgrounds are named."""
 
     vocabulary: Annotated[str, marks.NAMED] = "counteranimal"
-    """The name of a packaged vocabulary of backgrounds, or the path of a CSV file."""
+    """The name of a packaged vocabulary of backgrounds, or the path of a CSV file. `<its name>.prompts.csv` beside it,
+    if there is one, has its prompts and the cue that its names are kinds of."""
     method: str = "combined"
     """combined = the mean of plain and conditioned; plain = prompts of the background alone; conditioned = prompts of
     the class on the background, less those of the class alone; standardised = conditioned, scaled within each class;

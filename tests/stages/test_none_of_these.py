@@ -112,3 +112,9 @@ def test_the_phrases_of_other_places() -> None:
     assert len(phrases) == len(set(phrases)) == 180
     assert all(phrase == phrase.strip().lower() and not phrase.endswith(".") for phrase in phrases)
     assert "on a plain white background" in phrases
+
+
+def test_without_other_places_nothing_suits_a_photo_better() -> None:
+    """A vocabulary of light is compared with no places."""
+    features = np.eye(3, dtype=np.float32)
+    assert shares_elsewhere(features, np.eye(3, dtype=np.float32)[:2], 2).tolist() == [[0, 0]] * 3

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterset.backgrounds import load_cue
 from counterset.models.door import open_model, trained_on
 from counterset.naming.schemas import GROUP_NAMES
 from counterset.release.publish.inputs import DEFAULT_FAMILY, ModelRecord, ReleaseInputs
@@ -90,6 +91,7 @@ def publish_release(
             imagenet_labels=_imagenet_labels(build),
             series=place_in_series(build, tables["members"], basis).inputs,
             empty_names=asdict(found) if found is not None and is_empty else None,
+            cue=load_cue(build.config.annotate.vocabulary),
             photo_bytes=photo_bytes(build, kept),
         ),
         default_verdicts=() if is_empty else (Verdict.CONFIRMED.value,),

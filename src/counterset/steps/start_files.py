@@ -14,7 +14,7 @@ from typing import Any
 
 import jinja2
 
-from counterset.backgrounds import load_vocabulary
+from counterset.backgrounds import load_vocabulary, prompts_path
 from counterset.classes import ClassSpec, class_list_csv, id_of_name, normal_name, tidy_name
 from counterset.errors import ConfigError, SourceError
 from counterset.manifests import manifest_path
@@ -124,6 +124,8 @@ def write_start(start: Start, folder: Path, name: str, models: Models, imagenet_
     write_bytes(config.encode(), paths[0])
     write_bytes(class_list_csv(specs).encode(), paths[1])
     shutil.copyfile(vocabulary, paths[2])
+    if (prompts := prompts_path(models.vocabulary)).is_file():
+        shutil.copyfile(prompts, prompts_path(str(paths[2])))
     return paths
 
 

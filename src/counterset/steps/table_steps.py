@@ -112,8 +112,8 @@ def backgrounds_key(build: Build, members: TableRef) -> str:
         build.embed_key(annotator),
         open_text_model(annotator, build.config.models.backend).texts_id,
         [dataclasses.asdict(background) for background in build.vocabulary],
-        dataclasses.asdict(load_templates()),
-        load_elsewhere(),
+        dataclasses.asdict(load_templates(build.config.annotate.vocabulary)),
+        load_elsewhere(build.config.annotate.vocabulary),
         [content(spec, "backgrounds") for spec in build.specs],
         *ANNOTATORS.version(build.config.annotate.method),  # nothing for our own, whose revision is above
     )
@@ -126,8 +126,9 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
         kept = read_table(members.path, MEMBERS, ["photo_id", "class_id"])
         encoder = open_text_model(config.models.annotator, config.models.backend)
         method, names = config.annotate.method, [background.name for background in build.vocabulary]
-        directions = annotate.background_classifiers(encoder, build.vocabulary, build.specs, method)
-        crowd = annotate.places_and_elsewhere(encoder, build.vocabulary, load_elsewhere())
+        templates, others = load_templates(config.annotate.vocabulary), load_elsewhere(config.annotate.vocabulary)
+        directions = annotate.background_classifiers(encoder, build.vocabulary, build.specs, method, templates)
+        crowd = annotate.places_and_elsewhere(encoder, build.vocabulary, others, templates)
         class_of, class_ids = ranks(kept["class_id"])
         own_directions = [directions[class_id] for class_id in class_ids.to_pylist()]
         # Only scores are kept, so memory does not grow with D: (N, B + E), and (N, B) of the other places

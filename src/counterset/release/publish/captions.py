@@ -13,6 +13,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from counterset.backgrounds import BACKGROUND
+
 MAX_CHARACTERS = 5_000
 """A longer text is cut; observers' notes are rarely longer, hostile ones are."""
 
@@ -127,10 +129,15 @@ def caption_object(name: str) -> str:
     return f"a photo of {_article(name)} {name}."
 
 
-def caption_object_background(name: str, background: str | None) -> str | None:
-    """The animal and its background: `a photo of an ostrich, with water in the background.`"""
+def caption_object_background(name: str, background: str | None, cue: str = BACKGROUND) -> str | None:
+    """The animal and its background: `a photo of an ostrich, with water in the background.`
+
+    Of another cue: `a photo of an ostrich; light: dusk.`
+    """
     if background is None:
         return None
+    if cue != BACKGROUND:
+        return f"a photo of {_article(name)} {name}; {cue}: {background}."
     return f"a photo of {_article(name)} {name}, with {background} in the background."
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from counterset.licenses import LICENSES, license_title
 from counterset.release.publish.left_out import not_bundled
 from counterset.release.publish.summary import Summary
-from counterset.release.publish.text import percent, plain, points
+from counterset.release.publish.text import cue_words, percent, plain, points
 from counterset.release.schemas import SPLITS
 from counterset.release.versions.changelog import markdown_text
 
@@ -91,6 +91,7 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
         hub_tables=[name for name in TABLE_WORDS if tables[name].num_rows],
         num_titles=_num_present(tables["captions"]["title"]),
         num_descriptions=_num_present(tables["captions"]["description"]),
+        **{key: _markdown(word) for key, word in cue_words(metadata).items()},
         dates=_dates(tables["all_photos"]["observed_on"]),
     )
 

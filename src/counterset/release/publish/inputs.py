@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from counterset.backgrounds import BACKGROUND
 from counterset.causes.schemas import APPEARANCE
 from counterset.classes import ClassSpec
 from counterset.config import Config
@@ -69,6 +70,7 @@ class ReleaseInputs:
         imagenet_labels: ImageNet-1K index of labels that models choose among, where it is known.
         series: the release's place among those before it.
         empty_names: what a check measured that the annotator's names failed; None = they passed, or were not checked.
+        cue: what the names of groups are kinds of: background, light, weather.
         photo_bytes: a photo's bytes as downloaded, or None; asked only for thumbnails
             and bundled photos.
     """
@@ -94,4 +96,5 @@ class ReleaseInputs:
     imagenet_labels: Mapping[str, int] = field(default_factory=dict)
     series: SeriesInputs = field(default_factory=SeriesInputs)
     empty_names: Mapping[str, Any] | None = None
+    cue: str = BACKGROUND
     photo_bytes: Callable[[str], bytes | None] = no_photos

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from counterset.backgrounds import BACKGROUND
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.public import PublicNames
 from counterset.release.publish.summary import Estimate, Summary
@@ -48,7 +49,8 @@ def statement(
     """
     reviewed = {} if inputs.review is None else {"review": dict(inputs.review)}
     empty = {} if inputs.empty_names is None else {"empty_names": dict(inputs.empty_names)}
-    said_of_names = reviewed | empty
+    cue = {} if inputs.cue == BACKGROUND else {"cue": inputs.cue}
+    said_of_names = reviewed | empty | cue
     return said_of_names | {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,

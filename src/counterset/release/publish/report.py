@@ -25,7 +25,7 @@ from counterset.release.publish.left_out import not_shown
 from counterset.release.publish.other_causes import covariate_lines, parts_plot
 from counterset.release.publish.replication_figure import replication_plot
 from counterset.release.publish.summary import Summary
-from counterset.release.publish.text import percent, plain, points
+from counterset.release.publish.text import cue_words, percent, plain, points
 from counterset.release.publish.thumbnails import pick, thumbnail_uri
 from counterset.release.schemas import SPLITS
 from counterset.release.small_classes import small_classes
@@ -95,6 +95,7 @@ def render_report(
     style = environment.get_template("report.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return environment.get_template("report.html.j2").render(
+        **cue_words(metadata),
         metadata=metadata,
         summary=summary,
         style=Markup(style),

@@ -178,11 +178,11 @@ def _captions(inputs: ReleaseInputs, all_photos: pa.Table) -> pa.Table:
         ).to_arrow_table()
     parts = [CAPTIONS.arrow().empty_table()]
     for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
-        parts.append(table_of(CAPTIONS, [_caption(row) for row in batch.to_pylist()]))
+        parts.append(table_of(CAPTIONS, [_caption(row, inputs.cue) for row in batch.to_pylist()]))
     return conform(pa.concat_tables(parts), CAPTIONS)
 
 
-def _caption(row: dict[str, Any]) -> dict[str, Any]:
+def _caption(row: dict[str, Any], cue: str) -> dict[str, Any]:
     title, description = captions.clean_text(row["title"]), captions.clean_text(row["description"])
     return {
         "photo_id": row["photo_id"],
@@ -192,7 +192,7 @@ def _caption(row: dict[str, Any]) -> dict[str, Any]:
         "tags": captions.clean_tags(row["tags"]),
         "language": captions.guess_language(title, description),
         "caption_object": captions.caption_object(row["class_name"]),
-        "caption_object_background": captions.caption_object_background(row["class_name"], row["group"]),
+        "caption_object_background": captions.caption_object_background(row["class_name"], row["group"], cue),
     }
 
 

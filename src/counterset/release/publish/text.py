@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -14,6 +16,17 @@ def plain(text: object, limit: int = 200) -> str:
     shown = "".join(" " if unicodedata.category(char) in _INVISIBLE else char for char in cut)
     shown = " ".join(shown.split())
     return shown if len(shown) <= limit else shown[: limit - 1].rstrip() + "…"
+
+
+def cue_words(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """How texts speak of what a release's groups differ in: backgrounds, or another cue such as light.
+
+    Of the keys `cue` is its name, `cues` its plural, and `on` and `before` are the words between photos and it.
+    """
+    cue = metadata.get("cue")
+    if cue is None:
+        return {"cue": "background", "cues": "backgrounds", "on": "on", "before": "before"}
+    return {"cue": plain(cue, 40), "cues": f"kinds of {plain(cue, 40)}", "on": "with", "before": "with"}
 
 
 def points(value: float | None, signed: bool = False) -> str:

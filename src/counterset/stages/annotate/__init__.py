@@ -77,11 +77,16 @@ def annotate_class(scores: Features, num_backgrounds: int, method: str) -> Annot
     return Annotation(profiles, best, np.asarray(highest - others.max(axis=1, initial=-np.inf), np.float32))
 
 
-def places_and_elsewhere(encoder: TextEncoder, vocabulary: Sequence[Background], elsewhere: Sequence[str]) -> Features:
+def places_and_elsewhere(
+    encoder: TextEncoder,
+    vocabulary: Sequence[Background],
+    elsewhere: Sequence[str],
+    templates: Templates | None = None,
+) -> Features:
     """(B + M, D) text directions that name no class: of the B backgrounds, then of M phrases of other places."""
     others = tuple(Background(phrase, (phrase,)) for phrase in elsewhere)
     bare = tuple(Background(background.name, background.phrases) for background in vocabulary)
-    return Prompts(encoder, (*bare, *others), load_templates()).places
+    return Prompts(encoder, (*bare, *others), templates or load_templates()).places
 
 
 TIE = 1e-5
@@ -107,7 +112,7 @@ def shares_elsewhere(features: Features, directions: Features, num_backgrounds: 
     # (N, D) @ (D, B), (N, D) @ (D, M)
     of_names, of_crowd = features @ names.T, features @ crowd.T
     shares = np.zeros((len(features), num_backgrounds), np.float32)
-    for number in range(num_backgrounds):
+    for number in range(num_backgrounds if len(crowd) else 0):
         shares[:, number] = (of_crowd[:, ~is_nearest[:, number]] > of_names[:, [number]]).sum(axis=1) / len(crowd)
     return shares
 
