@@ -129,7 +129,8 @@ def _margins(photo_ids: pa.Array, predictions: pa.Table, selectors: Collection[s
     names = sorted(selectors)
     answered, place = answers_of(photo_ids, predictions, names)
     margins = np.full((len(photo_ids), len(names)), np.nan)
-    margins[place, pc.index_in(answered["model"], pa.array(names)).to_numpy()] = answered["margin"].to_numpy()
+    selector = pc.index_in(answered["model"].cast(pa.string()), pa.array(names, pa.string())).to_numpy()
+    margins[place, selector] = answered["margin"].to_numpy()
     return margins
 
 
