@@ -1,6 +1,6 @@
 """Selection at scale: seconds and peak memory of its counting in SQL, and of its permutations.
 
-    python benchmarks/selection.py --photos 10000000 --models 10 --folder /tmp/scale
+    python -m benchmarks.selection --photos 10000000 --models 10 --folder /tmp/scale
 
 writes 1000 classes of 50 backgrounds with one prediction a photo and model as Parquet (once;
 the folder is kept until you delete it), counts them as the select stage does, in a process of
@@ -24,7 +24,9 @@ import pyarrow.dataset as ds
 from counterset.config import SelectConfig
 from counterset.stages.select import pair_rows
 from counterset.statistics.counts import count
-from counterset.statistics.simulate import Design, class_units, planted_accuracies, simulate_world
+from counterset.statistics.halves import DISCOVER_SHARE
+from tests.proofs.counted import counted
+from tests.proofs.worlds import Crowd, Geometric, draw_world, planted
 
 NUM_CLASSES, NUM_GROUPS = 1_000, 50
 
@@ -85,11 +87,8 @@ def measure_counting(folder: Path, selectors: int, times: int) -> tuple[float, f
 def measure_permutations() -> tuple[float, float, int]:
     """Seconds and processor seconds of 1000 classes' choice, test and estimate; classes confirmed."""
     rng = np.random.default_rng(0)
-    accuracies = planted_accuracies(NUM_CLASSES, 6, num_planted=300, drop=0.4)
-    classes = [
-        class_units(f"class_{index:04d}", photos, half, 6)
-        for index, (photos, half) in enumerate(simulate_world(accuracies, Design(100), rng))
-    ]
+    accuracies = planted(rng, NUM_CLASSES, 6, base=(0.7, 0.7), drop=0.4, num_planted=300)
+    classes = counted(draw_world(rng, accuracies, 100, Crowd(sizes=Geometric(), crossing=0.2)), 1, DISCOVER_SHARE)
     start, worked = time.perf_counter(), time.process_time()
     rows = pair_rows(classes, SelectConfig(), seed=0)
     return time.perf_counter() - start, time.process_time() - worked, sum(row["verdict"] == "confirmed" for row in rows)

@@ -1,8 +1,8 @@
 """Selection on simulated worlds whose annotations have errors, at random or where the selector is wrong.
 
-    python benchmarks/simulations.py --worlds 500 --output docs/figures/simulations.json
+    python -m benchmarks.simulations --worlds 200 --output docs/figures/simulations.json
 
-prints two tables and writes the figures, which `benchmarks/plots.py` draws.
+Run from the checkout. Prints two tables and writes the figures, which `benchmarks/plots.py` draws.
 45 classes, 6 groups, mean accuracy 0.7, observers with 3 photos on average.
 """
 
@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,63 +23,33 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from counterset.config import SelectConfig
-from counterset.stages.select import pair_rows
-from counterset.statistics.simulate import (
-    Design,
-    Photos,
-    class_units,
-    planted_accuracies,
-    simulate_world,
-    with_label_noise,
-    with_outcome_errors,
+from tests.proofs.regimes import Regime, build_now
+from tests.proofs.worlds import Crowd, Geometric, World, with_names_at_random, with_wrong_photos_moved
+
+NUM_PLANTED = 15
+WORLDS = Regime(
+    "errors of names",
+    Crowd(crossing=0.2, sizes=Geometric()),
+    photos=300,
+    base=(0.7, 0.7),
+    num_planted=NUM_PLANTED,
+    config=dict(num_permutations=5_000),
 )
 
-NUM_CLASSES, NUM_GROUPS, NUM_PLANTED = 45, 6, 15
-CONFIG = SelectConfig(num_permutations=5_000)
-
-Spoil = Callable[[Photos, np.random.Generator], Photos]
+Spoil = Callable[[World, np.random.Generator], World]
 Row = dict[str, Any]
 
 
-def run_world(design: Design, drop: float, num_planted: int, spoil: Spoil | None, base: float, seed: int) -> list[Row]:
-    """One row a tested class: what was found beside what is true."""
-    rng = np.random.default_rng(seed)
-    accuracies = planted_accuracies(NUM_CLASSES, NUM_GROUPS, num_planted=num_planted, drop=drop, base=base)
-    classes = []
-    for index, (photos, half) in enumerate(simulate_world(accuracies, design, rng)):
-        kept = photos if spoil is None else spoil(photos, rng)
-        classes.append(class_units(f"class{index:02d}", kept, half, NUM_GROUPS))
-    found = pair_rows(classes, CONFIG, seed=seed)
-    rows = []
-    for index, (units, row, accuracy) in enumerate(zip(classes, found, accuracies, strict=True)):
-        if row["verdict"] == "too_small":
-            continue
-        common, counter = (units.groups.index(row[name]) for name in ("common", "counter"))
-        rows.append(
-            row
-            | {
-                "planted": index < num_planted,
-                "truth": float(accuracy[common] - accuracy[counter]),
-                "is_right": (common, counter) == (1, 2),
-            }
-        )
-    return rows
+def run_world(regime: Regime, spoil: Spoil | None, seed: int) -> list[Row]:
+    """One row per tested class: what the build says beside what is true."""
+    world = regime.draw(seed)
+    return build_now(regime, spoil(world, np.random.default_rng([seed, 3])) if spoil else world, seed)
 
 
-def worlds(
-    design: Design,
-    number: int,
-    *,
-    drop: float = 0.0,
-    num_planted: int = 0,
-    spoil: Spoil | None = None,
-    base: float = 0.7,
-) -> Iterator[list[Row]]:
+def worlds(regime: Regime, number: int, spoil: Spoil | None) -> Iterator[list[Row]]:
     """The rows of each of `number` worlds, worked out on all cores."""
-    work = partial(run_world, design, drop, num_planted, spoil, base)
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        yield from pool.map(work, range(number), chunksize=4)
+        yield from pool.map(partial(run_world, regime, spoil), range(number), chunksize=4)
 
 
 def summary(found: list[list[Row]]) -> Row:
@@ -96,7 +67,7 @@ def summary(found: list[list[Row]]) -> Row:
 
 def planted_summary(found: list[list[Row]]) -> Row:
     """Power over the planted classes, the too small ones counted as missed."""
-    planted = [row for world in found for row in world if row["planted"]]
+    planted = [row for world in found for row in world if row["is_planted"]]
     number = NUM_PLANTED * len(found)
     return {
         "recovered": sum(row["verdict"] == "confirmed" and row["is_right"] for row in planted) / number,
@@ -120,10 +91,9 @@ def noisy_worlds(number: int) -> list[Row]:
     """Random annotation errors."""
     rows = []
     for share in (0.0, 0.1, 0.2, 0.3):
-        spoil = partial(with_label_noise, share=share, num_groups=NUM_GROUPS) if share else None
-        null = summary(list(worlds(Design(300), max(number // 5, 4), spoil=spoil)))
-        found = list(worlds(Design(300), max(number // 10, 4), drop=0.4, num_planted=NUM_PLANTED, spoil=spoil))
-        planted = planted_summary(found)
+        spoil = partial(with_names_at_random, share=share) if share else None
+        null = summary(list(worlds(WORLDS, number, spoil)))
+        planted = planted_summary(list(worlds(replace(WORLDS, drop=0.4), max(number // 4, 4), spoil)))
         rows.append(
             {
                 "share": share,
@@ -141,9 +111,8 @@ def dependent_worlds(number: int) -> list[Row]:
     rows = []
     for photos in (100, 300):
         for share in (0.02, 0.05, 0.1, 0.2):
-            found = list(
-                worlds(Design(photos), max(number // 10, 4), spoil=partial(with_outcome_errors, share=share, target=3))
-            )
+            spoil = partial(with_wrong_photos_moved, share=share, target=3)
+            found = list(worlds(replace(WORLDS, photos=photos), max(number // 4, 4), spoil))
             confirmed = [row for world in found for row in world if row["verdict"] == "confirmed"]
             rows.append(
                 {"photos": photos, "share": share}
@@ -170,7 +139,7 @@ def main() -> None:
     """Run the parts named, print their tables and write their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=[*PARTS], default=[*PARTS])
-    parser.add_argument("--worlds", type=int, default=500)
+    parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     figures = {}

@@ -75,10 +75,15 @@ def test_names(capsys: pytest.CaptureFixture[str]) -> None:
         assert main([*arguments, *DEMO]) == 0
         assert main(["validate", "polar-bear/build.toml"]) == 0
         rented = ["--gpu-tflops", "100", "--price-per-hour", "2.5"]
-        assert main(["plan", "polar-bear/build.toml", "--ask", "--look", "3", *rented]) == 0
+        months = ["--months", "3", "--growth", "0.5"]
+        assert main(["plan", "polar-bear/build.toml", "--ask", "--look", "3", *months, *rented]) == 0
     assert "taxon" in (printed := capsys.readouterr().out)
     assert "requests" in printed and "look 3 of its series" in printed and "to be labelled blindly" in printed
     assert "embedding on the GPU" in printed and "money" in printed and "taken to reach 30% of its peak" in printed
+    assert "each with 50% of the first photos more" in printed and "confirmed by then" in printed
+    for option, value in (("--months", "0"), ("--months", "61"), ("--growth", "-0.1")):
+        assert main(["plan", "polar-bear/build.toml", option, value]) == 2
+        assert f"{option} {value} is out of range" in capsys.readouterr().err
     assert main(["plan", "polar-bear/build.toml", "--gpu-tflops", "-1"]) == 2
     assert "--gpu-tflops -1.0 is out of range; give a number above 0" in capsys.readouterr().err
     assert main(["plan", "polar-bear/build.toml", "--look", "0"]) == 2

@@ -73,7 +73,6 @@ class Regime:
         num_selectors: models that choose.
         config: settings of the select stage.
         procedure: what is done with a world; None = it is built once.
-        most_worlds: at most so many, for slow ones; 0 = as many as asked for.
         waived: why the promises do not hold here; empty = they must.
     """
 
@@ -90,7 +89,6 @@ class Regime:
     num_selectors: int = 1
     config: dict[str, Any] = field(default_factory=lambda: dict(MANY))
     procedure: Procedure | None = field(default=None, repr=False)
-    most_worlds: int = 0
     waived: str = ""
 
     def draw(self, seed: int) -> World:
@@ -212,13 +210,12 @@ NULL = (
     Regime("one observer gave half of a group, rho 0.3", Crowd(rho=0.3, dominated=True)),
     Regime("two selectors", Crowd(num_models=2), num_selectors=2),
     Regime("two selectors, rho 0.3", Crowd(rho=0.3, num_models=2), num_selectors=2),
-    Regime("30 to 3000 photos, low limits", photo_range=(30, 3000), config=LOW, most_worlds=60),
+    Regime("30 to 3000 photos, low limits", photo_range=(30, 3000), config=LOW),
     Regime(
         "30 to 3000 photos, low limits, rho 0.3, heavy",
         Crowd(rho=0.3, sizes=HEAVIER),
         photo_range=(30, 3000),
         config=LOW,
-        most_worlds=60,
     ),
     Regime("half of the groups by the prolific", Crowd(crossing=0.0, sizes=_halves(ONE, HEAVY)), photos=200),
     Regime(
@@ -284,7 +281,6 @@ UNEVEN_RULE = tuple(
         photos=(400, 150) * 3,
         base=(0.55, 0.85),
         drop=drop,
-        most_worlds=100,
         waived=UNEVEN if high > low else "",
     )
     for low, high in ((0.1, 0.1), (0.1, 0.15), (0.1, 0.2), (0.1, 0.3))
@@ -329,14 +325,12 @@ SKILLED = (
         Crowd(skill=(0.08, 0.0, 0.0, 0.0, 0.0, -0.08)),
         photos=300,
         base=(0.6, 0.85),
-        most_worlds=60,
         waived=SKILL,
     ),
     Regime(
         "the busy do better, and take other groups",
         Crowd(rho=0.2, crossing=0.0, ability=1.0, sizes=_halves(ONE, HEAVY)),
         photos=300,
-        most_worlds=60,
         waived=SKILL,
     ),
 )
@@ -357,10 +351,9 @@ MONTHS = (
         Crowd(crossing=0.2),
         photos=140,
         procedure=rebuilt,
-        most_worlds=100,
         waived="each look spends all of the error",
     ),
-    Regime("six looks of one series", Crowd(crossing=0.2), photos=140, procedure=in_series, most_worlds=100),
+    Regime("six looks of one series", Crowd(crossing=0.2), photos=140, procedure=in_series),
     *(
         Regime(
             f"six looks of one series, 20 points, 140 photos, {name}",
@@ -369,7 +362,6 @@ MONTHS = (
             base=(0.55, 0.85),
             drop=0.2,
             procedure=procedure,
-            most_worlds=60,
             waived="a class's row is the one that was confirmed",
         )
         for name, procedure in (("union", of_union), ("all looks", in_series))
@@ -396,7 +388,6 @@ MARGINS = (
             base=(base, base),
             drop=drop,
             num_selectors=3,
-            most_worlds=60 if photos > 300 else 0,
         )
         for drop, photos, base in ((0.0, 100, 0.7), (0.1, 1000, 0.7), (0.2, 150, 0.85))
     ),

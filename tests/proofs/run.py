@@ -248,14 +248,13 @@ def prove(
     """Run what is missing, and give each regime with its tallies as soon as they are complete."""
     with ProcessPoolExecutor(max_workers=jobs) as pool:
         for regime in regimes:
-            number = min(num_worlds, regime.most_worlds or num_worlds)
             known = records.known(regime)
-            missing = [seed for seed in range(number) if seed not in known]
+            missing = [seed for seed in range(num_worlds) if seed not in known]
             chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
             for done in as_completed([pool.submit(run_worlds, regime, chunk, records.edition) for chunk in chunks]):
                 records.add(regime, done.result())
                 known |= dict(done.result())
-            yield regime, [known[seed] for seed in range(number)]
+            yield regime, [known[seed] for seed in range(num_worlds)]
 
 
 def main() -> int:

@@ -232,6 +232,19 @@ class World:
         return _read(MEMBERS, members), _read(BACKGROUNDS, backgrounds), pa.concat_tables(predictions)
 
 
+def with_names_at_random(world: World, rng: np.random.Generator, share: float) -> World:
+    """The world with a share of its photos put into another group, whatever the outcome."""
+    number = len(world.group)
+    other = (world.group + rng.integers(1, world.accuracies.shape[1], number)) % world.accuracies.shape[1]
+    return replace(world, group=np.where(rng.random(number) < share, other, world.group))
+
+
+def with_wrong_photos_moved(world: World, rng: np.random.Generator, share: float, target: int) -> World:
+    """The world with a share of the photos that the first model gets wrong moved from all other groups to one."""
+    is_moved = (world.margin[:, 0] <= 0) & (world.group != target) & (rng.random(len(world.group)) < share)
+    return replace(world, group=np.where(is_moved, target, world.group))
+
+
 def _read(schema: TableSchema, columns: dict[str, pa.Array]) -> pa.Table:
     """The columns that the schema has; select reads no others."""
     return pa.table({name: column for name, column in columns.items() if name in schema.arrow().names})

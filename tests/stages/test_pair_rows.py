@@ -161,6 +161,22 @@ def test_a_smaller_group_whose_observers_are_more_alike_is_not_confirmed(
         assert row["reason"].startswith("one observer's photos are more alike in the smaller group (0.")
 
 
+def test_a_class_whose_observers_are_more_alike_has_the_wider_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = np.tile([DISCOVER, DISCOVER, CONFIRM], 40)
+    group, photos = np.repeat([0, 1], 60), np.full(120, 4.0)
+    right = np.where(group == 0, 3.0, 2.0)
+    results = Results(2, group, half, np.arange(120), photos, right, right)
+    rows = {}
+    for own in (0.2, 0.6):
+        dispersion = Dispersion(0.2, 1.0, 0.1, {"g0": 0.2, "g1": 0.2}, {"a": own})
+        monkeypatch.setattr(select, "estimate_dispersion", lambda *asked, found=dispersion: found)
+        [rows[own]] = rows_of(ClassUnits("a", ("g0", "g1"), results, photos, right, results))
+    plain, alike = rows[0.2], rows[0.6]
+    assert (plain["unit_correlation_common"], alike["unit_correlation_common"]) == pytest.approx((0.2, 0.6))
+    assert plain["unit_correlation"] == alike["unit_correlation"] == 0.2, "that of all classes"
+    assert alike["drop_high"] - alike["drop_low"] > 1.1 * (plain["drop_high"] - plain["drop_low"])
+
+
 def slow_q_values(p_values: list[float]) -> list[float]:
     """Benjamini and Hochberg, written out."""
     number, order = len(p_values), np.argsort(p_values)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,24 @@ import pytest
 from counterset.config import SelectConfig
 from counterset.errors import WorkspaceError
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PREDICTIONS, STABILITY
-from counterset.stages.select import SelectResult, pair_rows, select_pairs
+from counterset.stages.select import SelectResult, select_pairs
 from counterset.statistics.counts import count
-from counterset.statistics.simulate import (
-    Design,
-    class_units,
-    planted_accuracies,
-    simulate_world,
-    with_label_noise,
-    with_outcome_errors,
-    world_tables,
-)
+from counterset.statistics.halves import DISCOVER_SHARE
 from counterset.tables import table_of
 
+from ..proofs.regimes import Regime, Row, build_now
+from ..proofs.worlds import (
+    Crowd,
+    Geometric,
+    World,
+    draw_world,
+    planted,
+    with_names_at_random,
+    with_wrong_photos_moved,
+)
+
 CONFIG = SelectConfig(num_permutations=2_000)
+CROWD = Crowd(crossing=0.2, sizes=Geometric())
 Tables = tuple[pa.Table, pa.Table, pa.Table]
 
 
@@ -47,20 +53,17 @@ def select(tables: Tables, config: SelectConfig = CONFIG, **changes: Any) -> Sel
 def tables() -> Tables:
     """Five classes, the first two with a planted drop of 50 points, 60 of the photos abstaining."""
     rng = np.random.default_rng(0)
-    accuracies = planted_accuracies(5, 4, num_planted=2, drop=0.5)
-    members, backgrounds, predictions = world_tables(simulate_world(accuracies, Design(150), rng), "m", "names")
+    accuracies = planted(rng, 5, 4, base=(0.7, 0.7), drop=0.5, num_planted=2)
+    members, backgrounds, predicted = draw_world(rng, accuracies, 150, CROWD).tables(DISCOVER_SHARE)
+    first = [row | {"model": "m", "label_space": "names"} for row in predicted.to_pylist()]
     rows = backgrounds.to_pylist()
     for index in rng.choice(len(rows), 60, replace=False):
         rows[index] |= {"group": None, "is_confident": False}
     for row in rows:
         row["margin"] = rng.random()
-    second = [
-        row | {"model": "n", "is_correct": bool(rng.random() < 0.6)}
-        for row in predictions.to_pylist()
-        if rng.random() < 0.9
-    ]
-    elsewhere = [row | {"label_space": "other", "is_correct": False} for row in predictions.to_pylist()]
-    return members, table_of(BACKGROUNDS, rows), table_of(PREDICTIONS, predictions.to_pylist() + second + elsewhere)
+    second = [row | {"model": "n", "is_correct": bool(rng.random() < 0.6)} for row in first if rng.random() < 0.9]
+    elsewhere = [row | {"label_space": "other", "is_correct": False} for row in first]
+    return members, pa.Table.from_pylist(rows), pa.Table.from_pylist(first + second + elsewhere)
 
 
 def test_group_accuracy_is_that_of_a_plain_loop(tables: Tables) -> None:
@@ -172,14 +175,14 @@ def test_two_selectors_choose_by_their_mean(tables: Tables) -> None:
     members, backgrounds, predictions = tables
     rows = [row for row in predictions.to_pylist() if row["model"] == "m" and row["label_space"] == "names"]
     opposite = [row | {"model": "o", "is_correct": not row["is_correct"]} for row in rows]
-    both = (members, backgrounds, table_of(PREDICTIONS, rows + opposite))
+    both = (members, backgrounds, pa.Table.from_pylist(rows + opposite))
     for row in select(both, selectors=("m", "o")).pairs.to_pylist():
         # the mean outcome of every photo is one half, so no group differs from another
         assert row["drop"] == pytest.approx(0, abs=1e-9)
         assert row["verdict"] == "unconfirmed"
         assert row["common"] != row["counter"]
-    twice = (members, backgrounds, table_of(PREDICTIONS, rows + [row | {"model": "o"} for row in rows]))
-    alone = select((members, backgrounds, table_of(PREDICTIONS, rows)))
+    twice = (members, backgrounds, pa.Table.from_pylist(rows + [row | {"model": "o"} for row in rows]))
+    alone = select((members, backgrounds, pa.Table.from_pylist(rows)))
     assert select(twice, selectors=("m", "o")).pairs == alone.pairs
 
 
@@ -198,29 +201,28 @@ def test_paper_mode_is_as_published(tables: Tables) -> None:
         assert row["p_value"] is None and row["drop_low"] is None
 
 
-def worlds(number: int, design: Design, *, drop: float = 0.0, spoil: Any = None) -> list[list[dict[str, Any]]]:
-    """Rows of pairs, with the pair's truth, of small worlds of 15 classes (5 planted if there is a drop)."""
+SMALL = Regime("small", CROWD, base=(0.7, 0.7), num_classes=15, num_planted=5)
+
+
+def worlds(
+    number: int, regime: Regime, spoil: Callable[[World, np.random.Generator], World] | None = None
+) -> list[list[Row]]:
+    """Rows of tested pairs beside their truth, of small worlds of 15 classes (5 planted if there is a drop)."""
     found = []
-    accuracies = planted_accuracies(15, 6, num_planted=5 if drop else 0, drop=drop)
     for seed in range(number):
-        rng = np.random.default_rng(seed)
-        classes = []
-        for index, (photos, half) in enumerate(simulate_world(accuracies, design, rng)):
-            spoiled = spoil(photos, rng) if spoil else photos
-            classes.append(class_units(f"c{index:02d}", spoiled, half, 6))
-        rows = pair_rows(classes, CONFIG, seed=seed)
-        for units, row, accuracy in zip(classes, rows, accuracies, strict=True):
-            if row["verdict"] != "too_small":
-                common, counter = (units.groups.index(row[name]) for name in ("common", "counter"))
-                row |= {"truth": accuracy[common] - accuracy[counter], "is_right": (common, counter) == (1, 2)}
-        found.append([row for row in rows if row["verdict"] != "too_small"])
+        world = regime.draw(seed)
+        found.append(build_now(regime, spoil(world, np.random.default_rng(seed)) if spoil else world, seed))
     return found
+
+
+def num_false(found: list[list[Row]]) -> int:
+    return sum(any(row["verdict"] == "confirmed" for row in world) for world in found)
 
 
 @pytest.mark.parametrize("rho", [0.1, 0.3])
 def test_null_worlds_confirm_nothing_and_intervals_cover(rho: float) -> None:
-    found = worlds(40, Design(100, observer_correlation=rho))
-    assert sum(any(row["verdict"] == "confirmed" for row in world) for world in found) <= 6
+    found = worlds(40, replace(SMALL, crowd=replace(CROWD, rho=rho)))
+    assert num_false(found) <= 6
     rows = [row for world in found for row in world]
     drops, confirm = (np.array([row[name] for row in rows]) for name in ("drop", "drop_confirm"))
     assert 0.92 <= np.mean([row["drop_low"] <= 0 <= row["drop_high"] for row in rows]) <= 0.98
@@ -230,34 +232,33 @@ def test_null_worlds_confirm_nothing_and_intervals_cover(rho: float) -> None:
 
 
 def test_planted_drops_are_found() -> None:
-    rows = [row for world in worlds(6, Design(300), drop=0.4) for row in world]
-    planted = [row for row in rows if row["class_id"] < "c05"]
-    assert np.mean([row["verdict"] == "confirmed" and row["is_right"] for row in planted]) > 0.9
-    assert not [row for row in planted if row["verdict"] == "confirmed" and row["truth"] <= 0]
+    rows = [row for world in worlds(6, replace(SMALL, photos=300, drop=0.4)) for row in world]
+    planted_rows = [row for row in rows if row["is_planted"]]
+    assert np.mean([row["verdict"] == "confirmed" and row["is_right"] for row in planted_rows]) > 0.9
+    assert not [row for row in planted_rows if row["verdict"] == "confirmed" and row["truth"] <= 0]
     assert np.mean([row["drop_low"] <= row["truth"] <= row["drop_high"] for row in rows]) > 0.88
 
 
 def test_one_observer_with_half_a_group_invents_nothing() -> None:
-    found = worlds(30, Design(100, observer_correlation=0.3, dominance=0.5))
-    assert sum(any(row["verdict"] == "confirmed" for row in world) for world in found) <= 5
+    assert num_false(worlds(30, replace(SMALL, crowd=replace(CROWD, rho=0.3, dominated=True)))) <= 5
 
 
 def test_random_label_noise_shrinks_drops_and_invents_none() -> None:
-    def spoil(photos: Any, rng: np.random.Generator) -> Any:
-        return with_label_noise(photos, rng, share=0.3, num_groups=6)
+    def spoil(world: World, rng: np.random.Generator) -> World:
+        return with_names_at_random(world, rng, 0.3)
 
-    clean, noisy = (worlds(4, Design(300), drop=0.4, spoil=s) for s in (None, spoil))
-    mean = [np.mean([row["drop"] for world in w for row in world if row["class_id"] < "c05"]) for w in (clean, noisy)]
+    clean, noisy = (worlds(4, replace(SMALL, photos=300, drop=0.4), each) for each in (None, spoil))
+    mean = [np.mean([row["drop"] for world in w for row in world if row["is_planted"]]) for w in (clean, noisy)]
     assert mean[1] < 0.75 * mean[0]
-    null = worlds(20, Design(100), spoil=spoil)
-    assert sum(any(row["verdict"] == "confirmed" for row in world) for world in null) <= 4
+    assert num_false(worlds(20, SMALL, spoil)) <= 4
 
 
 def test_errors_that_follow_the_outcome_invent_drops_and_the_breaking_share_catches_them() -> None:
-    def spoil(photos: Any, rng: np.random.Generator) -> Any:
-        return with_outcome_errors(photos, rng, share=0.1, target=3)
+    def spoil(world: World, rng: np.random.Generator) -> World:
+        return with_wrong_photos_moved(world, rng, 0.1, target=3)
 
-    confirmed = [row for world in worlds(5, Design(300), spoil=spoil) for row in world if row["verdict"] == "confirmed"]
+    found = worlds(5, replace(SMALL, photos=300), spoil)
+    confirmed = [row for world in found for row in world if row["verdict"] == "confirmed"]
     assert len(confirmed) > 30, "one tenth of the wrong photos invents drops in most classes"
     assert np.mean([row["is_fragile"] for row in confirmed]) > 0.9
 
@@ -273,7 +274,7 @@ def test_other_prompts_and_models_say_how_far_the_drop_moves(tables: Tables) -> 
         STABILITY, [{"class_id": class_id, "seeds": 1.0, "halves": value} for class_id, value in groups.items()]
     )
     plain = select(tables)
-    found = select(tables, predictions_by_templates={"other": table_of(PREDICTIONS, harder)}, stability=stability)
+    found = select(tables, predictions_by_templates={"other": pa.Table.from_pylist(harder)}, stability=stability)
     assert found.group_accuracy == plain.group_accuracy
     assert set(found.sensitivity["templates"].to_pylist()) == {"paper", "other"}
     rows = {(row["class_id"], row["model"], row["templates"]): row for row in found.sensitivity.to_pylist()}

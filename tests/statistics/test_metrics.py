@@ -18,20 +18,16 @@ from counterset.statistics.metrics import (
     draw_observers,
 )
 from counterset.statistics.observers import Results, estimate_dispersion
-from counterset.statistics.simulate import Design, simulate_class
+
+from ..proofs.worlds import Crowd, Geometric, draw_world
 
 
 def world(num_classes: int, photos: int, rng: np.random.Generator, rho: float = 0.2) -> tuple[Outcomes, np.ndarray]:
     """A world whose common accuracy is 0.8 and counter accuracy 0.6 in the mean, and the truth by class and side."""
     truth = np.clip(np.array([0.8, 0.6]) + rng.normal(0, 0.05, (num_classes, 2)), 0.05, 0.95)
-    parts, offset = [], 0
-    for index, accuracy in enumerate(truth):
-        found = simulate_class(accuracy, Design(photos, observer_correlation=rho), rng)
-        parts.append((np.full(len(found.group), index), found.group, found.observer + offset, found.is_correct))
-        offset += int(found.observer.max()) + 1
-    class_index, side, observer, correct = (np.concatenate(column) for column in zip(*parts, strict=True))
+    drawn = draw_world(rng, truth, photos, Crowd(rho=rho, sizes=Geometric(), crossing=0.2))
     names = tuple(f"c{index}" for index in range(num_classes))
-    return Outcomes(names, ("m",), class_index, side, observer, correct[:, None]), truth
+    return Outcomes(names, ("m",), drawn.class_index, drawn.group, drawn.observer, drawn.margin > 0), truth
 
 
 def test_classes_have_their_plain_means() -> None:
@@ -45,8 +41,8 @@ def test_classes_have_their_plain_means() -> None:
 def test_intervals_of_classes_hold_the_truth() -> None:
     rng = np.random.default_rng(1)
     inside = []
-    for _ in range(120):
-        outcomes, truth = world(6, 60, rng)
+    for _ in range(6):
+        outcomes, truth = world(60, 60, rng)
         for row in class_metrics(outcomes).to_pylist():
             common, counter = truth[int(row["class_id"][1:])]
             wanted = {"common": common, "counter": counter, "drop": common - counter}

@@ -7,8 +7,11 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import beta
 
+from counterset.statistics.halves import DISCOVER_SHARE
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Results, estimate_dispersion
-from counterset.statistics.simulate import Design, class_units, planted_accuracies, simulate_world
+
+from ..proofs.counted import counted
+from ..proofs.worlds import Crowd, Geometric, Zipf, draw_world, planted
 
 
 def results_of(outcomes: dict[int, list[list[float]]]) -> Results:
@@ -37,10 +40,9 @@ def test_no_class_gives_a_dispersion() -> None:
 @pytest.mark.parametrize("rho", [0.0, 0.1, 0.3])
 def test_correlation_is_found_again(rho: float) -> None:
     rng = np.random.default_rng(1)
-    world = simulate_world(
-        planted_accuracies(45, 6, num_planted=20, drop=0.3), Design(150, observer_correlation=rho), rng
-    )
-    found = estimate_dispersion(class_units("c", photos, half, 6).results for photos, half in world)
+    accuracies = planted(rng, 45, 6, base=(0.7, 0.7), drop=0.3, num_planted=20)
+    world = draw_world(rng, accuracies, 150, Crowd(rho=rho, sizes=Geometric()))
+    found = estimate_dispersion(units.results for units in counted(world, 1, 0.5))
     assert found.observer_correlation == pytest.approx(rho, abs=0.02)
     assert found.scale == pytest.approx(1.0)
 
@@ -283,11 +285,38 @@ def test_equal_backgrounds_are_given_nearly_the_pooled_correlation() -> None:
     rng = np.random.default_rng(5)
     distance = []
     for _ in range(10):
-        world = simulate_world(planted_accuracies(15, 6, num_planted=0, drop=0.0), Design(100), rng)
-        classes = [class_units("c", photos, half, 6) for photos, half in world]
+        classes = counted(draw_world(rng, np.full((15, 6), 0.7), 100, Crowd(sizes=Geometric())), 1, 0.5)
         found = estimate_dispersion([units.results for units in classes], [units.groups for units in classes])
         distance.append(np.abs(found.correlations(classes[0].groups) - found.observer_correlation).max())
     assert np.median(distance) < 0.02
+
+
+def test_each_class_has_its_correlation_and_equal_ones_nearly_the_pooled_one() -> None:
+    def found(rhos: list[float]) -> Dispersion:
+        world = draw_world(np.random.default_rng(7), np.full((len(rhos), 6), 0.7), 200, Crowd(rho=0.0, sizes=Zipf(1.2)))
+        alike = draw_world(np.random.default_rng(8), np.full((len(rhos), 6), 0.7), 200, Crowd(rho=0.5, sizes=Zipf(1.2)))
+        classes = [counted(alike if rho else world, 1, DISCOVER_SHARE)[number] for number, rho in enumerate(rhos)]
+        ids = [units.class_id for units in classes]
+        return estimate_dispersion([units.results for units in classes], [units.groups for units in classes], ids)
+
+    rhos = [0.0, 0.5] * 8
+    unlike, equal = found(rhos), found([0.5] * 16)
+    own = np.array([unlike.of_class(name).correlations(("group00",))[0] for name in unlike.by_class])
+    assert own.reshape(-1, 2).mean(axis=0) == pytest.approx([0.0, 0.5], abs=0.07)
+    assert own == pytest.approx(rhos, abs=0.2)
+    assert [unlike.of_class(name).across_groups for name in unlike.by_class] == pytest.approx(own, abs=0.15), (
+        "an observer's luck is one in all groups"
+    )
+    assert list(equal.by_class.values()) == pytest.approx([equal.observer_correlation] * 16, abs=0.08)
+    assert unlike.of_class("unseen") == unlike
+
+
+def test_a_class_moves_all_its_backgrounds_alike_and_none_out_of_range() -> None:
+    pooled = Dispersion(0.2, 1.0, 0.1, {"snow": 0.1, "rock": 0.3, "sand": 0.9}, {"a": 0.05, "b": 0.4})
+    assert pooled.of_class("a").correlations(("snow", "rock")) == pytest.approx([0.0, 0.15])
+    assert pooled.of_class("b").correlations(("snow", "sand")) == pytest.approx([0.3, 1.0])
+    assert pooled.of_class("b").across_groups == pytest.approx(0.2)
+    assert pooled.of_class("b").observer_correlation == 0.2, "that of all classes"
 
 
 def test_correlation_stays_in_its_range() -> None:

@@ -12,13 +12,15 @@ from counterset.statistics import permutation
 from counterset.statistics.choice import choose
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Floats, Results
 from counterset.statistics.permutation import SelectionTest, selection_test, statistic
-from counterset.statistics.simulate import Design, class_units, simulate_class, split_observers
+
+from ..proofs.counted import counted
+from ..proofs.worlds import Crowd, Geometric, draw_world
 
 
 def make(accuracy: list[float], photos: int, seed: int, rho: float = 0.1) -> Results:
-    rng = np.random.default_rng(seed)
-    found = simulate_class(np.array(accuracy), Design(photos, observer_correlation=rho, mixing=0.0), rng)
-    return class_units("c", found, split_observers(found, rng), len(accuracy)).results
+    crowd = Crowd(rho=rho, sizes=Geometric(), crossing=0.0)
+    world = draw_world(np.random.default_rng(seed), np.array([accuracy]), photos, crowd)
+    return counted(world, 1, 0.5)[0].results
 
 
 def slow_p_value(results: Results, weights: Floats, number: int, rng: np.random.Generator) -> float:

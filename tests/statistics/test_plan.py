@@ -9,7 +9,7 @@ import pytest
 
 from counterset.errors import UserError
 from counterset.schemas import GROUP_ACCURACY, PAIRS
-from counterset.statistics.plan import Assumptions, learn, plan_classes, plan_sample_size
+from counterset.statistics.plan import Assumptions, chances_by_look, learn, plan_classes, plan_sample_size
 from counterset.statistics.plan import planned_drop as drop_of
 from counterset.tables import table_of
 
@@ -51,6 +51,28 @@ def test_plans_of_classes() -> None:
     assert first.detectable_drop == pytest.approx(drop_of(500, 250, 3, KNOWN))
     assert (second.num_groups, second.class_photos, second.detectable_drop) == (1, 0, 1.0)
     assert (third.num_groups, third.class_photos, third.detectable_drop) == (0, 0, 1.0)
+
+
+def test_a_series_confirms_more_with_each_look() -> None:
+    """At the first look what the plan promises; later photos add to it, and looks without new photos hardly."""
+    size = plan_sample_size(0.2, 4, KNOWN).photos_per_group
+    asked = ([0.3, 0.3, 0.2, 0.2], size / 0.3, 0.2, 10, KNOWN)
+    growing = chances_by_look(*asked, growth=0.5, num_looks=6)
+    assert growing[0] == pytest.approx(0.8, abs=0.03)
+    assert growing == sorted(growing) and growing[-1] > 0.97
+    assert chances_by_look(*asked, growth=0.0, num_looks=6)[-1] == growing[0], "the same photos, and less to spend"
+    later = chances_by_look(*asked[:4], replace(KNOWN, look=4), growth=0.5, num_looks=1)
+    assert later[0] < 0.6, "a fourth look may spend a sixteenth"
+    null = chances_by_look(asked[0], size / 0.3, 1e-9, 10, KNOWN, growth=0.3, num_looks=6)
+    assert null[-1] < 0.05 / 45 * 6
+
+
+def test_a_class_is_tested_when_its_second_group_is_large_enough() -> None:
+    asked = ([0.8, 0.1], 200, 0.4, 10, KNOWN)  # 20 photos in the second group, of which 40 are needed
+    found = chances_by_look(*asked, growth=0.5, num_looks=4)
+    assert found[:2] == [0.0, 0.0] and 0 < found[2] < found[3]
+    assert chances_by_look([1.0], 200, 0.4, 10, KNOWN, growth=0.5, num_looks=2) == [0.0, 0.0]
+    assert chances_by_look([0.5, 0.5], 0, 0.4, 10, KNOWN, growth=0.5, num_looks=2) == [0.0, 0.0]
 
 
 def accuracy_row(group: str, model: str, half: str, photos: int) -> dict[str, object]:

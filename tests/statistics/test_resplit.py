@@ -16,20 +16,19 @@ from counterset.statistics.intervals import drop_interval
 from counterset.statistics.observers import CONFIRM, Dispersion, Results
 from counterset.statistics.permutation import selection_test
 from counterset.statistics.resplit import estimate_drop, random_splits, share_confirmed
-from counterset.statistics.simulate import Design, Photos, class_units, simulate_class
+
+from ..proofs.counted import counted
+from ..proofs.worlds import Crowd, Geometric, draw_world
 
 LIMITS = Limits(10, 3)
 DISPERSION = Dispersion(0.2, 1.0)
 
 
-def split(photos: Photos, rng: np.random.Generator) -> np.ndarray:
-    coins = rng.random(int(photos.observer.max()) + 1) >= DISCOVER_SHARE
-    return coins.astype(np.int64)[photos.observer]
-
-
-def make(accuracy: list[float], photos: int, rng: np.random.Generator) -> Results:
-    found = simulate_class(np.array(accuracy), Design(photos, observer_correlation=0.2), rng)
-    return class_units("c", found, split(found, rng), len(accuracy)).results
+def make(
+    accuracy: list[float], photos: int, rng: np.random.Generator, rho: float = 0.2, crossing: float = 0.2
+) -> Results:
+    crowd = Crowd(rho=rho, sizes=Geometric(), crossing=crossing)
+    return counted(draw_world(rng, np.array([accuracy]), photos, crowd), 1, DISCOVER_SHARE)[0].results
 
 
 def shuffled(results: Results, rng: np.random.Generator) -> np.ndarray:
@@ -156,10 +155,10 @@ def slow_estimate(
     common, counter = accuracies.mean(axis=0)
     whole = np.array([weights[results.group == group].sum() for group in pair])
     correlation = dispersion.across_groups * overlap(results, weights, *pair)
-    smoothed = (np.array([common, counter]) * whole + 1) / (whole + 2)
+    of_photo = np.array([common * (1 - common), counter * (1 - counter)])
 
     def variance(size: np.ndarray) -> float:
-        first, second = smoothed * (1 - smoothed) * dispersion.scale / size
+        first, second = of_photo * dispersion.scale / size
         return float(first + second - 2 * correlation * np.sqrt(first * second))
 
     of_all = variance(whole)
@@ -182,8 +181,7 @@ def test_drop_and_interval_are_those_of_the_slow_estimate(
     accuracy: list[float], photos: int, limits: Limits, is_rarely_chosen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(7)
-    found = simulate_class(np.array(accuracy), Design(photos, observer_correlation=0.3, mixing=0.5), rng)
-    results = class_units("c", found, split(found, rng), len(accuracy)).results
+    results = make(accuracy, photos, rng, rho=0.3, crossing=0.5)
     dispersion = Dispersion(0.3, 0.8, across_groups=0.2)
     weights = dispersion.weights(results.num_photos)
     right = results.sum_correct
@@ -203,6 +201,17 @@ def test_drop_and_interval_are_those_of_the_slow_estimate(
     assert estimate_drop(*asked, np.random.default_rng(0), num_splits=300) == pytest.approx(estimate)
 
 
+def test_a_pair_that_is_always_right_is_as_sure_as_its_splits_weights() -> None:
+    """Nothing scatters, over splits neither: only how many photos are on confirm makes a difference."""
+    results = make([1.0, 1.0, 0.7], 60, np.random.default_rng(2))
+    asked = (results, DISPERSION.weights(results.num_photos), DISPERSION, (0, 1), LIMITS, votes_of(results))
+    found = estimate_drop(*asked, np.random.default_rng(0))
+    low, high = found.interval()
+    assert found.drop == 0.0 and low == pytest.approx(-high, rel=0.5) and -0.5 < low < 0 < high < 0.5
+    whole = results.by_group(asked[1])
+    assert (found.size_common, found.size_counter) < tuple(whole[:2]), "one split, the true one: confirm's photos alone"
+
+
 def test_the_true_split_counts_whether_it_agrees_or_not() -> None:
     results = make([0.9, 0.4, 0.7], 80, np.random.default_rng(0))
     weights = DISPERSION.weights(results.num_photos)
@@ -214,7 +223,7 @@ def test_the_true_split_counts_whether_it_agrees_or_not() -> None:
 
 def test_the_p_value_is_of_all_photos_and_of_every_split() -> None:
     """By hand from the splits: a clear pair has that of the plain interval, and more luck makes it larger."""
-    clear, close = (make(accuracy, 80, np.random.default_rng(2)) for accuracy in ([0.95, 0.3], [0.8, 0.62, 0.75, 0.7]))
+    clear, close = (make(accuracy, 150, np.random.default_rng(2)) for accuracy in ([0.95, 0.3], [0.8, 0.62, 0.75, 0.7]))
     for results, is_clear in ((clear, True), (close, False)):
         pair, votes = chosen(results), votes_of(results)
         weight, right = results.by_group(votes[0]), results.by_group(votes[1])

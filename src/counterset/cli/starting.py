@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from counterset.config import Config
     from counterset.sources.inaturalist.drafts import Draft
     from counterset.sources.inaturalist.settings import INaturalistConfig
-    from counterset.statistics.plan import ClassPlan
+    from counterset.statistics.plan import Assumptions, ClassPlan
     from counterset.steps.costs import Costs
     from counterset.steps.start_files import Start
 
 API_URL = "https://api.inaturalist.org/v1"
 
+MOST_MONTHS = 60
+"""Five years: a plan looks no further ahead."""
 UNKNOWN_FREQUENCIES = (0.4, 0.25, 0.15, 0.1, 0.1)
 """Shares of a class's groups that a plan assumes when no earlier build tells them."""
 
@@ -65,6 +68,15 @@ def add(commands: Any) -> None:
         type=int,
         help="which look of its series the build will be, for later ones confirm less easily (default: 1, or the one "
         "after the release that is learnt from)",
+    )
+    plan.add_argument(
+        "--months", type=int, help="also the chance that such a drop is confirmed by each monthly look, up to so many"
+    )
+    plan.add_argument(
+        "--growth",
+        type=float,
+        default=0.1,
+        help="with --months: photos that a month brings, as a share of those of the first look (default: 0.1)",
     )
     plan.add_argument("--ask", action="store_true", help="ask the source how much it has, about one request per class")
     plan.add_argument("--gpu-tflops", type=float, help="peak of a GPU in half precision, from its data sheet, e.g. 312")
@@ -175,6 +187,10 @@ def _plan(args: argparse.Namespace) -> int:
         raise UserError(f"--drop {args.drop} is no drop; give a fraction above 0 and up to 1, e.g. 0.2 for 20 points")
     if args.look is not None and args.look < 1:
         raise UserError(f"--look {args.look} is no look; the first one of a series is 1")
+    if args.months is not None and not 1 <= args.months <= MOST_MONTHS:
+        raise UserError(f"--months {args.months} is out of range; give 1 to {MOST_MONTHS}")
+    if not 0 <= args.growth <= 100:
+        raise UserError(f"--growth {args.growth} is out of range; give a share of the first photos, e.g. 0.1")
     for option in ("gpu_tflops", "price_per_hour"):
         value = getattr(args, option)
         if value is not None and not 0 < value < float("inf"):
@@ -202,11 +218,13 @@ def _plan(args: argparse.Namespace) -> int:
     assumptions = replace(assumptions, look=args.look or assumptions.look)
     wanted, per_group = config.source.photos_per_class, photos_to_label(config.naming.half_width)
     rows, num_labels = [], 0
+    known_classes: list[tuple[tuple[float, ...], int]] = []
     for class_id, shares in frequencies.items():
         photos = min(offered.photos.get(class_id, wanted), wanted)
         [plan] = plan_classes({class_id: shares}, photos, args.drop, config.select.min_photos, assumptions)
         rows.append(_planned(plan, photos, offered.photos.get(class_id)))
         num_labels += labels_per_class(shares, per_group, photos)
+        known_classes.append((tuple(shares), photos))
     print_table(
         f"the drops that this config confirms, and what a drop of {100 * args.drop:g} points needs", _merged(rows)
     )
@@ -217,6 +235,8 @@ def _plan(args: argparse.Namespace) -> int:
         f"number of selectors {num_selectors}, look {assumptions.look} of its series; such a drop is confirmed with a "
         f"probability of {assumptions.power:.0%}"
     )
+    if args.months:
+        _print_months(known_classes, config.select.min_photos, assumptions, args)
     _print_costs(costs, config.source.kind, args.price_per_hour)
     print(
         f"names audited to {100 * config.naming.half_width:g} points to either side: {num_labels:,} photos to be "
@@ -225,6 +245,33 @@ def _plan(args: argparse.Namespace) -> int:
     for note in offered.notes:
         print(f"note: {note}")
     return 0
+
+
+def _print_months(
+    classes: list[tuple[tuple[float, ...], int]], min_photos: int, assumptions: Assumptions, args: argparse.Namespace
+) -> None:
+    """The chance that the wanted drop of a class is confirmed by each look, over all classes."""
+    from counterset.statistics.plan import chances_by_look
+
+    total, weights = [0.0] * args.months, Counter(classes)
+    for (shares, photos), number in weights.items():
+        chances = chances_by_look(
+            shares, photos, args.drop, min_photos, assumptions, growth=args.growth, num_looks=args.months
+        )
+        total = [before + number * chance for before, chance in zip(total, chances, strict=True)]
+    rows = [
+        {
+            "look": str(assumptions.look + number),
+            "photos": f"{sum(photos for _, photos in classes) * (1 + args.growth * number):,.0f}",
+            "confirmed by then": f"{chance / len(classes):.0%}",
+        }
+        for number, chance in enumerate(total)
+    ]
+    print_table("month by month", rows)
+    print(
+        f"a look every month, each with {args.growth:.0%} of the first photos more; how many classes with a drop of "
+        f"{100 * args.drop:g} points will have been confirmed"
+    )
 
 
 def _without_traces(config: Config, folder: str, *, is_asked: bool) -> Config:

@@ -112,10 +112,10 @@ def pair_rows(
     """Rows of pairs from counted outcomes, one a class, in the order given."""
     if config.mode == "paper":
         return [_paper_row(found, config) for found in classes]
-    groups = [found.groups for found in classes]
+    groups, class_ids = [found.groups for found in classes], [found.class_id for found in classes]
     dispersions = _Dispersions(
-        estimate_dispersion((found.results for found in classes), groups),
-        estimate_dispersion((found.graded for found in classes), groups),
+        estimate_dispersion((found.results for found in classes), groups, class_ids),
+        estimate_dispersion((found.graded for found in classes), groups, class_ids),
     )
     logger.info(
         "two photos of one observer correlate by %.3f in one group and by %.3f in two",
@@ -130,6 +130,10 @@ class _Dispersions(NamedTuple):
 
     answers: Dispersion
     ranks: Dispersion
+
+    def of_class(self, class_id: str) -> _Dispersions:
+        """Those of one class."""
+        return _Dispersions(self.answers.of_class(class_id), self.ranks.of_class(class_id))
 
 
 @dataclass
@@ -176,7 +180,7 @@ def _split_rows(
             continue
         indices = (found.groups.index(pair[0]), found.groups.index(pair[1])) if pair else None
         rng = _generator(seed, found.class_id)
-        tested.append(_test(found, eligible, limits, dispersions, config, rng, indices))
+        tested.append(_test(found, eligible, limits, dispersions.of_class(found.class_id), config, rng, indices))
         rows.append(tested[-1].row)
     if tested:
         _judge(tested, config, dispersions, limits)
@@ -269,7 +273,7 @@ def _judge(tested: list[_Tested], config: SelectConfig, dispersions: _Dispersion
     for one, q_value in zip(tested, q_values, strict=True):
         row = one.row
         row["q_value"] = float(q_value)
-        row["detectable_drop"] = _detectable_drop(one, dispersions, needed)
+        row["detectable_drop"] = _detectable_drop(one, dispersions.of_class(row["class_id"]), needed)
         row["is_fragile"] = row["breaking_share"] < config.fragile_share
         if q_value > config.max_q_value:
             row["reason"] = f"q = {q_value:.3f} is above {config.max_q_value:.3g}"

@@ -82,17 +82,18 @@ def share_moved(moved: Floats, kept: Floats, gaining: int, losing: int, drop: fl
     others = float(moved.sum() - moved[gaining])
     if others <= 0:
         return 1.0
+    (gained, lost), (kept_gaining, kept_losing) = (
+        (float(values[gaining]), float(values[losing])) for values in (moved, kept)
+    )
 
     def gap(odds: float) -> float:
         # odds = s / (1 - s): each other group had (1 + odds) times its moved photos
-        back = max(float(moved[gaining]) - odds * others, 0.0)
-        before = float(moved[losing]) * (1 + odds)
-        return _ratio(back, float(kept[gaining])) - _ratio(before, float(kept[losing]))
+        return _ratio(max(gained - odds * others, 0.0), kept_gaining) - _ratio(lost * (1 + odds), kept_losing)
 
-    most = float(moved[gaining]) / others
-    if gap(0.0) - gap(most) < drop:
+    most, stated = gained / others, gap(0.0)
+    if stated - gap(most) < drop:
         return 1.0
-    odds = float(brentq(lambda odds: gap(0.0) - gap(odds) - drop, 0.0, most))
+    odds = float(brentq(lambda odds: stated - gap(odds) - drop, 0.0, most))
     return odds / (1 + odds)
 
 

@@ -8,7 +8,7 @@ observer's n photos are worth n / (1 + (n - 1) rho) independent ones (Kish 1965,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -96,12 +96,23 @@ class Dispersion:
         across_groups: correlation of two photos of one observer in different groups of a class; its
             size is at most `observer_correlation`.
         by_background: `observer_correlation` of each background, shrunk to the pooled one.
+        by_class: `observer_correlation` of each class, shrunk likewise.
     """
 
     observer_correlation: float
     scale: float
     across_groups: float = 0.0
     by_background: Mapping[str, float] = field(default_factory=dict)
+    by_class: Mapping[str, float] = field(default_factory=dict)
+
+    def of_class(self, class_id: str) -> Dispersion:
+        """The dispersion of one class: what it has beyond the pooled correlation, each of its backgrounds has too."""
+        pooled = self.observer_correlation
+        if class_id not in self.by_class or pooled <= 0:
+            return self
+        own = self.by_class[class_id]
+        by_background = {name: min(max(rho + own - pooled, 0.0), 1.0) for name, rho in self.by_background.items()}
+        return replace(self, across_groups=self.across_groups * own / pooled, by_background=by_background)
 
     def weights(self, num_photos: Floats, correlation: Floats | None = None) -> Floats:
         """(C,) -> (C,): what each observer's photos are worth, in independent photos.
@@ -118,7 +129,9 @@ class Dispersion:
         return np.array([self.by_background.get(name, self.observer_correlation) for name in backgrounds], np.float64)
 
 
-def estimate_dispersion(classes: Iterable[Results], backgrounds: Iterable[Sequence[str]] = ()) -> Dispersion:
+def estimate_dispersion(
+    classes: Iterable[Results], backgrounds: Iterable[Sequence[str]] = (), class_ids: Sequence[str] = ()
+) -> Dispersion:
     """The dispersion pooled over all classes and groups, from pairs of photos of one observer.
 
     Two photos of one observer in a group of accuracy p and variance v have residuals whose product is
@@ -132,8 +145,10 @@ def estimate_dispersion(classes: Iterable[Results], backgrounds: Iterable[Sequen
         classes: outcomes of each class.
         backgrounds: names of each class's groups, in the order of `classes`; without them no
             correlation by background is given.
+        class_ids: names of the classes, in their order; without them no correlation by class is given.
     """
-    strata = _Strata.of(list(classes))
+    classes = list(classes)
+    strata = _Strata.of(classes)
     binomial = float((strata.mean * (1 - strata.mean) * strata.photos)[strata.is_used].sum())
     scale = max(float(strata.squares[strata.is_used].sum()) / binomial, MIN_SCALE) if binomial > 0 else 1.0
     rho = 0.0
@@ -145,7 +160,13 @@ def estimate_dispersion(classes: Iterable[Results], backgrounds: Iterable[Sequen
         if abs(rho - last) < STEP:
             break
     names = [name for groups in backgrounds for name in groups]
-    return Dispersion(rho, scale, strata.across(rho), strata.by_background(rho, names) if names else {})
+    owners = np.repeat(class_ids, [results.num_groups for results in classes]).tolist() if class_ids else []
+    return Dispersion(
+        rho,
+        scale,
+        strata.across(rho),
+        *(strata.shrunken_by(rho, each) if each else {} for each in (names, owners)),
+    )
 
 
 @dataclass(frozen=True)
@@ -245,16 +266,16 @@ class _Strata:
         bottom = float(expected.sum() - expected.trace())
         return float(np.clip(top / bottom, -rho, rho)) if bottom > 0 else 0.0
 
-    def by_background(self, rho: float, names: Sequence[str]) -> dict[str, float]:
-        """Each background's correlation over all classes, shrunk to the pooled one.
+    def shrunken_by(self, rho: float, names: Sequence[str]) -> dict[str, float]:
+        """The correlation of each background over all classes, or of each class, shrunk to the pooled one.
 
-        A background's standard error is that of a sum over its observers. It keeps the share t / (t + error squared)
-        of its distance from the pooled correlation, t being the variance between backgrounds beyond their errors (Paule
-        and Mandel 1982; by moments, one small background of another kind would hardly count).
+        Its standard error is that of a sum over its observers. It keeps the share t / (t + error squared) of its
+        distance from the pooled correlation, t being the variance between backgrounds (or classes) beyond their errors
+        (Paule and Mandel 1982; by moments, one small background of another kind would hardly count).
 
         Args:
             rho: the pooled correlation.
-            names: (S,) background of each group.
+            names: (S,) background or class of each group.
         """
         known, number = np.unique(np.asarray(names), return_inverse=True)
         products, expected = (np.bincount(number, values, len(known)) for values in self.within(rho))

@@ -51,12 +51,19 @@ def statistic(weights: Floats, correct: Floats, pair: Pair | None = None) -> Flo
         pair: (...) indices of groups; None = the one that `choose` picks.
     """
     pair = choose(weights, correct) if pair is None else pair
-    weight, right = (values[..., DISCOVER, :] + values[..., CONFIRM, :] for values in (weights, correct))
-    weight_common, right_common, weight_counter, right_counter = (
-        np.take_along_axis(values, group[..., None], axis=-1)[..., 0] for group in pair for values in (weight, right)
-    )
+    shape = weights.shape[:-2]
+    number = math.prod(shape)
+
+    def of_pair(values: Floats) -> tuple[Floats, Floats]:
+        # (..., 2, G) -> (2, G N), of which each deal's two groups are taken
+        halves = np.moveaxis(values, (-2, -1), (0, 1)).reshape(2, -1)
+        places = (np.broadcast_to(group, shape).ravel() * number + np.arange(number) for group in pair)
+        common, counter = (halves[DISCOVER].take(place) + halves[CONFIRM].take(place) for place in places)
+        return common, counter
+
+    (weight_common, weight_counter), (right_common, right_counter) = of_pair(weights), of_pair(correct)
     drop = right_common / weight_common - right_counter / weight_counter
-    return np.asarray(drop / np.sqrt(1 / weight_common + 1 / weight_counter))
+    return np.asarray(drop / np.sqrt(1 / weight_common + 1 / weight_counter)).reshape(shape)
 
 
 def selection_test(
@@ -86,24 +93,26 @@ def selection_test(
     """
     side = math.ceil(math.sqrt(num_permutations))
     values = np.stack([weights, weights * results.sum_correct / results.num_photos])
-    dealt = np.empty((2, results.num_groups, side, 2 * side))  # (half, G, labels, values of weights and of correct)
+    weight, right = np.empty((2, 2, results.num_groups, side, side))  # (half, G, labels, values) of each
     for half in (DISCOVER, CONFIRM):
         rows = results.half == half
         index = np.tile(np.flatnonzero(rows), (side, 1))
-        permuted = values.take(rng.permuted(index, axis=1), axis=1).reshape(2 * side, -1).T
+        permuted = values.take(rng.permuted(index, axis=1), axis=1)
         labels = rng.permuted(np.tile(results.group[rows], (side, 1)), axis=1)
         step = max(CHUNK // labels.size, 1)
         for first in range(0, results.num_groups, step):
             groups = np.arange(first, min(first + step, results.num_groups))
             in_group = (labels == groups[:, None, None]).astype(np.float64).reshape(-1, labels.shape[1])
-            # (groups labels, C) @ (C, 2 values) -> (groups labels, 2 values)
-            np.matmul(in_group, permuted, out=dealt[half, first : first + len(groups)].reshape(-1, 2 * side))
+            for dealt, of_values in zip((weight, right), permuted, strict=True):
+                # (groups labels, C) @ (C, values) -> (groups labels, values)
+                np.matmul(in_group, of_values.T, out=dealt[half, first : first + len(groups)].reshape(-1, side))
     held = None if pair is None else Pair(np.array(pair[0]), np.array(pair[1]))
     observed = float(statistic(results.by_half(values[0]), results.by_half(values[1]), held))
     # (half, G, labels, values) -> (labels, values, half, G)
-    weight, right = (np.moveaxis(part, (2, 3), (0, 1)) for part in (dealt[..., :side], dealt[..., side:]))
-    null = np.sort(statistic(weight, right), axis=None)
-    exceedances = len(null) - int(np.searchsorted(null, observed - TIE))
+    weight, right = (np.moveaxis(dealt, (2, 3), (0, 1)) for dealt in (weight, right))
+    null = statistic(weight, right).ravel()
+    exceedances = int((null >= observed - TIE).sum())
     kept = min(math.ceil(largest_p_value * (len(null) + 1)), len(null))
+    tail = np.sort(np.partition(null, -kept)[-kept:])
     p_value = (exceedances + 1) / (len(null) + 1)
-    return SelectionTest(p_value, observed, null[-kept:].copy(), len(null), results.num_groups)
+    return SelectionTest(p_value, observed, tail, len(null), results.num_groups)

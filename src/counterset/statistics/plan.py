@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from counterset.errors import UserError
 from counterset.schemas import Half, Verdict
 from counterset.statistics.halves import DISCOVER_SHARE
-from counterset.statistics.power import POWER, deviations, rounded_gain
+from counterset.statistics.power import POWER, confirmed_by_look, deviations, rounded_gain
 from counterset.statistics.selector_margin import rank_per_accuracy
 from counterset.statistics.series import share_spent
 
@@ -48,12 +48,20 @@ class Assumptions:
 
     def deviations(self, num_groups: int) -> float:
         """Standard errors that a true drop must have."""
+        return deviations(num_groups, self.threshold, self.power, self.gain)
+
+    @property
+    def threshold(self) -> float:
+        """The p-value that the class has to reach at its look."""
         level = self.max_q_value * share_spent(self.look)
-        threshold = level * max(self.share_confirmed * self.num_classes, 1.0) / self.num_classes
+        return level * max(self.share_confirmed * self.num_classes, 1.0) / self.num_classes
+
+    @property
+    def gain(self) -> float:
+        """How many times its standard error a drop is in ranks, where it is once in answers."""
         # ranks of one selector's margins have the variance 1 / 12, answers accuracy * (1 - accuracy)
         per_error = math.sqrt(12 * self.accuracy * (1 - self.accuracy))
-        gain = rank_per_accuracy(self.accuracy) * per_error * self._gain_left
-        return deviations(num_groups, threshold, self.power, rounded_gain(gain))
+        return rounded_gain(rank_per_accuracy(self.accuracy) * per_error * self._gain_left)
 
     @property
     def _gain_left(self) -> float:
@@ -143,7 +151,7 @@ def plan_classes(
         min_photos: photos that a group needs on each half, as in the config.
         assumptions: the rest.
     """
-    least = min_photos / min(DISCOVER_SHARE, 1 - DISCOVER_SHARE)  # photos of which the smaller half has `min_photos`
+    least = _photos_to_take_part(min_photos)
     plans = []
     for class_id, shares in frequencies.items():
         first, second = sorted([*shares, 0.0, 0.0], reverse=True)[:2]
@@ -157,6 +165,47 @@ def plan_classes(
         class_photos = math.ceil(max(needed.photos_per_group, least) / second) if second > 0 else 0
         plans.append(ClassPlan(class_id, num_groups, *needed, class_photos, reached))
     return plans
+
+
+def chances_by_look(
+    shares: Sequence[float],
+    photos: float,
+    drop: float,
+    min_photos: int,
+    assumptions: Assumptions,
+    *,
+    growth: float,
+    num_looks: int,
+) -> list[float]:
+    """The probability that a class's drop is confirmed until each look, the first being that of `assumptions`.
+
+    Args:
+        shares: of the class's photos in each group, as for `plan_classes`; the drop is between the two largest.
+        photos: of the class at the first look.
+        drop: the true one.
+        min_photos: photos that a group needs on each half.
+        assumptions: the rest.
+        growth: photos that come between two looks, as a share of those of the first.
+        num_looks: how many looks.
+    """
+    first, second = sorted([*shares, 0.0, 0.0], reverse=True)[:2]
+    sizes = [1 + growth * number for number in range(num_looks)]
+    least = _photos_to_take_part(min_photos)
+    num_groups = sum(share * photos * sizes[-1] >= least for share in shares)
+    if num_groups < 2 or photos <= 0:
+        return [0.0] * num_looks
+    error = math.sqrt(assumptions.variance * (1 / first + 1 / second) / photos)
+    p_values = [
+        replace(assumptions, look=assumptions.look + number).threshold if second * photos * size >= least else 0.0
+        for number, size in enumerate(sizes)
+    ]
+    found = confirmed_by_look(drop / error, num_groups, assumptions.gain, p_values, sizes)
+    return [float(chance) for chance in found]
+
+
+def _photos_to_take_part(min_photos: int) -> float:
+    """Photos of which the smaller half has `min_photos`."""
+    return min_photos / min(DISCOVER_SHARE, 1 - DISCOVER_SHARE)
 
 
 class Learnt(NamedTuple):

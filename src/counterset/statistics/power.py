@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 from scipy.stats import norm
 
 from counterset.statistics.carving import guarded
@@ -18,6 +19,8 @@ from counterset.statistics.selector_margin import rank_per_accuracy
 
 POWER = 0.8
 NUM_DRAWS = 20_000
+NUM_SERIES = 4_000
+"""Series of looks that are drawn; a chance has a standard error of 0.8 points at most."""
 GAIN_STEP = 0.05
 LARGEST_GAIN = 3.0
 MEASURED_ERROR = 1.4
@@ -89,9 +92,48 @@ def deviations(num_groups: int, p_value: float, power: float, gain: float) -> fl
     return float(brentq(lambda drop: confirmed(drop) - power, 0.0, 60.0, xtol=1e-3))
 
 
+def confirmed_by_look(
+    drop: float, num_groups: int, gain: float, p_values: Sequence[float], photos: Sequence[float]
+) -> Floats:
+    """(K,) probability that a pair was confirmed at a look of its series or before, in the model of `deviations`.
+
+    Photos are only added, so what a look sees of the earlier ones is as lucky as it was; a pair once confirmed is
+    held. Errors of sums of photos are therefore random walks in the number of photos.
+
+    Args:
+        drop: true one, in standard errors of a drop over all photos of the first look.
+        num_groups: groups that take part.
+        gain: as for `deviations`.
+        p_values: (K,) to be reached at each look; 0 = the look tests nothing.
+        photos: (K,) of each look, those of the first being 1; never fewer than before.
+    """
+    rng = np.random.default_rng(2)
+    truth = np.zeros(num_groups)
+    truth[0], truth[-1] = drop * gain / 2, -drop * gain / 2
+    # a group's variance, where a drop's is 1 over all photos: ranks on discover and on confirm, and what answers add
+    variances = np.array([0.5 / DISCOVER_SHARE, 0.5 / (1 - DISCOVER_SHARE), 0.5 * max(1 - 1 / gain**2, 1e-6)])
+    walk = np.zeros((3, NUM_SERIES, num_groups))
+    is_confirmed, rows, chances = np.zeros(NUM_SERIES, np.bool_), np.arange(NUM_SERIES), []
+    for p_value, size, added in zip(p_values, photos, np.diff(photos, prepend=0.0), strict=True):
+        walk += np.sqrt(variances * added)[:, None, None] * rng.standard_normal(walk.shape)
+        discover, confirm, beyond = walk / size
+        seen = truth + discover
+        pair = seen.argmax(axis=1), seen.argmin(axis=1)
+        everywhere = DISCOVER_SHARE * seen + (1 - DISCOVER_SHARE) * (truth + confirm)
+        ranks, answers = (
+            math.sqrt(size) * (values[rows, pair[0]] - values[rows, pair[1]])
+            for values in (everywhere, everywhere / gain + beyond)
+        )
+        if p_value > 0:
+            critical = critical_statistic(num_groups, guarded(p_value))
+            is_confirmed |= (ranks >= critical) & (answers >= _least(p_value))
+        chances.append(float(is_confirmed.mean()))
+    return np.array(chances)
+
+
 def _least(p_value: float) -> float:
     """The drop over all photos, in standard errors, that reaches `p_value` and whose interval lies above 0."""
-    return float(max(norm.isf(p_value) + LUCK, MEASURED_ERROR * norm.ppf((1 + CONFIDENCE) / 2)))
+    return float(max(LUCK - ndtri(p_value), MEASURED_ERROR * ndtri((1 + CONFIDENCE) / 2)))
 
 
 def _chosen_drop(drop: float, num_groups: int) -> tuple[Floats, Floats]:

@@ -115,31 +115,27 @@ def estimate_drop(
     """
     on_confirm = random_splits(results, num_splits, rng)
     on_confirm[0, results.observer] = results.half == CONFIRM
-    by_group = np.zeros((len(weights), results.num_groups))
-    by_group[np.arange(len(weights)), results.group] = 1.0
     right = weights * results.sum_correct / results.num_photos
-    columns = np.stack([weights, right, results.num_photos, np.ones_like(weights), *votes])
-    stacked = (columns[:, :, None] * by_group).transpose(1, 0, 2).reshape(len(weights), -1)  # (C, 6 G)
-    # (S, C) @ (C, 6 G) -> (S, 6, G), some splits at a time
-    parts = np.array_split(on_confirm, math.ceil(num_splits * len(weights) / CHUNK_ELEMENTS))
-    confirm = np.concatenate([part[:, results.observer].astype(np.float64) @ stacked for part in parts])
-    confirm = confirm.reshape(num_splits, len(columns), -1)
-    total = stacked.sum(axis=0).reshape(len(columns), -1)
-    halves = np.stack([total - confirm, confirm], axis=2)
+    halves = _sums_by_split(
+        results, np.stack([weights, right, results.num_photos, np.ones_like(weights), *votes]), on_confirm
+    )
     eligible = limits.met(halves[:, 2], halves[:, 3])
-    chosen = choose(halves[:, 4], halves[:, 5], eligible)
-    agrees = (chosen.common == pair[0]) & (chosen.counter == pair[1]) & eligible[:, pair].all(axis=-1)
+    agrees = _chooses(pair, eligible, halves[:, 4], halves[:, 5])
     share_chosen = float(agrees[1:].mean()) if num_splits > 1 else 1.0
     is_chosen = bool(agrees[0])
     agrees[0] = True
+    total = halves[0].sum(axis=1)  # (6, G)
     weight = halves[agrees, 0, CONFIRM][:, pair]  # (splits, 2)
     accuracies = halves[agrees, 1, CONFIRM][:, pair] / weight
-    accuracy = accuracies.mean(axis=0)
+    accuracy = np.clip(accuracies.mean(axis=0), 0.0, 1.0)  # a mean of ones may round to more
     correlation = dispersion.across_groups * overlap(results, weights, *pair)
 
+    of_photo = accuracy * (1 - accuracy)
+    if not of_photo.any():  # nothing scatters, over splits neither
+        of_photo = np.ones_like(of_photo)
+
     def variance(size: Floats) -> Floats:
-        smoothed = (accuracy * total[0, list(pair)] + 1) / (total[0, list(pair)] + 2)
-        each = smoothed * (1 - smoothed) * dispersion.scale / size
+        each = of_photo * dispersion.scale / size
         return np.asarray(each.sum(axis=-1) - 2 * correlation * np.sqrt(each.prod(axis=-1)))
 
     whole = float(variance(total[0, list(pair)]))
@@ -202,12 +198,8 @@ def share_confirmed(
         rng: the class's own generator.
     """
     halvings = random_splits(graded, NUM_HALVINGS, rng)
-    agrees = np.concatenate(
-        [
-            _chooses(graded, votes, pair, limits, part[:, graded.observer])
-            for part in np.array_split(halvings, math.ceil(NUM_HALVINGS * len(graded.group) / CHUNK_ELEMENTS))
-        ]
-    )
+    sums = _sums_by_split(graded, np.stack([graded.num_photos, np.ones_like(graded.num_photos), *votes]), halvings)
+    agrees = _chooses(pair, limits.met(sums[:, 0], sums[:, 1]), sums[:, 2], sums[:, 3])
     if times_critical >= FAR:
         return float(agrees.mean())
     count = 0
@@ -220,16 +212,25 @@ def share_confirmed(
     return count / NUM_HALVINGS
 
 
-def _chooses(results: Results, votes: Floats, pair: tuple[int, int], limits: Limits, on_confirm: Bools) -> Bools:
-    """(S,) whether each halving chooses the pair; `on_confirm` is (S, C)."""
-    shape = (len(on_confirm), 2, results.num_groups)
-    first = np.arange(0, 2 * shape[0], 2)[:, None]
-    stratum = ((first + on_confirm) * results.num_groups + results.group).ravel()
+def _sums_by_split(results: Results, columns: Floats, on_confirm: Bools) -> Floats:
+    """(S, K, 2, G) sums of columns by split, half and group.
 
-    def summed(values: Floats) -> Floats:
-        weights = np.broadcast_to(values, on_confirm.shape).ravel()
-        return np.bincount(stratum, weights, math.prod(shape)).reshape(shape).astype(np.float64, copy=False)
+    Args:
+        results: whose rows are summed.
+        columns: (K, C) values of the rows.
+        on_confirm: (S, O) which units are on confirm.
+    """
+    by_unit = np.zeros((on_confirm.shape[1], len(columns), results.num_groups))
+    by_unit[results.observer, :, results.group] = columns.T
+    rows = by_unit.reshape(len(by_unit), -1)
+    # (S, O) @ (O, K G) -> (S, K G), some splits at a time
+    parts = np.array_split(on_confirm, math.ceil(on_confirm.size / CHUNK_ELEMENTS))
+    confirm = np.concatenate([part.astype(np.float64) @ rows for part in parts])
+    halves = np.stack([rows.sum(axis=0) - confirm, confirm], axis=1)
+    return halves.reshape(len(on_confirm), 2, len(columns), results.num_groups).transpose(0, 2, 1, 3)
 
-    eligible = limits.met(summed(results.num_photos), summed(np.ones_like(results.num_photos)))
-    chosen = choose(summed(votes[0]), summed(votes[1]), eligible)
+
+def _chooses(pair: tuple[int, int], eligible: Bools, weights: Floats, votes: Floats) -> Bools:
+    """(S,) whether each split chooses the pair, from (S, G) groups that may be chosen and (S, 2, G) sums."""
+    chosen = choose(weights, votes, eligible)
     return np.asarray((chosen.common == pair[0]) & (chosen.counter == pair[1]) & eligible[:, pair].all(axis=-1))
