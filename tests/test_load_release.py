@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,8 @@ class Asked:
     def get(self, photo_id: str) -> bytes:
         return photo_id.encode()
 
-    def fetch(self, photo_ids: list[str], threads: int) -> dict[str, str]:
-        self.fetched.append((photo_ids, threads))
+    def fetch(self, photo_ids: Iterable[str], threads: int) -> dict[str, str]:
+        self.fetched.append((list(photo_ids), threads))
         return {"some": "reason"}
 
 
@@ -150,7 +151,7 @@ def test_photos_know_every_photo_of_the_release(opened: Release, packaged: Path,
     photos: Any = opened.photos
     assert photos.made_with == (tmp_path / "c", ("https://m.example",), ("photos.local",))
     rows = pq.read_table(packaged / "all_photos.parquet").to_pylist()
-    assert photos.rows == {row["photo_id"]: (row["url"], row["sha256"], row["size_bytes"]) for row in rows}
+    assert dict(photos.rows) == {row["photo_id"]: (row["url"], row["sha256"], row["size_bytes"]) for row in rows}
     assert opened.photo("a") == b"a"
     assert opened.photos is photos
 

@@ -36,7 +36,7 @@ PINNED = {  # without quotes, for annotations bear them or not
 }
 
 RELEASE = """all_photos attribution captions class_names common counter export fetch group_names groups labels name
-named pairs photo photos predictions rejects table to_hf to_polars to_torch tombstones version"""
+named pairs parts photo photos predictions rejects table to_hf to_polars to_torch tombstones version"""
 
 
 def test_the_names_are_these() -> None:

@@ -7,7 +7,8 @@ Arrow comes with the first table.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,31 +163,55 @@ class Release:
         from counterset.release.bounded import read_files
 
         if name not in self._tables:
-            paths = sorted(
-                path
-                for path in self._files
-                if (path.startswith(f"data/{name}-") if name in _SPLITS else path == f"{name}.parquet")
-            )
-            table = read_files(self.path, name, paths)
+            table = read_files(self.path, name, self._paths(name))
             if name in _SPLITS:
-                unknown = set(table["class_id"].unique().to_pylist()) - self.class_names.keys()
-                if unknown:
-                    raise ReleaseError(
-                        f"{self.path} has photos of the class {min(unknown)!r}, which its release.json does not name; "
-                        "do not use this release"
-                    )
+                self._check_classes(table)
             self._tables[name] = table
         return self._tables[name]
+
+    def parts(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of a table in order, a few thousand at a time: a release of any size in little memory. Of `common`
+        and `counter`, only the rows of the wanted verdicts; `columns` = only those.
+
+        Raises:
+            ReleaseError: as `table`.
+        """
+        from counterset.release.bounded import read_parts
+
+        if name not in _SPLITS:
+            yield from read_parts(self.path, name, self._paths(name), columns)
+            return
+        needed = None if columns is None else {*columns, "class_id", "verdict", "naming"}
+        for part in read_parts(self.path, name, self._paths(name), needed):
+            self._check_classes(part)
+            wanted = self._wanted(part)
+            yield wanted if columns is None else wanted.select([one for one in wanted.column_names if one in columns])
+
+    def _paths(self, name: str) -> list[str]:
+        """The files of a table."""
+        return sorted(
+            path
+            for path in self._files
+            if (path.startswith(f"data/{name}-") if name in _SPLITS else path == f"{name}.parquet")
+        )
+
+    def _check_classes(self, photos: pa.Table) -> None:
+        unknown = set(photos["class_id"].unique().to_pylist()) - self.class_names.keys()
+        if unknown:
+            raise ReleaseError(
+                f"{self.path} has photos of the class {min(unknown)!r}, which its release.json does not name; "
+                "do not use this release"
+            )
 
     @functools.cached_property
     def common(self) -> pa.Table:
         """One row per photo of a common background, of the classes with the wanted verdicts."""
-        return self._of_verdicts("common")
+        return self._wanted(self.table("common"))
 
     @functools.cached_property
     def counter(self) -> pa.Table:
         """One row per photo of a counter background, of the classes with the wanted verdicts."""
-        return self._of_verdicts("counter")
+        return self._wanted(self.table("counter"))
 
     @property
     def all_photos(self) -> pa.Table:
@@ -241,12 +266,12 @@ class Release:
     @functools.cached_property
     def photos(self) -> PhotoStore:
         """The photos' bytes, by photo id."""
-        from counterset.release.photo_store import BundledPhotos, PhotoStore
+        from counterset.release.photo_store import BundledPhotos, PhotoStore, StoredRows
 
-        columns = ("photo_id", "url", "sha256", "size_bytes")
-        photo_ids, urls, digests, sizes = (self.all_photos[column].to_pylist() for column in columns)
-        rows = dict(zip(photo_ids, zip(urls, digests, sizes, strict=True), strict=True))
-        bundled = BundledPhotos(self.table(split) for split in _SPLITS)
+        bundled = None
+        if any("image" in part.column_names for split in _SPLITS for part in itertools.islice(self.parts(split), 1)):
+            bundled = BundledPhotos(self.table(split) for split in _SPLITS)
+        rows = StoredRows(self.path, self._paths("all_photos"))
         return PhotoStore(rows, self._cache, self._mirrors, self._allowed_hosts, bundled)
 
     def photo(self, photo_id: str) -> bytes:
@@ -262,16 +287,19 @@ class Release:
 
         Returns photo_id -> why, for the photos that could not be fetched.
         """
-        photo_ids = [*self.common["photo_id"].to_pylist(), *self.counter["photo_id"].to_pylist()]
-        return self.photos.fetch(photo_ids, threads)
+        parts = (part for split in _SPLITS for part in self.parts(split, ["photo_id"]))
+        return self.photos.fetch((photo_id for part in parts for photo_id in part["photo_id"].to_pylist()), threads)
 
     def to_torch(self, transform: Callable[[Any], Any] | None = None) -> dict[str, PhotoDataset]:
         """Map-style torch datasets by split: `(image, label)`, the image an RGB PIL image or what
         `transform` makes of it, the label `imagenet_index`, or the position in `class_names`
         for a release of other classes."""
+        import pyarrow as pa
+
         from counterset.release.torch_photos import PhotoDataset
 
-        return {split: PhotoDataset(getattr(self, split), self.labels, self.photo, transform) for split in _SPLITS}
+        rows = {split: pa.concat_tables(self.parts(split, ["photo_id", "class_id"])) for split in _SPLITS}
+        return {split: PhotoDataset(rows[split], self.labels, self.photo, transform) for split in _SPLITS}
 
     def to_hf(self) -> datasets.DatasetDict:
         """A Hugging Face DatasetDict with the splits common and counter."""
@@ -321,10 +349,10 @@ class Release:
             return {row["class_id"]: row["imagenet_index"] for row in classes}
         return {row["class_id"]: position for position, row in enumerate(classes)}
 
-    def _of_verdicts(self, split: str) -> pa.Table:
+    def _wanted(self, table: pa.Table) -> pa.Table:
+        """The rows of a split, or of a part of it, of the wanted verdicts and namings."""
         import pyarrow.compute as pc
 
-        table = self.table(split)
         if not self.verdicts or not self.naming:
             return table.slice(0, 0)
         # A pattern, not pc.equal or pc.is_in: making an Arrow value imports pandas, half a second.

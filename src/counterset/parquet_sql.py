@@ -1,4 +1,4 @@
-"""Parquet files in DuckDB's SQL.
+"""Parquet files in DuckDB's SQL, and more rows there than memory holds.
 
 DuckDB takes the names of files for patterns, so that `o[1]/x.parquet` reads `o1/x.parquet` where that
 is there, and takes columns from names of folders such as `id=5`. Whoever names a file means that file.
@@ -6,12 +6,62 @@ is there, and takes columns from names of folders such as `id=5`. Whoever names 
 
 from __future__ import annotations
 
+import contextlib
 import glob
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from counterset.errors import WorkspaceError
+
+MEMORY_LIMIT = "300MB"
+"""What a `spilling` DuckDB holds."""
 
 
 def parquet_sql(files: Iterable[Path | str]) -> str:
     """The SQL that reads some Parquet files of this machine, at least one, whatever their names."""
     names = ", ".join("'" + glob.escape(str(file)).replace("'", "''") + "'" for file in files)
     return f"read_parquet([{names}], hive_partitioning = false)"
+
+
+@contextlib.contextmanager
+def spilling(memory_limit: str = MEMORY_LIMIT) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB of one thread that holds `memory_limit` at most; the rest lies on disk while the block runs. Queries
+    whose order matters say it.
+
+    Raises:
+        WorkspaceError: there is no room for the rest, or a file that is read is damaged.
+    """
+    with tempfile.TemporaryDirectory(prefix="counterset-") as scratch:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "threads": 1,
+            "memory_limit": memory_limit,
+            "temp_directory": scratch,
+            "preserve_insertion_order": False,
+        }
+        with duckdb.connect(":memory:", config=config) as connection:
+            connection.execute("SET enable_progress_bar = false")
+            try:
+                yield connection
+            except duckdb.OperationalError as error:
+                raise WorkspaceError(
+                    f"tables that do not fit into memory cannot be sorted in {scratch} ({_words(error)}); free space "
+                    "there, or set TMPDIR to a folder with more"
+                ) from error
+
+
+def fill(connection: duckdb.DuckDBPyConnection, name: str, parts: Iterable[pa.Table]) -> None:
+    """A table of DuckDB's from the parts of one, at least one part."""
+    is_first = True
+    for part in parts:
+        connection.register("part", part)
+        connection.execute(f"CREATE TABLE {name} AS FROM part" if is_first else f"INSERT INTO {name} FROM part")
+        connection.unregister("part")
+        is_first = False
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -7,8 +7,10 @@ with indices, and both are written out only where the whole stays below a bound.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,16 +69,22 @@ def read_files(folder: Path, name: str, paths: list[str]) -> pa.Table:
     Raises:
         ReleaseError: a file is damaged, holds another table, or has a newer schema version.
     """
-    if not paths and name in ADDED:
-        return pa.Table.from_batches([], TABLES[name].arrow())
-    if name in SPLITS:
-        schema = split_schema(name, with_images=True)
-        tables = [read_bounded(folder / path, schema, optional=BUNDLED_COLUMNS) for path in paths]
-    else:
-        tables = [read_bounded(folder / path, TABLES[name]) for path in paths]
-    if not tables:
+    return pa.concat_tables(read_parts(folder, name, paths))
+
+
+def read_parts(folder: Path, name: str, paths: list[str], columns: Collection[str] | None = None) -> Iterator[pa.Table]:
+    """The same in order, a row group at a time and at least one part; `columns` = only those.
+
+    Raises:
+        ReleaseError: as `read_files`.
+    """
+    if not paths and name not in ADDED:
         raise ReleaseError(f"the release {folder} has no table {name!r}; fetch the release again")
-    return pa.concat_tables(tables)
+    schema = declared(name)
+    if not paths:
+        yield pa.Table.from_batches([], schema.arrow() if columns is None else _only(schema.arrow(), columns))
+    for path in paths:
+        yield from _parts(folder / path, schema, BUNDLED_COLUMNS, columns)
 
 
 def read_bounded(path: Path, schema: TableSchema, *, optional: Collection[str] = ()) -> pa.Table:
@@ -89,45 +97,126 @@ def read_bounded(path: Path, schema: TableSchema, *, optional: Collection[str] =
         ReleaseError: the file is damaged, holds another table or types, has a newer schema
             version, or would become too large.
     """
+    return pa.concat_tables(_parts(path, schema, optional))
+
+
+def declared(name: str) -> TableSchema:
+    """The schema of a release's table; a split's with its photos."""
+    return split_schema(name, with_images=True) if name in SPLITS else TABLES[name]
+
+
+def _only(schema: pa.Schema, columns: Collection[str]) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name in columns], schema.metadata)
+
+
+def _parts(
+    path: Path, schema: TableSchema, optional: Collection[str], columns: Collection[str] | None = None
+) -> Iterator[pa.Table]:
+    """As `read_bounded`, by row groups; without any, one part without rows."""
+    with naming(path), BoundedFile(path, schema, optional, columns) as file:
+        yield file.empty()
+        for group in range(file.num_groups):
+            yield file.read(group)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Whatever is wrong with a file is a ReleaseError that names it."""
     try:
-        return _read(path, schema, optional)
+        yield
     except (OSError, pa.ArrowException, SchemaError, ValueError) as error:
         raise ReleaseError(f"{path} cannot be used ({_words(error)}); fetch the release again") from error
 
 
-def _read(path: Path, schema: TableSchema, optional: Collection[str]) -> pa.Table:
-    declared = schema.arrow()
-    with pq.ParquetFile(path) as file:
-        check_stamp(file.schema_arrow, schema, path.name)
-        wanted = []
-        for column in schema.columns:
-            if column.name in file.schema_arrow.names:
-                kind = file.schema_arrow.field(column.name).type
-                if kind != column.type:
-                    raise SchemaError(schema.name, column.name, f"is {str(kind)[:80]}, not {column.type}")
-                wanted.append(column.name)
-            elif not column.nullable:
-                raise SchemaError(schema.name, column.name, "is missing")
-        leaves = [file.schema.column(index) for index in range(len(file.schema))]
+class BoundedFile:
+    """One file of a release's table, read by row groups in no more memory than its size allows.
+
+    Args:
+        path: of the file.
+        schema: what it must hold.
+        optional: columns of the schema that are left out where the file lacks them.
+        columns: only these of the schema; None = all.
+
+    Raises:
+        SchemaError: it holds another table or other types, lacks a column, or has a newer schema version.
+        ReleaseError: it would become too large.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: TableSchema,
+        optional: Collection[str] = (),
+        columns: Collection[str] | None = None,
+    ) -> None:
+        declared = schema.arrow() if columns is None else _only(schema.arrow(), columns)
+        self._path, self._limit = path, _limit(path)
+        self._sizes: dict[int, int] = {}  # of the row groups that were read, once each
+        with pq.ParquetFile(path) as file:
+            self.metadata: pq.FileMetaData = file.metadata
+            found, leaves = file.schema_arrow, [file.schema.column(index) for index in range(len(file.schema))]
+        check_stamp(found, schema, path.name)
+        self.held = present(found, schema, declared.names)
+        """The wanted columns that the file has."""
+        self._kept = pa.schema([declared.field(name) for name in self.held])
+        _check(self.metadata.num_rows * sum(_width(field.type) for field in self._kept), self._limit, path)
+        self._added = [
+            (position, field.with_metadata({**(field.metadata or {}), ABSENT: b""}))
+            for position, field in enumerate(declared)
+            if field.name not in (*self.held, *optional)
+        ]
+        self._stamp = found.metadata
         texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-        rows = file.metadata.num_rows
-    limit, kept = _limit(path), pa.schema([declared.field(name) for name in wanted])
-    _check(rows * sum(_width(field.type) for field in kept), limit, path)
-    total, tables = 0, [pa.Table.from_batches([], kept)]  # not empty_table: it imports pandas
-    # Not pq.read_table: it imports pandas through pyarrow.dataset, most of a first row's time.
-    with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=texts) as file:
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=wanted)
-            total += sum(_decoded_bytes(chunk) for column in table.columns for chunk in column.chunks)
-            _check(total, limit, path)
-            tables.append(table.cast(kept))
-        metadata = file.schema_arrow.metadata
-    whole = pa.concat_tables(tables)
-    for position, field in enumerate(declared):
-        if field.name not in (*wanted, *optional):
-            added = field.with_metadata({**(field.metadata or {}), ABSENT: b""})
-            whole = whole.add_column(min(position, whole.num_columns), added, pa.nulls(whole.num_rows, field.type))
-    return whole.replace_schema_metadata(metadata)
+        # Not pq.read_table: it imports pandas through pyarrow.dataset, most of a first row's time.
+        self._file = pq.ParquetFile(
+            path, metadata=self.metadata, page_checksum_verification=True, read_dictionary=texts
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def num_groups(self) -> int:
+        return int(self.metadata.num_row_groups)
+
+    def empty(self) -> pa.Table:
+        """The table without rows."""
+        return self._whole(pa.Table.from_batches([], self._kept))  # not empty_table: it imports pandas
+
+    def read(self, group: int) -> pa.Table:
+        """The rows of one row group."""
+        table = self._file.read_row_group(group, columns=self.held)
+        self._sizes[group] = sum(_decoded_bytes(chunk) for column in table.columns for chunk in column.chunks)
+        _check(sum(self._sizes.values()), self._limit, self._path)
+        return self._whole(table.cast(self._kept))
+
+    def _whole(self, table: pa.Table) -> pa.Table:
+        for position, field in self._added:
+            table = table.add_column(min(position, table.num_columns), field, pa.nulls(table.num_rows, field.type))
+        return table.replace_schema_metadata(self._stamp)
+
+
+def present(found: pa.Schema, schema: TableSchema, names: Collection[str]) -> list[str]:
+    """Those of `names` that a file has, in the schema's order.
+
+    Raises:
+        SchemaError: one is of another type, or is missing and may not be null.
+    """
+    held = []
+    for column in schema.columns:
+        if column.name not in names:
+            continue
+        if column.name in found.names:
+            kind = found.field(column.name).type
+            if kind != column.type:
+                raise SchemaError(schema.name, column.name, f"is {str(kind)[:80]}, not {column.type}")
+            held.append(column.name)
+        elif not column.nullable:
+            raise SchemaError(schema.name, column.name, "is missing")
+    return held
 
 
 def _width(kind: pa.DataType) -> int:

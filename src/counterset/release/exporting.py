@@ -14,7 +14,7 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ from counterset.licenses import may_adapt
 from counterset.outputs import check_output
 from counterset.pictures import Picture
 from counterset.release.bundle import for_plain_readers, suffix_of
-from counterset.release.schemas import BUNDLED_COLUMNS
+from counterset.release.schemas import BUNDLED_COLUMNS, split_schema
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,7 @@ class Photos(Protocol):
     def common(self) -> pa.Table: ...
     @property
     def counter(self) -> pa.Table: ...
-    @property
-    def captions(self) -> pa.Table: ...
+    def parts(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]: ...
     @property
     def labels(self) -> dict[str, int]: ...
     @property
@@ -115,12 +114,18 @@ def without_photos(table: pa.Table) -> pa.Table:
     return table.select([name for name in table.column_names if name not in BUNDLED_COLUMNS])
 
 
+def parts_without_photos(release: Photos, split: str) -> Iterator[pa.Table]:
+    """The rows of a split without the photos that it may bundle, a few thousand at a time; at least one part."""
+    return release.parts(split, split_schema(split).arrow().names)
+
+
 def rows_with_photos(release: Photos, split: str, notes: Notes) -> Iterator[tuple[dict[str, Any], bytes, str]]:
     """Row, bytes and file suffix of every photo that can be read; the others go to the notes."""
-    for row in without_photos(getattr(release, split)).to_pylist():
-        content = photo_file(release, row, notes)
-        if content is not None:
-            yield row, content, suffix_of(content) or "jpg"
+    for part in parts_without_photos(release, split):
+        for row in part.to_pylist():
+            content = photo_file(release, row, notes)
+            if content is not None:
+                yield row, content, suffix_of(content) or "jpg"
 
 
 def photo_file(release: Photos, row: Mapping[str, Any], notes: Notes) -> bytes | None:

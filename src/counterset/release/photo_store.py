@@ -6,19 +6,26 @@ typed; a release's own URLs are outside text, and only what the gate allows is f
 
 from __future__ import annotations
 
+import bisect
 import functools
 import hashlib
+import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from counterset.errors import ReleaseError
 from counterset.fetching.addresses import netloc, shown
+from counterset.release.bounded import BoundedFile, naming
+from counterset.release.schemas import TABLES
 from counterset.schemas import RejectReason
 
 if TYPE_CHECKING:
@@ -27,6 +34,10 @@ if TYPE_CHECKING:
 _TRIES = 3
 _MAX_PHOTO_BYTES = 200_000_000
 """The most bytes that are fetched of one photo, even if a release states more."""
+_AHEAD = 10_000
+"""Photos that a pool is given at once."""
+_MAX_KEPT_BYTES = 64_000_000
+"""Of the rows of photos that stay in memory: about 400,000."""
 
 
 class BundledPhotos:
@@ -62,6 +73,89 @@ class BundledPhotos:
         return content
 
 
+PhotoRow = tuple[str, str, int]
+"""url, sha256, size_bytes"""
+_PHOTO_COLUMNS = ["photo_id", "url", "sha256", "size_bytes"]
+
+
+class StoredRows(Mapping[str, PhotoRow]):
+    """photo_id -> its row in a release's `all_photos`, read a row group at a time; the last ones stay in memory.
+
+    It may be asked by several threads, and be sent to other processes.
+
+    Args:
+        folder: of the release.
+        paths: of the files in it, whose rows are sorted by photo_id, so that few row groups may hold one.
+
+    Raises:
+        ReleaseError: a file is damaged, or is no table of photos.
+    """
+
+    def __init__(self, folder: Path, paths: Sequence[str]) -> None:
+        self._paths = [folder / path for path in paths]
+        self._length = 0
+        self._groups: list[tuple[int, int, str, str | None]] = []
+        """File, row group, least and greatest id."""
+        self.__setstate__({})
+        for file in range(len(paths)):
+            metadata = self._opened(file).metadata
+            self._length += metadata.num_rows
+            column = metadata.schema.names.index("photo_id")
+            for number in range(metadata.num_row_groups):
+                self._groups.append((file, number, *_bounds(metadata.row_group(number).column(column).statistics)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_files", "_kept", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._files: dict[int, BoundedFile] = {}
+        self._kept: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getitem__(self, photo_id: str) -> PhotoRow:
+        for file, number, first, last in self._groups:
+            if first <= photo_id and (last is None or photo_id <= last):
+                photo_ids, *columns = (column.chunk(0) for column in self._group(file, number).columns)
+                row = bisect.bisect_left(range(len(photo_ids)), photo_id, key=lambda row: str(photo_ids[row]))
+                if row < len(photo_ids) and str(photo_ids[row]) == photo_id:
+                    url, sha256, size_bytes = (column[row].as_py() for column in columns)
+                    return url, sha256, size_bytes
+        raise KeyError(photo_id)
+
+    def __iter__(self) -> Iterator[str]:
+        for file, number, *_ in self._groups:
+            yield from self._group(file, number)["photo_id"].to_pylist()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def _group(self, file: int, number: int) -> pa.Table:
+        place = file, number
+        with self._lock:  # of two that want the same row group, one reads it
+            if place not in self._kept:
+                with naming(self._paths[file]):
+                    self._kept[place] = self._opened(file).read(number).select(_PHOTO_COLUMNS).combine_chunks()
+            table = self._kept[place]
+            self._kept.move_to_end(place)
+            while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > _MAX_KEPT_BYTES:
+                self._kept.popitem(last=False)
+            return table
+
+    def _opened(self, file: int) -> BoundedFile:
+        if file not in self._files:
+            with naming(self._paths[file]):
+                self._files[file] = BoundedFile(self._paths[file], TABLES["all_photos"], columns=_PHOTO_COLUMNS)
+        return self._files[file]
+
+
+def _bounds(statistics: pq.Statistics | None) -> tuple[str, str | None]:
+    """The least and greatest text of a row group; None = not known."""
+    if statistics is None or not statistics.has_min_max:
+        return "", None
+    return statistics.min, statistics.max
+
+
 class PhotoStore:
     """Bytes by photo id.
 
@@ -78,7 +172,7 @@ class PhotoStore:
 
     def __init__(
         self,
-        rows: Mapping[str, tuple[str, str, int]],
+        rows: Mapping[str, PhotoRow],
         cache: Path,
         mirrors: Sequence[str] = (),
         allowed_hosts: Sequence[str] = (),
@@ -143,10 +237,13 @@ class PhotoStore:
                 return str(error)
             return ""
 
-        wanted = list(photo_ids)
+        failed: dict[str, str] = {}
+        wanted = iter(photo_ids)
         with ThreadPoolExecutor(max(threads, 1)) as pool:
-            reasons = zip(wanted, pool.map(attempt, wanted), strict=True)
-            return {photo_id: reason for photo_id, reason in reasons if reason}
+            while some := list(itertools.islice(wanted, _AHEAD)):  # a pool holds all that it is given
+                reasons = zip(some, pool.map(attempt, some), strict=True)
+                failed |= {photo_id: reason for photo_id, reason in reasons if reason}
+        return failed
 
     def _at_mirror(self, mirror: str, photo_id: str, url: str, sha256: str) -> str:
         # The release fills the gaps, so nothing that it says may lead out of the mirror.

@@ -12,7 +12,7 @@ import pytest
 
 from counterset.load import load
 from counterset.release.schemas import TABLES
-from counterset.release.versions.diff import ReleaseDiff, diff_releases, diff_tables, table_or_none
+from counterset.release.versions.diff import ReleaseDiff, diff_releases, diff_tables, stored_tables
 from counterset.release.versions.meaning import COMPARED
 from counterset.schemas import SENSITIVITY
 from counterset.tables import table_of
@@ -342,9 +342,13 @@ def test_all_rows_are_written(world: World, tmp_path: Path) -> None:
 
 def test_a_release_older_than_a_table_has_none_of_its_rows() -> None:
     release = load("counterset-demo")
-    without: Any = type("Older", (), {"metadata": {"files": {}}, "table": release.table})()
-    assert table_or_none(without, "sensitivity").num_rows == 0
-    assert table_or_none(release, "pairs") is release.table("pairs")
+    files = {path: entry for path, entry in release.metadata["files"].items() if entry.get("table") != "sensitivity"}
+    older: Any = type("Older", (), {"name": "a", "version": "1", "metadata": {"files": files}, "path": release.path})()
+    assert stored_tables(older)["sensitivity"].num_rows == 0
+    added = diff_releases(older, release).rows.to_pylist()
+    assert {row["table"]: row["num_added"] for row in added if row["num_added"]} == {
+        "sensitivity": release.table("sensitivity").num_rows
+    }
     diff = diff_releases(release, release)
     assert counts_of(diff) == {} and (diff.old, diff.new) == ("counterset-demo 1.0.0", "counterset-demo 1.0.0")
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from counterset.parquet_sql import fill, spilling
 from counterset.release.exporting import Exported, Photos, check_any, new_folder
+from counterset.release.schemas import SPLITS
 
 CAPTION_KINDS = ("title", "description", "tags", "object", "object_background")
 CAPTION_COLUMNS = pa.schema(
     [(name, pa.string()) for name in ("photo_id", "url", "sha256", "class_id")]
     + [("label", pa.int64()), ("caption", pa.string())]
 )
+_ROWS = 20_000
+"""Rows that are in memory at once, and in a row group."""
+
+_KINDS = """
+    SELECT photo_id, title, description, array_to_string(tags, ', ') AS tags,
+           caption_object AS object, caption_object_background AS object_background
+    FROM captions
+"""
+_COMPLETE = f"""
+    SELECT photo_id, url, sha256, class_id, label, {", ".join(CAPTION_KINDS)}
+    FROM photos JOIN ({_KINDS}) USING (photo_id) JOIN labels USING (class_id)
+    WHERE {" AND ".join(f"{kind} != ''" for kind in CAPTION_KINDS)} ORDER BY photo_id
+"""
 
 
 def export(release: Photos, folder: str | Path) -> Exported:
@@ -25,32 +39,24 @@ def export(release: Photos, folder: str | Path) -> Exported:
     trained on two of the files differ in the captions alone. Columns photo_id, url,
     sha256, class_id, label, caption.
     """
-    photos = pa.concat_tables([_plain_columns(release.common), _plain_columns(release.counter)]).to_pylist()
-    texts = {row["photo_id"]: _captions(row) for row in release.captions.to_pylist()}
-    missing = {str(row["photo_id"]): "it has no text of every kind" for row in photos}
-    photos = sorted(
-        (row for row in photos if all(texts.get(row["photo_id"], {}).get(kind) for kind in CAPTION_KINDS)),
-        key=lambda row: str(row["photo_id"]),
-    )
-    with new_folder(folder) as target:
-        check_any(len(photos), release, missing)
-        for kind in CAPTION_KINDS:
-            columns = {name: [row[name] for row in photos] for name in ("photo_id", "url", "sha256", "class_id")}
-            columns["label"] = [release.labels[row["class_id"]] for row in photos]
-            columns["caption"] = [texts[row["photo_id"]][kind] for row in photos]
-            pq.write_table(pa.table(columns, schema=CAPTION_COLUMNS), target / f"{kind}.parquet", compression="zstd")
-    return Exported(Path(folder), len(photos), {})
-
-
-def _captions(row: Mapping[str, Any]) -> dict[str, str | None]:
-    return {
-        "title": row["title"],
-        "description": row["description"],
-        "tags": ", ".join(row["tags"]),
-        "object": row["caption_object"],
-        "object_background": row["caption_object_background"],
-    }
-
-
-def _plain_columns(table: pa.Table) -> pa.Table:
-    return table.select(["photo_id", "url", "sha256", "class_id"])
+    count, plain = 0, CAPTION_COLUMNS.names[:4]
+    texts = ["photo_id", "title", "description", "tags", "caption_object", "caption_object_background"]
+    with new_folder(folder) as target, contextlib.ExitStack() as stack:
+        connection = stack.enter_context(spilling())
+        fill(connection, "photos", (part.select(plain) for split in SPLITS for part in release.parts(split, plain)))
+        fill(connection, "captions", release.parts("captions", texts))
+        labels = pa.table({"class_id": [*release.labels], "label": pa.array([*release.labels.values()], pa.int64())})
+        connection.register("labels", labels)
+        writers = {
+            kind: stack.enter_context(pq.ParquetWriter(target / f"{kind}.parquet", CAPTION_COLUMNS, compression="zstd"))
+            for kind in CAPTION_KINDS
+        }
+        for batch in connection.sql(_COMPLETE).to_arrow_reader(_ROWS):
+            for kind, writer in writers.items():
+                columns = [batch.column(name) for name in (*plain, "label", kind)]
+                writer.write_batch(pa.record_batch(columns, schema=CAPTION_COLUMNS))
+            count += batch.num_rows
+        if not count:
+            photo_ids = connection.sql("SELECT photo_id FROM photos").to_arrow_table()["photo_id"].to_pylist()
+            check_any(count, release, dict.fromkeys(photo_ids, "it has no text of every kind"))
+    return Exported(Path(folder), count, {})

@@ -30,9 +30,8 @@ from counterset.release.publish.summary import Summary, summarise
 from counterset.release.schemas import TOMBSTONES
 from counterset.release.stated import MAX_NAME
 from counterset.release.versions.changelog import render_markdown
-from counterset.release.versions.diff import ReleaseDiff, diff_tables, table_or_none
+from counterset.release.versions.diff import ReleaseDiff, diff_tables, stored_tables
 from counterset.release.versions.last import LastRelease
-from counterset.release.versions.meaning import COMPARED
 from counterset.release.versions.order import check_asked, newest, next_version
 from counterset.schemas import Verdict
 from counterset.storage import Place, place
@@ -160,9 +159,8 @@ def _diff(
 ) -> ReleaseDiff | None:
     if last is None:
         return None
-    old = {name: table_or_none(last, name) for name in COMPARED}
     name = inputs.config.name
-    return diff_tables(old, tables, f"{name} {last.version}", f"{name} (new)", (last.metadata, said))
+    return diff_tables(stored_tables(last), tables, f"{name} {last.version}", f"{name} (new)", (last.metadata, said))
 
 
 def _gate(inputs: ReleaseInputs, summary: Summary, diff: ReleaseDiff | None, last: LastRelease | None) -> None:

@@ -18,7 +18,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterset.release.bounded import ABSENT
+from counterset.parquet_sql import parquet_sql, spilling
+from counterset.release.bounded import ABSENT, BoundedFile, naming
 from counterset.release.schemas import TABLES
 from counterset.release.versions.meaning import COMPARED, Meaning, meaning
 from counterset.tables import write_bytes
@@ -39,7 +40,20 @@ _SETTINGS = ("config", "kind", "default_verdicts", "counterset_version", "schema
 """Parts of release.json that say how a release was made, beside its classes and models."""
 
 
-class HasTables(Protocol):
+@dataclass(frozen=True)
+class Stored:
+    """A table in a release's files, which DuckDB reads where they lie.
+
+    Attributes:
+        sql: its rows.
+        columns: those that its files have.
+    """
+
+    sql: str
+    columns: tuple[str, ...]
+
+
+class HasFiles(Protocol):
     """A release, as far as a difference needs it."""
 
     @property
@@ -48,7 +62,8 @@ class HasTables(Protocol):
     def version(self) -> str: ...
     @property
     def metadata(self) -> Mapping[str, Any]: ...
-    def table(self, name: str) -> pa.Table: ...
+    @property
+    def path(self) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -135,40 +150,57 @@ class ReleaseDiff:
             write_bytes(content.getvalue().to_pybytes(), Path(folder) / f"{name}.parquet")
 
 
-def diff_releases(old: HasTables, new: HasTables) -> ReleaseDiff:
+def diff_releases(old: HasFiles, new: HasFiles) -> ReleaseDiff:
     """The difference from release `old` to release `new`."""
     return diff_tables(
-        {name: table_or_none(old, name) for name in COMPARED},
-        {name: table_or_none(new, name) for name in COMPARED},
+        stored_tables(old),
+        stored_tables(new),
         f"{old.name} {old.version}",
         f"{new.name} {new.version}",
         (old.metadata, new.metadata),
     )
 
 
-def table_or_none(release: HasTables, name: str) -> pa.Table:
-    """A release's table; without rows where the release is older than the table."""
-    held = {entry.get("table") for entry in release.metadata["files"].values()}
-    return release.table(name) if name in held else TABLES[name].arrow().empty_table()
+def stored_tables(release: HasFiles) -> dict[str, pa.Table | Stored]:
+    """A release's tables that are compared, as they lie in its files; one that it is too old for has no rows."""
+    paths: dict[str, list[str]] = {}
+    for path, entry in release.metadata["files"].items():
+        paths.setdefault(entry.get("table"), []).append(path)
+    return {
+        name: _stored(release.path, name, sorted(paths[name]))
+        if name in paths
+        else pa.Table.from_batches([], TABLES[name].arrow())
+        for name in COMPARED
+    }
+
+
+def _stored(folder: Path, name: str, paths: list[str]) -> Stored:
+    """A table in its files, checked as far as they state what they hold."""
+    columns = [column.name for column in TABLES[name].columns]
+    for path in paths:
+        with naming(folder / path), BoundedFile(folder / path, TABLES[name]) as file:
+            columns = [column for column in columns if column in file.held]
+    names = ", ".join(f'"{column}"' for column in columns)
+    return Stored(f"SELECT {names} FROM {parquet_sql(folder / path for path in paths)}", tuple(columns))
 
 
 def diff_tables(
-    old: Mapping[str, pa.Table],
-    new: Mapping[str, pa.Table],
+    old: Mapping[str, pa.Table | Stored],
+    new: Mapping[str, pa.Table | Stored],
     old_name: str,
     new_name: str,
     metadata: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
 ) -> ReleaseDiff:
     """The difference between two releases' tables (`COMPARED`) and the contents of their release.json."""
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")
-        columns = []
+    with spilling() as connection:
+        columns: list[dict[str, Any]] = []
         for name in COMPARED:
-            connection.register(f"old_{name}", old[name])
-            connection.register(f"new_{name}", new[name])
-            shared, only = _columns(name, old[name], new[name])
-            columns += only
-            _compare(connection, name, shared)
+            before, after = _given(connection, f"old_{name}", old[name]), _given(connection, f"new_{name}", new[name])
+            columns += [
+                {"table": name, "column": column, "num_rows": None, "is_new": column in after}
+                for column in sorted(before ^ after)
+            ]
+            _compare(connection, name, sorted((before & after) - {*TABLES[name].key}))
         tables = {name: connection.sql(sql).to_arrow_table() for name, sql in _queries().items()}
         columns += connection.sql(_COLUMNS).to_arrow_table().to_pylist()
     schema = pa.schema(
@@ -181,18 +213,13 @@ def diff_tables(
     return ReleaseDiff(old_name, new_name, **tables, settings=_settings(*metadata))
 
 
-def _columns(name: str, old: pa.Table, new: pa.Table) -> tuple[list[str], list[dict[str, Any]]]:
-    """The columns to compare in rows of both, and those that only one of two tables has."""
-
-    def of(table: pa.Table) -> set[str]:
-        return {field.name for field in table.schema if ABSENT not in (field.metadata or {})}
-
-    key, before, after = set(TABLES[name].key), of(old), of(new)
-    only = [
-        {"table": name, "column": column, "num_rows": None, "is_new": column in after}
-        for column in sorted(before ^ after)
-    ]
-    return sorted((before & after) - key), only
+def _given(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | Stored) -> set[str]:
+    """Give DuckDB a table under a name; the columns that it has itself."""
+    if isinstance(table, Stored):
+        connection.execute(f"CREATE VIEW {name} AS {table.sql}")
+        return {*table.columns}
+    connection.register(name, table)
+    return {field.name for field in table.schema if ABSENT not in (field.metadata or {})}
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, name: str, columns: list[str]) -> None:
