@@ -95,6 +95,8 @@ class SourceConfig(Section):
     """Web page or e-mail put into the User-Agent; required for real hosts."""
     allowed_hosts: Annotated[tuple[str, ...], marks.ANSWERS] = ()
     """Further hosts that photos may come from, and the only way to allow a private address."""
+    is_synthetic: Annotated[bool, marks.SAID] = False
+    """Whether the photos were drawn, rendered or generated, not taken; the release says so."""
     photos_per_class: Annotated[int, marks.CHOSEN] = Field(default=300, ge=1)
     """At most this many photos are chosen per class."""
     order: Annotated[Literal["sample", "latest"], marks.OFFERED] = "sample"

@@ -38,6 +38,8 @@ class RejectReason(StrEnum):
     """A line of a list that does not keep to the list's format, or a row that names no class."""
     DUPLICATE_ID = "duplicate_id"
     """The same photo was offered before, or for several classes, which says that its class is unknown."""
+    UNCLEAR_CLASS = "unclear_class"
+    """Its caption names several classes, or what its class excludes."""
     SAME_OBSERVATION = "same_observation"
     """Another photo of the same observation was taken."""
     OBSERVER_DAY_CAP = "observer_day_cap"

@@ -41,6 +41,7 @@ SETTINGS: dict[str, tuple[object, tuple[str, ...]]] = {
     "source.path": ("tables", ASKED),
     "source.contact": ("b@example.org", ()),
     "source.allowed_hosts": (["photos.example"], (*CHOSEN, "pool", "photos", "features")),
+    "source.is_synthetic": (True, ()),
     "source.photos_per_class": (301, CHOSEN),
     "source.order": ("latest", ASKED),
     "source.licenses": (["cc0"], ASKED),
@@ -48,6 +49,7 @@ SETTINGS: dict[str, tuple[object, tuple[str, ...]]] = {
     "source.include_captive": (True, ASKED),
     "source.place_km": (2.0, ASKED),
     "source.license": ("own", ASKED),
+    "source.match": ("match.csv", ASKED),
     "source.photo_size": ("large", (*CHOSEN, "pool", "photos", "features")),
     "source.observed_from": ("2020-01-01", ASKED),
     "source.observed_to": ("2020-01-01", ASKED),
@@ -143,6 +145,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "the time of a folder source's photo": (),
     "a row of a list source": ASKED,
     "the time of a list source's file": (),
+    "a phrase by which captions of a list source say a class": ASKED,
 }
 """Input -> the stages whose files it changes."""
 

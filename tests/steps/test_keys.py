@@ -155,6 +155,8 @@ def test_a_setting_changes_what_depends_on_it(name: str, source: Source) -> None
     section, _, key = name.rpartition(".")
     if name == "source.license":
         files_of(source, "folder", "photos")
+    elif name == "source.match":
+        files_of(source, "url_list", "list.csv")
     elif section == "source" and key not in SOURCES["inaturalist"].settings.model_fields:
         source.change("source", kind="open_data")
     before = source.keys()
@@ -233,6 +235,9 @@ CHANGES: dict[str, Callable[[Source], object]] = {
     "the time of a folder source's photo": lambda source: written_again(source, "photos/fox/1.jpg"),
     "a row of a list source": lambda source: source.rewrite("list.csv", "1.jpg", "2.jpg"),
     "the time of a list source's file": lambda source: written_again(source, "list.csv"),
+    "a phrase by which captions of a list source say a class": lambda source: (source.folder / "match.csv").write_text(
+        "class_id,phrases\nfox,a fox\n"
+    ),
     "the number of threads": lambda _: torch.set_num_threads(3),
 }
 
@@ -253,6 +258,8 @@ def test_an_input_changes_what_depends_on_it(name: str, source: Source, monkeypa
         source.change("annotate", method="surroundings", animals="animals.csv")
     if "list source" in name:
         files_of(source, "url_list", "list.csv")
+    if name.startswith("a phrase by which"):
+        source.change("source", match="match.csv")
     if name == "a class's ImageNet index":
         source.change("evaluate", label_space="imagenet1k")
     before = source.keys()

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from counterset.cli import (
+    balancing,
     causes,
     evaluating,
     intervening,
@@ -57,6 +58,9 @@ against a training set (embeddings in Parquet, .npy or clip-retrieval's layout):
 
 any grouped answers, or slices that a finder proposed:
   counterset verdict answers.csv         class, group, correct (docs/verdict.md)
+
+captions, before they become a list:
+  counterset balance captions.parquet --entries entries.txt --output balanced    evenly over what they name
 
 in Python:
   import counterset
@@ -187,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         intervening,
         similarity,
         verdicts,
+        balancing,
         operations,
     ):
         group.add(commands)

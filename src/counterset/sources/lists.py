@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from counterset.classes import normal_name
 from counterset.csv_rows import SEPARATORS, BadLine, header_of, records_of
 from counterset.errors import SourceError
-from counterset.sources.cells import text_of
+from counterset.sources.cells import tags_of, text_of
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "url": ("url", "image_url", "identifier"),
@@ -41,7 +42,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 COORDINATES = ("latitude", "longitude", "accuracy_m")
 """What a photo's place is made of; none of it is kept."""
 
-NAMES = frozenset(COLUMNS["url"] + COLUMNS["class"])
+TEXTS = ("title", "description", "tags")
+"""The fields whose texts may say what a photo shows."""
 
 BATCH_ROWS = 20_000
 
@@ -53,17 +55,26 @@ class Row(NamedTuple):
     values: Sequence[Any]
 
 
+class Batch(NamedTuple):
+    """Some rows that follow each other, and the same as a table: of a text's cells, texts, null in a bad line."""
+
+    rows: list[Row | BadLine]
+    table: pa.Table
+
+
 class ListFile:
     """A list's columns and rows. Rows are streamed, so a list may be larger than the memory.
 
     Args:
         path: `.parquet`, or `.csv`, `.tsv`, `.jsonl`, `.ndjson` with or without `.gz`.
+        needs: the fields (`COLUMNS`) without which it is no list.
     """
 
     SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, needs: Sequence[str] = ("url", "class")) -> None:
         self.path = path
+        self._needs = needs
         suffixes = [suffix.lower() for suffix in path.suffixes]
         self._is_gzip = suffixes[-1:] == [".gz"]
         self._kind = ([suffix for suffix in suffixes if suffix != ".gz"] or [""])[-1]
@@ -88,6 +99,25 @@ class ListFile:
                 yield from self._of_csv()
             else:
                 yield from self._of_json()
+
+    def batches(self, places: Collection[int]) -> Iterator[Batch]:
+        """All rows, a few thousand at a time, each also as it lies in the file.
+
+        Args:
+            places: positions of the columns whose values the rows must have.
+
+        Raises:
+            SourceError: as `rows`.
+        """
+        if self._kind == ".parquet":
+            with _reading(self.path):
+                yield from self._parquet_batches(places)
+            return
+        rows = self.rows()
+        while batch := list(itertools.islice(rows, BATCH_ROWS)):
+            values = [[None] * len(self.names) if isinstance(row, BadLine) else row.values for row in batch]
+            columns = [pa.array(map(_cell, column), pa.string()) for column in zip(*values, strict=True)]
+            yield Batch(batch, pa.table(columns, names=self.names))
 
     @cached_property
     def names(self) -> list[str]:
@@ -119,9 +149,10 @@ class ListFile:
         """
         plain = [name.casefold() for name in self.names]
         places = {field: [plain.index(name) for name in aliases if name in plain] for field, aliases in COLUMNS.items()}
-        for field in ("url", "class"):
+        for field in self._needs:
             if not places[field]:
-                raise SourceError(f"{self.path} has no column {field!r}; it has {', '.join(self.names)}")
+                remedy = "; where captions say the class, set source.match" if field == "class" else ""
+                raise SourceError(f"{self.path} has no column {field!r}; it has {', '.join(self.names)}{remedy}")
         return places
 
     def value(self, row: Row, field: str, read: Callable[[Any], Any]) -> Any:
@@ -134,6 +165,11 @@ class ListFile:
         cells = (row.values[place] for place in self.places["class"])
         value = next((cell for cell in cells if (cell if isinstance(cell, list | tuple) else text_of(cell))), None)
         return [normal_name(label_text(part) or "") for part in (value if isinstance(value, list | tuple) else [value])]
+
+    def texts(self, row: Row) -> list[str]:
+        """What a row's title, description and tags say."""
+        title, description = (self.value(row, field, text_of) for field in TEXTS[:2])
+        return [text for text in (title, description, *(self.value(row, "tags", tags_of) or ())) if text]
 
     def labels_of_line(self, line: BadLine) -> set[str]:
         """What a broken line may name as its class: each of its cells, in normal form."""
@@ -148,12 +184,18 @@ class ListFile:
 
     def _header(self, file: IO[str]) -> tuple[str, list[str]]:
         separators = ("\t",) if self._kind == ".tsv" else SEPARATORS
-        return header_of(file.readline(), separators, is_header)
+        return header_of(file.readline(), separators, self._is_header)
+
+    def _is_header(self, names: Sequence[str]) -> bool:
+        """Whether cells are column names: there is one for each field that is needed."""
+        plain = {name.casefold() for name in names}
+        return all(plain & set(COLUMNS[field]) for field in self._needs)
 
     def _of_csv(self) -> Iterator[Row | BadLine]:
         with self._open() as file:
             separator, names = self._header(file)
-            for line in records_of(file, names, separator, is_header, NAMES):
+            known = {name for field in self._needs for name in COLUMNS[field]}
+            for line in records_of(file, names, separator, self._is_header, known):
                 yield line if isinstance(line, BadLine) else Row(line.number, line.cells)
 
     def _of_json(self) -> Iterator[Row | BadLine]:
@@ -188,13 +230,21 @@ class ListFile:
         return list(names)
 
     def _of_parquet(self) -> Iterator[Row | BadLine]:
-        number = 0
+        for batch in self._parquet_batches(range(len(self.names))):
+            yield from batch.rows
+
+    def _parquet_batches(self, places: Collection[int]) -> Iterator[Batch]:
+        """As `batches`; values that do not stand at one of the places are None."""
+        number = 1
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                columns = [_in_microseconds(column).to_pylist() for column in batch.columns]
-                for values in zip(*columns, strict=True):
-                    number += 1
-                    yield Row(number, values)
+                columns = [
+                    _in_microseconds(column).to_pylist() if place in places else itertools.repeat(None, len(batch))
+                    for place, column in enumerate(batch.columns)
+                ]
+                rows: list[Row | BadLine] = list(map(Row, itertools.count(number), zip(*columns, strict=True)))
+                yield Batch(rows, pa.Table.from_batches([batch]))
+                number += len(batch)
 
 
 @contextmanager
@@ -207,15 +257,16 @@ def _reading(path: Path) -> Iterator[None]:
         raise SourceError(f"cannot read {path}: {str(error)[:300]}; check source.path and the file") from error
 
 
-def is_header(names: Sequence[str]) -> bool:
-    """Whether cells are column names: there is one for the URL and one for the class."""
-    plain = {name.casefold() for name in names}
-    return all(plain & set(COLUMNS[field]) for field in ("url", "class"))
-
-
 def label_text(value: object) -> str | None:
     """A class's name as text; a number that went through a floating-point column is whole again."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else text_of(value)
+
+
+def _cell(value: object) -> str | None:
+    """A value of a text as the text of a cell, which is read again as the same."""
+    if isinstance(value, list):
+        return "|".join(text for text in map(text_of, value) if text)
+    return json.dumps(value) if isinstance(value, dict) else text_of(value)
 
 
 def _in_microseconds(column: pa.Array) -> pa.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from counterset.load import Release, load
 from counterset.release.publish import files
 from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.publish.lineage import collection, lineage
+from counterset.release.publish.lineage import is_synthetic as sources_are_synthetic
 from counterset.release.publish.writer import publish
 from counterset.release.schemas import TABLES, split_schema
 
@@ -24,6 +27,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import mlcroissant
+
+
+MINIMAL = (
+    *("rai:dataLimitations", "rai:dataBiases", "rai:personalSensitiveInformation", "rai:dataUseCases"),
+    *("rai:dataSocialImpact", "rai:hasSyntheticData", "prov:wasDerivedFrom", "prov:wasGeneratedBy"),
+)
+"""The fields that NeurIPS' track on evaluations and data sets asks for in 2026."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +57,11 @@ def test_it_is_valid_without_warnings(release_folder: Path) -> None:
 @pytest.mark.parametrize("name", ["common", "counter", *TABLES])
 def test_records_are_the_tables_rows(release_folder: Path, release: Release, name: str) -> None:
     dataset = mlcroissant.Dataset(str(release_folder / "croissant.json"))
-    records = list(dataset.records(name))
     table = release.table(name)
+    if not table.num_rows:  # whoever checks asks for a first record
+        assert name not in {record_set.uuid for record_set in dataset.metadata.record_sets}
+        return
+    records = list(dataset.records(name))
     assert len(records) == table.num_rows
     key = (split_schema(name) if name in ("common", "counter") else TABLES[name]).key[0]
     found = [record[f"{name}/{key}"] for record in records]
@@ -69,17 +82,52 @@ def test_it_conforms_to_1_1_and_fills_the_rai_fields(description: dict[str, Any]
         "http://mlcommons.org/croissant/RAI/1.0",
     ]
     rai = {name.removeprefix("rai:") for name in description if name.startswith("rai:")}
-    assert rai >= {
-        "dataCollection",
-        "dataBiases",
-        "dataLimitations",
-        "dataAnnotationProtocol",
-        "personalSensitiveInformation",
-        "dataReleaseMaintenancePlan",
-        "dataUseCases",
-    }
+    assert rai >= {"dataCollection", "dataAnnotationProtocol", "dataReleaseMaintenancePlan"}
+    assert all(description[name] not in (None, "", []) for name in MINIMAL)
     metadata = mlcroissant.Metadata.from_json(mlcroissant.Context(), description)
     assert metadata.data_biases
+
+
+def test_each_record_set_gives_its_first_record_within_a_minute(release_folder: Path) -> None:
+    """The rule of the track's checker."""
+    dataset = mlcroissant.Dataset(str(release_folder / "croissant.json"))
+    for record_set in dataset.metadata.record_sets:
+        started = time.monotonic()
+        assert next(iter(dataset.records(record_set.uuid)))
+        assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize(
+    ("source", "types", "is_synthetic", "said"),
+    [
+        ({"kind": "inaturalist"}, ["Web API", "User-Generated Content Data"], False, "by its API"),
+        ({"kind": "inaturalist", "is_synthetic": True}, ["Others"], True, "drawn, rendered or generated"),
+        ({"kind": "folder"}, ["Manual Human Curation"], False, "Photos of a folder"),
+        ({"kind": "url_list"}, ["Secondary Data Analysis"], False, "is told by the list"),
+        ({"kind": "url_list", "match": "phrases.csv"}, ["Secondary Data Analysis"], False, "said by the captions"),
+        ({"kind": "museum"}, ["Others"], False, "a source that the authors of the release have added"),
+    ],
+)
+def test_what_is_said_is_true_of_the_source(
+    source: dict[str, Any], types: list[str], is_synthetic: bool, said: str, release: Release
+) -> None:
+    config = dict(release.metadata["config"]) | {"source": {"photos_per_class": 300, **source}}
+    metadata = dict(release.metadata) | {"config": config, "previous": {"version": "0.9.0"}}
+    found = lineage(metadata)
+    assert collection(metadata).types == tuple(types) and sources_are_synthetic(metadata) is is_synthetic
+    first = found["prov:wasGeneratedBy"][0]
+    assert said in first["description"]
+    assert [part["prov:label"] for part in found["prov:wasGeneratedBy"]] == [
+        "Collection", "Curation", "Annotation", "Selection",
+    ]  # fmt: skip
+    assert found["prov:wasDerivedFrom"][1]["prov:label"] == "little-animals 0.9.0, the release before"
+    is_of_inaturalist = found["prov:wasDerivedFrom"][0].get("@id") == "https://www.inaturalist.org"
+    assert is_of_inaturalist == (source == {"kind": "inaturalist"})
+
+
+def test_an_imported_release_selected_nothing(release: Release) -> None:
+    found = lineage(dict(release.metadata) | {"kind": "imported"})
+    assert [part["prov:label"] for part in found["prov:wasGeneratedBy"]] == ["Collection"]
 
 
 def test_many_shards_are_one_record_set(inputs: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

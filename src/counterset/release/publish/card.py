@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from counterset.licenses import LICENSES, license_title
 from counterset.release.publish.left_out import not_bundled
+from counterset.release.publish.lineage import collection
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import cue_words, percent, plain, points
 from counterset.release.schemas import SPLITS
@@ -76,6 +77,7 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
     return environment.get_template("card.md.j2").render(
         metadata=metadata,
         summary=summary,
+        collected=collection(metadata),
         pairs=tables["pairs"].to_pylist(),
         confirmed={split: _num_of(tables[split]["verdict"], metadata["default_verdicts"]) for split in SPLITS},
         names={row["class_id"]: row["name"] for row in metadata["classes"]},

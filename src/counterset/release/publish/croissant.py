@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from counterset.licenses import LICENSES
+from counterset.release.publish.lineage import collection, is_synthetic, lineage
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import plain
 from counterset.release.schemas import SPLITS, TABLES, split_schema
@@ -42,6 +43,7 @@ _CONTEXT: dict[str, Any] = {
     "md5": "cr:md5",
     "parentField": "cr:parentField",
     "path": "cr:path",
+    "prov": "http://www.w3.org/ns/prov#",
     "recordSet": "cr:recordSet",
     "references": "cr:references",
     "regex": "cr:regex",
@@ -65,7 +67,10 @@ def describe(
     with_images = bool(metadata["config"]["publish"]["with_images"])
     record_sets: list[dict[str, Any]] = []
     file_sets: list[dict[str, Any]] = []
+    # Whoever checks asks each record set for its first record.
     for split in SPLITS:
+        if not sum(entry["num_rows"] for entry in files.values() if entry["table"] == split):
+            continue
         shards = [path for path in sorted(files) if path.startswith(f"data/{split}-")]
         source = {"fileObject": {"@id": shards[0]}}
         if len(shards) > 1:
@@ -81,6 +86,8 @@ def describe(
             )
         record_sets.append(_record_set(split, split_schema(split, with_images), source))
     for name, schema in TABLES.items():
+        if not files[f"{name}.parquet"]["num_rows"]:
+            continue
         record_sets.append(_record_set(name, schema, {"fileObject": {"@id": f"{name}.parquet"}}))
     description: dict[str, Any] = {
         "@context": _CONTEXT,
@@ -114,7 +121,7 @@ def describe(
         + file_sets,
         "recordSet": record_sets,
     }
-    return description | _responsible(metadata, summary)
+    return description | _responsible(metadata, summary) | lineage(metadata)
 
 
 def _record_set(name: str, schema: TableSchema, source: dict[str, Any]) -> dict[str, Any]:
@@ -161,13 +168,15 @@ def _data_type(kind: pa.DataType) -> str:
 def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any]:
     """The responsible-AI fields, from what the build knows."""
     config = metadata["config"]
+    collected = collection(metadata)
     annotator = config["models"]["annotator"]
     return {
         "rai:dataCollection": (
-            f"Photos offered by {config['source']['kind']} for each class, filtered by licence and quality grade, "
-            f"at most {config['source']['photos_per_class']} per class; source as of {metadata['source_snapshot']}."
+            f"{collected.how} At most {config['source']['photos_per_class']} per class; source as of "
+            f"{metadata['source_snapshot']}."
         ),
-        "rai:dataCollectionType": ["Web API", "Crowdsourcing"],
+        "rai:dataCollectionType": list(collected.types),
+        "rai:hasSyntheticData": is_synthetic(metadata),
         "rai:dataCollectionMissingData": "Photos turned away are listed in rejects.parquet with stage and reason.",
         "rai:dataPreprocessingProtocol": [
             "Undecodable, small and duplicate photos are removed; one photo per observation; a cap for each observer "
@@ -184,16 +193,19 @@ def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any
             "Measuring how far the accuracy of image classifiers goes with backgrounds (testing, not training)."
         ],
         "rai:dataBiases": [
-            "Photos are taken where people go, so places, seasons and species are unevenly covered.",
+            collected.bias,
             "The selector model chose the pairs: its own drop is in-sample.",
         ],
         "rai:dataLimitations": [
             "Background labels are a model's; errors shared with the selector would inflate drops (breaking_share).",
             f"{summary.verdicts['unconfirmed']} classes are unconfirmed and {summary.verdicts['too_small']} too small.",
         ],
-        "rai:personalSensitiveInformation": [
-            "Credit lines name photographers as their licences require; observers are hashed; no location, no EXIF."
-        ],
+        "rai:dataSocialImpact": (
+            "Shows where a classifier leans on backgrounds before it is used where they differ. A drop is an "
+            "association with the background, not proof of a cause, and says nothing of other tasks; whoever trains on "
+            "these photos can no longer be tested on them."
+        ),
+        "rai:personalSensitiveInformation": [collected.personal],
         "rai:dataReleaseMaintenancePlan": (
             "Versions are immutable; a withdrawn photo leaves the next version and a tombstone without content stays."
         ),

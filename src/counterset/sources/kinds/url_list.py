@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from counterset import marks
 from counterset.classes import ClassSpec
-from counterset.config_sections import SourceConfig
+from counterset.config_sections import LocalPath, SourceConfig
 from counterset.csv_rows import BadLine
 from counterset.errors import ConfigError, SourceError
 from counterset.fetching.addresses import HostRules, clean, is_private, netloc, shown
@@ -26,7 +28,8 @@ from counterset.sources.candidate_rows import (
     license_refusal,
 )
 from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, number_of, tags_of, text_of
-from counterset.sources.lists import COORDINATES, ListFile, Row
+from counterset.sources.class_phrases import ClassPhrases
+from counterset.sources.lists import BATCH_ROWS, COORDINATES, ListFile, Row
 from counterset.sources.places import place_of
 from counterset.sources.settings import LicenseKeys, ObservationKeys, OwnLicenseKeys, PathKeys, PlaceKeys
 
@@ -40,6 +43,9 @@ class UrlListConfig(PathKeys, PlaceKeys, OwnLicenseKeys, LicenseKeys, SourceConf
     FORMER = (ObservationKeys,)
 
     kind: Literal["url_list"] = "url_list"
+    match: Annotated[LocalPath, marks.OFFERED] = ""
+    """CSV file of phrases by which captions say the classes (`class_id`, `phrases`, `excludes`, several separated by
+    |); empty = the list's column `class` says it."""
 
 
 class UrlListSource(Source):
@@ -57,6 +63,10 @@ class UrlListSource(Source):
     names, else of the first class that `check` was given. Rows of other classes, blank
     lines and repeated headers are not offered.
 
+    With `source.match`, titles, descriptions and tags say the class (`class_phrases`), and a column `class` is one like
+    any other. Rows that say no class are not offered; those that say several, or what their class excludes, are rejects
+    (`unclear_class`) of the first class that they say.
+
     Photos come only from hosts that `source.allowed_hosts` names (`*` = any public one).
 
     Raises:
@@ -73,7 +83,8 @@ class UrlListSource(Source):
                 f"source.kind = 'url_list' needs source.path, a local file ({', '.join(ListFile.SUFFIXES)}) with the "
                 f"columns url and class (got {config.path!r})"
             )
-        self._list = ListFile(Path(config.path))
+        needs = ("url", "title") if config.match else ("url", "class")
+        self._list = ListFile(Path(config.path), needs)
         self._rules = rules or HostRules((), config.allowed_hosts)
         self._specs: tuple[ClassSpec, ...] = ()
 
@@ -84,22 +95,25 @@ class UrlListSource(Source):
             SourceError: the file cannot be read, lacks a column, has no row of a class, or rows of two; or no host is
                 allowed, so that no photo could be fetched.
         """
-        column = self._list.names[self._list.places["class"][0]]
+        places = self._list.places
         if not self._rules.allows_any:
             hosts = ", ".join(repr(host) for host in self.hosts_listed()[:MAX_HOSTS])
             raise SourceError(
                 f"source.allowed_hosts names no host, so no photo of {self.config.path} may be fetched; set it to the "
                 f"hosts that you trust, e.g. [{hosts}], or to ['*'] for any public one"
             )
-        listed = {label for row in self._list.rows() if isinstance(row, Row) for label in self._list.labels(row)} - {""}
-        for spec in specs:
-            if not labels_of(spec) & listed:
-                raise SourceError(
-                    f"class {spec.class_id!r} has no row in {self.config.path}; its column "
-                    f"{column!r} must say {spec.class_id!r} or {spec.name!r}"
-                )
-        check_distinct(specs, listed, self.config.path)
         self._specs = specs
+        listed = {label for row, labels, _ in self._labelled(specs) if isinstance(row, Row) for label in labels} - {""}
+        for spec in specs:
+            if not self._names(spec) & listed:
+                if self.config.match:
+                    remedy = f"no text says one of its phrases; add some in {self.config.match}"
+                else:
+                    column = self._list.names[places["class"][0]]
+                    remedy = f"its column {column!r} must say {spec.class_id!r} or {spec.name!r}"
+                raise SourceError(f"class {spec.class_id!r} has no row in {self.config.path}; {remedy}")
+        if not self.config.match:
+            check_distinct(specs, listed, self.config.path)
 
     def foresee(self, specs: tuple[ClassSpec, ...]) -> Foresight:
         """The rows whose photo may be fetched and used, by class; a URL that is listed twice counts twice.
@@ -108,11 +122,11 @@ class UrlListSource(Source):
             SourceError: as `check`.
         """
         self.check(specs)
-        class_of = {label: spec.class_id for spec in specs for label in labels_of(spec)}
+        class_of = {label: spec.class_id for spec in specs for label in self._names(spec)}
         photos = dict.fromkeys((spec.class_id for spec in specs), 0)
-        for row in self._list.rows():
-            if isinstance(row, Row) and self._refusal(row, self._url(row)) is None:
-                for class_id in {class_of[label] for label in self._list.labels(row) if label in class_of}:
+        for row, labels, doubt in self._labelled(specs):
+            if isinstance(row, Row) and not doubt and self._refusal(row, self._url(row)) is None:
+                for class_id in {class_of[label] for label in labels if label in class_of}:
                     photos[class_id] += 1
         return Foresight(photos, notes=() if self._list.places["observer_id"] else (NO_OBSERVERS,))
 
@@ -129,14 +143,16 @@ class UrlListSource(Source):
         """
         rejects: dict[str, Refusal] = {}
         rows_of: dict[str, list[Row]] = {}
-        for row in self._offered(spec):
+        for row, labels, doubt in self._offered(spec):
             where = f"{self._list.unit} {row.number}"
             if isinstance(row, BadLine):
                 reject = RejectReason.MALFORMED, f"{where} {row.fault}: {(text_of(row.text) or '')[:200]}"
-            elif not any(self._list.labels(row)):
+            elif not any(labels):
                 reject = RejectReason.MALFORMED, f"{where} names no class: {self._url(row)[:200]}"
             elif not self._url(row):
                 reject = RejectReason.URL_REFUSED, f"{where} has no URL"
+            elif doubt:
+                reject = RejectReason.UNCLEAR_CLASS, f"{where} {doubt}"
             else:
                 rows_of.setdefault(self._url(row), []).append(row)
                 continue
@@ -156,16 +172,33 @@ class UrlListSource(Source):
                 rejects[f"{photo_id}-{self._list.unit}-{row.number}"] = again
         return chosen(spec, candidates, rejects, self.config, self.seed)
 
-    def _offered(self, spec: ClassSpec) -> Iterator[Row | BadLine]:
+    def _names(self, spec: ClassSpec) -> set[str]:
+        """What `_labelled` calls a class."""
+        return {spec.class_id} if self.config.match else labels_of(spec)
+
+    def _labelled(self, specs: tuple[ClassSpec, ...]) -> Iterator[tuple[Row | BadLine, set[str], str]]:
+        """Each row with what it names as its class, and why that is in doubt; with `match`, rows that name one only."""
+        if not self.config.match:
+            for row in self._list.rows():
+                labels = self._list.labels_of_line(row) if isinstance(row, BadLine) else set(self._list.labels(row))
+                yield row, labels, ""
+            return
+        phrases, rows = ClassPhrases(self.config.match, specs), self._list.rows()
+        while batch := list(itertools.islice(rows, BATCH_ROWS)):
+            said = phrases.said([() if isinstance(row, BadLine) else self._list.texts(row) for row in batch])
+            for row, (class_id, doubt) in zip(batch, said, strict=True):
+                if class_id or isinstance(row, BadLine):
+                    yield row, {class_id} - {""}, doubt
+
+    def _offered(self, spec: ClassSpec) -> Iterator[tuple[Row | BadLine, set[str], str]]:
         """The rows and broken lines that are of one class."""
-        own = labels_of(spec)
-        others = {label for other in self._specs if other != spec for label in labels_of(other)}
+        own = self._names(spec)
+        others = {label for other in self._specs if other != spec for label in self._names(other)}
         takes_rest = not self._specs or self._specs[0] == spec
-        for row in self._list.rows():
-            labels = self._list.labels_of_line(row) if isinstance(row, BadLine) else set(self._list.labels(row))
+        for row, labels, doubt in self._labelled(self._specs or (spec,)):
             is_placed = bool(labels & (own | others)) if isinstance(row, BadLine) else labels != {""}
             if labels & own or (not is_placed and takes_rest):
-                yield row
+                yield row, labels, doubt
 
     def _url(self, row: Row) -> str:
         """The URL; an ampersand that was written for HTML is one."""
@@ -183,7 +216,8 @@ class UrlListSource(Source):
         return license_refusal(given, self._list.value(row, "attribution", known_text), self.config.licenses)
 
     def _candidate(self, spec: ClassSpec, photo_id: str, url: str, row: Row) -> dict[str, object]:
-        known = {place for places in self._list.places.values() for place in places}
+        read = self._list.places.items()
+        known = {place for field, places in read if field != "class" or not self.config.match for place in places}
         rest = [
             f"{name}: {text}"
             for place, name in enumerate(self._list.names)
