@@ -19,6 +19,7 @@ FOUNDATION = {
     "config_sections",
     "content",
     "deprecation",
+    "digests",
     "errors",
     "fetching",
     "pictures",

@@ -91,6 +91,21 @@ class ObjectPath:
             raise FileNotFoundError(2, "no such object", str(self))
         return ObjectStat(info.size, info.mtime_ns / 1e9)
 
+    def tag(self) -> tuple[int, str]:
+        """Size in bytes, and the ETag, the name of this content.
+
+        Raises:
+            FileNotFoundError: no such object.
+        """
+        client, where = self._client()
+        try:
+            found = client.head_object(**where)
+        except _s3_errors() as error:
+            if _is_missing(error):
+                raise FileNotFoundError(2, "no such object", str(self)) from error
+            raise _as_os_error(error, self) from error
+        return int(found["ContentLength"]), str(found["ETag"])
+
     def open(self) -> Any:
         """The object as a readable pyarrow file."""
         return self.filesystem.open_input_file(self.key)

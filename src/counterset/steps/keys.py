@@ -15,6 +15,7 @@ from counterset.classes import ClassSpec, load_classes
 from counterset.config import Config
 from counterset.config_sections import ANNOTATORS, SOURCES
 from counterset.content import content
+from counterset.digests import Digests
 from counterset.errors import ConfigError
 from counterset.models.door import identity, open_model, open_text_model
 from counterset.models.labels import LabelSpace, label_space
@@ -29,7 +30,7 @@ from counterset.sources import Source
 from counterset.sources.budget import Budget
 from counterset.steps.progress import Progress
 from counterset.storage import Place, place
-from counterset.tables import TableRef, read_metadata, read_table, sha256_of, write_bytes
+from counterset.tables import TableRef, read_table, write_bytes, write_table
 from counterset.workspace import Workspace, digest, versions
 
 READS = {
@@ -67,7 +68,7 @@ def settings_of(config: Config, stage: str, *packages: str) -> list[object]:
     return [stage, REVISIONS[stage], kept, versions(*packages)]
 
 
-UNSENT = ("budget", "source", "fetched", "newest_release")
+UNSENT = ("budget", "digests", "source", "fetched", "newest_release")
 """What another process does without: open connections, and what it can ask itself."""
 
 
@@ -253,12 +254,24 @@ class Build:
         places = [] if self.places is None or model != self.config.models.annotator else [PLACES, self.places.digest]
         return digest(settings_of(self.config, "features"), self.photos_key, self.features_of(model), *places)
 
+    @functools.cached_property
+    def digests(self) -> Digests:
+        """Those of the workspace's files, kept between runs."""
+        return Digests(self.workspace.root, self.workspace.local / "digests.jsonl")
+
     def ref(self, stage: str, key: str, name: str) -> TableRef:
         """The reference of a finished file."""
+        return self.digests.ref(self.workspace.file(stage, key, name))
+
+    def write(self, table: pa.Table, schema: TableSchema, stage: str, key: str, name: str) -> TableRef:
+        """Write a stage's file, whole or not at all; its reference.
+
+        Raises:
+            SchemaError: as `conform`.
+            WorkspaceError: the disk is full, or the folder or bucket cannot be written.
+        """
         path = self.workspace.file(stage, key, name)
-        metadata = read_metadata(path)
-        version = int((metadata.metadata or {}).get(b"counterset.schema_version", b"0"))
-        return TableRef(str(path), sha256_of(path), metadata.num_rows, version)
+        return self.digests.written(write_table(table, schema, path), path)
 
     def is_done(self, stage: str, key: str, name: str) -> bool:
         return self.workspace.file(stage, key, name).is_file()

@@ -45,7 +45,7 @@ def crawl_class(build: Build, spec: ClassSpec) -> TableRef:
         crawl = build.source.crawl(spec)
         build.workspace.keep_scratch("crawl_state", build.requests_key)
         write_table(crawl.rejects, REJECTS, build.workspace.file("crawl_rejects", build.crawl_key, name))
-        write_table(crawl.candidates, CANDIDATES, build.workspace.file("crawl", build.crawl_key, name))
+        build.write(crawl.candidates, CANDIDATES, "crawl", build.crawl_key, name)
     return build.ref("crawl", build.crawl_key, name)
 
 
@@ -171,7 +171,7 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
             on_bytes=lambda count: build.budget.spend(MEDIA_BYTES, count),
         )
         write_table(result.rejects, REJECTS, workspace.file("download_rejects", key, shard))
-        write_table(pa.concat_tables([taken_over, result.images]), IMAGES, workspace.file("images", key, shard))
+        build.write(pa.concat_tables([taken_over, result.images]), IMAGES, "images", key, shard)
         shutil.rmtree(scratch, ignore_errors=True)
     return build.ref("images", key, shard)
 
@@ -204,7 +204,7 @@ def inspect_shard(build: Build, shard: str) -> TableRef:
         candidates = read_table(workspace.file("shards", build.pool_key, shard), CANDIDATES)
         result = curate.inspect_photos(images, candidates, curate.BOUNDS, shard=shard)
         write_table(result.rejects, REJECTS, workspace.file("photos_rejects", key, shard))
-        write_table(result.photos, PHOTOS, workspace.file("photos", key, shard))
+        build.write(result.photos, PHOTOS, "photos", key, shard)
     return build.ref("photos", key, shard)
 
 
@@ -229,7 +229,7 @@ def embed_shard(build: Build, shard: str, model: str) -> TableRef:
             places=places.weights if places else None,
         )
         schema = embeddings(encoder.embedding_dim, with_surroundings=places is not None)
-        write_table(table, schema, build.workspace.file("embeddings", key, shard))
+        build.write(table, schema, "embeddings", key, shard)
     return build.ref("embeddings", key, shard)
 
 
