@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from counterset import lease
+from counterset.digests import Digests
 from counterset.errors import ConfigError, SchemaError, WorkspaceError
 from counterset.schemas import REJECTS
 from counterset.sources.budget import DAY_S, Budget, Limit
@@ -79,6 +80,28 @@ def test_a_table_is_the_same_file_there(bucket: str, tmp_path: Path) -> None:
         read_table(there.path, REJECTS)
     with pytest.raises((SchemaError, WorkspaceError)):
         read_metadata(f"{bucket}/t/none.parquet")
+
+
+def test_a_digest_there_is_that_of_the_object_as_it_lies(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object is read once; another one of the same size in its place, however soon, is read again."""
+    root, asked = at(f"{bucket}/digests"), []
+
+    def noted(path: ObjectPath) -> str:
+        asked.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr("counterset.digests.sha256_of", noted)
+    row = {"photo_id": "a", "class_id": "lion", "stage": "download", "reason": "gone", "detail": "x"}
+    path, kept = root / "stage" / "all.parquet", Digests(root, tmp_path / "digests.jsonl")
+    ref = write_table(table_of(REJECTS, [row]), REJECTS, path)
+    assert kept.written(ref, path) == kept.ref(path) == ref and not asked
+    other = path.read_bytes().replace(b"lion", b"bear")
+    path.write_bytes(other)
+    assert path.stat().st_size == len(other)
+    assert kept.ref(path).sha256 == sha256_of(path) != ref.sha256 and asked == [path]
+    assert Digests(root, tmp_path / "digests.jsonl").ref(path) == kept.ref(path) and asked == [path]
 
 
 def test_a_bucket_that_is_not_there_is_one_sentence(bucket: str) -> None:
