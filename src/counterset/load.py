@@ -49,7 +49,7 @@ def load(
 
     Args:
         name_or_path: a packaged name, a release's folder (or the folder of its versions),
-            an `https://` or an `s3://` address of either.
+            an `https://` or an `s3://` address of either, or `hf://user/name@revision`.
         version: which one; None or "latest" = the newest, or the release that the folder or address itself is.
         verdicts: rows of `common` and `counter` are of classes with these verdicts;
             None = as the release says, which is the confirmed ones for a built release. Figures (the card,

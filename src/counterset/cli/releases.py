@@ -1,4 +1,4 @@
-"""Commands on releases that are there: show, diff, export, calibrate, import."""
+"""Commands on releases that are there: show, diff, export, push, calibrate, import."""
 
 from __future__ import annotations
 
@@ -42,6 +42,12 @@ def add(commands: Any) -> None:
         help="for a harness: ask what this evaluation asked, e.g. one with --label-space top20 (default: all classes)",
     )
     export.set_defaults(run=_export)
+
+    push = commands.add_parser("push", help="put a release onto the Hugging Face hub")
+    push.add_argument("release", help="folder, name, or URL of a release")
+    push.add_argument("where", help="hf://user/name; the release's version becomes its tag")
+    push.add_argument("--private", action="store_true", help="make the data set private, where it is made")
+    push.set_defaults(run=_push)
 
     calibrate = commands.add_parser("calibrate", help="choose annotate.min_margin for a wanted precision, from labels")
     calibrate.add_argument("release", help="built with annotate.min_margin = 0")
@@ -98,6 +104,15 @@ def _export(args: argparse.Namespace) -> int:
     print(f"{exported.num_photos} photos in {exported.path}; {len(exported.missing)} could not be exported")
     for reason in list(exported.missing.values())[:1]:
         print(f"the first of these: {reason}")
+    return 0
+
+
+def _push(args: argparse.Namespace) -> int:
+    from counterset.release.hub import push
+    from counterset.release.versions.locate import find_release
+
+    pushed = push(find_release(args.release, None, None), args.where, is_private=args.private)
+    print(pushed.address if pushed.is_new else f"{pushed.address} was there already")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Where a release lies: a packaged name, a folder, an https address or s3; remote ones are copied to the cache.
+"""Where a release lies: a packaged name, a folder, https, s3 or the hub; remote ones are copied to the cache.
 
 What a remote release states of itself is checked before anything is written. A copy is made file by
 file beside its final name, each no longer than stated and checked against SHA256SUMS, and becomes the
@@ -19,6 +19,7 @@ from counterset.errors import ReleaseError, WorkspaceError
 from counterset.fetching.addresses import is_loopback, shown
 from counterset.manifests import manifest_path
 from counterset.release.checksums import MAX_LISTING_BYTES, METADATA, SUMS, verify_files
+from counterset.release.hub import files_at, is_hub
 from counterset.release.versions.order import LATEST, POINTER, in_order, is_version, newest
 from counterset.storage import cache_folder, place
 
@@ -39,6 +40,8 @@ def find_release(
         ReleaseError: nothing there, no such version, or the remote copy is not what it says.
     """
     text = str(name_or_path)
+    if is_hub(text):
+        return _fetched(files_at(text, version), cache_folder(cache), max_bytes)
     version = None if version == LATEST else version
     if "://" in text:
         try:
@@ -68,7 +71,7 @@ def _local(text: str, version: str | None) -> Path:
     if not versions:
         known = sorted(path.name for path in manifest_path("releases").glob("*") if path.is_dir())
         raise ReleaseError(
-            f"no release at {text}; give a release's folder, an https or s3 address, "
+            f"no release at {text}; give a release's folder, an https, s3 or hf address, "
             f"or a packaged name ({', '.join(known) or 'none is packaged'})"
         )
     return folder / versions[-1]
@@ -115,7 +118,7 @@ def _fetched(address: str, cache: Path, max_bytes: int) -> Path:
         opener = _s3
         place(address)  # an address that holds keys is refused
     else:
-        raise ReleaseError(f"releases are not read from {scheme}://; use https:// or s3://, or a local folder")
+        raise ReleaseError(f"releases are not read from {scheme}://; use https://, s3:// or hf://, or a local folder")
 
     def read(name: str) -> Iterator[bytes]:
         return opener(_at(address, name))
