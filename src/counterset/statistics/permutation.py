@@ -100,12 +100,15 @@ def selection_test(
         permuted = values.take(rng.permuted(index, axis=1), axis=1)
         labels = rng.permuted(np.tile(results.group[rows], (side, 1)), axis=1)
         step = max(CHUNK // labels.size, 1)
-        for first in range(0, results.num_groups, step):
-            groups = np.arange(first, min(first + step, results.num_groups))
+        last = results.num_groups - 1
+        for first in range(0, last, step):
+            groups = np.arange(first, min(first + step, last))
             in_group = (labels == groups[:, None, None]).astype(np.float64).reshape(-1, labels.shape[1])
             for dealt, of_values in zip((weight, right), permuted, strict=True):
                 # (groups labels, C) @ (C, values) -> (groups labels, values)
                 np.matmul(in_group, of_values.T, out=dealt[half, first : first + len(groups)].reshape(-1, side))
+        for dealt, of_rows in zip((weight, right), values[:, rows], strict=True):
+            np.subtract(of_rows.sum(), dealt[half, :last].sum(axis=0), out=dealt[half, last])  # what is left
     held = None if pair is None else Pair(np.array(pair[0]), np.array(pair[1]))
     observed = float(statistic(results.by_half(values[0]), results.by_half(values[1]), held))
     # (half, G, labels, values) -> (labels, values, half, G)
