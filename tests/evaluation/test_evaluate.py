@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import ChainMap
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +106,14 @@ def test_circular_models_are_flagged(small: Any, tmp_path: Path) -> None:
 def test_photos_that_cannot_be_had_are_left_out_and_said(small: Any, tmp_path: Path) -> None:
     release = small.load()
     gone = release.common["photo_id"].to_pylist()[-1]
-    rows = release.photos._rows  # a photo whose file is nowhere
-    rows[gone] = ("https://127.0.0.1/none.jpg", "0" * 64, 1)
+    nowhere = {gone: ("https://127.0.0.1/none.jpg", "0" * 64, 1)}
+    release.photos._rows = ChainMap(nowhere, release.photos._rows)  # type: ignore[arg-type]
     found = counterset.evaluate(release, ["demo:weak"], output=tmp_path, **SETTINGS)
     assert list(found.record["missing_photos"]) == [gone]
+    [row] = found.metrics.to_pylist()
+    # the mean over four classes, in one of which one photo of 14 is unknown
+    assert row["num_vanished"] == 1 and row["drop_highest"] - row["drop_lowest"] == pytest.approx(1 / 14 / 4)
+    assert row["drop_lowest"] - 0.01 < row["drop"] < row["drop_highest"] + 0.01
     assert gone not in found.predictions["photo_id"].to_pylist()
 
 

@@ -72,4 +72,4 @@ def test_the_interval_of_the_drop_holds_the_truth() -> None:
 def test_every_metric_has_its_columns_and_says_what_they_are() -> None:
     assert list(METRICS.own) == ["balanced", "photo_average", "top5", "worst"]
     columns = {column.name: column.doc for column in metrics(METRICS.own).columns}
-    assert len(columns) == 35 and all(columns.values())
+    assert len(columns) == 38 and all(columns.values())

@@ -99,11 +99,11 @@ def test_a_kind_that_cannot_be_loaded_is_one_sentence(toy: Any) -> None:
 
 
 def test_every_kind_has_its_names() -> None:
-    assert prefixes() == ["demo:", "hf-hub:", "local-dir:", "timm:", "torchvision:"]
+    assert prefixes() == ["demo:", "hf-hub:", "local-dir:", "openai:", "openai-open:", "timm:", "torchvision:"]
     kinds = {name: kind_of(name) for name in ("ViT-B-32/openai", "RN50@/a:b/c.pt", "hf-hub:a/b", "timm:x", "demo:weak")}
     assert list(kinds.values()) == ["open_clip", "open_clip", "hf_hub", "timm", "demo"]
     for wrong in ("tim:resnet50", "open_clip:RN50", "open-clip:RN50"):
-        with pytest.raises(ModelError, match="begin it with demo:, hf-hub:, local-dir:, timm:, torchvision:, or give"):
+        with pytest.raises(ModelError, match=r"begin it with demo:, hf-hub:, local-dir:, openai:, .*, or give"):
             open_model(wrong)
 
 

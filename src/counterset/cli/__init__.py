@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from counterset.cli import (
     balancing,
     causes,
+    comparing,
     evaluating,
     intervening,
     labels,
@@ -188,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         releases,
         causes,
         evaluating,
+        comparing,
         intervening,
         similarity,
         verdicts,

@@ -1,4 +1,4 @@
-"""Commands that measure models: evaluate, plot, compare, models."""
+"""Commands that measure models: evaluate, plot, models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from counterset.cli.flows import import_models, model_bars
-from counterset.cli.printing import interval, percent, print_table
+from counterset.cli.printing import percent, print_table
 from counterset.models.kinds import KINDS
 from counterset.outputs import check_output
 
@@ -16,6 +16,7 @@ models:
 KINDS
 A folder is an open_clip model; installed packages may add kinds. `counterset models` lists the paper's models.
 Anything else is a Python callable: counterset.evaluate(release, predict=..., name=...).
+An endpoint's key, if it wants one, is read from COUNTERSET_API_KEY.
 
 label spaces:
   imagenet1k                   1 vs. 1000
@@ -24,7 +25,8 @@ label spaces:
   FILE                         names, one per line; top20:FILE takes the nearest 20 of them
 
 A model's vectors of photos are kept in OUTPUT/vectors: run again to resume, or with other labels,
-prompts or a later version of the release, and only what is missing is computed.
+prompts or a later version of the release, and only what is missing is computed. Answers of
+endpoints are kept in OUTPUT/answers as they come, and no question is asked twice.
 """
 
 
@@ -41,12 +43,8 @@ def add(commands: Any) -> None:
     evaluate.add_argument(
         "--model", action="append", required=True, metavar="NAME", help="a model; repeat for more (see below)"
     )
-    evaluate.add_argument("--label-space", default="", help="candidate labels (default: as the release was built)")
     evaluate.add_argument("--scale", default="logit", choices=["linear", "logit", "probit"], help="axes of the lines")
-    evaluate.add_argument(
-        "--selector", default="", help="the model whose nearest labels top20 takes (default: the release's)"
-    )
-    evaluate.add_argument("--shard-size", type=int, default=512, help="photos per file that is kept")
+    add_candidates(evaluate)
     add_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -56,13 +54,6 @@ def add(commands: Any) -> None:
     plot.add_argument("--published", action="store_true", help="the paper's 43 models as background points")
     plot.add_argument("--output", type=Path, help="folder to write into (default: the evaluation's)")
     plot.set_defaults(run=_plot)
-
-    compare = commands.add_parser("compare", help="a release's classes beside the published CounterAnimal")
-    compare.add_argument("release", help="folder, name, or URL of a release")
-    compare.add_argument("--published", action="store_true", required=True, help="with the paper's figures")
-    compare.add_argument("--evaluation", type=Path, help="an evaluation of it, for accuracies of more models")
-    compare.add_argument("--output", type=Path, help="folder to write into (default: evaluations/<name>-<version>)")
-    compare.set_defaults(run=_compare)
 
     results = commands.add_parser("results", help="an evaluation's figures as files for models' pages on the hub")
     results.add_argument("evaluation", type=Path, help="the folder that `counterset evaluate` printed")
@@ -74,6 +65,16 @@ def add(commands: Any) -> None:
     models.add_argument("--family", choices=["CLIP", "ImageNet"], help="only these")
     models.add_argument("--cached", action="store_true", help="only those whose weights are on this machine")
     models.set_defaults(run=_models)
+
+
+def add_candidates(command: argparse.ArgumentParser) -> None:
+    """What decides the labels that models choose among, and how they are asked."""
+    command.add_argument("--label-space", default="", help="candidate labels (default: as the release was built)")
+    command.add_argument(
+        "--selector", default="", help="the model whose nearest labels top20 takes (default: the release's)"
+    )
+    command.add_argument("--shard-size", type=int, default=512, help="photos per file that is kept")
+    command.add_argument("--parallel", type=int, default=8, help="questions under way at once at an endpoint")
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -111,6 +112,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             selector=args.selector,
             batch_size=args.batch_size,
             shard_size=args.shard_size,
+            parallel=args.parallel,
             progress=say,
         )
     _show(evaluation)
@@ -131,14 +133,34 @@ def _show(evaluation: Any) -> None:
             print(f"* {row['model']} {row['in_sample_reason']}, so its figures are in-sample")
         if row["num_unknown"]:
             print(f"{row['model']} gave {row['num_unknown']} answers that name no candidate; they count as wrong")
+        if asked := record["models"][row["model"]].get("asked"):
+            print(_asked(row["model"], asked))
     if record["missing_photos"]:
         print(f"{len(record['missing_photos'])} photos could not be fetched and are left out; see evaluation.json")
+    for row in rows:
+        if row["num_vanished"]:
+            print(
+                f"{row['model']}: with the {row['num_vanished']} of them that belong to this half its drop would be "
+                f"between {percent(row['drop_lowest'])} and {percent(row['drop_highest'])} points, whatever they show"
+            )
     if record["one_sided_classes"]:
         print(f"left out, because they have no photos on one side: {', '.join(record['one_sided_classes'])}")
     if rows[0]["line"]:
         print(f"beyond line: counter accuracy beyond the line of the {rows[0]['line']} models, {rows[0]['scale']} axes")
     print("computed in this run: " + ", ".join(f"{model} {n} photos" for model, n in evaluation.num_computed.items()))
     print(f"\nevaluation  {evaluation.folder}")
+
+
+def _asked(model: str, asked: dict[str, Any]) -> str:
+    told = ((asked["tokens_in"], "in"), (asked["tokens_out"], "out"))
+    tokens = ", ".join(f"{number:,} {way}" for number, way in told if number is not None) or "not told"
+    counts = (
+        f"{asked['num_refused']} refusals",
+        f"{asked['num_cut']} answers cut off",
+        f"{asked['num_turned_away']} photos not taken",
+    )
+    served = ", ".join(asked["served"]) or "an unnamed model"
+    return f"{model}: {', '.join(counts)}; tokens of all questions: {tokens}; answered by {served}"
 
 
 def _row(row: dict[str, Any]) -> dict[str, str]:
@@ -200,52 +222,3 @@ def _results(args: argparse.Namespace) -> int:
     for path in write_results(args.evaluation, args.dataset, args.output or args.evaluation):
         print(path)
     return 0
-
-
-def _compare(args: argparse.Namespace) -> int:
-    from counterset.evaluation.paper import compare
-    from counterset.load import load
-
-    release = load(args.release)
-    output = args.output or Path("evaluations") / f"{release.name}-{release.version}"
-    check_output(output)
-    compared = compare(release, args.evaluation)
-    rows = compared.classes.to_pylist()
-    print_table("classes here and in the paper", [_compared(row) for row in rows])
-    by_model: dict[str, list[dict[str, Any]]] = {}
-    for row in compared.models.to_pylist():
-        by_model.setdefault(row["model"], []).append(row)
-    print_table(
-        "accuracies, means over the classes that have them",
-        [_compared_model(model, of) for model, of in sorted(by_model.items())],
-    )
-    same = sum(row["pair"] == "same" for row in rows)
-    print(f"{len(rows)} of the {compared.num_published} published classes are here; {same} have the published pair")
-    if compared.drop_correlation is not None:
-        print(f"correlation of the drops here and there: {compared.drop_correlation:.2f}")
-    for path in compared.write(output):
-        print(path)
-    return 0
-
-
-def _compared(row: dict[str, Any]) -> dict[str, str]:
-    return {
-        "class": row["class_id"],
-        "pair here": f"{row['common']} > {row['counter']}" if row["common"] else "",
-        "pair there": f"{row['published_common']} > {row['published_counter']}",
-        "pair": row["pair"],
-        "verdict": row["verdict"],
-        "drop here %": percent(row["drop"]),
-        "95 % interval": interval(row),
-        "drop there %": percent(row["published_drop"]),
-    }
-
-
-def _compared_model(model: str, rows: list[dict[str, Any]]) -> dict[str, str]:
-    """Means over the same classes here and there, for a model that has both."""
-    titles = {"common": "common here %", "counter": "counter here %"}
-    titles |= {"published_common": "common there %", "published_counter": "counter there %"}
-    known = [name for name in titles if any(row[name] is not None for row in rows)]
-    rows = [row for row in rows if all(row[name] is not None for name in known)]
-    means = {name: percent(sum(row[name] for row in rows) / len(rows)) if rows else "" for name in known}
-    return {"model": model, "classes": str(len(rows)), **{title: means.get(name, "") for name, title in titles.items()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -135,13 +136,17 @@ def label_of(answer: str, labels: Sequence[str]) -> str | None:
     itself names the one that stands in it as whole words; of a name within another name
     ("bear" in "brown bear") only the longer counts, and two different ones are no answer.
     """
-    said = _plain(answer)
-    by_plain = {_plain(label): label for label in labels}
+    said, by_plain = _plain(answer), _by_plain(tuple(labels))
     if said in by_plain:
         return by_plain[said]
-    named = [plain for plain in by_plain if plain and re.search(rf"\b{re.escape(plain)}\b", said)]
+    named = [plain for plain in by_plain if plain and f" {plain} " in f" {said} "]
     longest = [plain for plain in named if not any(plain != other and plain in other for other in named)]
     return by_plain[longest[0]] if len(longest) == 1 else None
+
+
+@functools.lru_cache(maxsize=64)
+def _by_plain(labels: tuple[str, ...]) -> Mapping[str, str]:
+    return {_plain(label): label for label in labels}
 
 
 def _plain(text: str) -> str:
@@ -149,16 +154,27 @@ def _plain(text: str) -> str:
     return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
 
 
+def text_figures(label: str | None, said: str, truth: str, num_labels: int) -> dict[str, Any]:
+    """The figures of a prediction row, of an answer in words.
+
+    Args:
+        label: the candidate that the words name; None = none.
+        said: the words.
+        truth: the label that would have been right.
+        num_labels: the candidates.
+    """
+    return {
+        "predicted": said[:MAX_ANSWER] if label is None else label,
+        "is_correct": label == truth,
+        "rank_of_truth": 1 if label == truth else num_labels,
+        "margin": float("nan"),
+    }
+
+
 def _row(answer: _Answer, labels: Sequence[str], truth: str) -> dict[str, Any]:
     """The figures of a prediction row."""
     if answer.scores is None:
-        label = label_of(answer.text or "", labels)
-        return {
-            "predicted": (answer.text or "") if label is None else label,
-            "is_correct": label == truth,
-            "rank_of_truth": 1 if label == truth else len(labels),
-            "margin": float("nan"),
-        }
+        return text_figures(label_of(answer.text or "", labels), answer.text or "", truth, len(labels))
     scores, position = np.asarray(answer.scores), list(labels).index(truth)
     others = np.where(np.arange(len(labels)) == position, -np.inf, scores)
     # Ties count against the model, as in all predictions.

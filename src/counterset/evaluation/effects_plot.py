@@ -51,14 +51,15 @@ def draw_effects(interventions: pa.Table, by_model: pa.Table, title: str) -> dic
         axes.grid(axis="x", color="#eeeeee", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.legend(loc="best", framealpha=0.8, edgecolor="none", fontsize=8)
-        return {suffix: _saved(figure, suffix) for suffix in ("svg", "png")}
+        return {suffix: saved(figure, suffix) for suffix in ("svg", "png")}
 
 
 def _words(class_id: str) -> str:
     return class_id.replace("_", " ")
 
 
-def _saved(figure: Any, suffix: str) -> bytes:
+def saved(figure: Any, suffix: str) -> bytes:
+    """A figure's file; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=suffix, dpi=160, metadata={"Date": None} if suffix == "svg" else None)
     return buffer.getvalue()

@@ -19,11 +19,20 @@ import pyarrow as pa
 from counterset.classes import ClassSpec
 from counterset.errors import ConfigError, UserError
 from counterset.evaluation.answers import Predict, ask
-from counterset.evaluation.label_spaces import all_labels, nearest_labels, open_space, short_name, space_name
+from counterset.evaluation.asking import PARALLEL, ask_each, check_options
+from counterset.evaluation.label_spaces import (
+    NUM_TOP,
+    TOP,
+    all_labels,
+    nearest_labels,
+    open_space,
+    short_name,
+    space_name,
+)
 from counterset.evaluation.measures import ModelFacts, measure
 from counterset.evaluation.metrics import METRICS
 from counterset.evaluation.models import folder_of, kept_label_rows, opened
-from counterset.evaluation.photos import TESTED, PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
+from counterset.evaluation.photos import FEW, TESTED, PairPhotos, bytes_of, default_half, fetch, in_half, pair_photos
 from counterset.evaluation.record import (
     CLASS_METRICS_FILE,
     FORMAT,
@@ -38,11 +47,12 @@ from counterset.evaluation.schemas import metrics
 from counterset.evaluation.scoring import score
 from counterset.evaluation.vectors import Floats32, Progress, VectorStore, no_progress
 from counterset.load import Release, load
-from counterset.models.door import Model, origin, trained_on
+from counterset.models.door import Answerer, Model, open_answerer, origin, trained_on
 from counterset.models.labels import LabelSpace
 from counterset.models.prompts import prompts
 from counterset.outputs import check_output
 from counterset.pictures import DECODER_VERSION
+from counterset.release.questions import LETTERS
 from counterset.schemas import PREDICTIONS, Half
 from counterset.statistics.robustness import Scale
 from counterset.statistics.schemas import CLASS_METRICS
@@ -53,8 +63,6 @@ logger = logging.getLogger(__name__)
 PAPER_SELECTOR = "ViT-B-32/laion400m_e31"
 """Chose the published pairs; the 1 vs. 20 labels are its, where a release names no selector."""
 Say = Callable[[str, int, int], None]
-FEW = 0.1
-"""Share of a release's photos that may be out of reach before an evaluation is refused."""
 SHARD_SIZE = 512
 BATCH_SIZE = 64
 
@@ -96,6 +104,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
     shard_size: int = SHARD_SIZE,
+    parallel: int = PARALLEL,
     progress: Say | None = None,
 ) -> Evaluation:
     """Predictions and figures of models on a release's pairs, kept in a folder.
@@ -108,14 +117,15 @@ def evaluate(
         release: an opened release, whose verdicts say which classes count; or what `counterset.load` takes, and all
             tested classes count, confirmed or not.
         models: open_clip tags (`ViT-B-32/openai`), folders, `hf-hub:NAME`, `ARCHITECTURE@CHECKPOINT`,
-            `timm:NAME`, `torchvision:NAME`, `demo:NAME`.
+            `timm:NAME`, `torchvision:NAME`, `demo:NAME`, and `openai:BASE_URL#NAME` behind an endpoint.
         predict: any other model, called with a list of RGB PIL images and the list of candidate
             labels; gives one label's text an image, or (N, C) scores. Answers that name no
             candidate count as wrong and are reported.
         name: of `predict`, in the tables.
         version: of `predict`, e.g. its checkpoint's digest. Its answers are kept under name and version, so that
             a run goes on and a second one asks nothing; "" = it is asked about every photo each time.
-        label_space: `imagenet1k`, `classes`, `top20`, or a text file; "" = as the release was built.
+        label_space: `imagenet1k`, `classes`, `top20`, or a text file; "" = as the release was built, and of more
+            labels than a model behind an endpoint can choose among the nearest 20.
         templates: `paper`, `openai80`, or a text file of templates.
         half: `confirm` (default where the release has it: photographers who did not choose the
             pairs), `discover` or `all`; figures are read from its photos.
@@ -125,22 +135,30 @@ def evaluate(
         seed: of the draws of units for intervals.
         batch_size: photos in one forward pass.
         shard_size: photos between two files; a killed run repeats less.
+        parallel: questions under way at once at an endpoint.
         progress: called with a model's name, its photos done and its photos wanted.
 
     Raises:
-        UserError: a model, label space, template or photo cannot be loaded, or a size is below 1.
+        UserError: a model, label space, template or photo cannot be loaded, an endpoint does not answer, or a size is
+            below 1.
     """
-    if min(batch_size, shard_size) < 1:
-        raise UserError(f"batch size {batch_size} and shard size {shard_size} must be at least 1; give larger ones")
+    if min(batch_size, shard_size, parallel) < 1:
+        raise UserError(
+            "batch size, shard size and the number of parallel questions must be at least 1; give larger ones"
+        )
     release = release if isinstance(release, Release) else load(release, verdicts=TESTED)
     if not models and predict is None:
         raise UserError("nothing to evaluate: name at least one model, or give predict")
     if predict is not None and not name:
         raise UserError("a callable needs a name: its figures stand under it; give name=")
     axes = _scale(scale)
-    asked = label_space or built_with(release)
+    answerers = [one for one in map(open_answerer, dict.fromkeys(models)) if one is not None]
+    names_of = {one.name for one in answerers}
     specs = tuple(ClassSpec(row["class_id"], row["name"], row["imagenet_index"]) for row in release.metadata["classes"])
+    asked = label_space or _default_space(release, specs, answerers)
     space, is_top = open_space(asked, specs)
+    for one in answerers:
+        check_options(one, NUM_TOP if is_top else len(space.labels))
     run = _Run(release, Path(output), space, templates, batch_size, shard_size, progress)
     run.check_templates()
     label, prompted = space_name(asked), short_name(templates, ("paper", "openai80"))
@@ -148,15 +166,17 @@ def evaluate(
     check_output(folder)
     if (folder / RECORD_FILE).is_file():
         read_record(folder)  # a damaged one is said before the work
-    by_name = {model.name: model for model in (opened(asked_for) for asked_for in models)}
+    by_name = {model.name: model for model in (opened(named) for named in models if named not in names_of)}
     # Labels before photos: a label that a model does not know is found before anything is fetched.
     rows = {model.name: run.rows(model) for model in by_name.values()}
     names = ((selector,) if selector else _selectors(release)) if is_top else ()
     selectors = [by_name.get(one) or opened(one) for one in names]
     photos = pair_photos(release)
-    is_new = run.is_new(photos, [*by_name.values(), *selectors], has_callable=predict is not None)
+    is_new = run.is_new(photos, [*by_name.values(), *selectors], are_all=predict is not None or bool(answerers))
     missing = fetch(release, photos.only(is_new), are_many=bool(is_new.mean() > FEW))
-    run.photos = photos = photos.only(~_is_in(photos, missing))
+    is_missing = _is_in(photos, missing)
+    run.vanished, run.photos = photos.only(is_missing), photos.only(~is_missing)
+    photos = run.photos
     half = chosen_half(half, photos)
     if is_top:
         pairs = [(run.vectors(one), run.rows(one)) for one in selectors]
@@ -167,6 +187,11 @@ def evaluate(
     for model in by_name.values():
         tables.append(score(photos, run.vectors(model), rows[model.name], candidates, model.name))
         facts[model.name] = run.facts(model)
+    for one in answerers:
+        answered = ask_each(release, photos, candidates, one, run.output / "answers", parallel, run.say(one.name))
+        tables.append(answered.predictions)
+        facts[one.name] = dataclasses.replace(ModelFacts(one.family), **answered.facts)
+        run.num_computed[one.name] = answered.num_asked
     if predict is not None:
         answered = ask(
             release,
@@ -216,6 +241,7 @@ class _Run:
     shard_size: int
     progress: Say | None
     photos: PairPhotos = dataclasses.field(init=False)
+    vanished: PairPhotos = dataclasses.field(init=False)
     num_computed: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def check_templates(self) -> None:
@@ -226,10 +252,10 @@ class _Run:
         """The progress of one model."""
         return functools.partial(self.progress, model) if self.progress else no_progress
 
-    def is_new(self, photos: PairPhotos, models: Sequence[Model], *, has_callable: bool) -> npt.NDArray[np.bool_]:
+    def is_new(self, photos: PairPhotos, models: Sequence[Model], *, are_all: bool) -> npt.NDArray[np.bool_]:
         """(N,) the photos whose bytes are needed: some model has not seen them yet."""
         digests = photos.sha256.tolist()
-        new = set(digests) if has_callable else set().union(*(self._store(model).missing(digests) for model in models))
+        new = set(digests) if are_all else set().union(*(self._store(model).missing(digests) for model in models))
         return np.array([sha256 in new for sha256 in digests], np.bool_)
 
     def _store(self, model: Model) -> VectorStore:
@@ -292,6 +318,13 @@ def built_with(release: Release) -> str:
     return built if built in ("imagenet1k", "classes") else "imagenet1k"
 
 
+def _default_space(release: Release, specs: Sequence[ClassSpec], answerers: Sequence[Answerer]) -> str:
+    """As the release was built; the nearest 20 of it where a model has no letters for all."""
+    built = built_with(release)
+    is_too_large = len(open_space(built, specs)[0].labels) > len(LETTERS)
+    return f"{TOP}:{built}" if is_too_large and any(not one.is_open for one in answerers) else built
+
+
 def _scale(scale: str) -> Scale:
     if scale not in list(Scale):
         raise ConfigError(f"unknown scale {scale!r}; use {', '.join(Scale)}")
@@ -332,9 +365,8 @@ def _finish(
         tables.append(pa.Table.from_pylist([row for row in before if row["model"] in kept], PREDICTIONS.arrow()))
     facts = dict(sorted((facts | kept).items()))
     predictions = conform(pa.concat_tables(tables), PREDICTIONS)
-    measures = measure(
-        run.photos.only(in_half(run.photos, record["half"])), predictions, facts, scale=scale, seed=record["seed"]
-    )
+    photos, vanished = (one.only(in_half(one, record["half"])) for one in (run.photos, run.vanished))
+    measures = measure(photos, predictions, facts, scale=scale, seed=record["seed"], vanished=vanished)
     record |= {
         "one_sided_classes": list(measures.one_sided),
         "models": {model: dataclasses.asdict(fact) for model, fact in facts.items()},

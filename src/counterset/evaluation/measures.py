@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from counterset.errors import ExtensionError, ReleaseError, UserError
+from counterset.evaluation.bounds import drop_bounds
 from counterset.evaluation.metric import Metric
 from counterset.evaluation.metrics import METRICS
 from counterset.evaluation.photos import PairPhotos
@@ -37,6 +38,26 @@ LINES = ("ImageNet", "CLIP")
 
 
 @dataclass(frozen=True)
+class AskedFacts:
+    """What else is said of a model that was asked in words.
+
+    Attributes:
+        num_refused: answers that say there will be none; in `num_unknown`, as are the next two.
+        num_cut: answers that name no candidate before the number of tokens ran out.
+        num_turned_away: photos that its endpoint would not take.
+        tokens_in, tokens_out: of all questions and answers; None = not told.
+        served: the models that answered, in the endpoint's words.
+    """
+
+    num_refused: int
+    num_cut: int
+    num_turned_away: int
+    tokens_in: int | None
+    tokens_out: int | None
+    served: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """What is said of a model beside its predictions.
 
@@ -49,6 +70,7 @@ class ModelFacts:
         num_unknown: answers that name no candidate.
         unknown_answers: some of them.
         version: that its user stated of a callable.
+        asked: of a model that was asked in words.
     """
 
     family: str
@@ -59,6 +81,7 @@ class ModelFacts:
     num_unknown: int = 0
     unknown_answers: tuple[str, ...] = ()
     version: str = ""
+    asked: AskedFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +107,7 @@ def measure(
     scale: Scale,
     seed: int,
     num_draws: int = NUM_DRAWS,
+    vanished: PairPhotos | None = None,
 ) -> Measures:
     """All figures of some models on the same photos.
 
@@ -94,30 +118,19 @@ def measure(
         scale: the axes of the line that residuals are measured from.
         seed: of the draws of units.
         num_draws: how many.
+        vanished: photos of the release that could not be fetched, so that nothing is known of them; None = none.
 
     Raises:
         ReleaseError: no class has photos on both sides.
     """
-    sides = {c: set(photos.side[photos.class_id == c].tolist()) for c in sorted(set(photos.class_id.tolist()))}
-    one_sided = tuple(class_id for class_id, own in sides.items() if len(own) < 2)
-    photos = photos.only(np.array([class_id not in one_sided for class_id in photos.class_id], np.bool_))
-    if not len(photos.photo_id):
-        raise ReleaseError("no class of the release has photos on both sides; take other verdicts or --half all")
     models = tuple(sorted(facts))
-    is_correct, rank = _by_photo(photos, predictions, models)
-    classes, class_index = np.unique(photos.class_id.astype(str), return_inverse=True)
-    units, unit = np.unique(photos.unit.astype(str), return_inverse=True)
-    outcomes = Outcomes(
-        tuple(classes.tolist()),
-        models,
-        class_index.astype(np.int64),
-        photos.side,
-        unit.astype(np.int64),
-        is_correct,
-        rank <= TOP,
-    )
+    bounds = None
+    if vanished is not None and len(vanished.photo_id):
+        bounds = drop_bounds(photos, _by_photo(photos, predictions, models)[0], vanished)
+    photos, one_sided = two_sided(photos)
+    outcomes = outcomes_of(photos, predictions, models)
     by_class = class_metrics(outcomes)
-    rows = []
+    rows: list[dict[str, Any]] = []
     label_spaces = dict(zip(predictions["model"].to_pylist(), predictions["label_space"].to_pylist(), strict=True))
     balanced, widening = [], 1.0
     for model, draws in zip(models, draw_observers(outcomes, seed=seed, num_draws=num_draws), strict=True):
@@ -128,11 +141,14 @@ def measure(
             "label_space": label_spaces[model],
             "is_in_sample": bool(fact.in_sample_reason),
             "in_sample_reason": fact.in_sample_reason or None,
-            "num_classes": len(classes),
+            "num_classes": len(outcomes.class_ids),
             "num_photos": len(photos.photo_id),
             "num_observers": len(set(photos.observer.tolist())),
-            "num_units": len(units),
+            "num_units": len(set(photos.unit.tolist())),
             "num_unknown": fact.num_unknown,
+            "num_vanished": 0 if vanished is None else len(vanished.photo_id),
+            "drop_lowest": None if bounds is None else float(bounds[len(rows), 0]),
+            "drop_highest": None if bounds is None else float(bounds[len(rows), 1]),
         }
         for name, metric in METRICS.items():
             row |= _figures(name, metric, draws if fact.has_scores else replace(draws, top5=None))
@@ -144,6 +160,42 @@ def measure(
     for row, residual in zip(rows, _residuals(drawn, rows, scale, len(photos.photo_id), widening), strict=True):
         row |= residual
     return Measures(table_of(metrics(), rows), by_class, one_sided)
+
+
+def two_sided(photos: PairPhotos) -> tuple[PairPhotos, tuple[str, ...]]:
+    """The photos of classes that have some on both sides, and the other classes.
+
+    Raises:
+        ReleaseError: no class has.
+    """
+    sides = {c: set(photos.side[photos.class_id == c].tolist()) for c in sorted(set(photos.class_id.tolist()))}
+    one_sided = tuple(class_id for class_id, own in sides.items() if len(own) < 2)
+    photos = photos.only(np.array([class_id not in one_sided for class_id in photos.class_id], np.bool_))
+    if not len(photos.photo_id):
+        raise ReleaseError("no class of the release has photos on both sides; take other verdicts or --half all")
+    return photos, one_sided
+
+
+def outcomes_of(photos: PairPhotos, predictions: pa.Table, models: Sequence[str]) -> Outcomes:
+    """Which models are right on which photos.
+
+    Args:
+        photos: of classes with both sides.
+        predictions: of at least these photos, by each model (predictions schema).
+        models: which of them.
+    """
+    is_correct, rank = _by_photo(photos, predictions, models)
+    classes, class_index = np.unique(photos.class_id.astype(str), return_inverse=True)
+    _, unit = np.unique(photos.unit.astype(str), return_inverse=True)
+    return Outcomes(
+        tuple(classes.tolist()),
+        tuple(models),
+        class_index.astype(np.int64),
+        photos.side,
+        unit.astype(np.int64),
+        is_correct,
+        rank <= TOP,
+    )
 
 
 def _figures(name: str, metric: Metric, draws: Draws) -> Mapping[str, Any]:

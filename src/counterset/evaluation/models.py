@@ -17,13 +17,18 @@ PROMPTS_PER_SHARD = 2_560
 """Texts that are encoded between two files."""
 
 
+def full_name(name: str) -> str:
+    """The name that a model has in tables: a folder is an open_clip model in it."""
+    return f"local-dir:{name}" if Path(name).is_dir() and ":" not in name else name
+
+
 def opened(name: str) -> Model:
     """The model of a name, or of the folder that it names; its weights are on this machine afterwards.
 
     Raises:
         ModelError: no such model, or its weights could not be fetched or do not fit.
     """
-    model: Model = open_model(f"local-dir:{name}" if Path(name).is_dir() and ":" not in name else name)
+    model: Model = open_model(full_name(name))
     folder_of(model)
     return model
 

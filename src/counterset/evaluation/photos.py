@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 PROBED = 8
 """Photos fetched before all others: if none of them can be fetched, the rest is not tried."""
 FETCH_THREADS = 4
+FEW = 0.1
+"""Share of a release's photos that an evaluation may do without before it is refused."""
 
 Texts = npt.NDArray[np.object_]
 

@@ -1,4 +1,4 @@
-"""GET through the gate: bounded while reading, redirects step by step, a host's Retry-After kept."""
+"""GET and POST through the gate: bounded while reading, redirects step by step, a host's Retry-After kept."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import functools
 import http.client
 import importlib.metadata
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, TypeVar
 
 import urllib3
 from urllib3.exceptions import (
@@ -27,6 +27,7 @@ from urllib3.exceptions import (
 from counterset.errors import ConfigError
 from counterset.fetching.addresses import Address, AddressRefused, HostRules, redirected
 from counterset.fetching.connections import Pools, deadline, is_over
+from counterset.fetching.pauses import Pauses
 from counterset.schemas import RejectReason
 
 MAX_REDIRECTS = 5
@@ -41,6 +42,10 @@ MAX_WAIT_S = 60.0
 MAX_IN_VAIN_S = 300.0
 """As is one whose pauses have come to so much without one answer in between."""
 CHUNK_BYTES = 1 << 16
+MAX_SAID_BYTES = 4_000
+"""Of what a host says of a POST that it refuses."""
+
+T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({403, 404, 410})
@@ -56,6 +61,8 @@ class FetchFailed(Exception):
         is_silent: that host could not even be connected to.
         may_pass: another try may succeed within minutes.
         wait_s: the pause that the host asks for, in seconds; 0 = none.
+        status: of the host's answer; 0 = it gave none.
+        said: what the answer to a refused POST holds, its beginning. It is the host's text and may quote the request.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class FetchFailed(Exception):
         is_silent: bool = False,
         may_pass: bool = False,
         wait_s: float = 0.0,
+        status: int = 0,
     ) -> None:
         super().__init__(detail)
         self.reason = reason
@@ -74,6 +82,8 @@ class FetchFailed(Exception):
         self.is_silent = is_silent
         self.may_pass = may_pass
         self.wait_s = wait_s
+        self.status = status
+        self.said = b""
 
 
 class Fetched(NamedTuple):
@@ -91,6 +101,7 @@ class Gate:
         user_agent: whom the host sees, as `user_agent` writes it.
         timeout_s: of a connection and of each read.
         tries: of one URL, where another may succeed.
+        is_patient: a host that takes no connection is tried again, too.
         connections: kept open to one host.
         on_bytes: called with what came over the wire, also for what failed.
         sleep: waits between tries.
@@ -103,6 +114,7 @@ class Gate:
         *,
         timeout_s: float = 30.0,
         tries: int = 1,
+        is_patient: bool = False,
         connections: int = 16,
         on_bytes: Callable[[int], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -111,10 +123,11 @@ class Gate:
         self._headers = {"User-Agent": user_agent, "Accept": "*/*"}
         self._timeout_s = timeout_s
         self._tries = tries
+        self._is_patient = is_patient
         self._on_bytes = on_bytes or (lambda count: None)
         self._sleep = sleep
         self._pools = Pools(rules, num_pools=4 * connections, maxsize=connections)
-        self._pauses = _Pauses()
+        self._pauses = Pauses()
 
     def get(
         self, url: str, max_bytes: int, is_unwanted: Callable[[urllib3.HTTPHeaderDict], bool] | None = None
@@ -129,20 +142,60 @@ class Gate:
         Raises:
             FetchFailed: why not.
         """
+
+        def whole() -> Fetched:
+            chunks, headers = self._open(url, max_bytes, is_unwanted)
+            content = b"".join(chunks)
+            if not content:
+                raise FetchFailed(RejectReason.SERVER_ERROR, "an empty answer")
+            return Fetched(content, headers)
+
+        return self._tried(whole)
+
+    def post(
+        self, url: str, content: bytes, headers: Mapping[str, str], max_bytes: int, read: Callable[[bytes], T]
+    ) -> T:
+        """What `read` makes of the answer to a POST; no redirect is followed, and it is retried as `get` is.
+
+        Args:
+            url: where to.
+            content: the body.
+            headers: beside the gate's own.
+            max_bytes: a longer answer is refused.
+            read: makes of the answer's content what is wanted. It raises FetchFailed where that is no whole answer.
+
+        Raises:
+            FetchFailed: why not.
+        """
+
+        def whole() -> T:
+            address = self._allowed(url, None)
+            answer = self._ask(address, "POST", content, headers)
+            try:
+                self._check(answer, address, max_bytes)
+            except FetchFailed as failure:
+                with _in_words(address):
+                    failure.said = answer.read(MAX_SAID_BYTES)
+                raise
+            finally:
+                if answer.status != 200:
+                    answer.close()
+            return read(b"".join(self._body(answer, address, max_bytes)))
+
+        return self._tried(whole)
+
+    def _tried(self, attempt: Callable[[], T]) -> T:
+        """What an attempt gives, made anew while that may help."""
         num_failed = 0
         while True:
             try:
                 with deadline(TIMEOUTS_IN_ALL * self._timeout_s):
-                    chunks, headers = self._open(url, max_bytes, is_unwanted)
-                    content = b"".join(chunks)
-                if not content:
-                    raise FetchFailed(RejectReason.SERVER_ERROR, "an empty answer")
-                return Fetched(content, headers)
+                    return attempt()
             except FetchFailed as failure:
                 num_failed += not isinstance(failure, _Paused)
                 # A host that takes no connection has to be tried later, not at once.
-                is_worth_it = failure.may_pass and not failure.is_silent and failure.wait_s <= MAX_WAIT_S
-                if not is_worth_it or num_failed >= self._tries:
+                is_worth_it = failure.may_pass and (self._is_patient or not failure.is_silent)
+                if not is_worth_it or failure.wait_s > MAX_WAIT_S or num_failed >= self._tries:
                     raise
                 self._sleep(failure.wait_s or FIRST_WAIT_S * 2 ** (num_failed - 1) * random.uniform(0.5, 1.5))
 
@@ -192,13 +245,22 @@ class Gate:
             raise FetchFailed(RejectReason.URL_REFUSED, f"redirected from https to http at {address.host}")
         return address
 
-    def _ask(self, address: Address) -> urllib3.BaseHTTPResponse:
-        self._pauses.check(address.netloc)
+    def _ask(
+        self,
+        address: Address,
+        method: str = "GET",
+        content: bytes | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> urllib3.BaseHTTPResponse:
+        if wait_s := self._pauses.left_s(address.netloc):
+            is_given_up = self._pauses.in_vain_s(address.netloc) > MAX_IN_VAIN_S
+            raise _Paused(address.netloc, max(wait_s, MAX_WAIT_S + 1) if is_given_up else wait_s)
         with _in_words(address):
             return self._pools.request(
-                "GET",
+                method,
                 address.url,
-                headers=self._headers,
+                body=content,
+                headers={**self._headers, **headers},
                 redirect=False,
                 retries=False,
                 preload_content=False,
@@ -226,7 +288,8 @@ class Gate:
         elif 400 <= status < 500 and status not in (408, 425):
             reason = RejectReason.REFUSED
         pause = f", asks for a pause of {wait_s:.0f} s" if wait_s else ""
-        raise FetchFailed(reason, f"status {status}{pause}", netloc, may_pass=may_pass, wait_s=wait_s)
+        detail = f"status {status}{pause}"
+        raise FetchFailed(reason, detail, netloc, may_pass=may_pass, wait_s=wait_s, status=status)
 
     def _body(self, answer: urllib3.BaseHTTPResponse, address: Address, max_bytes: int) -> Iterator[bytes]:
         size = 0
@@ -249,39 +312,6 @@ class _Paused(FetchFailed):
     def __init__(self, netloc: str, wait_s: float) -> None:
         detail = f"the host wants a pause of {wait_s:.0f} s"
         super().__init__(RejectReason.REFUSED, detail, netloc, may_pass=True, wait_s=wait_s)
-
-
-class _Pauses:
-    """When each host may be asked again, and how long it was waited for in vain."""
-
-    def __init__(self) -> None:
-        self._until: dict[str, float] = {}
-        self._in_vain_s: dict[str, float] = {}
-        self._lock = threading.Lock()
-
-    def begin(self, netloc: str, wait_s: float) -> None:
-        """Leave the host alone for so long, whichever thread was told."""
-        with self._lock:
-            now = time.monotonic()
-            until = self._until.get(netloc, now)
-            if now + wait_s > until:
-                self._until[netloc] = now + wait_s
-                self._in_vain_s[netloc] = self._in_vain_s.get(netloc, 0.0) + now + wait_s - max(until, now)
-
-    def end(self, netloc: str) -> None:
-        """The host answers."""
-        self._in_vain_s.pop(netloc, None)
-
-    def check(self, netloc: str) -> None:
-        """See that the host may be asked now.
-
-        Raises:
-            FetchFailed: not yet; or it was waited for so long that it is given up.
-        """
-        wait_s = self._until.get(netloc, 0.0) - time.monotonic()
-        if wait_s > 0:
-            is_given_up = self._in_vain_s.get(netloc, 0.0) > MAX_IN_VAIN_S
-            raise _Paused(netloc, max(wait_s, MAX_WAIT_S + 1) if is_given_up else wait_s)
 
 
 @contextlib.contextmanager

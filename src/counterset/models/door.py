@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,67 @@ class TextModel(Model, Protocol):
         ...
 
 
+class Reply(NamedTuple):
+    """What a model said of one photo.
+
+    Attributes:
+        text: of the answer; "" = it said nothing.
+        is_refusal: the model, or what stands before it, says that it will not answer.
+        is_cut: the answer ends where the number of tokens ran out.
+        tokens_in, tokens_out: of the question and of the answer; None = not told.
+        served: the model that answered, in its server's words.
+    """
+
+    text: str
+    is_refusal: bool = False
+    is_cut: bool = False
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    served: str = ""
+
+
+class NoReply(Exception):
+    """A question brought no reply; the text says why.
+
+    Attributes:
+        is_of_all: no other question will bring one either.
+        may_pass: this question may bring one later.
+    """
+
+    def __init__(self, why: str, *, is_of_all: bool = False, may_pass: bool = False) -> None:
+        super().__init__(why)
+        self.is_of_all = is_of_all
+        self.may_pass = may_pass
+
+
+class Answerer(Protocol):
+    """A model that is asked about one photo after the other in words. It has no vectors, so it cannot make a release.
+
+    Attributes:
+        name: as it was asked for.
+        family: as `Model.family`.
+        answers_id: names all of how it is asked that may change an answer, the question apart.
+        is_open: it is asked what a photo shows, without options.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def answers_id(self) -> str: ...
+    @property
+    def is_open(self) -> bool: ...
+
+    def ask(self, question: str, jpeg: bytes) -> Reply:
+        """What it says; called from several threads at once.
+
+        Raises:
+            NoReply: it says nothing, after all tries.
+        """
+        ...
+
+
 class FixedClasses(Model, Protocol):
     """A model that knows its own classes only."""
 
@@ -97,10 +158,35 @@ def open_model(name: str, backend: Backend = "torch") -> Any:
         backend: what computes image features, as `models.backend`; kinds that know one way only take any.
 
     Raises:
-        ModelError: no kind of model has such names.
+        ModelError: no kind of model has such names, or the model is an `Answerer`.
         ExtensionError: it is of a package that cannot be loaded.
     """
+    model = _opened(name, backend)
+    if _is_answerer(model):
+        raise ModelError(
+            f"the model {name!r} answers questions and has no vectors; give it to `counterset evaluate`, and here "
+            "a model that has, e.g. ViT-B-32/openai"
+        )
+    return model
+
+
+def open_answerer(name: str) -> Answerer | None:
+    """The model of a name if it is asked in words; None for any other.
+
+    Raises:
+        ModelError: no kind of model has such names, or its address or key cannot be used.
+        ExtensionError: it is of a package that cannot be loaded.
+    """
+    model = _opened(name, "torch")
+    return model if _is_answerer(model) else None
+
+
+def _opened(name: str, backend: Backend) -> Any:
     return KINDS[kind_of(name)](name, backend)
+
+
+def _is_answerer(model: Any) -> TypeGuard[Answerer]:
+    return hasattr(model, "ask")
 
 
 def open_text_model(name: str, backend: Backend = "torch") -> TextModel:

@@ -1,7 +1,8 @@
 """What models were trained on and where open_clip's come from, so that circular roles can be refused.
 
 `data_manifests/models/lineage.csv` lists open_clip's pretrained tags by prefix; a model's folder may say so itself in
-`recipe.json` under `pretraining_data`.
+`recipe.json` under `pretraining_data`. `data_manifests/models/datasets.csv` has the end of the month in which the first
+paper on each data set came out: no photo in it is newer.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+from datetime import date
 from pathlib import Path
 
 import open_clip
@@ -38,6 +40,13 @@ def data_of_folder(folder: Path) -> frozenset[str]:
     return frozenset(json.loads(recipe.read_text(encoding="utf-8")).get("pretraining_data", ()))
 
 
+def trained_until(name: str) -> date | None:
+    """A day after which no photo that a model was trained on was taken; None where one of its data sets has none."""
+    days = [_published().get(data) for data in trained_on(name)]
+    known = [day for day in days if day is not None]
+    return max(known) if known and len(known) == len(days) else None
+
+
 def address_of(name: str) -> str:
     """The hub's repository or the address from which open_clip fetches `MODEL/TAG`; the name itself if unknown."""
     model_name, _, tag = name.partition("/")
@@ -50,6 +59,13 @@ def _tags() -> tuple[tuple[str, frozenset[str]], ...]:
     with manifest_path("models/lineage.csv").open(encoding="utf-8", newline="") as file:
         rows = [(row["tag_prefix"], frozenset(row["pretraining_data"].split(";"))) for row in csv.DictReader(file)]
     return tuple(sorted(rows, key=lambda row: -len(row[0])))  # the longest prefix speaks
+
+
+@functools.cache
+def _published() -> dict[str, date]:
+    """Data set -> the day by which it was published."""
+    with manifest_path("models/datasets.csv").open(encoding="utf-8", newline="") as file:
+        return {row["dataset"]: date.fromisoformat(row["published"]) for row in csv.DictReader(file)}
 
 
 @functools.cache

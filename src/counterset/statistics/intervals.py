@@ -73,8 +73,31 @@ MIN_EFFECTIVE = 2.0
 """Observers that a cell counts for at least: one alone says nothing of how observers differ."""
 
 
+class FewObservers(NamedTuple):
+    """What few observers cost a variance from draws of them.
+
+    Attributes:
+        lost: the variance is too small by this factor, at least 1.
+        freedom: its degrees of freedom.
+    """
+
+    lost: float
+    freedom: float
+
+    @property
+    def factor(self) -> float:
+        """How much wider a 95 % interval from the draws must be; near 1 where observers are many."""
+        tail = (1 + CONFIDENCE) / 2
+        return math.sqrt(self.lost) * float(t.ppf(tail, self.freedom) / norm.ppf(tail))
+
+
 def few_observers_factor(num_photos: npt.NDArray[np.float64], cell: npt.NDArray[np.int64]) -> float:
-    """How much wider an interval from draws of observers must be, where they are few; near 1 where they are many.
+    """`FewObservers.factor` of some observers."""
+    return few_observers(num_photos, cell).factor
+
+
+def few_observers(num_photos: npt.NDArray[np.float64], cell: npt.NDArray[np.int64]) -> FewObservers:
+    """What it costs that observers are few.
 
     A bootstrap takes the observers that there are for all that there could be. A cell's m observers, counted as
     (sum n)^2 / (sum n^2), give its mean a variance too small by (m - 1) / (m + 1); and the error of that variance asks
@@ -90,9 +113,7 @@ def few_observers_factor(num_photos: npt.NDArray[np.float64], cell: npt.NDArray[
     effective = np.maximum(photos[is_known] ** 2 / squares[is_known], MIN_EFFECTIVE)
     part = 1 / effective
     lost = float((part * (effective + 1) / (effective - 1)).sum() / part.sum())
-    freedom = float(part.sum() ** 2 / (part**2 / (effective - 1)).sum())
-    tail = (1 + CONFIDENCE) / 2
-    return math.sqrt(lost) * float(t.ppf(tail, freedom) / norm.ppf(tail))
+    return FewObservers(lost, float(part.sum() ** 2 / (part**2 / (effective - 1)).sum()))
 
 
 def drawn_interval(

@@ -9,6 +9,7 @@ Intervals of single classes are score intervals whose size counts units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,12 +19,14 @@ import pyarrow as pa
 from scipy import sparse
 
 from counterset.statistics.choice import overlap
-from counterset.statistics.intervals import drop_interval, few_observers_factor, jeffreys
+from counterset.statistics.intervals import FewObservers, drop_interval, few_observers, jeffreys
 from counterset.statistics.observers import DISCOVER, Floats, Results, estimate_dispersion
 from counterset.statistics.schemas import CLASS_METRICS
 from counterset.tables import table_of
 
 NUM_DRAWS = 2_000
+MANY = FewObservers(1.0, math.inf)
+"""Observers that cost nothing."""
 COMMON, COUNTER = 0, 1
 SIDES = ("common", "counter")
 
@@ -118,14 +121,19 @@ class Draws:
         photos: (1 + B, K, 2) weighted numbers of photos.
         correct: (1 + B, K, 2) of these, where the model is right.
         top5: (1 + B, K, 2) of these, where the truth is among the five highest; None = not known.
-        widening: how much wider than the draws an interval must be, for observers are few (`few_observers_factor`).
+        few: what it costs an interval that observers are few.
     """
 
     class_ids: tuple[str, ...]
     photos: Floats
     correct: Floats
     top5: Floats | None
-    widening: float = 1.0
+    few: FewObservers = MANY
+
+    @property
+    def widening(self) -> float:
+        """How much wider than the draws an interval must be."""
+        return self.few.factor
 
     @property
     def accuracy(self) -> Floats:
@@ -158,10 +166,10 @@ def draw_observers(outcomes: Outcomes, *, seed: int, num_draws: int = NUM_DRAWS)
         return np.asarray(grouped @ weights).T.reshape(-1, num_classes, 2)
 
     ones = np.ones(len(outcomes.side))
-    photos, widening = total(ones), few_observers_factor(cells.sums(ones), cells.class_index * 2 + cells.side)
+    photos, few = total(ones), few_observers(cells.sums(ones), cells.class_index * 2 + cells.side)
     for index in range(len(outcomes.models)):
         top5 = total(outcomes.is_top5[:, index]) if outcomes.is_top5 is not None else None
-        yield Draws(outcomes.class_ids, photos, total(outcomes.is_correct[:, index]), top5, widening)
+        yield Draws(outcomes.class_ids, photos, total(outcomes.is_correct[:, index]), top5, few)
 
 
 @dataclass(frozen=True)

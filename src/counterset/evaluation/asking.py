@@ -1,0 +1,244 @@
+"""A model that is asked in words, photo by photo and several at once: nothing is asked twice, and no photo vanishes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from counterset.errors import ConfigError, ModelError
+from counterset.evaluation.answers import MAX_ANSWER, NUM_EXAMPLES, Answered, text_figures
+from counterset.evaluation.label_spaces import CandidateLabels
+from counterset.evaluation.measures import AskedFacts
+from counterset.evaluation.photos import FEW, PairPhotos
+from counterset.evaluation.questions import OPEN_QUESTION, choice_question, chosen, named, refuses
+from counterset.evaluation.reply_store import ReplyStore
+from counterset.evaluation.vectors import Progress
+from counterset.load import Release
+from counterset.models.door import Answerer, NoReply, Reply
+from counterset.pictures import DECODER_VERSION, small_jpeg
+from counterset.release.questions import LETTERS, options_of
+from counterset.schemas import PREDICTIONS
+from counterset.tables import table_of
+from counterset.workspace import digest
+
+MAX_SIDE_PX = 1_024
+"""Of what a model is shown; a larger photo is scaled down."""
+JPEG_QUALITY = 90
+PARALLEL = 8
+PROBED = 3
+"""Photos that are asked about one by one before all others: if none of them is taken, the question is at fault."""
+IN_A_ROW = 10
+"""Photos without an answer, one after the other, after which the rest is not asked about."""
+
+
+class _Question(NamedTuple):
+    """One photo's question; `key` names all that decides its answer."""
+
+    photo_id: str
+    truth: str
+    options: tuple[str, ...]
+    text: str
+    key: str
+
+
+@dataclass
+class _Failures:
+    """Questions without an answer, by key: what the endpoint would not take, and what it may answer later."""
+
+    turned_away: dict[str, str]
+    unanswered: dict[str, str]
+    in_a_row: int = 0
+
+    def add(self, key: str, failure: NoReply) -> None:
+        """Note one.
+
+        Raises:
+            NoReply: no other question will bring a reply either.
+        """
+        (self.unanswered if failure.may_pass else self.turned_away)[key] = str(failure)
+        self.in_a_row += 1
+        if failure.is_of_all or self.in_a_row >= IN_A_ROW:
+            raise failure
+
+
+def check_options(model: Answerer, candidates: int) -> None:
+    """See, before anything is asked, that a question has a letter for each option.
+
+    Raises:
+        ConfigError: it has too many.
+    """
+    if not model.is_open and candidates > len(LETTERS):
+        raise ConfigError(
+            f"{model.name} chooses among at most {len(LETTERS)} options and not among {candidates} labels; take "
+            "--label-space top20 or classes, or ask without options (openai-open:)"
+        )
+
+
+def ask_each(
+    release: Release,
+    photos: PairPhotos,
+    candidates: CandidateLabels,
+    model: Answerer,
+    folder: Path,
+    parallel: int,
+    progress: Progress,
+) -> Answered:
+    """Ask about every photo whose question was not answered before.
+
+    A photo is shown as a JPEG of at most MAX_SIDE_PX on its longer side that holds nothing but pixels.
+
+    Args:
+        release: whose photos.
+        photos: those to ask about.
+        candidates: the labels that each class's photos are asked about.
+        model: who is asked.
+        folder: where replies are kept.
+        parallel: questions under way at once. When the run is stopped, it waits for these and keeps their answers.
+        progress: told after every answer.
+
+    Raises:
+        ModelError: the endpoint cannot be asked, or some photos have no answer yet; what was answered is kept.
+    """
+    questions = _questions(photos, candidates, model)
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", model.name).strip("-.")[-80:]
+    path = folder / f"{readable}-{digest(model.name)[:12]}.sqlite"
+    with contextlib.closing(ReplyStore(path)) as store:
+        kept = store.read()
+        missing = list({question.key: question for question in questions if question.key not in kept}.values())
+        failures = _Failures({}, {})
+        try:
+            _ask(release, model, missing, store, failures, parallel, progress, len(questions), has_any=bool(kept))
+        except NoReply as failure:
+            raise ModelError(
+                f"{model.name} gives no answers: {failure}; see that it is served there and takes photos, "
+                "and run again to ask the rest"
+            ) from failure
+        replies = store.read()
+    num, total = len(failures.unanswered), len(questions)
+    if num:
+        why = next(iter(failures.unanswered.values()))
+        raise ModelError(
+            f"{model.name} did not answer about {num} of {total} photos ({why}); run again to ask the rest"
+        )
+    if len(failures.turned_away) > FEW * total:
+        why = next(iter(failures.turned_away.values()))
+        raise ModelError(
+            f"{model.name} would not take {len(failures.turned_away)} of {total} photos ({why}); see what it takes"
+        )
+    asked = len(missing) - len(failures.turned_away)
+    return _answered(questions, replies, failures.turned_away, model, candidates.name, asked)
+
+
+def _questions(photos: PairPhotos, candidates: CandidateLabels, model: Answerer) -> list[_Question]:
+    made = []
+    labels_of = {
+        class_id: tuple(sorted({candidates.space.labels[position] for position in positions}))
+        for class_id, positions in candidates.of_class.items()
+    }
+    columns = (photos.photo_id.tolist(), photos.sha256.tolist(), photos.class_id.tolist())
+    for photo_id, sha256, class_id in zip(*columns, strict=True):
+        labels = labels_of[class_id]
+        options = labels if model.is_open else options_of(photo_id, labels)
+        text = OPEN_QUESTION if model.is_open else choice_question(options)
+        key = digest(model.answers_id, text, sha256, DECODER_VERSION, MAX_SIDE_PX, JPEG_QUALITY)
+        truth = candidates.space.labels[candidates.space.index_of[class_id]]
+        made.append(_Question(photo_id, truth, options, text, key))
+    return made
+
+
+def _ask(
+    release: Release,
+    model: Answerer,
+    missing: Sequence[_Question],
+    store: ReplyStore,
+    failures: _Failures,
+    parallel: int,
+    progress: Progress,
+    total: int,
+    *,
+    has_any: bool,
+) -> None:
+    """Ask and keep the replies.
+
+    Raises:
+        NoReply: the rest was not asked about.
+    """
+
+    def one(question: _Question) -> None:
+        shown = small_jpeg(release.photo(question.photo_id), MAX_SIDE_PX, JPEG_QUALITY)
+        store.keep(question.key, question.photo_id, question.text, model.ask(question.text, shown))
+
+    num_done = total - len(missing)
+    progress(num_done, total)
+    num_probed = 0
+    while not has_any and num_probed < len(missing):
+        question = missing[num_probed]
+        num_probed += 1
+        try:
+            one(question)
+            has_any = True
+        except NoReply as failure:
+            failures.add(question.key, failure)
+            if failure.may_pass or num_probed == PROBED:
+                raise
+        progress(num_done + num_probed, total)
+    failures.in_a_row = 0
+    rest = missing[num_probed:]
+    with ThreadPoolExecutor(parallel) as pool:
+        running = {pool.submit(one, question): question.key for question in rest}
+        try:
+            for number, future in enumerate(as_completed(running), num_done + num_probed + 1):
+                try:
+                    future.result()
+                    failures.in_a_row = 0
+                except NoReply as failure:
+                    failures.add(running[future], failure)
+                progress(number, total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # waits for what is under way
+            raise
+
+
+def _answered(
+    questions: Sequence[_Question],
+    replies: Mapping[str, Reply],
+    turned_away: Mapping[str, str],
+    model: Answerer,
+    label_space: str,
+    num_asked: int,
+) -> Answered:
+    """One prediction per photo, and what is said of all answers."""
+    rows, unknown = [], []
+    num_refused = num_cut = 0
+    read = named if model.is_open else chosen
+    given = [replies[question.key] for question in questions if question.key not in turned_away]
+    for question in questions:
+        reply = Reply("") if question.key in turned_away else replies[question.key]
+        label = None if reply.is_refusal else read(reply.text, question.options)
+        if label is None:
+            unknown.append(reply.text[:MAX_ANSWER])
+            is_refusal = reply.is_refusal or refuses(reply.text)
+            num_refused += is_refusal
+            num_cut += reply.is_cut and not is_refusal
+        figures = text_figures(label, reply.text, question.truth, len(question.options))
+        rows.append({"photo_id": question.photo_id, "model": model.name, "label_space": label_space, **figures})
+    tokens_in, tokens_out = _total([r.tokens_in for r in given]), _total([r.tokens_out for r in given])
+    served = tuple(sorted({reply.served for reply in given} - {""}))
+    facts = {
+        "has_scores": False,
+        "num_unknown": len(unknown),
+        "unknown_answers": tuple(sorted(set(unknown))[:NUM_EXAMPLES]),
+        "asked": AskedFacts(num_refused, num_cut, len(turned_away), tokens_in, tokens_out, served),
+    }
+    return Answered(table_of(PREDICTIONS, rows), facts, num_asked)
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    """Their sum; None where no answer told its own."""
+    told = [count for count in counts if count is not None]
+    return sum(told) if told else None

@@ -1,0 +1,196 @@
+"""A model behind an endpoint that speaks OpenAI's chat completions, as vLLM, Ollama and LM Studio do.
+
+One request holds one photo and one question. The client is the house's gate (`counterset.fetching.gate`): it retries
+what may pass, and all threads keep a Retry-After. The key is read from the environment, sent in a header, and stands
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from counterset.errors import ModelError
+from counterset.fetching.addresses import AddressRefused, HostRules, is_loopback, netloc, parse, shown
+from counterset.fetching.gate import FetchFailed, Gate, user_agent
+from counterset.models.door import NoReply, Reply
+from counterset.schemas import RejectReason
+from counterset.workspace import digest
+
+KEY_VARIABLE = "COUNTERSET_API_KEY"
+"""Ours, and not OPENAI_API_KEY, for a key must not reach an address that it was not set for."""
+TEMPERATURE = 0
+MAX_TOKENS = 1_024
+"""Of an answer, its reasoning included."""
+TIMEOUT_S = 120.0
+TRIES = 6
+CONNECTIONS = 32
+MAX_ANSWER_BYTES = 1_000_000
+MAX_SAID = 200
+"""Characters of what an endpoint says that a message quotes."""
+FILTERED = ("content_filter", "content_policy_violation")
+"""What endpoints say where a filter stops a question or an answer."""
+HOPELESS = (401, 402, 403, 404, 405)
+"""Statuses that no other photo would change."""
+
+
+class _Part(BaseModel):
+    text: str = ""
+
+
+class _Message(BaseModel):
+    content: str | list[_Part] | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Completion(BaseModel):
+    """What is read of an answer; more may stand in it."""
+
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
+    model: str | None = None
+
+
+class ChatModel:
+    """A `counterset.models.door.Answerer` behind an endpoint.
+
+    Args:
+        name: `PREFIX:BASE_URL#MODEL`.
+        is_open: it is asked without options.
+        gate: fetches; None = one of its own.
+
+    Raises:
+        ModelError: the name has another form, or its address may not be given the key.
+    """
+
+    family = "other"
+
+    def __init__(self, name: str, *, is_open: bool, gate: Gate | None = None) -> None:
+        self.name = name
+        self.is_open = is_open
+        prefix, _, rest = name.partition(":")
+        address, _, self._model = rest.partition("#")
+        base = address.rstrip("/")
+        try:
+            has_query = "?" in parse(base).target
+        except AddressRefused as error:
+            raise ModelError(f"the address of the model {prefix}:{shown(address)} cannot be used: {error}") from None
+        if has_query or not self._model:
+            raise ModelError(
+                f"the model {prefix}:{shown(address)} needs an address without a query and a name behind it; write "
+                f"{prefix}:http://localhost:8000/v1#NAME"
+            )
+        self._url = f"{base}/chat/completions"
+        self._key = os.environ.get(KEY_VARIABLE, "")
+        if self._key and base.lower().startswith("http:") and not is_loopback(base):
+            raise ModelError(
+                f"{KEY_VARIABLE} would be sent to {shown(base)} in clear; give an https address, or unset the variable"
+            )
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise ModelError(f"{KEY_VARIABLE} has characters that no key has; set it anew")
+        self._gate = gate or Gate(
+            HostRules((netloc(base),)),
+            user_agent(),
+            timeout_s=TIMEOUT_S,
+            tries=TRIES,
+            is_patient=True,
+            connections=CONNECTIONS,
+        )
+        self._limits: Mapping[str, int] = {"temperature": TEMPERATURE, "max_tokens": MAX_TOKENS}
+
+    @property
+    def answers_id(self) -> str:
+        """Of the model's name and of the limits on its answers."""
+        return digest("chat-completions", self.name, TEMPERATURE, MAX_TOKENS)
+
+    def ask(self, question: str, jpeg: bytes) -> Reply:
+        """What the model says to a question about a photo.
+
+        Raises:
+            NoReply: nothing, after all tries.
+        """
+        picture = {"url": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"}
+        parts = [{"type": "image_url", "image_url": picture}, {"type": "text", "text": question}]
+        headers = {"Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        while True:
+            limits = self._limits
+            asked = {"model": self._model, "messages": [{"role": "user", "content": parts}], **limits}
+            try:
+                return self._gate.post(self._url, json.dumps(asked).encode(), headers, MAX_ANSWER_BYTES, _reply)
+            except FetchFailed as failure:
+                error = _error(failure.said)
+                code, parameter = str(error.get("code") or ""), str(error.get("param") or "")
+                if failure.status == 400 and code.startswith("unsupported") and parameter in limits:
+                    self._limits = _without(limits, parameter)
+                    continue
+                if 400 <= failure.status < 500 and code in FILTERED:
+                    return Reply("", is_refusal=True)
+                raise self._no_reply(failure, str(error.get("message") or "")) from None
+
+    def _no_reply(self, failure: FetchFailed, message: str) -> NoReply:
+        said = "".join(letter for letter in " ".join(message.split()) if letter.isprintable())
+        if self._key:
+            said = said.replace(self._key, "...")
+        why = f"{failure}: {said[:MAX_SAID]}" if said else str(failure)
+        is_of_all = failure.status in HOPELESS or 300 <= failure.status < 400
+        is_of_all = is_of_all or failure.reason == RejectReason.URL_REFUSED
+        return NoReply(why, is_of_all=is_of_all, may_pass=failure.may_pass)
+
+
+def _without(limits: Mapping[str, int], parameter: str) -> Mapping[str, int]:
+    """The limits without one that a model does not know, or under its newer name."""
+    rest = {name: value for name, value in limits.items() if name != parameter}
+    return rest | {"max_completion_tokens": MAX_TOKENS} if parameter == "max_tokens" else rest
+
+
+def _reply(content: bytes) -> Reply:
+    """What a completion says.
+
+    Raises:
+        FetchFailed: it is cut off, or no completion.
+    """
+    try:
+        completion = _Completion.model_validate_json(content)
+    except ValidationError:
+        # Its text would quote the answer.
+        raise FetchFailed(RejectReason.SERVER_ERROR, "the answer is no whole completion", may_pass=True) from None
+    choice, usage = completion.choices[0], completion.usage or _Usage()
+    said = choice.message.content or ""
+    text = said if isinstance(said, str) else "".join(part.text for part in said)
+    return Reply(
+        text or choice.message.refusal or "",
+        is_refusal=bool(choice.message.refusal) or choice.finish_reason == "content_filter",
+        is_cut=choice.finish_reason == "length",
+        tokens_in=usage.prompt_tokens,
+        tokens_out=usage.completion_tokens,
+        served=completion.model or "",
+    )
+
+
+def _error(said: bytes) -> Mapping[str, Any]:
+    """The error that an endpoint states; empty where it states none that can be read."""
+    try:
+        stated = json.loads(said)
+    except (ValueError, RecursionError):
+        return {}
+    error = stated.get("error") if isinstance(stated, dict) else None
+    if isinstance(error, str):
+        return {"message": error}
+    return error if isinstance(error, dict) else stated if isinstance(stated, dict) else {}
