@@ -414,5 +414,6 @@ def test_keys_that_a_kind_once_took_stay_in_keys_and_releases_as_they_were() -> 
     """Files of earlier versions stay good, and a release of equal inputs is the same."""
     kept = content(FolderConfig(path="photos"), "pool")
     assert kept["api_url"] == "https://api.inaturalist.org/v1" and "licenses" not in kept
-    names = {frozenset(source_config({"kind": kind}).model_dump()) - {"place_km", "license"} for kind in SOURCES.own}
-    assert len(names) == 1 and len(names.pop()) == 19
+    own = {"place_km", "license", "match"}
+    names = {frozenset(source_config({"kind": kind}).model_dump()) - own for kind in SOURCES.own}
+    assert len(names) == 1 and len(names.pop()) == 20

@@ -102,7 +102,7 @@ def test_each_record_set_gives_its_first_record_within_a_minute(release_folder: 
     [
         ({"kind": "inaturalist"}, ["Web API", "User-Generated Content Data"], False, "by its API"),
         ({"kind": "inaturalist", "is_synthetic": True}, ["Others"], True, "drawn, rendered or generated"),
-        ({"kind": "folder"}, ["Manual Human Curation"], False, "Photos of a folder"),
+        ({"kind": "folder"}, ["Manual Human Curation"], False, "sorted them into folders by class"),
         ({"kind": "url_list"}, ["Secondary Data Analysis"], False, "is told by the list"),
         ({"kind": "url_list", "match": "phrases.csv"}, ["Secondary Data Analysis"], False, "said by the captions"),
         ({"kind": "museum"}, ["Others"], False, "a source that the authors of the release have added"),

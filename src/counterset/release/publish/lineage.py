@@ -54,9 +54,9 @@ KINDS = {
         people="Whoever published the photos at the addresses of the list.",
     ),
     "folder": Collection(
-        "Photos of a folder of the release's authors, sorted into classes by them.",
+        "Photos of the release's authors, who sorted them into folders by class.",
         ("Manual Human Curation",),
-        {"prov:label": "a folder of photos"},
+        {"prov:label": "photos of the authors"},
         "Who took the photos, where and when is not told, so what is unevenly covered is not known.",
         "Nothing tells photographers or places; no EXIF. Whether photos show persons was not looked at.",
         "Who took the photos is not told.",
