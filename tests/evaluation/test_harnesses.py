@@ -6,6 +6,7 @@ Where a harness is not installed, its files are read by the rules that its reade
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import importlib.util
 import io
@@ -134,16 +135,24 @@ def test_inspect_by_its_rules(answered: Answered, tmp_path: Path) -> None:
 
 
 def test_inspect_itself(answered: Answered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inspect_ai = pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
+    pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
     folder = answered.export("inspect_ai", tmp_path / "out")
     monkeypatch.chdir(tmp_path)
-    [log] = inspect_ai.eval(
-        str(folder.relative_to(tmp_path) / "task.py"), model=mock_of(answered), display="none", log_dir=str(tmp_path)
-    )
-    assert log.status == "success", log.error
+    [log] = inspected(answered, str(folder.relative_to(tmp_path) / "task.py"), tmp_path)
     found = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
     assert 0.02 < found.pop("drop_stderr") < 0.3
     assert close(found, answered.figures)
+
+
+def inspected(answered: Answered, task: str, folder: Path) -> list[Any]:
+    """Inspect's logs of a task, run with a model that says what the answers say."""
+    import inspect_ai
+
+    logs: list[Any] = inspect_ai.eval(task, model=mock_of(answered), display="none", log_dir=str(folder / "logs"))
+    for log in logs:
+        assert log.status == "success", log.error
+    gc.collect()  # it leaves streams open, which would be warned of after the test
+    return logs
 
 
 def mock_of(answered: Answered) -> Any:
@@ -375,15 +384,13 @@ def test_community_evaluations_by_their_rules(answered: Answered, benchmark: Pat
 def test_community_evaluations_by_inspect(
     answered: Answered, benchmark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inspect_ai = pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
+    pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda **_: str(benchmark / "eval.yaml"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    logs = inspect_ai.eval("hf/user/small", model=mock_of(answered), display="none", log_dir=str(tmp_path / "logs"))
     found = {}
-    for log in logs:
-        assert log.status == "success", log.error
+    for log in inspected(answered, "hf/user/small", tmp_path):
         found[f"photo_average_{log.eval.task.rpartition('/')[2]}"] = log.results.scores[0].metrics["accuracy"].value
     assert close(
         found, {f"photo_average_{side}": answered.figures[f"photo_average_{side}"] for side in ("common", "counter")}

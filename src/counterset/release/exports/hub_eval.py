@@ -39,8 +39,9 @@ configs:
 BENCHMARK = """\
 name: {name}
 description: >
-  Multiple choice: what a photo shows, in one task on common and in the other on counter backgrounds of equal classes.
-  A score is the share of right answers over the photos of its task; the benchmark is about the drop between the two.
+  Multiple choice: what a photo shows. One task holds the photos of the common side, the other those of the counter
+  side of the same classes. A score is the share of right answers over the photos of its task; the benchmark is about
+  the drop between the two.
 evaluation_framework: inspect-ai
 tasks:
 {tasks}"""
