@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from counterset.classes import normal_name
 from counterset.errors import ReleaseError
 from counterset.release.bundle import suffix_of
-from counterset.release.exporting import Notes, Photos, check_any, photo_file, safe_name, without_photos
+from counterset.release.exporting import Notes, Photos, check_any, parts_without_photos, photo_file, safe_name
 from counterset.release.schemas import SPLITS
 from counterset.schemas import Half
 
@@ -137,8 +137,8 @@ def figure_half(halves: Iterable[str]) -> str:
 
 
 def _even_rows(release: Photos, split: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = without_photos(even_pairs(release, getattr(release, split))).to_pylist()
-    return rows
+    parts = parts_without_photos(release, split)
+    return [row for part in parts for row in even_pairs(release, part).to_pylist()]
 
 
 def _classes(release: Photos) -> dict[str, Candidates]:
