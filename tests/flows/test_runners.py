@@ -16,8 +16,10 @@ import cloudpickle
 import psutil
 import pytest
 from counterset_flows import shards
+from counterset_flows.pool import started
 
 from counterset.demo.serve import ServerProcess
+from counterset.errors import ConfigError
 
 from .small_build import SMALL_BUILD
 
@@ -102,6 +104,13 @@ def wait_until_gone(mark: str, seconds: float = 30) -> list[str]:
 def test_tasks_can_be_sent_to_other_processes() -> None:
     for task in (shards.download, shards.inspect, shards.embed):
         assert cloudpickle.loads(cloudpickle.dumps(task)).name == task.name
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself tried for ever."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"no Ray cluster at 127\.0\.0\.1:1 \(.*refused\); start it"), started("ray"):
+        pass
 
 
 def test_processes_give_the_same_bytes(sandbox: Any, work: Path, server: ServerProcess, expected: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,9 @@ from prefect.task_runners import TaskRunner
 from counterset.errors import ConfigError
 from counterset_flows import server
 from counterset_flows.pool import Pool, limits_of
+
+ANSWER_S = 10.0
+"""How long a cluster's head may take to take a connection."""
 
 WORKER_RETRIES = 3
 """Times that Ray starts a task again whose worker process or machine was lost."""
@@ -57,7 +61,11 @@ def start(threads: int) -> Iterator[Pool]:
 @contextlib.contextmanager
 def _ray() -> Iterator[TaskRunner[Any]]:
     address = os.environ.get("RAY_ADDRESS")
+    _check_answer(address or "")
     with contextlib.ExitStack() as stack:
+        # A machine that lost its power or cable says nothing: Ray would wait for its task for seven minutes.
+        for name in ("RAY_grpc_client_keepalive_time_ms", "RAY_grpc_client_keepalive_timeout_ms"):
+            os.environ.setdefault(name, "20000")
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if not address:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
@@ -83,6 +91,23 @@ def _ray() -> Iterator[TaskRunner[Any]]:
                 "start it, set RAY_ADDRESS to its address, or choose another runner"
             ) from error
         yield runner
+
+
+def _check_answer(address: str) -> None:
+    """See that somebody listens at `host:port` or `ray://host:port`: Ray itself tries for ever.
+
+    Raises:
+        ConfigError: nobody does.
+    """
+    host, found, port = address.removeprefix("ray://").rpartition(":")
+    if not found or not port.isdecimal():  # "auto", "local", or what Ray will not read either
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"no Ray cluster at {address} ({error}); start it, set RAY_ADDRESS to its address, or choose another runner"
+        ) from error
 
 
 def _ray_cpus() -> tuple[int, int, int]:
