@@ -9,7 +9,7 @@ import pytest
 
 from counterset.errors import SchemaError, WorkspaceError
 from counterset.schemas import IMAGES, REJECTS, Column, TableSchema
-from counterset.tables import RowGroups, conform, read_table, table_of, write_bytes, write_table
+from counterset.tables import RowGroups, conform, is_ascending, read_table, table_of, write_bytes, write_table
 
 ROW = {"photo_id": "inaturalist-1", "class_id": "lion", "stage": "curate", "reason": "too_small", "detail": "3 x 3"}
 
@@ -100,7 +100,10 @@ def test_photos_are_read_by_row_groups(tmp_path: Path) -> None:
     file = RowGroups(tmp_path / "images.parquet", IMAGES)
     assert len(file.sizes_bytes) == 3
     for row in (0, 99, 100, 249):
-        assert rows["photo_id"][row] in file.read(file.group_of(row))["photo_id"].to_pylist()
+        photo_id = rows["photo_id"][row]
+        assert photo_id in file.read(file.group_with(photo_id))["photo_id"].to_pylist()
+    for missing in ("", "p0995", "z"):
+        assert missing not in file.read(file.group_with(missing))["photo_id"].to_pylist()
     with pytest.raises(SchemaError, match="holds the table"):
         RowGroups(tmp_path / "images.parquet", REJECTS)
 
@@ -109,3 +112,26 @@ def test_a_full_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkspaceError, match="cannot write"):
         write_bytes(b"x", tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], True),
+        ([("a", 1)], True),
+        ([("a", 1), ("a", 2), ("b", 0)], True),
+        ([("a", 2), ("a", 1), ("b", 0)], False),
+        ([("a", 1), ("a", 1)], False),
+        ([("b", 0), ("a", 1)], False),
+        ([("a", 1), (None, 2)], False),
+        ([("a", None), ("b", None)], True),
+        ([("a", None), ("a", 1)], False),
+        ([("Z", 1), ("a", 1), ("\u00e9", 1), ("\uff21", 1), ("\U0001f43b", 1)], True),
+    ],
+)
+def test_rows_are_ascending_by_all_columns_of_a_key(rows: list[tuple[str | None, int | None]], expected: bool) -> None:
+    columns = {"name": pa.array([row[0] for row in rows], pa.string()), "number": [row[1] for row in rows]}
+    table = pa.table({"name": columns["name"], "number": pa.array(columns["number"], pa.int64())})
+    assert is_ascending(table, ["name", "number"]) is expected
+    halves = pa.concat_tables([table.slice(0, 1), table.slice(1)])
+    assert is_ascending(halves, ["name", "number"]) is expected

@@ -6,6 +6,7 @@ and renamed. The same rows give the same bytes.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
 import io
@@ -72,14 +73,34 @@ def conform(table: pa.Table, schema: TableSchema) -> pa.Table:
             raise SchemaError(schema.name, field.name, f"has {column.null_count} nulls")
         columns.append(column)
     conformed = pa.Table.from_arrays(columns, schema=arrow)
+    if is_ascending(conformed, schema.key):  # as most tables are: rows are not copied, for they may be gigabytes
+        return conformed.combine_chunks()
     order = pc.sort_indices(conformed, sort_keys=[(name, "ascending") for name in schema.key])
-    if not np.array_equal(order.to_numpy(), np.arange(len(order))):  # sorted rows are not copied: they may be gigabytes
-        conformed = conformed.take(order)
-    conformed = conformed.combine_chunks()
+    conformed = conformed.take(order).combine_chunks()
     keys = conformed.select(list(schema.key))
-    if conformed.num_rows and keys.group_by(list(schema.key)).aggregate([]).num_rows != conformed.num_rows:
+    if keys.group_by(list(schema.key)).aggregate([]).num_rows != conformed.num_rows:
         raise SchemaError(schema.name, ",".join(schema.key), "the key is not unique")
     return conformed
+
+
+def is_ascending(table: pa.Table, key: Sequence[str]) -> bool:
+    """Whether each row's key is greater than that of the row before: no two rows have the same, and all are sorted.
+
+    Costs one look at each row, where sorting and counting cost many.
+    """
+    # (N - 1,) rows that no column so far tells from the row before
+    is_open = np.ones(max(len(table) - 1, 0), np.bool_)
+    for name in key:
+        before, after = table[name].slice(0, len(is_open)), table[name].slice(1)
+        is_greater, is_equal = (
+            pc.fill_null(compare(after, before), False).to_numpy() for compare in (pc.greater, pc.equal)
+        )
+        if not (is_greater | is_equal)[is_open].all():
+            return False
+        is_open &= is_equal
+        if not is_open.any():
+            return True
+    return not is_open.any()
 
 
 def write_table(table: pa.Table, schema: TableSchema, path: str | Path | ObjectPath) -> TableRef:
@@ -177,12 +198,12 @@ class RowGroups:
         metadata = read_metadata(path)
         check_stamp(metadata.schema.to_arrow_schema(), schema, str(path))
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        self._ends = np.cumsum([group.num_rows for group in groups])
+        self._last = [group.column(0).statistics.max if group.num_rows else "" for group in groups]
         self.sizes_bytes = [group.total_byte_size for group in groups]
 
-    def group_of(self, row: int) -> int:
-        """The row group that holds a row."""
-        return int(np.searchsorted(self._ends, row, side="right"))
+    def group_with(self, value: str) -> int:
+        """The row group that holds a value of the first column, by which the file is sorted; any, if none does."""
+        return min(bisect.bisect_left(self._last, value), max(len(self._last) - 1, 0))
 
     def read(self, number: int) -> pa.Table:
         """The rows of one row group."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from counterset.schemas import IMAGES
-from counterset.tables import RowGroups, read_table
+from counterset.tables import RowGroups
 from counterset.workspace import Workspace
 
 
@@ -19,19 +20,16 @@ class WorkspacePhotos:
     Args:
         workspace: where the photos lie.
         pool_key: of its image files.
-        shard_of: photo_id -> the shard that holds its bytes; only these photos are known.
+        shard_of: the shard that holds a photo's bytes; None = the photo is not known.
         max_bytes: of row groups kept in memory.
     """
 
-    def __init__(self, workspace: Workspace, pool_key: str, shard_of: Mapping[str, str], max_bytes: int) -> None:
+    def __init__(
+        self, workspace: Workspace, pool_key: str, shard_of: Callable[[str], str | None], max_bytes: int
+    ) -> None:
+        self._path = functools.partial(workspace.file, "images", pool_key)
         self._shard_of = shard_of
-        paths = {name: workspace.file("images", pool_key, name) for name in sorted(set(shard_of.values()))}
-        self._files = {name: RowGroups(path, IMAGES) for name, path in paths.items()}
-        self._group_of: dict[str, int] = {}
-        for name, path in paths.items():
-            photo_ids = read_table(path, IMAGES, ["photo_id"])["photo_id"].to_pylist()
-            rows = ((row, photo_id) for row, photo_id in enumerate(photo_ids) if shard_of.get(photo_id) == name)
-            self._group_of |= {photo_id: self._files[name].group_of(row) for row, photo_id in rows}
+        self._files: dict[str, RowGroups] = {}
         self._max_bytes = max_bytes
         self._kept: OrderedDict[tuple[str, int], dict[str, bytes]] = OrderedDict()
         self._lock = threading.Lock()
@@ -42,16 +40,19 @@ class WorkspacePhotos:
         Raises:
             WorkspaceError: its file is damaged.
         """
-        if photo_id not in self._group_of:
+        shard = self._shard_of(photo_id)
+        if shard is None:
             return None
-        place = self._shard_of[photo_id], self._group_of[photo_id]
         with self._lock:  # of two that want the same row group, one reads it
+            if shard not in self._files:
+                self._files[shard] = RowGroups(self._path(shard), IMAGES)
+            place = shard, self._files[shard].group_with(photo_id)
             if place not in self._kept:
-                table = self._files[place[0]].read(place[1])
+                table = self._files[shard].read(place[1])
                 self._kept[place] = dict(zip(table["photo_id"].to_pylist(), table["image"].to_pylist(), strict=True))
                 self._forget()
             self._kept.move_to_end(place)
-            return self._kept[place][photo_id]
+            return self._kept[place].get(photo_id)
 
     def _forget(self) -> None:
         sizes = {place: self._files[place[0]].sizes_bytes[place[1]] for place in self._kept}

@@ -33,10 +33,12 @@ from counterset.schemas import Half
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Results, estimate_dispersion
 from counterset.statistics.permutation import TIE, selection_test
 from counterset.statistics.selector_margin import double_ranks
-from counterset.tables import table_of
+from counterset.tables import ranks, table_of
 
 FLOOR = 0.02
 """Accuracies of a pair that are both nearer than this to 0, or to 1, leave a drop no room."""
+
+_READ = ("photo_id", "class_id", "group", "half", "observer")
 
 Floats = npt.NDArray[np.float64]
 
@@ -104,19 +106,22 @@ def what_remains(
 def _classes(
     all_photos: pa.Table, pairs: pa.Table, predictions: pa.Table, covariates: pa.Table, selectors: Collection[str]
 ) -> list[_Class]:
-    all_photos, covariates = (table.sort_by("photo_id") for table in (all_photos, covariates))
+    told = [name for name in (*_READ, "unit") if name in all_photos.column_names]
+    all_photos, covariates = (table.sort_by("photo_id") for table in (all_photos.select(told), covariates))
     photo_ids = all_photos["photo_id"].combine_chunks()
     outcome = mean_outcomes(photo_ids, predictions, selectors)
     margins = _margins(photo_ids, predictions, selectors)
     unit = units_of(all_photos)
-    is_whole = ~np.isnan(outcome) & np.array(pc.is_valid(all_photos["group"]).to_pylist(), np.bool_)
-    places_of: dict[str, list[int]] = {}
-    for place, class_id in enumerate(all_photos["class_id"].to_pylist()):
-        if is_whole[place]:
-            places_of.setdefault(class_id, []).append(place)
+    is_whole = ~np.isnan(outcome) & pc.is_valid(all_photos["group"]).to_numpy()
+    number, class_ids = ranks(all_photos["class_id"])
+    number_of = {class_id: place for place, class_id in enumerate(class_ids.to_pylist())}
+    whole = np.flatnonzero(is_whole)
+    order = whole[np.argsort(number[whole], kind="stable")]
+    ends = np.searchsorted(number[order], np.arange(len(class_ids) + 1))
     classes = []
     for row in pairs.to_pylist():
-        places = np.array(places_of.get(row["class_id"], []), np.int64)
+        at = number_of.get(row["class_id"], len(class_ids))
+        places = order[ends[at] : ends[at + 1]] if at < len(class_ids) else order[:0]
         if row["common"] is not None and row["drop"] is not None and len(places):
             rank = double_ranks(margins[places]) / (2 * len(places) * margins.shape[1])
             photos, known = (table.take(pa.array(places)) for table in (all_photos, covariates))

@@ -71,25 +71,24 @@ def where_errors_go(
         classes: the release's classes.
         imagenet_labels: ImageNet-1K index of labels that may be answered, where it is known.
     """
-    counter_of = dict(zip(pairs["class_id"].to_pylist(), pairs["counter"].to_pylist(), strict=True))
-    photos = _Photos(all_photos)
+    photos = _Photos(all_photos, pairs)
     homes, kin = home_backgrounds(all_photos), _Labels(classes, imagenet_labels or {})
-    answers = predictions.select(["photo_id", "model", "label_space", "predicted", "is_correct"])
+    place = pc.fill_null(pc.index_in(predictions["photo_id"], all_photos["photo_id"].combine_chunks()), -1).to_numpy()
+    model, models = ranks(predictions["model"])
+    space, spaces = ranks(predictions["label_space"])
+    said, labels = ranks(predictions["predicted"])
+    right = predictions["is_correct"].to_numpy()
+    has_pair = place >= 0
+    has_pair[has_pair] = photos.counter[photos.class_of[place[has_pair]]] != NO_PAIR
+    answers = _Answers(place, said, right, labels.to_pylist())
     by_class, by_model = [], []
-    names = sorted(set(zip(answers["model"].to_pylist(), answers["label_space"].to_pylist(), strict=True)))
-    rows_of: dict[tuple[str, str], dict[str, list[tuple[int, str, bool]]]] = {name: defaultdict(list) for name in names}
-    for photo_id, model, space, predicted, is_correct in zip(*(column.to_pylist() for column in answers), strict=True):
-        place = photos.place.get(photo_id)
-        if place is not None and counter_of.get(photos.class_id[place]) is not None:
-            rows_of[model, space][photos.class_id[place]].append((place, predicted, is_correct))
-    for model, space in names:
-        found = rows_of[model, space]
-        kin.read((photos.class_id[place], said) for rows in found.values() for place, said, right in rows if right)
-        sorted_out = [
-            _sort(class_id, str(counter_of[class_id]), found[class_id], photos, homes, kin)
-            for class_id in sorted(found)
-        ]
-        key = {"model": model, "label_space": space}
+    asked = model * max(len(spaces), 1) + space
+    for number in np.unique(asked):
+        sorted_out = _sorted_out(answers.of(np.flatnonzero(has_pair & (asked == number))), photos, homes, kin)
+        key = {
+            "model": models[number // len(spaces)].as_py(),
+            "label_space": spaces[number % len(spaces)].as_py(),
+        }
         for wrong in sorted_out:
             more = {"class_id": wrong.class_id, "num_photos": wrong.num_photos, "num_wrong_class": len(wrong.unit)}
             by_class.append(key | more | _figures([wrong]))
@@ -101,10 +100,11 @@ def where_errors_go(
 
 def home_backgrounds(all_photos: pa.Table) -> dict[str, str]:
     """class_id -> the group with most of its photos (ties: the first by name), where it has `MIN_HOME_PHOTOS`."""
+    cells = all_photos.select(["class_id", "group"]).group_by(["class_id", "group"]).aggregate([([], "count_all")])
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for class_id, group in zip(all_photos["class_id"].to_pylist(), all_photos["group"].to_pylist(), strict=True):
-        if group is not None:
-            counts[class_id][group] += 1
+    for row in cells.to_pylist():
+        if row["group"] is not None:
+            counts[row["class_id"]][row["group"]] = row["count_all"]
     return {
         class_id: min(groups, key=lambda group: (-groups[group], group))
         for class_id, groups in counts.items()
@@ -112,15 +112,52 @@ def home_backgrounds(all_photos: pa.Table) -> dict[str, str]:
     }
 
 
-class _Photos:
-    """Photos by their place in `all_photos`."""
+NO_PAIR, NO_PHOTO = -3, -2
+"""Instead of the number of a class's counter group: the class has no pair, or no photo is of the group."""
 
-    def __init__(self, all_photos: pa.Table) -> None:
-        photo_ids = all_photos["photo_id"].to_pylist()
-        self.place: dict[str, int] = {photo_id: place for place, photo_id in enumerate(photo_ids)}
-        self.class_id: list[str] = all_photos["class_id"].to_pylist()
-        self.group: list[str | None] = all_photos["group"].to_pylist()
+
+class _Photos:
+    """Photos by their place in `all_photos`, with numbers for names.
+
+    Attributes:
+        class_ids: the classes' names, in alphabetical order.
+        class_of: (N,) each photo's class.
+        group: (N,) each photo's group; -1 = it has none.
+        counters, counter: (C,) names and numbers of the classes' counter groups.
+        unit: (N,) each photo's independent unit.
+    """
+
+    def __init__(self, all_photos: pa.Table, pairs: pa.Table) -> None:
+        self.class_of, class_ids = ranks(all_photos["class_id"])
+        self.class_ids: list[str] = class_ids.to_pylist()
+        self.group, groups = ranks(all_photos["group"])
+        number_of = {name: number for number, name in enumerate(groups.to_pylist())}
+        counter_of = dict(zip(pairs["class_id"].to_pylist(), pairs["counter"].to_pylist(), strict=True))
+        counters = [counter_of.get(class_id) for class_id in self.class_ids]
+        known = [NO_PAIR if name is None else number_of.get(name, NO_PHOTO) for name in counters]
+        self.counter = np.array(known, np.int64)
+        self.counters = counters
         self.unit = units_of(all_photos)
+
+
+class _Answers(NamedTuple):
+    """A answers of one model or several.
+
+    Attributes:
+        place: (A,) places of the photos.
+        said: (A,) numbers of the labels that were named.
+        right: (A,) whether that is the photo's own.
+        labels: the labels' names.
+    """
+
+    place: npt.NDArray[np.int64]
+    said: npt.NDArray[np.int64]
+    right: npt.NDArray[np.bool_]
+    labels: list[str]
+
+    def of(self, rows: npt.NDArray[np.int64]) -> _Answers:
+        """Some of the answers."""
+        return _Answers(self.place[rows], self.said[rows], self.right[rows], self.labels)
 
 
 def units_of(photos: pa.Table) -> npt.NDArray[np.int64]:
@@ -158,29 +195,40 @@ class _Labels:
         return math.nan if near is None else float(near)
 
 
-def _sort(
-    class_id: str,
-    counter: str,
-    rows: list[tuple[int, str, bool]],
-    photos: _Photos,
-    homes: Mapping[str, str],
-    labels: _Labels,
-) -> _Wrong:
+def _sorted_out(answers: _Answers, photos: _Photos, homes: Mapping[str, str], labels: _Labels) -> list[_Wrong]:
+    """One model's wrong answers, class by class."""
+    classes, first, class_of = np.unique(photos.class_of[answers.place], return_index=True, return_inverse=True)
+    # A label that is the right answer of two classes names the one whose photos come later
+    pairs = np.unique(np.stack([np.argsort(np.argsort(first))[class_of], answers.said])[:, answers.right], axis=1)
+    names = [photos.class_ids[number] for number in classes[np.argsort(first)]]
+    labels.read((names[turn], answers.labels[said]) for turn, said in pairs.T.tolist())
+    order = np.argsort(class_of, kind="stable")
+    ends = np.cumsum(np.bincount(class_of, minlength=len(classes)))
+    starts = ends - np.bincount(class_of, minlength=len(classes))
+    return [
+        _sort(number, answers.of(order[start:end]), photos, homes, labels)
+        for number, start, end in zip(classes.tolist(), starts, ends, strict=True)
+    ]
+
+
+def _sort(number: int, answers: _Answers, photos: _Photos, homes: Mapping[str, str], labels: _Labels) -> _Wrong:
     """One class's wrong answers on grouped photos."""
-    wrong = [(place, said) for place, said, right in rows if not right and photos.group[place] is not None]
-    home, near = {}, {}
-    for said in {said for _, said in wrong}:
-        named = labels.class_of(said)
-        home[said] = homes.get(named) if named is not None else None
-        near[said] = labels.is_near(class_id, said)
+    class_id, group = photos.class_ids[number], photos.group[answers.place]
+    counter = photos.counter[number]
+    wrong = ~answers.right & (group >= 0)
+    # (L,) the labels that were named, and (W,) which of them each wrong answer names
+    named, which = np.unique(answers.said[wrong], return_inverse=True)
+    said = [answers.labels[label] for label in named]
+    home = [homes.get(known) if (known := labels.class_of(label)) is not None else None for label in said]
+    near = np.array([labels.is_near(class_id, label) for label in said], np.float64)
     return _Wrong(
         class_id,
-        sum(photos.group[place] == counter for place, _, _ in rows),
-        np.array([photos.group[place] == counter for place, _ in wrong], np.bool_),
-        np.array([home[said] == counter for _, said in wrong], np.bool_),
-        np.array([home[said] is not None for _, said in wrong], np.bool_),
-        np.array([near[said] for _, said in wrong], np.float64),
-        photos.unit[[place for place, _ in wrong]] if wrong else np.zeros(0, np.int64),
+        int((group == counter).sum()),
+        group[wrong] == counter,
+        np.array([name == photos.counters[number] for name in home], np.bool_)[which],
+        np.array([name is not None for name in home], np.bool_)[which],
+        near[which],
+        photos.unit[answers.place[wrong]],
     )
 
 

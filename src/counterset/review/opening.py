@@ -146,7 +146,7 @@ class _Offered:
                 self._rows[photo_id] = tuple(row)
                 if shard in with_images:
                     shard_of[photo_id] = shard
-        self.read = WorkspacePhotos(workspace, pools[0], shard_of, MAX_CACHED_BYTES)
+        self.read = WorkspacePhotos(workspace, pools[0], shard_of.get, MAX_CACHED_BYTES)
 
     def about(self, photo_id: str) -> Mapping[str, str]:
         if photo_id not in self._rows:

@@ -286,4 +286,6 @@ def read_all(refs: Iterable[TableRef], schema: TableSchema, columns: list[str] |
 
 def without(table: pa.Table, photo_ids: pa.Array) -> pa.Table:
     """The rows of all other photos."""
+    if not len(photo_ids):
+        return table
     return table.filter(pc.invert(pc.is_in(table["photo_id"], photo_ids)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -11,7 +10,7 @@ from counterset.schemas import CANDIDATES, REJECTS, RejectReason
 from counterset.steps import failures
 from counterset.steps.keys import Build, without
 from counterset.storage import Place, place
-from counterset.tables import TableRef, read_table, table_of
+from counterset.tables import TableRef, conform, read_table, table_of
 
 REJECT_STAGE = {"download": "download", "inspect": "curate", "embed": "embed"}
 """The stage that the rejects of a set-aside shard name, by the stage that failed."""
@@ -39,9 +38,10 @@ def of_several_classes(build: Build) -> pa.Table:
     for path in _of_crawl(build, "crawl_rejects"):
         table = read_table(path, REJECTS, [*columns, "reason"])
         offered.append(table.filter(pc.is_in(table["reason"], reasons)).select(columns))
-    table = (
-        pa.concat_tables([CANDIDATES.arrow().empty_table().select(columns), *offered]).group_by(columns).aggregate([])
-    )
+    table = pa.concat_tables([CANDIDATES.arrow().empty_table().select(columns), *offered])
+    if pc.count_distinct(table["photo_id"]).as_py() == len(table):  # as in most builds
+        return table_of(REJECTS, [])
+    table = table.group_by(columns).aggregate([])
     counts = table.group_by("photo_id").aggregate([("class_id", "count")])
     several = counts.filter(pc.greater(counts["class_id_count"], 1))["photo_id"].combine_chunks()
     order = {spec.class_id: number for number, spec in enumerate(build.specs)}
@@ -79,43 +79,67 @@ def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: pa.T
         wanted: its candidates.
     """
     workspace = build.workspace
-    taken = wanted["photo_id"].combine_chunks()
-    tables = [of_several_classes(build), *(read_table(path, REJECTS) for path in _of_crawl(build, "crawl_rejects"))]
-    tables = [without(table, taken) for table in tables]
+    offered = [of_several_classes(build), *(read_table(path, REJECTS) for path in _of_crawl(build, "crawl_rejects"))]
     files = [
         workspace.file("withdrawn", build.crawl_key, build.snapshot_name),
         workspace.file("members_rejects", place(members.path).parent.name, "all"),
     ]
-    tables += [read_table(path, REJECTS) for path in files]
-    class_of = dict(zip(wanted["photo_id"].to_pylist(), wanted["class_id"].to_pylist(), strict=True))
-    left = set(class_of)
-    unfinished = failures.unfinished(build, shards)
-    for shard in sorted(shards, reverse=True):  # the last shard of a photo is the one that counts
-        offered = read_table(workspace.file("shards", build.pool_key, shard), CANDIDATES, ["photo_id"])
-        ids = left & set(offered["photo_id"].to_pylist())
-        left -= ids
-        own = [_of_class(table, class_of) for table in _shard_rejects(build, shard, ids)]
-        tables += own
-        if shard in unfinished:
-            ids -= {photo_id for table in own for photo_id in table["photo_id"].to_pylist()}
-            tables.append(_of_class(_set_aside(build, shard, unfinished[shard], sorted(ids)), class_of))
-    table = pa.concat_tables(tables)
-    rows = table.append_column("row", pa.array(range(table.num_rows), pa.int64()))
-    first = rows.group_by(["photo_id", "stage"]).aggregate([("row", "min")])["row_min"]
-    table = table.take(pa.array(sorted(first.to_pylist()), pa.int64()))
-    return table_of(REJECTS, {name: table[name].combine_chunks() for name in table.column_names})
+    table = pa.concat_tables(
+        [
+            without(pa.concat_tables(offered), wanted["photo_id"].combine_chunks()),
+            *(read_table(path, REJECTS) for path in files),
+            *_of_shards(build, shards, wanted),
+        ]
+    )
+    rows = table.select(["photo_id", "stage"]).append_column("row", pa.array(np.arange(len(table))))
+    first = rows.group_by(["photo_id", "stage"]).aggregate([("row", "min")])["row_min"].to_numpy()
+    return conform(table.take(np.sort(first)), REJECTS)
 
 
-def _shard_rejects(build: Build, shard: str, ids: set[str]) -> list[pa.Table]:
-    places = [("images", "download_rejects", build.pool_key), ("photos", "photos_rejects", build.photos_key)]
-    return [
-        _among(read_table(build.workspace.file(rejects, key, shard), REJECTS), ids)
-        for files, rejects, key in places
-        if build.is_done(files, key, shard)
+def _of_shards(build: Build, shards: list[str], wanted: pa.Table) -> list[pa.Table]:
+    """What the shards turned away, each photo's as the last shard that holds it has it, and under the class that holds
+    the photo now: it may have moved since it was downloaded.
+    """
+    shards = sorted(shards)
+    offered = [
+        read_table(build.workspace.file("shards", build.pool_key, shard), CANDIDATES, ["photo_id"]) for shard in shards
     ]
+    # All at once, for every question makes its own index of the photos
+    photo, shard_of = _places(offered, wanted)
+    last = np.full(len(wanted), -1)
+    last[photo[photo >= 0]] = shard_of[photo >= 0]
+    turned_away = [pa.concat_tables(_shard_rejects(build, shard)) for shard in shards]
+    photo, shard_of = _places(turned_away, wanted)
+    counts = np.flatnonzero(photo >= 0)
+    counts = counts[last[photo[counts]] == shard_of[counts]]
+    table = pa.concat_tables([REJECTS.arrow().empty_table(), *turned_away]).take(counts)
+    index = table.schema.get_field_index("class_id")
+    tables = [table.set_column(index, table.schema.field(index), wanted["class_id"].take(photo[counts]))]
+    unfinished, is_told = failures.unfinished(build, shards), np.zeros(len(wanted), np.bool_)
+    is_told[photo[counts]] = True
+    for number, shard in enumerate(shards):
+        if shard in unfinished:
+            lost = wanted.select(["photo_id", "class_id"]).take(np.flatnonzero((last == number) & ~is_told))
+            tables.append(_set_aside(build, shard, unfinished[shard], lost))
+    return tables
 
 
-def _set_aside(build: Build, shard: str, missing: list[tuple[str, str]], photo_ids: list[str]) -> pa.Table:
+def _places(tables: list[pa.Table], wanted: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row of some tables: the place of its photo in `wanted`, -1 = it is not there; and its table's number."""
+    photo_ids = pa.chunked_array([chunk for table in tables for chunk in table["photo_id"].chunks], pa.string())
+    photo = pc.fill_null(pc.index_in(photo_ids, wanted["photo_id"].combine_chunks()), -1).to_numpy()
+    return photo, np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+
+
+def _shard_rejects(build: Build, shard: str) -> list[pa.Table]:
+    places = [("images", "download_rejects", build.pool_key), ("photos", "photos_rejects", build.photos_key)]
+    done = [(rejects, key) for files, rejects, key in places if build.is_done(files, key, shard)]
+    empty = REJECTS.arrow().empty_table()
+    return [empty, *(read_table(build.workspace.file(rejects, key, shard), REJECTS) for rejects, key in done)]
+
+
+def _set_aside(build: Build, shard: str, missing: list[tuple[str, str]], photos: pa.Table) -> pa.Table:
+    """One reject for each of a shard's photos (photo_id, class_id) that nothing else is known of."""
     records = [failures.find(build, stage, shard, model) for stage, model in missing]
     known = [record for record in records if record]
     constant = {
@@ -123,16 +147,6 @@ def _set_aside(build: Build, shard: str, missing: list[tuple[str, str]], photo_i
         "reason": RejectReason.SHARD_FAILED.value,
         "detail": known[0].reason if known else f"shard {shard} was set aside",
     }
-    columns = {"photo_id": photo_ids, "class_id": [""] * len(photo_ids)}
-    return table_of(REJECTS, columns | {name: [value] * len(photo_ids) for name, value in constant.items()})
-
-
-def _of_class(table: pa.Table, class_of: Mapping[str, str]) -> pa.Table:
-    """The rows under the classes that hold the photos now: a photo may have moved since it was downloaded."""
-    classes = pa.array([class_of[photo_id] for photo_id in table["photo_id"].to_pylist()], pa.string())
-    index = table.schema.get_field_index("class_id")
-    return table.set_column(index, table.schema.field(index), classes)
-
-
-def _among(table: pa.Table, ids: set[str]) -> pa.Table:
-    return table.filter(pc.is_in(table["photo_id"], pa.array(sorted(ids), pa.string())))
+    for name, value in constant.items():
+        photos = photos.append_column(name, pa.repeat(value, len(photos)))
+    return conform(photos, REJECTS)

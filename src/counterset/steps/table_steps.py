@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from collections.abc import Iterable, Iterator
 
@@ -328,7 +329,13 @@ def select_pairs(
 def photo_bytes(build: Build, members: pa.Table) -> WorkspacePhotos:
     """The bytes of the members' photos. They are asked for in the order of their ids, in which a shard's row groups
     come one after another."""
-    shard_of = dict(zip(members["photo_id"].to_pylist(), members["shard"].to_pylist(), strict=True))
+    photo_ids, shards = (members[name].combine_chunks() for name in ("photo_id", "shard"))
+
+    def shard_of(photo_id: str) -> str | None:
+        # Members are sorted by photo_id, so no index of them is held
+        row = bisect.bisect_left(range(len(photo_ids)), photo_id, key=lambda row: photo_ids[row].as_py())
+        return shards[row].as_py() if row < len(photo_ids) and photo_ids[row].as_py() == photo_id else None
+
     return WorkspacePhotos(build.workspace, build.pool_key, shard_of, MAX_CACHED_BYTES)
 
 

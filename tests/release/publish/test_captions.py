@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import random
 import time
 
+import pyarrow as pa
 import pytest
 
 from counterset.release.publish.captions import (
     MAX_CHARACTERS,
     caption_object,
     caption_object_background,
+    clean_tag_lists,
     clean_tags,
     clean_text,
+    clean_texts,
     guess_language,
+    guess_languages,
 )
 
 
@@ -154,3 +159,42 @@ def test_templates() -> None:
 )
 def test_language(text: str | None, language: str | None) -> None:
     assert guess_language(text) == language
+
+
+WORDS = [
+    *["a", "the", "at", "dot", "AT", "IG", "ig", "fb", "lat", "Lat", "lon", "LONG", "longitude", "tel", "ph", "cell"],
+    *["com", "deg", "NS", "SU", "TQ", "HP", "ten", "of", "and", "por", "la", "der", "o'clock", "semi-dry", "animal"],
+    *["7", "51", "042", "123456", "12345678", "123456789", "0012345678901", "+49", "x@y.z", "@me", "www.a.b", "1.5"],
+    *["48.85", ":", ",", ".", "/", "(", ")", "&", "<", "\u00e9t\u00e9", "\u71ca", "dot.", "north", "N"],
+]
+
+
+def test_texts_are_cleaned_alike_one_by_one_and_together() -> None:
+    rng = random.Random(0)
+    texts: list[str | None] = [
+        rng.choice(("", "", " ")) + rng.choice((" ", " ", ", ", "")).join(rng.choices(WORDS, k=rng.randint(0, 6)))
+        for _ in range(6_000)
+    ]
+    texts += [
+        None,
+        "",
+        "x" * (MAX_CHARACTERS + 1),
+        "a seal\n",
+        "Lat 5",
+        "ig 7",
+        "two  blanks",
+        "TQ 123456",
+        "tel 1234567",
+    ]
+    assert clean_texts(pa.array(texts)).to_pylist() == [clean_text(text) for text in texts]
+    other = rng.sample(texts, len(texts))
+    guessed = guess_languages(pa.array(texts, pa.string()), pa.array(other, pa.string())).to_pylist()
+    assert guessed == [guess_language(*both) for both in zip(texts, other, strict=True)]
+    assert {None, "en", "es"} <= set(guessed)
+
+
+def test_lists_of_tags_are_cleaned_alike_one_by_one_and_together() -> None:
+    lists = [["b", "a", "b", None], [], None, ["@me", ""], ["a  seal", "a seal", "x@y.example"], ["b"]]
+    assert clean_tag_lists(pa.array(lists).slice(0)).to_pylist() == [clean_tags(tags) for tags in lists]
+    assert clean_tag_lists(pa.array(lists).slice(3, 2)).to_pylist() == [[], ["a seal"]]
+    assert clean_tag_lists(pa.array([], pa.list_(pa.string()))).to_pylist() == []

@@ -13,6 +13,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from counterset.backgrounds import BACKGROUND
 
 MAX_CHARACTERS = 5_000
@@ -117,11 +121,41 @@ def clean_text(text: str | None) -> str | None:
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
+_PLAIN = r"^[A-Za-z](?:(?:,? |[,'-])?[A-Za-z])*(?: [0-9]{1,8})?$"
+_SUSPECT = (
+    r"[A-Z]{2} [0-9]|(?i:\b(?:dot|lat|latitude?|lon|lng|longitude?|tel|telephone|phone|ph|mobile|cell|whatsapp|telefon|"
+    r"handy|fon|ig|insta|instagram|twitter|tiktok|telegram|skype|snapchat|facebook|fb|discord|bluesky)\b)"
+)
+"""For RE2. A text that is plain and not suspect holds nothing that the patterns above take out: it has none of their
+signs, one number at its end at most, and no word before which a number alone is enough."""
+
+
+def clean_texts(texts: pa.Array) -> pa.Array:
+    """(N,) `clean_text` of each of N texts; of plain ones, as most titles are, without looking at each by itself."""
+    is_plain = pc.and_(
+        pc.and_(pc.match_substring_regex(texts, _PLAIN), pc.less_equal(pc.binary_length(texts), MAX_CHARACTERS)),
+        pc.invert(pc.match_substring_regex(texts, _SUSPECT)),
+    )
+    is_other = pc.invert(pc.fill_null(is_plain, True))
+    others = texts.filter(is_other).dictionary_encode()
+    cleaned = pa.array([clean_text(text) for text in others.dictionary.to_pylist()], pa.string())
+    return pc.replace_with_mask(texts, is_other, cleaned.take(others.indices))
+
 
 def clean_tags(tags: Sequence[str | None] | None) -> list[str]:
     """The tags that have something left, each once, in order."""
     cleaned = (clean_text(tag) for tag in tags or ())
     return list(dict.fromkeys(tag for tag in cleaned if tag))
+
+
+def clean_tag_lists(lists: pa.ListArray) -> pa.ListArray:
+    """(N,) `clean_tags` of each of N lists."""
+    parent, cleaned = pc.list_parent_indices(lists).to_numpy(), clean_texts(pc.list_flatten(lists)).dictionary_encode()
+    code = pc.fill_null(cleaned.indices, -1).to_numpy()
+    _, first = np.unique(parent * (len(cleaned.dictionary) + 1) + code, return_index=True)
+    kept = np.sort(first[code[first] >= 0])
+    ends = np.concatenate([[0], np.cumsum(np.bincount(parent[kept], minlength=len(lists)))]).astype(np.int32)
+    return pa.ListArray.from_arrays(ends, cleaned.dictionary.take(pa.array(code[kept])))
 
 
 def caption_object(name: str) -> str:
@@ -176,6 +210,12 @@ _CODES: dict[str, tuple[str, ...]] = {
 _WORD = re.compile(r"[^\W\d_]+")
 
 
+_NOT_LETTER = "[^A-Za-z]"
+_SMALL = "(?:" + "|".join(word for word in _CODES if word.isascii()) + ")"
+_TWO_SMALL = rf"(?is)(?:^|{_NOT_LETTER}){_SMALL}(?:{_NOT_LETTER}.*)?{_NOT_LETTER}{_SMALL}(?:{_NOT_LETTER}|$)"
+"""For RE2: a text of ASCII letters of which a language may be guessed."""
+
+
 def guess_language(*texts: str | None) -> str | None:
     """A guess at the language, by script and then by frequent small words; None when unsure.
 
@@ -192,6 +232,15 @@ def guess_language(*texts: str | None) -> str | None:
     ranked = [*votes.most_common(2), ("", 0), ("", 0)]
     (code, first), (_, second) = ranked[0], ranked[1]
     return code if first >= 2 and first > second else None
+
+
+def guess_languages(titles: pa.Array, descriptions: pa.Array) -> pa.Array:
+    """(N,) `guess_language` of each title with its description."""
+    texts = pc.binary_join_element_wise(titles, descriptions, " ", null_handling="skip")
+    may_guess = pc.or_(pc.invert(pc.string_is_ascii(texts)), pc.match_substring_regex(texts, _TWO_SMALL))
+    texts = pc.if_else(may_guess, texts, None).dictionary_encode()
+    guesses = pa.array([guess_language(text) for text in texts.dictionary.to_pylist()], pa.string())
+    return guesses.take(texts.indices)
 
 
 def _by_script(text: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.licenses import license_code, may_adapt, may_share
 
@@ -26,13 +27,15 @@ def not_shown(licenses: Mapping[str, int], is_own_source: bool) -> str:
 
 def not_bundled(splits: Mapping[str, pa.Table], is_own_source: bool) -> str:
     """Which photos of the splits the release does not hold; empty where it may hold all."""
-    rows = [
-        (row["license"], row["attribution"]) for table in splits.values() for row in table.select(COLUMNS).to_pylist()
-    ]
-    closed = [code for code, credit in rows if not may_share(code, credit)]
-    unknown = sum(license_code(code) is None for code in closed)
+    rows = pa.concat_tables([table.select(COLUMNS) for table in splits.values()])
+    has_credit = pc.greater(pc.fill_null(pc.utf8_length(rows["attribution"]), 0), 0)
+    kinds = pa.table({"license": rows["license"], "credit": has_credit}).group_by(["license", "credit"])
+    closed = {True: 0, False: 0}  # photos by whether their licence is known
+    for row in kinds.aggregate([([], "count_all")]).to_pylist():
+        if not may_share(row["license"], "somebody" if row["credit"] else None):
+            closed[license_code(row["license"]) is not None] += row["count_all"]
     why = "ask for a credit line that is missing"
-    return _sentence("may not be bundled", unknown, len(closed) - unknown, len(rows), why, is_own_source)
+    return _sentence("may not be bundled", closed[False], closed[True], len(rows), why, is_own_source)
 
 
 def _sentence(what: str, unknown: int, closed: int, total: int, why: str, is_own_source: bool) -> str:

@@ -18,6 +18,7 @@ from counterset.release.publish.summary import Estimate, Summary
 from counterset.release.stated import FORMAT
 from counterset.release.versions.diff import ReleaseDiff
 from counterset.schemas import SCHEMA_VERSION
+from counterset.tables import is_ascending
 from counterset.version import __version__
 
 INPUT_TABLES = (
@@ -116,10 +117,28 @@ def release_metadata(
 def _digest_of(table: pa.Table) -> str:
     """A digest of a table's rows, the same for every order and chunking of them."""
     told = [name for name in table.column_names if name != "place"]  # who knows all else could try all places
-    table = table.select(told).sort_by([(name, "ascending") for name in _KEYS if name in told])
-    sink = pa.BufferOutputStream()
+    table, keys = table.select(told), [name for name in _KEYS if name in told]
+    if not is_ascending(table, keys):
+        table = table.sort_by([(name, "ascending") for name in keys])
+    sink = _Digest()
     pq.write_table(table.replace_schema_metadata(None).combine_chunks(), sink, compression="none")
-    return hashlib.sha256(sink.getvalue()).hexdigest()
+    return sink.state.hexdigest()
+
+
+class _Digest:
+    """A file that keeps only the digest of what is written to it."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.state = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.state.update(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """Nothing waits."""
 
 
 def _classes(inputs: ReleaseInputs) -> list[dict[str, Any]]:

@@ -11,9 +11,10 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
@@ -30,6 +31,7 @@ from counterset.release.publish.thumbnails import pick, thumbnail_uri
 from counterset.release.schemas import SPLITS
 from counterset.release.small_classes import small_classes
 from counterset.schemas import Verdict
+from counterset.tables import ranks
 
 MAX_THUMBNAILS = 2_000
 """In the whole report; many classes get fewer each, so that the page still opens."""
@@ -142,34 +144,70 @@ def _cards(
     asked = int(metadata["config"]["publish"]["thumbnails_per_group"])
     per_group = min(asked, MAX_THUMBNAILS // max(2 * len(pairs), 1))
     selectors = [model["name"] for model in metadata["models"] if model["role"] == "selector"]
-    outcomes = _outcomes(tables["predictions"], selectors, metadata["config"]["evaluate"]["label_space"])
-    pages = dict(zip(*(tables["attribution"][c].to_pylist() for c in ("photo_id", "page_url")), strict=True))
+    sides = {split: _Side.by_class(tables[split], 2 * per_group) for split in SPLITS}
+    shown = pa.array(
+        sorted({photo_id for side in sides.values() for one in side.values() for photo_id in one.picked}), pa.string()
+    )
+    outcomes = _outcomes(tables["predictions"], selectors, metadata["config"]["evaluate"]["label_space"], shown)
+    attribution = tables["attribution"].filter(pc.is_in(tables["attribution"]["photo_id"], shown))
+    pages = dict(zip(*(attribution[c].to_pylist() for c in ("photo_id", "page_url")), strict=True))
     cards = []
     for row in pairs:
-        sheets = tuple(_sheet(row, split, tables[split], per_group, outcomes, pages, photo_bytes) for split in SPLITS)
+        sheets = tuple(
+            _sheet(row, split, side.get(row["class_id"], _Side({}, 0)), per_group, outcomes, pages, photo_bytes)
+            for split, side in sides.items()
+        )
         cards.append(ClassCard(row["class_id"], names.get(row["class_id"], row["class_id"]), row, sheets))
     return cards
+
+
+class _Side(NamedTuple):
+    """The photos of one side of a pair.
+
+    Attributes:
+        picked: rows of those that may be shown first, by photo, in the order in which they are tried.
+        num_withheld: those that may not be shown.
+    """
+
+    picked: Mapping[str, Mapping[str, Any]]
+    num_withheld: int
+
+    @classmethod
+    def by_class(cls, rows: pa.Table, count: int) -> dict[str, _Side]:
+        """The sides of all classes, with at most `count` photos of each."""
+        may_show = {code: may_adapt(code) for code in rows["license"].unique().to_pylist()}
+        shown = pa.array([code for code, may in may_show.items() if may], pa.string())
+        is_open = pc.is_in(rows["license"], shown).to_numpy()
+        number, class_ids = ranks(rows["class_id"])
+        order = np.argsort(number, kind="stable")
+        ends = np.searchsorted(number[order], np.arange(len(class_ids) + 1))
+        sides = {}
+        for place, class_id in enumerate(class_ids.to_pylist()):
+            own = order[ends[place] : ends[place + 1]]
+            allowed = own[is_open[own]]
+            # A few more than are shown, for photos whose bytes are not at hand.
+            places = dict(zip(rows["photo_id"].take(allowed).to_pylist(), allowed.tolist(), strict=True))
+            chosen = pick(places, count) if count else []
+            told = rows.select(["license", "attribution"]).take(pa.array([places[one] for one in chosen], pa.int64()))
+            picked = dict(zip(chosen, told.to_pylist(), strict=True))
+            sides[class_id] = cls(picked, len(own) - len(allowed))
+        return sides
 
 
 def _sheet(
     pair: Mapping[str, Any],
     split: str,
-    rows: pa.Table,
+    side: _Side,
     per_group: int,
     outcomes: Mapping[str, bool],
     pages: Mapping[str, str | None],
     photo_bytes: Callable[[str], bytes | None],
 ) -> Sheet:
-    own = rows.filter(pc.equal(rows["class_id"], pair["class_id"])).select(["photo_id", "license", "attribution"])
-    by_id = {row["photo_id"]: row for row in own.to_pylist()}
-    allowed = [photo_id for photo_id, row in by_id.items() if may_adapt(row["license"])]
     thumbnails: list[Thumbnail] = []
-    # A few more than asked, for photos whose bytes are not at hand.
-    for photo_id in pick(allowed, per_group * 2):
+    for photo_id, row in side.picked.items():
         content = photo_bytes(photo_id) if len(thumbnails) < per_group else None
         uri = thumbnail_uri(content) if content else None
         if uri:
-            row = by_id[photo_id]
             thumbnails.append(
                 Thumbnail(
                     uri,
@@ -188,17 +226,18 @@ def _sheet(
         pair[f"num_{split}"],
         pair[f"num_units_{split}"],
         tuple(thumbnails),
-        len(by_id) - len(allowed),
+        side.num_withheld,
     )
 
 
-def _outcomes(predictions: pa.Table, selectors: list[str], label_space: str) -> dict[str, bool]:
-    """Whether the first selector was right, by photo; of several label spaces, in the build's own."""
+def _outcomes(predictions: pa.Table, selectors: list[str], label_space: str, photo_ids: pa.Array) -> dict[str, bool]:
+    """Whether the first selector was right, by photo of some; of several label spaces, in the build's own."""
     if not selectors:
         return {}
     own = predictions.filter(pc.equal(predictions["model"], selectors[0]))
     in_space = own.filter(pc.equal(own["label_space"], label_space))
     own = in_space if in_space.num_rows else own
+    own = own.filter(pc.is_in(own["photo_id"], photo_ids))
     return dict(zip(own["photo_id"].to_pylist(), own["is_correct"].to_pylist(), strict=True))
 
 

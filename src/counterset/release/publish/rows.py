@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,7 +26,7 @@ from counterset.release.schemas import (
 )
 from counterset.schemas import PAIRS, PREDICTIONS, REJECTS, SENSITIVITY, TableSchema
 from counterset.statistics.series import looks_until
-from counterset.tables import conform, table_of
+from counterset.tables import conform
 
 BATCH_ROWS = 20_000
 """Photos whose rows are Python's at a time."""
@@ -168,32 +167,39 @@ def _predictions(inputs: ReleaseInputs, all_photos: pa.Table) -> pa.Table:
 
 
 def _captions(inputs: ReleaseInputs, all_photos: pa.Table) -> pa.Table:
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")
-        connection.register("candidates", inputs.candidates.select(["photo_id", "title", "description", "tags"]))
-        connection.register("photos", all_photos.select(["photo_id", "class_id", "class_name", "group"]))
-        rows = connection.sql(
-            'SELECT photo_id, class_id, class_name, "group", title, description, tags FROM photos '
-            "JOIN candidates USING (photo_id) ORDER BY photo_id"
-        ).to_arrow_table()
+    place = pc.index_in(all_photos["photo_id"], inputs.candidates["photo_id"].combine_chunks())
+    texts = inputs.candidates.select(["title", "description", "tags"]).take(place)
+    photos = all_photos.select(["photo_id", "class_id", "class_name", "group"])
     parts = [CAPTIONS.arrow().empty_table()]
-    for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
-        parts.append(table_of(CAPTIONS, [_caption(row, inputs.cue) for row in batch.to_pylist()]))
+    for start in range(0, len(photos), BATCH_ROWS):
+        own, said = (table.slice(start, BATCH_ROWS).combine_chunks() for table in (photos, texts))
+        parts.append(_captioned(own, *(said[name].combine_chunks() for name in said.column_names), cue=inputs.cue))
     return conform(pa.concat_tables(parts), CAPTIONS)
 
 
-def _caption(row: dict[str, Any], cue: str) -> dict[str, Any]:
-    title, description = captions.clean_text(row["title"]), captions.clean_text(row["description"])
-    return {
-        "photo_id": row["photo_id"],
-        "class_id": row["class_id"],
-        "title": title,
-        "description": description,
-        "tags": captions.clean_tags(row["tags"]),
-        "language": captions.guess_language(title, description),
-        "caption_object": captions.caption_object(row["class_name"]),
-        "caption_object_background": captions.caption_object_background(row["class_name"], row["group"], cue),
-    }
+def _captioned(photos: pa.Table, titles: pa.Array, descriptions: pa.Array, tags: pa.ListArray, *, cue: str) -> pa.Table:
+    """The captions of some photos, from what the source says of each."""
+    title, description = captions.clean_texts(titles), captions.clean_texts(descriptions)
+    names, groups = (photos[name].combine_chunks().dictionary_encode() for name in ("class_name", "group"))
+    animals, backgrounds = names.dictionary.to_pylist(), [*groups.dictionary.to_pylist(), None]
+    group = pc.fill_null(groups.indices, len(groups.dictionary)).to_numpy()
+    pairs, pair_of = np.unique(names.indices.to_numpy() * len(backgrounds) + group, return_inverse=True)
+    both = [
+        captions.caption_object_background(animals[pair // len(backgrounds)], backgrounds[pair % len(backgrounds)], cue)
+        for pair in pairs.tolist()
+    ]
+    return pa.table(
+        {
+            "photo_id": photos["photo_id"],
+            "class_id": photos["class_id"],
+            "title": title,
+            "description": description,
+            "tags": captions.clean_tag_lists(tags),
+            "language": captions.guess_languages(title, description),
+            "caption_object": pa.array([*map(captions.caption_object, animals)], pa.string()).take(names.indices),
+            "caption_object_background": pa.array(both, pa.string()).take(pa.array(pair_of)),
+        }
+    ).cast(CAPTIONS.arrow())
 
 
 def _attribution(all_photos: pa.Table) -> pa.Table:

@@ -135,7 +135,7 @@ def summarise(
     `share_placed` of the photos have a place that the source told of.
     """
     pairs = tables["pairs"]
-    rejects = Counter(zip(tables["rejects"]["stage"].to_pylist(), tables["rejects"]["reason"].to_pylist(), strict=True))
+    reasons = tables["rejects"].group_by(["stage", "reason"]).aggregate([([], "count_all")]).to_pylist()
     verdicts = Counter(pairs["verdict"].to_pylist())
     half = Half.ALL if mode == "paper" else Half.CONFIRM
     return Summary(
@@ -152,7 +152,7 @@ def summarise(
         score_half=half.value,
         namings=_namings(pairs),
         licenses=_counts(tables["all_photos"]["license"]),
-        rejects=tuple((stage, reason, count) for (stage, reason), count in sorted(rejects.items())),
+        rejects=tuple(sorted((row["stage"], row["reason"], row["count_all"]) for row in reasons)),
         funnel=dict(funnel),
     )
 
@@ -246,5 +246,7 @@ def _scores(tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], hal
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    counts = Counter(code or "" for code in column.to_pylist())
+    counts: Counter[str] = Counter()
+    for row in pc.value_counts(column).to_pylist():
+        counts[row["values"] or ""] += row["counts"]
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
