@@ -105,11 +105,11 @@ def _of_shards(build: Build, shards: list[str], wanted: pa.Table) -> list[pa.Tab
         read_table(build.workspace.file("shards", build.pool_key, shard), CANDIDATES, ["photo_id"]) for shard in shards
     ]
     # All at once, for every question makes its own index of the photos
-    photo, shard_of = _places(offered, wanted)
+    photo, shard_of = places_of(offered, wanted)
     last = np.full(len(wanted), -1)
     last[photo[photo >= 0]] = shard_of[photo >= 0]
     turned_away = [pa.concat_tables(_shard_rejects(build, shard)) for shard in shards]
-    photo, shard_of = _places(turned_away, wanted)
+    photo, shard_of = places_of(turned_away, wanted)
     counts = np.flatnonzero(photo >= 0)
     counts = counts[last[photo[counts]] == shard_of[counts]]
     table = pa.concat_tables([REJECTS.arrow().empty_table(), *turned_away]).take(counts)
@@ -124,11 +124,11 @@ def _of_shards(build: Build, shards: list[str], wanted: pa.Table) -> list[pa.Tab
     return tables
 
 
-def _places(tables: list[pa.Table], wanted: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def places_of(tables: list[pa.Table], wanted: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Of each row of some tables: the place of its photo in `wanted`, -1 = it is not there; and its table's number."""
     photo_ids = pa.chunked_array([chunk for table in tables for chunk in table["photo_id"].chunks], pa.string())
     photo = pc.fill_null(pc.index_in(photo_ids, wanted["photo_id"].combine_chunks()), -1).to_numpy()
-    return photo, np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    return photo, np.repeat(np.arange(len(tables)), np.array([len(table) for table in tables], np.int64))
 
 
 def _shard_rejects(build: Build, shard: str) -> list[pa.Table]:

@@ -100,8 +100,10 @@ def _made_from(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> 
     if config.curate.max_similarity < 1:
         asked["annotator"] = {"features": build.features_of(config.models.annotator)}
     asked["classes"] = {spec.class_id: class_identity(spec) for spec in build.specs}
-    offered = candidates_of(build, crawls).select(_OFFERED)
-    rows = offered.join(read_all(photos, PHOTOS).select(["photo_id", "sha256"]), "photo_id", join_type="inner")
+    offered = candidates_of(build, crawls, _OFFERED)
+    inspected = read_all(photos, PHOTOS, ["photo_id", "sha256"])
+    row = pc.index_in(offered["photo_id"], inspected["photo_id"].combine_chunks())
+    rows = offered.append_column("sha256", inspected["sha256"].take(row)).filter(pc.is_valid(row))
     rows = rows.sort_by("photo_id").combine_chunks()
     # Which photos share a place, not where it is: who knows all else of a photo could try all places.
     shared = rows["place"].combine_chunks().dictionary_encode().indices
@@ -116,7 +118,9 @@ def _digest_of(table: pa.Table, beside: str = "") -> str:
     for batch in table.to_batches(max_chunksize=100_000):
         columns = [pc.cast(column, pa.string()) for column in batch.columns]
         rows = pc.binary_join_element_wise(*columns, "\x1f", null_handling="replace", null_replacement="\x00")
-        state.update("".join(f"\x1e{row}" for row in rows.to_pylist()).encode())
+        # Texts of one array lie one after the other, so these are "\x1e" + row for every row
+        marked = pc.binary_join_element_wise("", rows, "\x1e")
+        state.update(marked.buffers()[2].slice(0, pc.sum(pc.binary_length(marked)).as_py()))
     return state.hexdigest()
 
 

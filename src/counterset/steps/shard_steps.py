@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,9 +32,12 @@ from counterset.schemas import (
 from counterset.sources.budget import MEDIA_BYTES
 from counterset.stages import curate, embed
 from counterset.steps.keys import Build, read_all, without
-from counterset.steps.rejects import of_several_classes
+from counterset.steps.rejects import of_several_classes, places_of
 from counterset.tables import TableRef, read_metadata, read_table, write_bytes, write_table
 from counterset.workspace import digest
+
+Places: TypeAlias = npt.NDArray[np.int64]
+"""Of rows in a table."""
 
 RETRY = "-retry"
 """Ends the name of a shard whose photos failed in an earlier one."""
@@ -85,67 +90,71 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
         raise SourceError(
             f"no photo of the {len(build.specs)} classes is left; look at the source, its filters and the class list"
         )
-    url_of = dict(zip(table["photo_id"].to_pylist(), table["url"].to_pylist(), strict=True))
-    wanted = set(url_of)
-    attempts: Counter[str] = Counter()
-    last: dict[str, str] = {}
-    moved: set[str] = set()
-    relevant = []
     names = build.workspace.names("shards", build.pool_key)
-    for name in names:
-        path = build.workspace.file("shards", build.pool_key, name)
-        listed = read_table(path, CANDIDATES, ["photo_id", "url"])
-        urls = dict(zip(listed["photo_id"].to_pylist(), listed["url"].to_pylist(), strict=True))
-        ids = urls.keys() & wanted
-        elsewhere = {photo_id for photo_id in ids if urls[photo_id] != url_of[photo_id]}
-        moved = (moved - ids) | elsewhere
-        if elsewhere and not build.is_done("images", build.pool_key, name):
-            photo_ids = pa.array(sorted(ids))
-            now = table.filter(pc.is_in(table["photo_id"], photo_ids))
-            write_table(pa.concat_tables([now, without(read_table(path, CANDIDATES), photo_ids)]), CANDIDATES, path)
-        attempts.update(ids)
-        last |= dict.fromkeys(ids, name)
-        if ids:
-            relevant.append(name)
+    columns = ["photo_id", "url"]
+    listed = [read_table(build.workspace.file("shards", build.pool_key, name), CANDIDATES, columns) for name in names]
+    photo, shard_of = places_of(listed, table)
+    known = np.flatnonzero(photo >= 0)
+    photo, shard_of = photo[known], shard_of[known]
+    urls = pa.chunked_array([chunk for part in listed for chunk in part["url"].chunks], pa.string())
+    is_elsewhere = pc.not_equal(urls.take(known), table["url"].take(photo)).to_numpy()
+    for number in np.unique(shard_of[is_elsewhere]):
+        if not build.is_done("images", build.pool_key, names[number]):
+            path = build.workspace.file("shards", build.pool_key, names[number])
+            now = table.take(photo[shard_of == number])
+            others = without(read_table(path, CANDIDATES), now["photo_id"].combine_chunks())
+            write_table(pa.concat_tables([now, others]), CANDIDATES, path)
+    # (N,) of the candidates: the last shard that holds each, and whether that has another address of it
+    last, has_moved = np.full(len(table), -1), np.zeros(len(table), np.bool_)
+    last[photo], has_moved[photo] = shard_of, is_elsewhere
+    relevant = [names[number] for number in np.unique(shard_of)]
 
     used = {int(name[:6]) for name in names}
     free = (number for number in itertools.count() if number not in used)
 
-    def add(todo: list[str], suffix: str = "") -> None:
+    def add(todo: Places, suffix: str = "") -> None:
+        photo_ids = table["photo_id"].take(todo).to_pylist()
+        # A hash order mixes the classes
+        rows = table.take(todo[sorted(range(len(todo)), key=lambda row: digest(photo_ids[row]))])
         size = build.config.download.shard_size
-        for start in range(0, len(todo), size):
-            photo_ids = sorted(todo[start : start + size])
-            name = f"{next(free):06d}-{digest(photo_ids)[:8]}{suffix}"
-            part = table.filter(pc.is_in(table["photo_id"], pa.array(photo_ids)))
+        for start in range(0, len(rows), size):
+            part = rows.slice(start, size)
+            name = f"{next(free):06d}-{digest(sorted(part['photo_id'].to_pylist()))[:8]}{suffix}"
             write_table(part, CANDIDATES, build.workspace.file("shards", build.pool_key, name))
             relevant.append(name)
 
-    add(sorted(wanted - attempts.keys(), key=digest))  # a hash order mixes the classes
+    add(np.flatnonzero(last < 0))
     planned = build.workspace.folder("retries", build.pool_key) / f"{build.crawl_key}-{build.snapshot_name}.txt"
     if build.snapshot > 1 and not planned.is_file():
-        failed = [photo_id for photo_id in _failed(build, last, moved) if attempts[photo_id] < MAX_ATTEMPTS]
-        add(sorted(failed, key=digest), RETRY)
+        attempts = np.bincount(photo, minlength=len(table))
+        failed = np.flatnonzero(_has_failed(build, table, names, last, has_moved) & (attempts < MAX_ATTEMPTS))
+        add(failed, RETRY)
         write_bytes(f"{len(failed)}\n".encode(), planned)
     return sorted(relevant)
 
 
-def _failed(build: Build, last: dict[str, str], moved: set[str]) -> set[str]:
-    """The photos that failed in their last shard for a reason that may heal, or were gone and have moved since.
+def _has_failed(
+    build: Build, table: pa.Table, names: list[str], last: Places, has_moved: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """(N,) which photos failed in their last shard for a reason that may heal, or were gone and have moved since.
 
     A shard that is not finished is asked for anyway.
     """
-    failed: set[str] = set()
+    failed = np.zeros(len(table), np.bool_)
     places = [("images", "download_rejects", build.pool_key), ("photos", "photos_rejects", build.photos_key)]
     for files, rejects, key in places:
-        for shard in set(build.workspace.names(files, key)) & set(last.values()):
-            table = read_table(build.workspace.file(rejects, key, shard), REJECTS, ["photo_id", "reason"])
-            rows = zip(table["photo_id"].to_pylist(), table["reason"].to_pylist(), strict=True)
-            failed |= {
-                photo_id
-                for photo_id, reason in rows
-                if last.get(photo_id) == shard
-                and (reason in MAY_HEAL or (reason == RejectReason.GONE and photo_id in moved))
-            }
+        done = set(build.workspace.names(files, key))
+        asked = [number for number in np.unique(last[last >= 0]).tolist() if names[number] in done]
+        paths = [build.workspace.file(rejects, key, names[number]) for number in asked]
+        told = [read_table(path, REJECTS, ["photo_id", "reason"]) for path in paths]
+        photo, part = places_of(told, table)
+        reasons = pa.chunked_array([chunk for rows in told for chunk in rows["reason"].chunks], pa.string())
+        may_heal = pc.is_in(reasons, pa.array([RejectReason(reason).value for reason in MAY_HEAL])).to_numpy()
+        is_gone = pc.equal(reasons, RejectReason.GONE.value).to_numpy()
+        known = np.flatnonzero(photo >= 0)
+        photo, shard_of = photo[known], np.array(asked, np.int64)[part[known]]
+        counts = (last[photo] == shard_of) & (may_heal[known] | (is_gone[known] & has_moved[photo]))
+        failed[photo[counts]] = True
     return failed
 
 

@@ -81,9 +81,16 @@ def replication(
     sides = sides.select(["photo_id", "class_id", "split", "unit", "unit_since"]).join(
         outcomes, "photo_id", join_type="inner"
     )
+    sides = sides.sort_by([("class_id", "ascending"), ("photo_id", "ascending")])
+    class_of, class_ids = ranks(sides["class_id"])
+    ends = np.searchsorted(class_of, np.arange(len(class_ids) + 1))
+    part_of = {
+        class_id: sides.slice(ends[number], ends[number + 1] - ends[number])
+        for number, class_id in enumerate(class_ids.to_pylist())
+    }
     rows = []
     for pair in pairs.filter(pc.and_(pc.is_valid(pairs["confirmed_look"]), pc.is_valid(pairs["look"]))).to_pylist():
-        own = sides.filter(pc.equal(sides["class_id"], pair["class_id"])).sort_by("photo_id")
+        own = part_of.get(pair["class_id"], sides.slice(0, 0))
         found = replication_rows(
             own["right_mean"].to_numpy(),
             pc.equal(own["split"], "counter").to_numpy(),
