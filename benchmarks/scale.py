@@ -7,6 +7,10 @@ models (no pixels; once, the folder is kept until you delete it) and runs each s
 the steps before it wrote. What was measured is kept in `<folder>/<photos>/measured.jsonl`, so a run that was killed
 goes on; `--again STEP ...` forgets these steps and what they wrote and measures them anew. The digests of what each
 step wrote are kept too: `--equal FOLDER` compares them with those of another folder, which another commit wrote.
+
+`--floors benchmarks/floors.toml` ends with an error where a step writes other numbers of rows than are stated there,
+needs more memory, or takes more per photo at the largest number of photos than at the smallest times the stated growth.
+`make bench` does so up to 100,000 photos and `make bench-large` up to ten million.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import resource
 import shutil
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +248,40 @@ def digests_of(folder: Path, which: str) -> dict[str, str]:
     return found
 
 
+def rows_of(folder: Path, which: str) -> dict[str, int]:
+    """The rows that a step wrote, by table."""
+    import pyarrow.parquet as pq
+
+    if which == "publish":
+        paths = {path.stem: [path] for path in sorted((folder / "releases").glob("*/*/*.parquet"))}
+    else:
+        paths = {stage: sorted((folder / "workspace" / stage).glob("*/*.parquet")) for stage in WRITES[which]}
+    return {name: sum(pq.read_metadata(path).num_rows for path in files) for name, files in paths.items()}
+
+
+def broken(measured: dict[int, dict[str, Any]], floors: dict[str, Any]) -> list[str]:
+    """What does not keep to the floors: sentences.
+
+    Args:
+        measured: what was measured of each step, by number of photos.
+        floors: `growth`, `peak_mb`, and `rows` of tables by number of photos and step.
+    """
+    said = []
+    small, large = min(measured), max(measured)
+    for step, row in measured[large].items():
+        growth = row["seconds"] / large / (measured[small][step]["seconds"] / small)
+        if growth > floors["growth"]:
+            said.append(f"{step} takes {growth:.2f} times as long per photo for {large} photos as for {small}")
+    for num_photos, steps in measured.items():
+        for step, row in steps.items():
+            if row["peak_mb"] > floors["peak_mb"]:
+                said.append(f"{step} takes {row['peak_mb']:.0f} MB for {num_photos} photos")
+            for table, count in floors["rows"].get(str(num_photos), {}).get(step, {}).items():
+                if row["rows"].get(table) != count:
+                    said.append(f"{step} writes {row['rows'].get(table)} {table} of {num_photos} photos, not {count}")
+    return said
+
+
 def measure(folder: Path, which: str, queue: Any) -> None:
     """Put a step's processor seconds and peak MB above the imports into `queue`."""
     from counterset.models.door import open_text_model  # noqa: F401 - all imports of a build come before
@@ -297,8 +336,10 @@ def main() -> None:
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument("--again", nargs="*", choices=STEPS, default=[])
     parser.add_argument("--equal", type=Path, help="a folder of another commit, whose digests must be the same")
+    parser.add_argument("--floors", type=Path, help="a TOML file of what must be kept to")
     arguments = parser.parse_args()
     is_equal = True
+    measured: dict[int, dict[str, Any]] = {}
     for num_photos in arguments.photos:
         folder = arguments.folder.resolve() / str(num_photos)
         in_process(prepare, folder, num_photos, arguments.classes)
@@ -307,10 +348,11 @@ def main() -> None:
             if step not in known:
                 queue = multiprocessing.get_context("spawn").SimpleQueue()
                 in_process(measure, folder, step, queue)
-                known[step] = queue.get() | {"digests": digests_of(folder, step)}
+                known[step] = queue.get() | {"digests": digests_of(folder, step), "rows": rows_of(folder, step)}
                 with (folder / "measured.jsonl").open("a") as file:
                     file.write(json.dumps(known[step]) + "\n")
             row = known[step]
+            measured.setdefault(num_photos, {})[step] = row
             said = f"{step:12s} {num_photos:>10,d} photos {row['seconds'] / num_photos * 1e6:7.1f} us per photo, "
             said += f"peak {row['peak_mb']:6.0f} MB above the imports"
             if arguments.equal:
@@ -322,7 +364,9 @@ def main() -> None:
                 said += ", the same bytes" if same else ", OTHER BYTES"
             sys.stdout.write(f"{said}\n")
             sys.stdout.flush()
-    sys.exit(0 if is_equal else 1)
+    said = broken(measured, tomllib.loads(arguments.floors.read_text())["scale"]) if arguments.floors else []
+    sys.stdout.write("".join(f"BELOW THE FLOOR: {sentence}\n" for sentence in said))
+    sys.exit(0 if is_equal and not said else 1)
 
 
 if __name__ == "__main__":

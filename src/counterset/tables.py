@@ -164,9 +164,9 @@ def read_table(path: str | Path | ObjectPath, schema: TableSchema, columns: list
         where = place(path)
         if isinstance(where, ObjectPath):
             with where.open() as file:
-                table = pq.read_table(file, columns=columns, page_checksum_verification=True)
+                table = _read_parquet(file, columns)
         else:
-            table = pq.read_table(where, columns=columns, page_checksum_verification=True)
+            table = _read_parquet(where, columns)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
     check_stamp(table.schema, schema, str(path))
@@ -176,6 +176,13 @@ def read_table(path: str | Path | ObjectPath, schema: TableSchema, columns: list
                 raise SchemaError(schema.name, field.name, f"is missing in {path}")
             table = table.add_column(min(position, table.num_columns), field, pa.nulls(len(table), field.type))
     return table
+
+
+def _read_parquet(file: Path | BinaryIO, columns: list[str] | None) -> pa.Table:
+    """One file's rows; a build reads thousands of small files, for each of which a dataset would be opened."""
+    with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+        table = opened.read(columns=columns)
+    return table if columns is None else table.select([name for name in columns if name in table.column_names])
 
 
 class RowGroups:

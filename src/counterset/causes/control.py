@@ -138,10 +138,10 @@ class Regression(NamedTuple):
 
 def regress(outcome: Floats, is_common: Bools, columns: Floats, unit: Ints) -> Regression:
     """The regression of (N,) outcomes on the group and (N, P) columns."""
-    import statsmodels.api as sm
+    from statsmodels.regression.linear_model import OLS
 
     exogenous = np.column_stack([np.ones(len(outcome)), is_common.astype(np.float64), columns])
-    model = sm.OLS(outcome, exogenous)
+    model = OLS(outcome, exogenous)
     plain = model.fit()
     clustered = model.fit(cov_type="cluster", cov_kwds={"groups": unit}, use_t=True)
     bread = np.linalg.pinv(exogenous.T @ exogenous) * len(outcome)
