@@ -76,7 +76,13 @@ def group_photos(
 
 
 def stability(
-    profiles: Features, margins: Features, names: Sequence[str], config: GroupConfig, *, seed: int
+    profiles: Features,
+    margins: Features,
+    names: Sequence[str],
+    config: GroupConfig,
+    *,
+    seed: int,
+    formed: Sequence[str | None] | None = None,
 ) -> Stability:
     """How much the groups of one class depend on the seed and on which photos there are.
 
@@ -86,8 +92,11 @@ def stability(
         names: the B backgrounds.
         config: how groups are formed.
         seed: the first of NUM_REPEATS seeds, and of the halves.
+        formed: what `group_photos` gives for `seed`, where it is known already.
     """
-    repeats = [group_photos(profiles, margins, names, config, seed=seed + repeat) for repeat in range(NUM_REPEATS)]
+    first = group_photos(profiles, margins, names, config, seed=seed) if formed is None else formed
+    others = [group_photos(profiles, margins, names, config, seed=seed + repeat) for repeat in range(1, NUM_REPEATS)]
+    repeats = [first, *others]
     order = np.random.default_rng(seed).permutation(len(profiles))
     halves = []
     for half in (np.sort(order[::2]), np.sort(order[1::2])):
@@ -138,8 +147,9 @@ def _clusters(points: Features, own: Indices, num_clusters: int, config: GroupCo
     assert kmeans.centroids is not None
     _, nearest = kmeans.index.search(points, 1)
     # (k, B): photos of each cluster by their own highest score
-    counts = np.zeros((num_clusters, points.shape[1]), np.int64)
-    np.add.at(counts, (nearest[:, 0], own), 1)
+    num_names = points.shape[1]
+    counts = np.bincount(nearest[:, 0] * num_names + own, minlength=num_clusters * num_names)
+    counts = counts.reshape(num_clusters, num_names)
     sizes = counts.sum(axis=1)
     is_large = sizes >= smallest_cluster(len(points), config)
     kept = np.flatnonzero(is_large & (counts.max(axis=1) >= config.min_purity * sizes))

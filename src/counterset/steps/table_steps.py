@@ -155,7 +155,7 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
             annotation = annotate.none_of_these(annotation, share, config.annotate.max_elsewhere)
             profiles, margins = annotation.profiles, annotation.margins
             groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
-            agreement = group.stability(profiles, margins, names, config.group, seed=config.seed)
+            agreement = group.stability(profiles, margins, names, config.group, seed=config.seed, formed=groups)
             stability.append({"class_id": spec.class_id} | agreement._asdict())
             named = annotate.background_rows(
                 spec.class_id,

@@ -109,11 +109,13 @@ def shares_elsewhere(features: Features, directions: Features, num_backgrounds: 
     closeness = crowd @ names.T
     # (M, B): a phrase that is as near to a second name means neither
     is_nearest = closeness > np.sort(closeness, axis=1)[:, [-2]] + TIE
-    # (N, D) @ (D, B), (N, D) @ (D, M)
-    of_names, of_crowd = features @ names.T, features @ crowd.T
+    # (N, D) @ (D, B) -> (B, N), (N, D) @ (D, M) -> (M, N): the phrases that are above are counted row by row
+    of_names, of_crowd = (np.ascontiguousarray((features @ part.T).T) for part in (names, crowd))
     shares = np.zeros((len(features), num_backgrounds), np.float32)
     for number in range(num_backgrounds if len(crowd) else 0):
-        shares[:, number] = (of_crowd[:, ~is_nearest[:, number]] > of_names[:, [number]]).sum(axis=1) / len(crowd)
+        is_above = of_crowd > of_names[number]
+        is_above[is_nearest[:, number]] = False
+        shares[:, number] = is_above.sum(axis=0, dtype=np.int32) / len(crowd)
     return shares
 
 
