@@ -120,7 +120,8 @@ def _digest_of(table: pa.Table, beside: str = "") -> str:
         rows = pc.binary_join_element_wise(*columns, "\x1f", null_handling="replace", null_replacement="\x00")
         # Texts of one array lie one after the other, so these are "\x1e" + row for every row
         marked = pc.binary_join_element_wise("", rows, "\x1e")
-        state.update(marked.buffers()[2].slice(0, pc.sum(pc.binary_length(marked)).as_py()))
+        if len(marked):
+            state.update(marked.buffers()[2].slice(0, pc.sum(pc.binary_length(marked)).as_py()))
     return state.hexdigest()
 
 
