@@ -100,7 +100,7 @@ def _made_from(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> 
     if config.curate.max_similarity < 1:
         asked["annotator"] = {"features": build.features_of(config.models.annotator)}
     asked["classes"] = {spec.class_id: class_identity(spec) for spec in build.specs}
-    offered = candidates_of(build, crawls, _OFFERED)
+    offered = candidates_of(build, crawls, _OFFERED).select(_OFFERED)
     inspected = read_all(photos, PHOTOS, ["photo_id", "sha256"])
     row = pc.index_in(offered["photo_id"], inspected["photo_id"].combine_chunks())
     rows = offered.append_column("sha256", inspected["sha256"].take(row)).filter(pc.is_valid(row))
