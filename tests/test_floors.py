@@ -22,9 +22,9 @@ def scale() -> Any:
     return module
 
 
-def steps(scale: Any, seconds: float, **changed: Any) -> dict[str, Any]:
+def steps(scale: Any, usual_s: float, **changed: Any) -> dict[str, Any]:
     rows = {
-        step: {"seconds": seconds, "peak_mb": 500.0, "rows": FLOORS["rows"]["20000"].get(step, {})}
+        step: {"seconds": usual_s, "peak_mb": 500.0, "rows": FLOORS["rows"]["20000"].get(step, {})}
         for step in scale.STEPS
     }
     rows["members"] = rows["members"] | changed
