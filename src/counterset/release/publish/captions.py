@@ -239,8 +239,9 @@ def guess_languages(titles: pa.Array, descriptions: pa.Array) -> pa.Array:
     texts = pc.binary_join_element_wise(titles, descriptions, " ", null_handling="skip")
     may_guess = pc.or_(pc.invert(pc.string_is_ascii(texts)), pc.match_substring_regex(texts, _TWO_SMALL))
     texts = pc.if_else(may_guess, texts, None).dictionary_encode()
-    guesses = pa.array([guess_language(text) for text in texts.dictionary.to_pylist()], pa.string())
-    return guesses.take(texts.indices)
+    # The last is that of texts without a guess: where all are, nothing could be taken from an empty array
+    guesses = pa.array([*map(guess_language, texts.dictionary.to_pylist()), None], pa.string())
+    return guesses.take(pc.fill_null(texts.indices, len(texts.dictionary)))
 
 
 def _by_script(text: str) -> str | None:
