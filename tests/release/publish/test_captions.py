@@ -191,6 +191,8 @@ def test_texts_are_cleaned_alike_one_by_one_and_together() -> None:
     guessed = guess_languages(pa.array(texts, pa.string()), pa.array(other, pa.string())).to_pylist()
     assert guessed == [guess_language(*both) for both in zip(texts, other, strict=True)]
     assert {None, "en", "es"} <= set(guessed)
+    some = pa.array(["the bear in the snow", None, None]), pa.array([None, None, "la bella"])
+    assert guess_languages(*some).to_pylist() == ["en", None, None]
     nothing = pa.nulls(3, pa.string())
     assert clean_texts(nothing).equals(nothing)
     assert guess_languages(nothing, nothing).equals(nothing)

@@ -236,12 +236,12 @@ def guess_language(*texts: str | None) -> str | None:
 
 def guess_languages(titles: pa.Array, descriptions: pa.Array) -> pa.Array:
     """(N,) `guess_language` of each title with its description."""
-    texts = pc.binary_join_element_wise(titles, descriptions, " ", null_handling="skip")
+    # Not null_handling="skip", which gives no row at all where both are null
+    texts = pc.coalesce(pc.binary_join_element_wise(titles, descriptions, " "), titles, descriptions)
     may_guess = pc.or_(pc.invert(pc.string_is_ascii(texts)), pc.match_substring_regex(texts, _TWO_SMALL))
     texts = pc.if_else(may_guess, texts, None).dictionary_encode()
-    # The last is that of texts without a guess: where all are, nothing could be taken from an empty array
-    guesses = pa.array([*map(guess_language, texts.dictionary.to_pylist()), None], pa.string())
-    return guesses.take(pc.fill_null(texts.indices, len(texts.dictionary)))
+    guesses = pa.array([*map(guess_language, texts.dictionary.to_pylist())], pa.string())
+    return guesses.take(texts.indices)
 
 
 def _by_script(text: str) -> str | None:
