@@ -21,9 +21,10 @@ from counterset.errors import ModelError
 from counterset.models import open_clip_encoder, openvino_tower
 from counterset.models.decoding import PixelDecoder, rgb
 from counterset.models.held import let_go
-from counterset.models.open_clip_encoder import features_id, load_encoder, precision
+from counterset.models.open_clip_encoder import features_id, load_encoder, precision, texts_id
 from counterset.models.packed import PackedAttention, PackedLinear, PackedPatches, pack
 from counterset.models.precision import agrees, native_half, probes
+from counterset.models.text_tower import ShortTexts
 
 SIZE = 64
 PREPROCESS = PreprocessCfg(size=SIZE)
@@ -77,7 +78,44 @@ def test_features_are_float32s_within_the_limits(name: str) -> None:
     np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
     assert np.sum(ours * reference, axis=1).min() > 0.999
     np.testing.assert_array_equal(ours, fast.encode_images(images, 4))
-    np.testing.assert_array_equal(fast.encode_texts(["snow"]), exact.encode_texts(["snow"]))
+
+
+TEXTS = ["snow", "a photo of an ice bear that stands on the sea ice", "", "snow", "a lion"]
+
+
+def test_texts_are_float32s_within_the_limits(name: str) -> None:
+    fast, exact = load_encoder(name), load_encoder(name, "torch-float32")
+    ours, reference = fast.encode_texts(TEXTS), exact.encode_texts(TEXTS)
+    assert ours.dtype == np.float32 and not np.array_equal(ours, reference)
+    assert np.sum(ours * reference, axis=1).min() > 0.999
+    np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(ours[0], ours[3])
+    np.testing.assert_array_equal(ours, fast.encode_texts(TEXTS))
+
+
+def test_places_behind_a_text_give_nothing_to_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut behind the longest text of each batch, the features are those of the whole context but for rounding."""
+    monkeypatch.setattr("counterset.models.text_tower.TEXTS_PER_BATCH", 2)
+    monkeypatch.setattr(open_clip_encoder, "LARGE_BYTES", 10**12)
+    exact = load_encoder(name)
+    short = ShortTexts(exact._model, exact._tokenizer, torch.float32)
+    seen: list[tuple[int, ...]] = []
+    encode = short._encode
+    monkeypatch.setattr(short, "_encode", lambda tokens: seen.append(tuple(tokens.shape)) or encode(tokens))
+    np.testing.assert_allclose(short.encode(TEXTS), exact.encode_texts(TEXTS), atol=1e-6)
+    assert sorted(seen) == [(2, 3), (2, 14)]  # four different texts, by length; the context has 16 places
+
+
+def test_texts_that_fail_the_check_stay_in_float32(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = ShortTexts.encode
+    monkeypatch.setattr(ShortTexts, "encode", lambda self, texts: encode(self, texts)[::-1])
+    encoder = load_encoder(name)
+    assert encoder.precision == "bfloat16" and encoder.short_texts is None
+    np.testing.assert_array_equal(encoder.encode_texts(TEXTS), load_encoder(name, "torch-float32").encode_texts(TEXTS))
+
+
+def test_what_texts_are_computed_in_is_part_of_what_names_them(name: str) -> None:
+    assert texts_id(name) == texts_id(name, "torch-float32") + "-bfloat16-short"
 
 
 def test_a_load_gives_the_same_features_again(name: str) -> None:

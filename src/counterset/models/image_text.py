@@ -70,7 +70,7 @@ class ImageTextModel:
     @functools.cached_property
     def texts_id(self) -> str:
         """Names all that decides its text features."""
-        return texts_id(self.name)
+        return texts_id(self.name, self.backend)
 
     @property
     def encoder(self) -> OpenClipEncoder:

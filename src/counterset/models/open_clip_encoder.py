@@ -35,6 +35,7 @@ from counterset.models.locations import features_and_places
 from counterset.models.model_config import CONFIG_FILE, described, tokenizer_options
 from counterset.models.openvino_tower import OpenVinoTower, check_installed
 from counterset.models.precision import LARGE_BYTES, PROBE_LABELS, Backend, Features, agrees, native_half
+from counterset.models.text_tower import TEXTS_PER_BATCH, ShortTexts
 from counterset.models.towers import ImageTower, PlainTower, TorchTower, probe_features
 from counterset.pictures import DECODER_VERSION
 from counterset.tables import sha256_of
@@ -42,7 +43,6 @@ from counterset.workspace import digest, versions
 
 DEMO_WEIGHTS = Path(__file__).resolve().parents[1] / "demo" / "weights"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-TEXTS_PER_BATCH = 256
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Options of glibc's mallopt(3)."""
 LOAD_ERRORS = (
@@ -71,6 +71,7 @@ class OpenClipEncoder:
         name: as in the config.
         weights_sha256: of the checkpoint file.
         precision: what its image tower computes in: float32, bfloat16, float16 or int8.
+        short_texts: computes its texts, where that agrees with float32; None = its own text tower does.
         embedding_dim: D of the features.
     """
 
@@ -83,6 +84,7 @@ class OpenClipEncoder:
         self._tower = tower
         self._device = model.logit_scale.device
         self._lock = threading.Lock() if tower.is_serial else contextlib.nullcontext()
+        self.short_texts: ShortTexts | None = None
         self.embedding_dim = int(self.encode_texts(["a photo"]).shape[1])
 
     def encode_images(self, images: Sequence[bytes], batch_size: int) -> Features:
@@ -140,7 +142,9 @@ class OpenClipEncoder:
         return features, places
 
     def encode_texts(self, texts: Sequence[str]) -> Features:
-        """(N, D) unit-length text features, in order; in float32, for they are few."""
+        """(N, D) unit-length text features, in order; of a large model in what its image tower computes in."""
+        if self.short_texts is not None:
+            return self.short_texts.encode(texts)
 
         def encode(batch: Sequence[str]) -> Features:
             tokens = self._tokenizer(list(batch)).to(self._device)
@@ -172,7 +176,7 @@ def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
     Raises:
         ModelError: no such model, or its weights cannot be read or do not fit.
     """
-    key = (name, features_id(name, backend), texts_id(name))
+    key = (name, features_id(name, backend), texts_id(name, backend))
     return held(key, lambda: read_encoder(name, backend))
 
 
@@ -197,7 +201,12 @@ def read_encoder(name: str, backend: Backend) -> OpenClipEncoder:
     tower = OpenVinoTower(model) if wanted == "int8" else TorchTower(model, getattr(torch, wanted))
     encoder = OpenClipEncoder(name, weights_sha256(name), model, tokenizer, tower)
     ours = probe_features(tower, exact.pixels.size)
-    if agrees(name, wanted, ours, reference, encoder.encode_texts(PROBE_LABELS)):
+    labels = encoder.encode_texts(PROBE_LABELS)
+    if agrees(name, wanted, ours, reference, labels):
+        if ShortTexts.covers(model):
+            short = ShortTexts(model, tokenizer, native_half() or torch.float32)
+            if agrees(name, f"{short.precision} for texts", short.encode(PROBE_LABELS), labels, reference):
+                encoder.short_texts = short
         return encoder
     if wanted == "int8":
         return load_encoder(name)
@@ -239,8 +248,8 @@ def features_id(name: str, backend: Backend = "torch") -> str:
     return identity if kind == "float32" else f"{identity}-{kind}"
 
 
-def texts_id(name: str) -> str:
-    """Names all that decides a model's text features: weights, architecture, tokenizer, packages.
+def texts_id(name: str, backend: Backend = "torch") -> str:
+    """Names all that decides a model's text features: weights, architecture, tokenizer, precision, packages.
 
     Raises:
         ModelError: as `load_encoder`.
@@ -251,7 +260,10 @@ def texts_id(name: str) -> str:
         folder = Path(model_name.removeprefix("local-dir:"))
         paths = sorted(path for path in folder.iterdir() if path.suffix in TOKENIZER_SUFFIXES and path.is_file())
         files = [[path.name, sha256_of(path)] for path in paths if path.name not in (CONFIG_FILE, "recipe.json")]
-    return digest(_config(name), weights_sha256(name), files, versions(*PACKAGES, *TEXT_PACKAGES))
+    identity = digest(_config(name), weights_sha256(name), files, versions(*PACKAGES, *TEXT_PACKAGES))
+    if precision(name, backend) == "float32":
+        return identity
+    return f"{identity}-{str(native_half() or torch.float32).removeprefix('torch.')}-short"
 
 
 def _config(name: str) -> dict[str, Any]:
