@@ -65,6 +65,27 @@ def test_a_folder_of_masks_and_covers_of_any_size(tmp_path: Path) -> None:
     np.testing.assert_array_equal(boxes.cover("a", 16, 8), expected)
 
 
+def test_the_share_of_the_frame_and_the_way_from_its_centre(tmp_path: Path) -> None:
+    """By hand: one box in a corner, two beside each other, masks of whole pictures."""
+    text = "photo_id,x,y,width,height\na,0,0,0.25,0.25\nb,0.25,0.25,0.25,0.5\nb,0.5,0.25,0.25,0.5\nc,0,0,1,1\n"
+    boxes = Places.read(written(tmp_path, text))
+    assert boxes.extent("a") == pytest.approx((1 / 16, 0.75, 1), abs=1e-6)
+    assert boxes.extent("b") == pytest.approx((1 / 4, 0, 2), abs=1e-6)
+    assert boxes.extent("c") == pytest.approx((1, 0, 1), abs=1e-6)
+    assert boxes.extent("other") is None
+    for name, share in (("one", 0.5), ("two", 0.25), ("none", 0.0)):
+        picture = np.zeros((80, 120), np.uint8)
+        picture[:, : round(120 * share)] = 255
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    masks = Places.read(str(tmp_path))
+    found = masks.extent("one")
+    assert found is not None and found[:2] == pytest.approx((0.5, 0.25 / np.sqrt(0.5)), abs=1e-3)
+    assert found.number is None, "one mask may be of many animals"
+    assert masks.extent("none") is None, "a mask that shows nothing says nothing"
+    several = written(tmp_path, "photo_id,mask\na,one.png\na,two.png\nb,one.png\n", "several.csv")
+    assert [Places.read(several).extent(name) for name in "ab"] == [pytest.approx((*found[:2], n)) for n in (2, 1)]
+
+
 def test_what_megadetector_writes(tmp_path: Path) -> None:
     found = [
         {"category": "1", "conf": 0.9, "bbox": [0.5, 0, 0.5, 1]},

@@ -219,9 +219,10 @@ class AnnotateConfig(Section):
     the class on the background, less those of the class alone; standardised = conditioned, scaled within each class;
     surroundings = combined, for what lies around the animal; or one that an installed package adds."""
     animals: Annotated[str, marks.NAMED] = ""
-    """What says where the animal is, for `surroundings`: CSV of boxes or masks, JSON of MegaDetector, or a folder of
-    masks, PHOTO_ID.png. Empty, and for photos that it does not list: what lies along the frame's edges counts as
-    around the animal."""
+    """What says where the animals are: CSV of boxes or masks, JSON of MegaDetector, or a folder of masks,
+    PHOTO_ID.png. Their size and place in the frame become covariates, and `surroundings` looks past them. Empty, and
+    for photos that it does not list: they are not known, and for `surroundings` what lies along the frame's edges
+    counts as around the animal."""
     max_elsewhere: Fraction = 1.0
     """None of these: a photo gets no name where more than this share of 180 phrases of other places, and of photos
     without any, suits it better than its name, e.g. 0.1; 1 = every photo has a name."""

@@ -11,11 +11,13 @@ A file says where animals are, one row per box or mask:
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,20 @@ MIN_CONFIDENCE = 0.2
 
 Grid = npt.NDArray[np.float32]
 Box = tuple[float, float, float, float]
+
+
+class Extent(NamedTuple):
+    """The animals of one photo in its frame.
+
+    Attributes:
+        share: of the frame that they cover, in (0, 1].
+        offset: from the frame's centre to that of what they cover: 0 = the centre, 1 = a corner.
+        number: of boxes, or of masks; None where every photo has one mask, which may show several animals.
+    """
+
+    share: float
+    offset: float
+    number: int | None
 
 
 @dataclass(frozen=True)
@@ -92,13 +108,8 @@ class Places:
         Raises:
             ConfigError: a mask is no picture.
         """
-        free = np.ones((GRID, GRID), np.float32)
-        for x, y, width, height in self.boxes.get(photo_id, ()):
-            free *= 1 - np.outer(_covered(y, y + height), _covered(x, x + width))
-        for mask in self.masks.get(photo_id, ()):
-            free *= 1 - _shown(mask)
-        is_known = photo_id in self.boxes or photo_id in self.masks
-        if is_known and free.sum() >= 1:  # of an animal that leaves nothing free, the edges show most
+        free = self._free(photo_id, GRID, GRID)
+        if photo_id in self and free.sum() >= 1:  # of an animal that leaves nothing free, the edges show most
             return free
         free[:] = 1
         free[EDGE:-EDGE, EDGE:-EDGE] = 0
@@ -110,24 +121,52 @@ class Places:
         Raises:
             ConfigError: a mask is no picture.
         """
-        if photo_id not in self.boxes and photo_id not in self.masks:
+        return 1 - self._free(photo_id, width_px, height_px) if photo_id in self else None
+
+    def extent(self, photo_id: str) -> Extent | None:
+        """How much of the frame the animals cover, and where; None where nothing is said, or nothing is covered.
+
+        Raises:
+            ConfigError: a mask is no picture.
+        """
+        if photo_id not in self:
             return None
-        free = np.ones((height_px, width_px), np.float32)
+        covered = np.asarray(1 - self._free(photo_id, GRID, GRID), np.float64)
+        total = float(covered.sum())
+        if total <= 0:
+            return None
+        middles = (np.arange(GRID) + 0.5) / GRID - 0.5
+        down, right = (float(covered.sum(axis=axis) @ middles) / total for axis in (1, 0))
+        marks = len(self.boxes.get(photo_id, ())) + len(self.masks.get(photo_id, ()))
+        offset = math.hypot(down, right) / math.hypot(0.5, 0.5)
+        return Extent(total / GRID**2, offset, marks if self._are_counted else None)
+
+    def __contains__(self, photo_id: str) -> bool:
+        """Whether anything says where the photo's animal is."""
+        return photo_id in self.boxes or photo_id in self.masks
+
+    @cached_property
+    def _are_counted(self) -> bool:
+        return bool(self.boxes) or any(len(group) > 1 for group in self.masks.values())
+
+    def _free(self, photo_id: str, columns: int, rows: int) -> Grid:
+        """(rows, columns) share of each cell that is no animal's; 1 throughout where nothing says where it is."""
+        free = np.ones((rows, columns), np.float32)
         for x, y, width, height in self.boxes.get(photo_id, ()):
-            free *= 1 - np.outer(_covered(y, y + height, height_px), _covered(x, x + width, width_px))
+            free *= 1 - np.outer(_covered(y, y + height, rows), _covered(x, x + width, columns))
         for mask in self.masks.get(photo_id, ()):
-            free *= 1 - _shown(mask, width_px, height_px)
-        return np.asarray(1 - free, np.float32)
+            free *= 1 - _shown(mask, columns, rows)
+        return free
 
 
-def _covered(start: float, stop: float, cells: int = GRID) -> Grid:
+def _covered(start: float, stop: float, cells: int) -> Grid:
     """(cells,) share of each cell of a side that lies between two fractions of it."""
     edges = np.arange(cells + 1) / cells
     inside = np.minimum(edges[1:], stop) - np.maximum(edges[:-1], start)
     return np.asarray(np.clip(inside * cells, 0, 1), np.float32)
 
 
-def _shown(mask: Path, columns: int = GRID, rows: int = GRID) -> Grid:
+def _shown(mask: Path, columns: int, rows: int) -> Grid:
     """(rows, columns) share of each cell that is white."""
     try:
         picture = rgb(mask.read_bytes())

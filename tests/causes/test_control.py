@@ -169,6 +169,10 @@ def test_scales() -> None:
     assert np.isnan(values_of(table, BY_NAME["month"])[3]).all()
     assert values_of(table, BY_NAME["subspecies"])[:, 0].tolist() == [0, 1, 1, 0], "the commonest or another"
     assert values_of(table, BY_NAME["observer_photos"])[:, 0] == pytest.approx(np.log1p([0, 1, 3, 7]))
+    table = known(4, life_stage=["adult", "juvenile", None, "adult"], hour=[0, 6, None, 18])
+    assert values_of(table, BY_NAME["life_stage"])[:, 0] == pytest.approx([1, 0, math.nan, 1], nan_ok=True)
+    assert np.isnan(values_of(table, BY_NAME["sex"])).all(), "nobody said"
+    assert values_of(table, BY_NAME["hour"])[[0, 1, 3]] == pytest.approx(np.array([[0, 1], [1, 0], [-1, 0]]), abs=1e-12)
     table = known(2, megapixels=[0.5, 2.0])
     assert values_of(table, BY_NAME["megapixels"])[:, 0] == pytest.approx(np.log([0.5, 2.0]))
 

@@ -69,7 +69,8 @@ def test_a_backgrounds_effect_is_not_taken_for_an_observers() -> None:
 def test_what_the_source_does_not_tell_is_null() -> None:
     table = photos(("1", "bear", "ann", "snow")).set_column(7, "observed_on", pa.array([None], pa.date32()))
     [row] = covariates_of(table, answers({}), ["m"]).to_pylist()
-    for name in ("month", "subspecies", "observer_accuracy", "place_photos", "sharpness", "luminance"):
+    names = ("month", "subspecies", "observer_accuracy", "place_photos", "sharpness", "luminance")
+    for name in (*names, "hour", "life_stage", "sex", "animal_share", "animal_offset", "num_animals"):
         assert row[name] is None, name
     assert (row["megapixels"], row["aspect"], row["size_bytes"]) == (0.08, 2.0, 9)
 
@@ -85,6 +86,19 @@ def test_places_and_subspecies_are_counted() -> None:
     assert [row["month"] for row in found] == [5, 5, 5]
 
 
+def test_boxes_and_what_the_source_tells_are_taken_over_by_photo() -> None:
+    table = photos(*((str(number), "bear", "ann", "snow") for number in range(3)))
+    animals = pa.table({"photo_id": ["2", "0"], "animal_share": [0.2, 0.1], "animal_offset": [0.0, 0.5]})
+    animals = animals.append_column("num_animals", pa.array([1, None], pa.int64()))
+    told = pa.table({"photo_id": ["1", "0"], "hour": [0, 9], "life_stage": [None, "adult"], "sex": ["male", None]})
+    found = covariates_of(table, answers({}), ["m"], animals=animals, told=told)
+    assert found["animal_share"].to_pylist() == [0.1, None, 0.2]
+    assert found["num_animals"].to_pylist() == [None, None, 1]
+    assert found["hour"].to_pylist() == [9, 0, None]
+    assert found["life_stage"].to_pylist() == ["adult", None, None]
+    assert found["sex"].to_pylist() == [None, "male", None]
+
+
 def test_an_outcome_needs_every_selector() -> None:
     predictions = pa.concat_tables([answers({"1": 1, "2": 1}), answers({"1": 0}, "n"), answers({"1": 1}, "other")])
     outcome = mean_outcomes(["1", "2", "3"], predictions, ["m", "n"])
@@ -96,7 +110,7 @@ def test_every_covariate_is_a_column_with_a_role() -> None:
     assert columns == {covariate.name for covariate in known_covariates()}
     for covariate in known_covariates():
         assert covariate.role in ("adjust", "apart") and covariate.reason, covariate.name
-        assert covariate.scale in ("number", "log", "month", "category"), covariate.name
+        assert covariate.scale in ("number", "log", "month", "hour", "category", "label"), covariate.name
     apart = {covariate.name for covariate in known_covariates() if covariate.role == "apart"}
     assert apart == {*APPEARANCE.arrow().names[1:], "size_bytes"}, "the ground's own look may be in these"
 

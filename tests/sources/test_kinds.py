@@ -123,6 +123,7 @@ def test_other_columns_are_carried_as_text(tmp_path: Path) -> None:
         date(2024, 5, 1),
     )
     assert (found["title"], found["description"], found["tags"]) == ("A fox", "similarity: 0.31", ["snow", "night"])
+    assert found["hour"] is None, "an hour of UTC is not known to be the hour of the place"
     assert found["place"] == place_of(52.5, 13.4, 30, cell_km=1.0)
     assert found["license"] is None  # the list has no licence column, so nothing is known and nothing refused
 
@@ -145,6 +146,26 @@ def test_tags_of_any_type_are_text(tags: object, expected: list[str], tmp_path: 
     )
     (found,) = UrlListSource(url_config(path)).crawl(RED_FOX).candidates.to_pylist()
     assert found["tags"] == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"observed_on": "2024-05-01T16:20:00", "lifeStage": "Adult ", "sex": "FEMALE"}, (16, "adult", "female")),
+        ({"observed_on": "2024-05-01", "eventTime": "00:40:00", "life_stage": "unknown"}, (0, None, None)),
+        ({"eventTime": "14:30-05:00", "sex": "male | female"}, (14, None, "male | female")),
+        ({"observed_on": "2024-05-01 00:00:00"}, (None, None, None)),  # what programs make of a day
+        ({"hour": "7", "observed_on": "2024-05-01T16:20:00"}, (7, None, None)),
+        ({"hour": "2024"}, (None, None, None)),
+        ({"eventDate": "2024-05-01T16:00/2024-05-01T17:00"}, (None, None, None)),
+    ],
+)
+def test_the_hour_and_which_animal_it_is(
+    columns: dict[str, object], expected: tuple[object, ...], tmp_path: Path
+) -> None:
+    row = {"url": "https://photos.example/1.jpg", "class": "red fox"} | columns
+    (found,) = UrlListSource(url_config(write(tmp_path / "list.parquet", [row]))).crawl(RED_FOX).candidates.to_pylist()
+    assert (found["hour"], found["life_stage"], found["sex"]) == expected
 
 
 def test_observers_cap_and_sample_as_for_every_source(tmp_path: Path) -> None:

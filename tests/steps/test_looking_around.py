@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,7 +22,6 @@ PLAIN = ["photo_id", "model", "embedding"]
 
 def test_the_extra_vector_is_computed_only_where_a_method_needs_it(tmp_path: Path) -> None:
     config, workspace = tmp_path / "around.toml", tmp_path / "workspace"
-    (tmp_path / "animals.csv").write_text("photo_id,x,y,width,height\ninaturalist-1,0.25,0.25,0.5,0.5\n")
     kept: set[Path] = set()
 
     def build(annotate: str, evaluators: str = "") -> set[str]:
@@ -36,12 +36,18 @@ def test_the_extra_vector_is_computed_only_where_a_method_needs_it(tmp_path: Pat
     def columns() -> list[list[str]]:
         return sorted(pq.read_schema(path).names for path in (workspace / "embeddings").glob("*/*.parquet"))
 
+    def newest(table: str) -> pa.Table:
+        return pq.read_table(max((tmp_path / "releases/a-build").glob(f"*/{table}.parquet")))
+
     with serve(demo_catalog(40, 5)[0]) as server:
         assert {"crawl", "images", "photos", "embeddings"} <= build("")
         num_files = len(columns())
         assert columns() == [PLAIN] * num_files
-        with pytest.raises(ConfigError, match="does not look past the animal"):
-            build('animals = "animals.csv"')
+        boxed = newest("covariates").to_pylist()[0]["photo_id"]
+        (tmp_path / "animals.csv").write_text(f"photo_id,x,y,width,height\n{boxed},0.25,0.25,0.5,0.5\n")
+        assert build('animals = "animals.csv"') == {"animals"}, "for covariates nothing is embedded anew"
+        shares = {row["photo_id"]: row["animal_share"] for row in newest("covariates").to_pylist()}
+        assert shares.pop(boxed) == pytest.approx(0.25) and set(shares.values()) == {None}
         with pytest.raises(ConfigError, match="demo:annotator cannot be measured as well"):
             build('method = "surroundings"', 'evaluators = ["demo:annotator"]')
         unchanged = {"crawl", "images", "photos", "predictions"}

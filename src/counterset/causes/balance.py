@@ -53,7 +53,7 @@ def balance_of(pair: Pair, found: Controlled) -> list[dict[str, Any]]:
 
 
 def difference(pair: Pair, covariate: Covariate) -> dict[str, Any]:
-    """A covariate's means and standardised difference (Austin 2009); of months the length of both coordinates'."""
+    """A covariate's means and standardised difference (Austin 2009); on a circle the length of both coordinates'."""
     values = values_of(pair.table, covariate)
     known = ~np.isnan(values[:, 0])
     sides = [values[known & (pair.is_common == side)] for side in (True, False)]

@@ -30,6 +30,8 @@ UNITS_PER_COLUMN = 5
 """Units on the smaller side for each column of the regression; those that differ most between the groups come first."""
 MIN_KNOWN = 0.8
 """Share of a pair's photos for which a covariate must be known."""
+CIRCLES = {"month": 12, "hour": 24}
+"""Scales that end where they begin, and their length."""
 LEAST_SPREAD = 1e-6
 """Standard deviation below which a covariate does not vary."""
 
@@ -73,15 +75,17 @@ class Design(NamedTuple):
 
 
 def values_of(table: pa.Table, covariate: Covariate) -> Floats:
-    """(N, 1) or, for months, (N, 2) numbers of a covariate on its scale; nan = not known."""
+    """(N, 1) or, on a circle, (N, 2) numbers of a covariate on its scale; nan = not known."""
     column = table[covariate.name]
-    if covariate.scale == "category":
-        counts = column.value_counts().to_pylist()
+    if covariate.scale in ("category", "label"):
+        is_known = np.array(column.is_valid()) | (covariate.scale == "category")
+        counts = column.filter(pa.array(is_known)).value_counts().to_pylist()
         commonest = min(counts, key=lambda row: (-row["counts"], row["values"] or ""))["values"] if counts else None
-        return np.array([[float(value == commonest)] for value in column.to_pylist()]).reshape(-1, 1)
+        is_commonest = np.array([value == commonest for value in column.to_pylist()], np.float64)
+        return np.where(is_known, is_commonest, math.nan)[:, None]
     values = np.array([math.nan if value is None else value for value in column.to_pylist()], np.float64)
-    if covariate.scale == "month":
-        angle = 2 * np.pi * values / 12
+    if covariate.scale in CIRCLES:
+        angle = 2 * np.pi * values / CIRCLES[covariate.scale]
         return np.stack([np.sin(angle), np.cos(angle)], axis=1)
     if covariate.scale == "log":  # of counts, which may be 0, of one more
         values = np.log(values) if np.nanmin(values, initial=math.inf) > 0 else np.log1p(values)

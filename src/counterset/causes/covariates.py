@@ -11,10 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.causes.schemas import APPEARANCE, COVARIATES
+from counterset.causes.schemas import ANIMALS, APPEARANCE, COVARIATES
 from counterset.manifests import manifest_path, read_csv
 from counterset.tables import conform, ranks
 
+TOLD = ("hour", "life_stage", "sex")
+"""Columns of candidates that are covariates as they are."""
 SHRINKAGE = 5
 """Photos of other classes that an observer's accuracy in them is drawn towards the usual by."""
 
@@ -28,7 +30,8 @@ class Covariate(NamedTuple):
         name: a column of the covariates table.
         component: what it stands for in the decomposition.
         role: `adjust`, or `apart` where the background's own look may be in it.
-        scale: `number`, `log`, `month` (a circle) or `category` (the commonest value or another).
+        scale: `number`, `log`, `month` and `hour` (circles), `category` (the commonest value or another, none being a
+            value too) or `label` (the same, none being not known).
         reason: why it has this role.
     """
 
@@ -53,6 +56,8 @@ def covariates_of(
     selectors: Collection[str],
     appearance: pa.Table | None = None,
     places: pa.Table | None = None,
+    animals: pa.Table | None = None,
+    told: pa.Table | None = None,
 ) -> pa.Table:
     """One row per photo of a release (covariates schema).
 
@@ -62,10 +67,10 @@ def covariates_of(
         selectors: models whose answers say how easy an observer's photos of other classes are.
         appearance: the photos' look (appearance schema); photos without a row have none.
         places: photo_id and place (null = unknown); None = the source tells none.
+        animals: where the photos' animals are (animals schema); photos without a row have none.
+        told: photo_id, hour, life_stage and sex, as the source tells them; None = it tells none.
     """
     photo_ids = all_photos["photo_id"].combine_chunks()
-    looks = appearance if appearance is not None else APPEARANCE.arrow().empty_table()
-    look_of = pc.index_in(photo_ids, looks["photo_id"].combine_chunks())
     outcome = mean_outcomes(photo_ids, predictions, selectors)
     experience, accuracy = _of_observers(all_photos, outcome)
     width, height = (np.asarray(all_photos[name].to_numpy(), np.float64) for name in ("width_px", "height_px"))
@@ -82,7 +87,13 @@ def covariates_of(
         "observer_accuracy": accuracy if has_answers else pa.nulls(len(photo_ids), pa.float64()),
         "place_photos": _visits(photo_ids, places),
     }
-    columns |= {name: looks[name].take(look_of) for name in APPEARANCE.arrow().names[1:]}
+    measured = (appearance, APPEARANCE.arrow().names[1:]), (animals, ANIMALS.arrow().names[1:]), (told, TOLD)
+    for table, names in measured:
+        if table is None:
+            columns |= {name: pa.nulls(len(photo_ids)) for name in names}
+        else:
+            row_of = pc.index_in(photo_ids, table["photo_id"].combine_chunks())
+            columns |= {name: table[name].take(row_of) for name in names}
     return conform(pa.table(columns), COVARIATES)
 
 

@@ -61,6 +61,19 @@ APPEARANCE = TableSchema(
     ),
 )
 
+_OF_ANIMALS = (
+    Column("animal_share", FLOAT64, "share of the frame that animals cover; null = nothing says where they are", True),
+    Column("animal_offset", FLOAT64, "of what they cover from the frame's centre; 1 = a corner", True),
+    Column("num_animals", INT64, "boxes or masks; null = not known, as where each photo has one mask", True),
+)
+
+ANIMALS = TableSchema(
+    "animals",
+    "one photo's animals in its frame, as boxes or masks say",
+    ("photo_id",),
+    (PHOTO_ID, *_OF_ANIMALS),
+)
+
 COVARIATES = TableSchema(
     "covariates",
     "one photo: what else than its background may make it easy or hard",
@@ -76,7 +89,10 @@ COVARIATES = TableSchema(
         Column("size_bytes", INT64, "bytes at url"),
         Column("aspect", FLOAT64, "width over height"),
         Column("month", INT64, "of observation, 1 to 12", True),
+        Column("hour", INT64, "of observation, local time, 0 to 23; null = the source does not tell", True),
         Column("subspecies", STRING, "scientific name of three words, where the source names one", True),
+        Column("life_stage", STRING, "adult, juvenile and the like; null = nobody said", True),
+        Column("sex", STRING, "female or male, or as a list says; null = nobody said", True),
         Column("observer_photos", INT64, "photos of other classes by this observer in the release"),
         Column(
             "observer_accuracy",
@@ -86,6 +102,7 @@ COVARIATES = TableSchema(
             True,
         ),
         Column("place_photos", INT64, "photos of the release at this place; null = the source tells no places", True),
+        *_OF_ANIMALS,
     ),
 )
 

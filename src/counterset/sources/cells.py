@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 
 from counterset.classes import normal_name
@@ -39,6 +39,12 @@ def known_text(value: object) -> str | None:
     """As `text_of`, without what only says that nothing is known (`UNKNOWN`)."""
     text = text_of(value)
     return None if text is None or normal_name(text) in UNKNOWN else text
+
+
+def word_of(value: object) -> str | None:
+    """As `known_text`, in lower case: what stands for one of a few things."""
+    text = known_text(value)
+    return text.lower() if text else None
 
 
 def id_of(value: object) -> str | None:
@@ -79,6 +85,28 @@ def day_of(value: object) -> date | None:
     return days.pop() if len(days) == 1 else None
 
 
+def time_of(value: object) -> time | None:
+    """The local time of day of an ISO time, or date with time, or of a whole hour; None = none, or not understood.
+
+    Midnight to the second is what programs write after a day without a time, so it says nothing. Neither does a time
+    that is marked as UTC (Z), for where it was that hour is not known.
+    """
+    if isinstance(value, bool | time):
+        return value if isinstance(value, time) else None
+    hour = number_of(value)
+    if hour is not None and hour in range(24):
+        return time(int(hour))
+    if not isinstance(value, datetime):
+        text = (text_of(value) or "").upper()
+        if ":" not in text or text.endswith("Z"):
+            return None
+        found = _moment(text) or _moment(f"2000-01-01T{text}")
+        if found is None:
+            return None
+        value = found
+    return value.time() if value.time() != time(0) else None
+
+
 def tags_of(value: object) -> list[str]:
     """A list's parts, a text's parts between commas, semicolons or bars; anything else is one tag."""
     parts = (
@@ -88,6 +116,11 @@ def tags_of(value: object) -> list[str]:
 
 
 def _iso_day(text: str) -> date | None:
+    found = _moment(text)
+    return found.date() if found is not None else None
+
+
+def _moment(text: str) -> datetime | None:
     with suppress(ValueError):
-        return datetime.fromisoformat(text).date()
+        return datetime.fromisoformat(text)
     return None

@@ -1,4 +1,4 @@
-"""What photos look like as a whole, shard by shard: read once from their bytes, when a release is made."""
+"""What photos look like as a whole and where their animals are, shard by shard: read once, when a release is made."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from counterset.causes.appearance import appearance
-from counterset.causes.schemas import APPEARANCE
+from counterset.causes.schemas import ANIMALS, APPEARANCE
 from counterset.pictures import DECODER_VERSION
-from counterset.schemas import IMAGES, PHOTOS
+from counterset.places import PLACES
+from counterset.schemas import IMAGES, PHOTOS, TableSchema
 from counterset.steps.keys import Build
 from counterset.tables import conform, read_table, table_of, write_table
 from counterset.workspace import digest, versions
@@ -25,13 +26,18 @@ def appearance_key(build: Build) -> str:
     return digest("appearance", REVISION, versions(*PACKAGES), APPEARANCE.version, DECODER_VERSION, build.photos_key)
 
 
+def animals_key(build: Build) -> str:
+    """Of where animals are: what the config's boxes or masks say decides it, and which photos there are."""
+    said = PLACES, build.animals.digest
+    return digest("animals", *said, versions(*PACKAGES), ANIMALS.version, DECODER_VERSION, build.photos_key)
+
+
 def measure_shard(build: Build, shard: str) -> pa.Table:
     """The appearance of a shard's photos that decode, measured unless it lies there already."""
     path = build.workspace.file("appearance", appearance_key(build), shard)
     if not path.is_file():
         images = read_table(build.workspace.file("images", build.pool_key, shard), IMAGES)
-        photos = read_table(build.workspace.file("photos", build.photos_key, shard), PHOTOS, ["photo_id"])
-        readable, rows = set(photos["photo_id"].to_pylist()), []
+        readable, rows = set(_readable(build, shard)), []
         for batch in images.to_batches(max_chunksize=256):
             for photo_id, content in zip(batch["photo_id"].to_pylist(), batch["image"].to_pylist(), strict=True):
                 if photo_id in readable:
@@ -42,7 +48,42 @@ def measure_shard(build: Build, shard: str) -> pa.Table:
 
 def measured(build: Build, shards: Iterable[str]) -> pa.Table:
     """The appearance of all photos of some shards; of a photo in several shards that of the last one."""
-    table = pa.concat_tables([APPEARANCE.arrow().empty_table(), *(measure_shard(build, shard) for shard in shards)])
+    return _last(APPEARANCE, (measure_shard(build, shard) for shard in shards))
+
+
+def locate_shard(build: Build, shard: str) -> pa.Table:
+    """Where the animals of a shard's photos are, read unless it lies there already; photos of which nothing is said
+    have no row.
+
+    Raises:
+        ConfigError: a mask is no picture.
+    """
+    path = build.workspace.file("animals", animals_key(build), shard)
+    if not path.is_file():
+        found = {photo_id: build.animals.extent(photo_id) for photo_id in _readable(build, shard)}
+        rows = [
+            {"photo_id": photo_id, "animal_share": of.share, "animal_offset": of.offset, "num_animals": of.number}
+            for photo_id, of in found.items()
+            if of is not None
+        ]
+        write_table(table_of(ANIMALS, rows), ANIMALS, path)
+    return read_table(path, ANIMALS)
+
+
+def located(build: Build, shards: Iterable[str]) -> pa.Table:
+    """Where the animals of all photos of some shards are; nothing is read or written where no file says so."""
+    shards = shards if build.animals.boxes or build.animals.masks else ()
+    return _last(ANIMALS, (locate_shard(build, shard) for shard in shards))
+
+
+def _readable(build: Build, shard: str) -> list[str]:
+    photos = read_table(build.workspace.file("photos", build.photos_key, shard), PHOTOS, ["photo_id"])
+    return [str(photo_id) for photo_id in photos["photo_id"].to_pylist()]
+
+
+def _last(schema: TableSchema, tables: Iterable[pa.Table]) -> pa.Table:
+    """The rows of several shards; of a photo in several that of the last one."""
+    table = pa.concat_tables([schema.arrow().empty_table(), *tables])
     numbered = pa.table({"photo_id": table["photo_id"], "row": np.arange(len(table))})
     last = numbered.group_by("photo_id").aggregate([("row", "max")])["row_max"]
-    return conform(table.take(last), APPEARANCE)
+    return conform(table.take(last), schema)

@@ -81,6 +81,7 @@ class Build:
         crawl_key: of the candidates.
         pool_key: of the photos' bytes, one for all crawls.
         photos_key: of what the photos are.
+        animals: where the animals are, of the photos of which a file says so.
         places: the places around each animal; None where the annotation method needs none.
     """
 
@@ -110,9 +111,8 @@ class Build:
             settings_of(config, "photos", *PHOTO_PACKAGES), PHOTOS.version, DECODER_VERSION, self.pool_key
         )
         self._features: dict[str, str] = {}
-        self.places: Places | None = None
-        if ANNOTATORS[config.annotate.method].surroundings:
-            self.places = Places.read(config.annotate.animals)
+        self.animals = Places.read(config.annotate.animals)
+        self.places = self.animals if ANNOTATORS[config.annotate.method].surroundings else None
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: the keys as they are here, and no open connection."""
@@ -181,19 +181,13 @@ class Build:
 
         Raises:
             ModelError: one cannot.
-            ConfigError: two roles share weights, or a setting has no use.
+            ConfigError: two roles share weights.
         """
-        annotate = self.config.annotate
-        if annotate.animals and self.places is None:
-            raise ConfigError(
-                f"annotate.animals is set and annotate.method = {annotate.method!r} does not look past the animal; "
-                "set annotate.method = 'surroundings', or remove annotate.animals"
-            )
         models = self.config.models
         if self.places is not None and models.annotator in (*models.selectors, *models.evaluators):
             raise ConfigError(
-                f"annotate.method = {annotate.method!r} embeds whole frames, by which {models.annotator} cannot be "
-                "measured as well; name another annotator, or take it out of the selectors and evaluators"
+                f"annotate.method = {self.config.annotate.method!r} embeds whole frames, by which {models.annotator} "
+                "cannot be measured as well; name another annotator, or take it out of the selectors and evaluators"
             )
         for model in self.model_names:
             self.features_of(model)

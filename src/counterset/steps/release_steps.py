@@ -17,7 +17,7 @@ from counterset.review.citing import cite
 from counterset.review.schemas import DECISIONS
 from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY, Verdict
 from counterset.steps.annotator_check import check_annotator
-from counterset.steps.causes_steps import measured
+from counterset.steps.causes_steps import located, measured
 from counterset.steps.keys import Build, read_all
 from counterset.steps.rejects import all_rejects
 from counterset.steps.series import Basis, place_in_series
@@ -88,6 +88,7 @@ def publish_release(
             files=_named_files(build),
             review=cite(read_table(tables["decisions"].path, DECISIONS)).metadata() if "decisions" in tables else None,
             appearance=measured(build, [place(ref.path).stem for ref in photos]),
+            animals=located(build, [place(ref.path).stem for ref in photos]),
             imagenet_labels=_imagenet_labels(build),
             series=place_in_series(build, tables["members"], basis).inputs,
             empty_names=asdict(found) if found is not None and is_empty else None,

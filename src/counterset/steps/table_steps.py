@@ -30,7 +30,7 @@ from counterset.schemas import (
 )
 from counterset.stages import annotate, curate, evaluate, group, select
 from counterset.statistics.series import Series, with_looks
-from counterset.steps.causes_steps import appearance_key
+from counterset.steps.causes_steps import animals_key, appearance_key
 from counterset.steps.keys import (
     GROUP_PACKAGES,
     MEMBER_PACKAGES,
@@ -249,6 +249,7 @@ def keys(build: Build, refs: Iterable[TableRef]) -> set[str]:
         build.pool_key,
         build.photos_key,
         appearance_key(build),
+        animals_key(build),
         *map(build.embed_key, build.model_names),
         *(_classifier_key(build, *item) for item in build.evaluations),
         *(place(ref.path).parent.name for ref in refs),

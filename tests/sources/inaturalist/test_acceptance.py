@@ -33,6 +33,7 @@ def offer(photo_id: int, **changes: Any) -> dict[str, Any]:
         "observer_id": f"user-{photo_id}",
         "observer_name": "Some One",
         "observed_on": date(2024, 5, photo_id % 28 + 1),
+        "hour": 9,
         "taxon_id": 42,
         "taxon_name": "Vulpes vulpes",
         "ancestor_ids": [1, 42],
@@ -131,8 +132,11 @@ def test_a_candidate_has_all_that_was_told(observation_id: int | None, named: st
         "observation_id": named,
         "observer_id": "user-8",
         "observed_on": date(2024, 5, 9),
+        "hour": 9,
         "taxon_id": 42,
         "taxon_name": "Vulpes vulpes",
+        "life_stage": None,
+        "sex": None,
         "quality_grade": "research",
         "title": "a fox",
         "description": "by the road",
@@ -199,3 +203,20 @@ def test_where_all_stand_they_are_asked_about_once_and_an_empty_choice_never() -
     assert standing(lambda without: crawl, recheck).candidates == crawl.candidates
     assert standing(lambda without: crawl_of(spec, [], {}), recheck).candidates.num_rows == 0
     assert asked == [2]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        (["1|2", "9|10"], ("adult", "female")),
+        (["1|8", "17|18", "22|24", "9|11"], ("juvenile", "male")),
+        (["1|2", "1|8", "9|10", "9|11"], (None, None)),  # a mother and her cub: not the same of both
+        (["9|20", "1|99"], (None, None)),  # cannot be determined; a term that came later
+        ([], (None, None)),
+    ],
+)
+def test_life_stage_and_sex_are_what_people_annotated(annotations: list[str], expected: tuple[object, ...]) -> None:
+    found = accept([offer(1, annotations=annotations, hour=23)], TAXA, INaturalistConfig(), 0)
+    (row,) = crawl_from(ClassSpec("red_fox", "red fox", 277), found, INaturalistConfig(), "x").candidates.to_pylist()
+    assert (row["life_stage"], row["sex"]) == expected
+    assert row["hour"] == 23

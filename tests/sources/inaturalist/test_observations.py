@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from counterset.errors import SourceError
@@ -12,7 +14,7 @@ from counterset.sources.inaturalist.observations import credit, offers_of, photo
 from counterset.sources.inaturalist.schemas import OFFERS
 from counterset.sources.inaturalist.settings import INaturalistConfig
 from counterset.sources.places import place_of
-from counterset.tables import table_of
+from counterset.tables import read_table, table_of
 
 GOOD: dict[str, Any] = {
     "id": 5,
@@ -182,3 +184,29 @@ def test_of_where_a_photo_was_taken_only_its_place_is_kept() -> None:
 )
 def test_what_is_obscured_coarse_or_broken_has_no_place(changes: dict[str, Any]) -> None:
     assert place_in(HERE | changes) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("2018-09-05T14:06:00+02:00", 14),
+        ("2020-08-26T22:46:10-11:00", 22),  # as the observer's clock had it
+        ("2020-08-27T00:30:00+00:00", 0),
+        ("2020-08-27T00:00:00+00:00", None),
+        ("2020-08-27", None),
+        ("yesterday at 9:00", None),
+        (14, None),
+        (None, None),
+    ],
+)
+def test_the_hour_is_the_observers_own(given: object, expected: int | None) -> None:
+    (offer,) = offers_of(GOOD | {"time_observed_at": given})
+    assert offer["hour"] == expected
+    assert table_of(OFFERS, [offer])["hour"].to_pylist() == [expected]
+
+
+def test_offers_that_an_earlier_version_kept_have_no_hour(tmp_path: Path) -> None:
+    table = table_of(OFFERS, offers_of(GOOD | {"time_observed_at": "2024-05-01T09:00:00+02:00"}))
+    metadata = table.schema.metadata
+    pq.write_table(table.drop_columns(["hour"]).replace_schema_metadata(metadata), tmp_path / "page.parquet")
+    assert read_table(tmp_path / "page.parquet", OFFERS).to_pylist() == [table.to_pylist()[0] | {"hour": None}]

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from counterset.backgrounds import BACKGROUND
-from counterset.causes.schemas import APPEARANCE
+from counterset.causes.schemas import ANIMALS, APPEARANCE
 from counterset.classes import ClassSpec
 from counterset.config import Config
 from counterset.naming.schemas import GROUP_NAMES
@@ -67,6 +67,7 @@ class ReleaseInputs:
             photos), by its path there.
         review: what release.json says of the reviewers whose decisions were applied; None = nobody looked.
         appearance: what photos look like as a whole; empty where they were not measured.
+        animals: where photos' animals are; empty where no boxes or masks say so.
         imagenet_labels: ImageNet-1K index of labels that models choose among, where it is known.
         series: the release's place among those before it.
         empty_names: what a check measured that the annotator's names failed; None = they passed, or were not checked.
@@ -93,6 +94,7 @@ class ReleaseInputs:
     group_names: pa.Table = field(default_factory=lambda: table_of(GROUP_NAMES, []))
     review: Mapping[str, Any] | None = None
     appearance: pa.Table = field(default_factory=lambda: table_of(APPEARANCE, []))
+    animals: pa.Table = field(default_factory=lambda: table_of(ANIMALS, []))
     imagenet_labels: Mapping[str, int] = field(default_factory=dict)
     series: SeriesInputs = field(default_factory=SeriesInputs)
     empty_names: Mapping[str, Any] | None = None

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.causes.controlled import what_remains
-from counterset.causes.covariates import covariates_of
+from counterset.causes.covariates import TOLD, covariates_of
 from counterset.causes.wrong_answers import where_errors_go
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
@@ -43,7 +43,15 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
     looks = looks_until(inputs.series.looks, pairs, inputs.series.day or inputs.source_snapshot)
     selectors = [model.name for model in inputs.models if model.role == "selector"]
     limits = inputs.config.select
-    covariates = covariates_of(all_photos, predictions, selectors, inputs.appearance, _places(inputs))
+    covariates = covariates_of(
+        all_photos,
+        predictions,
+        selectors,
+        appearance=inputs.appearance,
+        places=_places(inputs),
+        animals=inputs.animals,
+        told=inputs.candidates.select(["photo_id", *TOLD]),
+    )
     remains = what_remains(
         all_photos,
         pairs,

@@ -11,7 +11,18 @@ import pyarrow.compute as pc
 from counterset.classes import ClassSpec
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.inaturalist.observations import Offer, credit, photo_id_of, photo_url, refusal
+from counterset.sources.inaturalist.observations import (
+    LIFE_STAGE,
+    LIFE_STAGES,
+    SEX,
+    SEXES,
+    Offer,
+    annotated,
+    credit,
+    photo_id_of,
+    photo_url,
+    refusal,
+)
 from counterset.sources.inaturalist.settings import ServiceConfig
 from counterset.sources.selection import Item, choose, crawl_of
 from counterset.tables import conform
@@ -112,8 +123,11 @@ def candidate(spec: ClassSpec, offer: Offer, config: ServiceConfig, source: str)
         "observer_id": offer["observer_id"],
         "place": offer["place"],
         "observed_on": offer["observed_on"],
+        "hour": offer["hour"],
         "taxon_id": offer["taxon_id"],
         "taxon_name": offer["taxon_name"],
+        "life_stage": annotated(offer["annotations"], LIFE_STAGE, LIFE_STAGES),
+        "sex": annotated(offer["annotations"], SEX, SEXES),
         "quality_grade": offer["quality_grade"],
         "title": offer["title"],
         "description": offer["description"],

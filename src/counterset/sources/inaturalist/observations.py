@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from counterset.errors import SourceError
 from counterset.licenses import license_code, needs_credit
 from counterset.schemas import RejectReason
-from counterset.sources.cells import day_of, number_of
+from counterset.sources.cells import day_of, number_of, time_of
 from counterset.sources.inaturalist.settings import ServiceConfig
 from counterset.sources.places import place_of
 
@@ -32,6 +32,8 @@ NAMELESS = re.compile(r"(?:\(c\)|\u00a9)?\s*,?\s*(?:(?:some|no) rights reserved.
 EVIDENCE, ORGANISM = 22, 24
 ALIVE_OR_DEAD, DEAD = 17, 19
 LIFE_STAGE, EARLY_STAGES = 1, {4: "pupa", 6: "larva", 7: "egg"}
+LIFE_STAGES = EARLY_STAGES | {2: "adult", 3: "teneral", 5: "nymph", 8: "juvenile", 16: "subimago"}
+SEX, SEXES = 9, {10: "female", 11: "male"}
 MAX_TEXT_CHARS = 20_000
 
 Offer = dict[str, Any]
@@ -63,6 +65,7 @@ def offers_of(record: dict[str, Any], place_km: float = 0.0) -> list[Offer]:
         "observer_name": _text(user.get("name")) or _text(user.get("login")) or "",
         "place": _place(record, place_km),
         "observed_on": day_of(record.get("observed_on")),
+        "hour": _hour(record.get("time_observed_at")),
         "taxon_id": taxon_id,
         "taxon_name": _text(taxon.get("name")),
         "ancestor_ids": ancestors,
@@ -176,9 +179,21 @@ def _credit(offer: Offer) -> str | None:
     return credit(offer["license"], offer["attribution"], offer["observer_name"])
 
 
+def annotated(annotations: Sequence[str], attribute: int, names: Mapping[int, str]) -> str | None:
+    """What people say of a photo's animal; None = nothing, or not the same of all that it shows."""
+    said = {value for given, value in _pairs(annotations) if given == attribute}
+    return names.get(said.pop()) if len(said) == 1 else None
+
+
+def _pairs(annotations: Sequence[str]) -> set[tuple[int, int]]:
+    """Attribute and value of each."""
+    parts = (pair.partition("|") for pair in annotations)
+    return {(int(attribute), int(value)) for attribute, _, value in parts}
+
+
 def _not_an_animal(annotations: Sequence[str]) -> tuple[RejectReason, str] | None:
     """Evidence other than the organism itself, death, or an early life stage."""
-    pairs = {tuple(int(part) for part in pair.split("|")) for pair in annotations}
+    pairs = _pairs(annotations)
     evidence = {value for attribute, value in pairs if attribute == EVIDENCE}
     if evidence and ORGANISM not in evidence:
         return RejectReason.NOT_ORGANISM, f"evidence of presence {sorted(evidence)}"
@@ -188,6 +203,12 @@ def _not_an_animal(annotations: Sequence[str]) -> tuple[RejectReason, str] | Non
         EARLY_STAGES[value] for attribute, value in pairs if attribute == LIFE_STAGE and value in EARLY_STAGES
     )
     return (RejectReason.LIFE_STAGE, ", ".join(stages)) if stages else None
+
+
+def _hour(given: object) -> int | None:
+    """The hour of an observation on the observer's own clock: the service gives none where it knows only the day."""
+    found = time_of(given) if isinstance(given, str) else None
+    return found.hour if found is not None else None
 
 
 def _place(record: dict[str, Any], place_km: float) -> str | None:

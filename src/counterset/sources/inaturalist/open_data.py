@@ -272,7 +272,7 @@ class OpenDataSource(ServiceSource):
                    (row_number() OVER (PARTITION BY uuid ORDER BY position, photo_id) - 1)::INTEGER AS position,
                    photo_id, license,
                    concat($base, '/photos/', photo_id, '/original.', extension) AS url, NULL::VARCHAR AS attribution,
-                   false AS is_hidden,
+                   false AS is_hidden, NULL::BIGINT AS hour,
                    coalesce(d.observer_id::VARCHAR, concat('unknown-', uuid)) AS observer_id,
                    coalesce(observer_name, d.observer_id::VARCHAR, '') AS observer_name, day AS observed_on, d.taxon_id,
                    w.name AS taxon_name,

@@ -23,6 +23,7 @@ OFFERS = TableSchema(
         Column("observer_name", STRING, "the user's name, or else login"),
         Column("place", STRING, "salted hash of the cell of the globe; null = unknown, coarse or obscured", True),
         Column("observed_on", pa.date32(), "day of observation", True),
+        Column("hour", INT64, "of observation, local time as given, 0 to 23; null = only the day is known", True),
         Column("taxon_id", INT64, "the observation's taxon", True),
         Column("taxon_name", STRING, "its scientific name", True),
         Column("ancestor_ids", pa.list_(INT64), "of the taxon, with itself"),

@@ -27,7 +27,17 @@ from counterset.sources.candidate_rows import (
     labels_of,
     license_refusal,
 )
-from counterset.sources.cells import MAX_TEXT_CHARS, day_of, id_of, known_text, number_of, tags_of, text_of
+from counterset.sources.cells import (
+    MAX_TEXT_CHARS,
+    day_of,
+    id_of,
+    known_text,
+    number_of,
+    tags_of,
+    text_of,
+    time_of,
+    word_of,
+)
 from counterset.sources.class_phrases import ClassPhrases
 from counterset.sources.lists import BATCH_ROWS, COORDINATES, ListFile, Row
 from counterset.sources.places import place_of
@@ -226,6 +236,7 @@ class UrlListSource(Source):
         value = self._list.value
         given = value(row, "license", known_text)
         own = value(row, "description", known_text)
+        moment = value(row, "time", time_of)
         description = "\n".join([*([own] if own else []), *rest])[:MAX_TEXT_CHARS]
         return candidate(
             spec,
@@ -237,7 +248,10 @@ class UrlListSource(Source):
             observation_id=value(row, "observation_id", id_of),
             observer_id=value(row, "observer_id", id_of),
             observed_on=value(row, "observed_on", day_of),
+            hour=moment.hour if moment else None,
             taxon_name=value(row, "taxon_name", known_text),
+            life_stage=value(row, "life_stage", word_of),
+            sex=value(row, "sex", word_of),
             title=value(row, "title", known_text),
             description=description or None,
             tags=value(row, "tags", tags_of) or [],
