@@ -216,22 +216,49 @@ def test_the_regression_is_least_squares_with_clustered_errors() -> None:
     sandwich = bread @ scores.T @ scores @ bread * (20 / 19) * (99 / 96)
     assert found.drop == pytest.approx(beta[1]) and found.error == pytest.approx(math.sqrt(sandwich[1, 1]))
     assert found.coefficients == pytest.approx(beta[2:])
-    assert found.influence.mean(axis=0) == pytest.approx([0, 0], abs=1e-12)
+    assert found.moves == pytest.approx(scores @ bread[:, 1:], abs=1e-12)
 
 
-def test_a_drop_moves_by_what_is_explained_and_its_interval_grows() -> None:
-    def one(drop: float, error: float) -> Regression:
-        return Regression(drop, error, error, 100, 5.0, np.zeros(0), np.zeros((0, 0)))
+def test_a_drop_moves_by_what_is_explained_and_its_interval_with_it() -> None:
+    def one(drop: float, error: float, *moves: float) -> Regression:
+        return Regression(drop, error, error, 100, np.zeros(0), np.array([moves]).T)
 
-    found = moved(0.2, 0.1, 0.35, one(0.3, 0.05), one(0.25, 0.1))
-    assert found[:3] == pytest.approx((0.15, -0.05, 0.45))
-    assert found.p_value == pytest.approx(0.071, abs=0.001), "1.47 standard errors above 0"
-    assert moved(0.2, None, None, one(0.3, 0.05), one(0.25, 0.1)) == (pytest.approx(0.15), None, None, None)
-    half = one(0.25, 0.1)._replace(rest=2.5)
-    assert moved(0.2, None, None, one(0.3, 0.05), half).drop == pytest.approx(0.2), "half of the luck is left in it"
-    past = moved(0.9, 0.8, 1.0, one(0.8, 0.1), one(0.95, 0.1))
+    plain = one(0.3, 0.05, 0.03, -0.04, 0.0)
+    same = moved(0.2, 0.1, 0.35, plain, one(0.25, 0.05, 0.03, -0.04, 0.0))
+    assert same[:3] == pytest.approx((0.15, 0.05, 0.3)), "all of the luck is in it, and the interval is the drop's"
+    assert same.p_value == pytest.approx(0.0016, abs=0.0001), "2.94 standard errors above 0"
+    half = moved(0.2, 0.1, 0.35, plain, one(0.25, 0.05, 0.015, -0.02, 0.06))
+    assert half.drop == pytest.approx(0.2), "half of the luck is left in it"
+    beside = t.ppf(0.975, 2) * math.sqrt(0.05**2 - 0.025**2)  # what moves it and not the plain drop
+    assert half[1:3] == pytest.approx((0.2 - math.hypot(0.05, beside), 0.2 + math.hypot(0.075, beside)))
+    assert moved(0.2, None, None, plain, plain._replace(drop=0.25)) == (pytest.approx(0.15), None, None, None)
+    past = moved(0.9, 0.8, 1.0, one(0.8, 0.1, 1.0), one(0.95, 0.1, 1.0))
     assert past[:3] == pytest.approx((1.05, 0.95, 1.15)) and past.possible()[:3] == (1.0, pytest.approx(0.95), 1.0)
-    assert moved(0.2, 0.2, 0.2, one(0.3, 0.0), one(0.3, 0.0)).p_value == 0.0
+    assert moved(0.2, 0.2, 0.2, one(0.3, 0.0, 0.0), one(0.3, 0.0, 0.0)).p_value == 0.0
+
+
+def test_the_luck_of_units_that_lean_to_a_covariate_is_taken_out_whole() -> None:
+    """300 worlds without an effect, the group a coin: all of the plain drop is luck, and so is what of it remains.
+
+    A third of the covariate and of the answers is the unit's own. What both drops owe to units is more alike than what
+    they owe to photos; by photos too much of the luck would be taken out of the controlled one.
+    """
+    left, plain, shares = [], [], []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        unit = np.repeat(np.arange(40), 6)
+        is_common = np.repeat(rng.random(80) < 0.5, 3)
+        x = rng.normal(0, 1, 40)[unit] + rng.normal(0, 0.7, 240)
+        outcome = (rng.random(240) < np.clip(0.5 + 0.2 * x, 0, 1)).astype(np.float64)
+        pair = Pair(outcome, is_common, unit, known(240, observer_accuracy=x))
+        found = control(pair, 0.0)
+        assert found is not None
+        left.append(found.controlled.drop)
+        plain.append(found.plain.drop)
+        shares.append((found.controlled.drop - moved(0.0, None, None, found.plain, found.controlled).drop) / plain[-1])
+    slope = np.cov(left, plain)[0, 1] / np.var(plain, ddof=1)
+    assert np.mean(shares) == pytest.approx(slope, abs=0.06)
+    assert slope < 0.7, "by residuals of photos it would be 0.78"
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +304,8 @@ def test_the_release_can_be_recounted_from_its_files(tables: dict[str, Any]) -> 
         common = np.array([photo["is_common"] for photo in own])
         right = np.array([float(photo["is_correct"]) for photo in own])
         plain = right[common].mean() - right[~common].mean()
+        units = sorted({photo["unit"] for photo in own})
+        unit = np.array([units.index(photo["unit"]) for photo in own])
         assert (row["num_photos"], row["drop_plain"]) == (len(own), pytest.approx(plain))
         balance = {
             line["covariate"]: line for line in tables["balance"].to_pylist() if line["class_id"] == row["class_id"]
@@ -286,20 +315,20 @@ def test_the_release_can_be_recounted_from_its_files(tables: dict[str, Any]) -> 
             columns = columns_of(own, names)
             x = np.column_stack([np.ones(len(own)), common, *(each for of in columns.values() for each in of)])
             beta = np.linalg.lstsq(x, right, rcond=None)[0]
-            rest = [((right - each @ np.linalg.lstsq(each, right, rcond=None)[0]) ** 2).sum() for each in (x, x[:, :2])]
-            expected = beta[1] - rest[0] / rest[1] * (plain - pairs[row["class_id"]]["drop"])
+            moves = [moves_of_drop(right, each, unit) for each in (x, x[:, :2])]
+            kept = (moves[0] @ moves[1]) / (moves[1] @ moves[1])
+            expected = beta[1] - kept * (plain - pairs[row["class_id"]]["drop"])
             assert row[column] == pytest.approx(min(expected, 1.0), abs=1e-6), row["class_id"]
             assert row[f"{column}_low"] <= row[column] <= row[f"{column}_high"], row["class_id"]
         # Parts: coefficients times differences, less what each holds of the luck of the choice.
         luck, left = plain - pairs[row["class_id"]]["drop"], right - x @ beta
         within = x - np.where(common[:, None], x[common].mean(axis=0), x[~common].mean(axis=0))
         gaps = x[common].mean(axis=0) - x[~common].mean(axis=0)
-        parts = beta * gaps - luck * beta * (within.T @ right) / rest[1]
         # Their errors: what each photo moves differences and coefficients by, summed by unit.
         to_gap = within * np.where(common, 1 / common.sum(), -1 / (~common).sum())[:, None]
-        moves = beta * to_gap + gaps * (x @ np.linalg.inv(x.T @ x) * left[:, None])
-        units = sorted({photo["unit"] for photo in own})
-        unit = np.array([units.index(photo["unit"]) for photo in own])
+        of_photos = beta * to_gap + gaps * (x @ np.linalg.inv(x.T @ x) * left[:, None])
+        of_units = np.stack([np.bincount(unit, column) for column in of_photos.T])
+        parts = beta * gaps - luck * of_units @ moves[1] / (moves[1] @ moves[1])
         number_of: dict[str, list[int]] = {}
         for name, of in columns.items():
             start = 2 + sum(map(len, number_of.values()))
@@ -312,15 +341,19 @@ def test_the_release_can_be_recounted_from_its_files(tables: dict[str, Any]) -> 
         assert {name for line in components for name in line["covariates"]} == set(taken)
         for line in components:
             if line["component"] == UNEXPLAINED:
-                wider = [clustered(right, each, unit) for each in (x, x[:, :2])]
+                errors = [clustered(right, each, unit) for each in (x, x[:, :2])]
                 ends = [pairs[row["class_id"]][name] for name in ("drop", "drop_low", "drop_high")]
-                value = beta[1] - rest[0] / rest[1] * luck
+                value = beta[1] - kept * luck
                 assert row["drop_unexplained"] == pytest.approx(min(value, 1.0), abs=1e-6)
-                expected = [value + (end - ends[0]) * wider[0] / wider[1] for end in ends]
+                alone = t.ppf(0.975, len(units) - 1) ** 2 * max(errors[0] ** 2 - (kept * errors[1]) ** 2, 0)
+                arms = [math.sqrt((kept * (end - ends[0])) ** 2 + alone) for end in ends[1:]]
+                expected = [value, value - arms[0], value + arms[1]]
             elif line["covariates"]:
                 numbers = [number for name in line["covariates"] for number in number_of[name]]
-                by_unit = np.bincount(unit, moves[:, numbers].sum(axis=1))
-                reach = t.ppf(0.975, len(units) - 1) * math.sqrt(len(units) / (len(units) - 1) * (by_unit**2).sum())
+                size = len(units)
+                reach = t.ppf(0.975, size - 1) * math.sqrt(
+                    size / (size - 1) * (of_units[numbers].sum(axis=0) ** 2).sum()
+                )
                 expected = parts[numbers].sum() + np.array([0, -reach, reach])
             else:
                 assert line["explained"] is None
@@ -329,6 +362,12 @@ def test_the_release_can_be_recounted_from_its_files(tables: dict[str, Any]) -> 
             assert found == pytest.approx(list(expected), abs=1e-6), (row["class_id"], line["component"])
         total = math.fsum(line["explained"] or 0.0 for line in components)
         assert total == pytest.approx(pairs[row["class_id"]]["drop"], abs=1e-6)
+
+
+def moves_of_drop(outcome: Any, x: Any, unit: Any) -> Any:
+    """What each unit adds to the error of a regression's second coefficient."""
+    left = outcome - x @ np.linalg.lstsq(x, outcome, rcond=None)[0]
+    return np.bincount(unit, left * (x @ np.linalg.inv(x.T @ x)[:, 1]))
 
 
 def clustered(outcome: Any, x: Any, unit: Any) -> float:

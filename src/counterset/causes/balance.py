@@ -10,7 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
 
-from counterset.causes.control import LEAST_SPREAD, Controlled, Interval, Pair, partial_r2, times_as_strong, values_of
+from counterset.causes.control import (
+    LEAST_SPREAD,
+    Controlled,
+    Interval,
+    Pair,
+    by_unit,
+    partial_r2,
+    share_moved,
+    times_as_strong,
+    values_of,
+)
 from counterset.causes.covariates import Covariate, known_covariates
 from counterset.statistics.intervals import CONFIDENCE
 
@@ -126,19 +136,17 @@ def _explained(pair: Pair, found: Controlled, own: Bools) -> dict[str, float]:
     """The part of the drop that goes with some columns: coefficients times differences (Gelbach 2016).
 
     The parts of all covariates and the coefficient of the group sum to the plain drop, in whatever order. Of the luck
-    of the choice, which is in the plain drop, each part holds what its columns explain of the outcome within groups
-    (Pratt 1987: coefficients times covariances, which sum to R2); that is taken out.
+    of the choice, which is in the plain drop, each part holds as much as it moves with that drop from unit to unit;
+    that is taken out. The parts and the coefficient of the group move by the plain drop's move, so the shares sum to 1.
     """
     columns, share = found.everything.columns[:, own], float(pair.is_common.mean())
     means = [columns[pair.is_common == side].mean(axis=0) for side in (True, False)]
     gap, coefficients = means[0] - means[1], found.whole.coefficients[own]
-    # (N, P) what each photo adds to the errors of the differences, times N
+    # (N, P) what each photo adds to the errors of the differences
     of_gap = np.where(pair.is_common[:, None], (columns - means[0]) / share, -(columns - means[1]) / (1 - share))
-    influence = (of_gap @ coefficients + found.whole.influence[:, own] @ gap) / len(columns)
-    by_unit = np.bincount(np.unique(pair.unit, return_inverse=True)[1], influence)
-    size = len(by_unit)
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, size - 1)) * math.sqrt(float((by_unit**2).sum()) * size / (size - 1))
-    within = columns - np.where(pair.is_common[:, None], *means)
-    r2 = float(pair.outcome @ within @ coefficients) / found.plain.rest if found.plain.rest > 0 else 0.0
-    value = float(coefficients @ gap) - r2 * found.luck
+    of_gap = by_unit(of_gap / len(columns), pair.unit)
+    moves = of_gap @ coefficients + found.whole.moves[:, 1:][:, own] @ gap
+    size = len(moves)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, size - 1)) * math.sqrt(float((moves**2).sum()) * size / (size - 1))
+    value = float(coefficients @ gap) - share_moved(moves, found.plain) * found.luck
     return dict(zip(_ENDS, (value, value - reach, value + reach), strict=True))

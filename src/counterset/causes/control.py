@@ -2,7 +2,7 @@
 
 The outcome of a photo is regressed on its group and its covariates, with errors clustered by unit. The pair was chosen
 on part of the same photos, so the regression holds luck; how much the plain difference of these photos holds is known,
-for `pairs.drop` is free of it (`moved`). The drop's interval grows as the regression's standard error does.
+for `pairs.drop` is free of it (`moved`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from counterset.causes.covariates import Covariate, known_covariates
 from counterset.statistics.intervals import CONFIDENCE
@@ -126,18 +126,16 @@ class Regression(NamedTuple):
         error: its standard error, clustered by unit.
         plain_error: its standard error as if photos were independent, from which partial R2 follow.
         freedom: residual degrees of freedom.
-        rest: sum of squared residuals.
         coefficients: (P,) of the covariates.
-        influence: (N, P) what each photo adds to the errors of `coefficients`, times N.
+        moves: (U, 1 + P) what each unit adds to the errors of `drop` and `coefficients`, in the order of its number.
     """
 
     drop: float
     error: float
     plain_error: float
     freedom: float
-    rest: float
     coefficients: Floats
-    influence: Floats
+    moves: Floats
 
 
 def regress(outcome: Floats, is_common: Bools, columns: Floats, unit: Ints) -> Regression:
@@ -148,17 +146,33 @@ def regress(outcome: Floats, is_common: Bools, columns: Floats, unit: Ints) -> R
     model = OLS(outcome, exogenous)
     plain = model.fit()
     clustered = model.fit(cov_type="cluster", cov_kwds={"groups": unit}, use_t=True)
-    bread = np.linalg.pinv(exogenous.T @ exogenous) * len(outcome)
-    influence = (exogenous * plain.resid[:, None]) @ bread
+    moves = (exogenous * plain.resid[:, None]) @ np.linalg.pinv(exogenous.T @ exogenous)
     return Regression(
         float(plain.params[1]),
         math.sqrt(max(float(clustered.cov_params()[1, 1]), 0.0)),
         math.sqrt(max(float(plain.cov_params()[1, 1]), 1e-30)),
         float(plain.df_resid),
-        float(plain.ssr),
         np.asarray(plain.params[2:], np.float64),
-        influence[:, 2:],
+        by_unit(moves[:, 1:], unit),
     )
+
+
+def by_unit(values: Floats, unit: Ints) -> Floats:
+    """(U, K) sums of (N, K) values over the photos of each unit, in the order of units' numbers."""
+    number = np.unique(unit, return_inverse=True)[1]
+    return np.stack([np.bincount(number, column) for column in values.T], axis=1)
+
+
+def share_moved(moves: Floats, plain: Regression) -> float:
+    """By how much of a deviation of the plain drop another estimate deviates with it; 0 where no answer deviates.
+
+    Args:
+        moves: (U,) what each unit adds to the error of the other estimate.
+        plain: of the group alone.
+    """
+    of_plain = plain.moves[:, 0]
+    variance = float(of_plain @ of_plain)
+    return float(moves @ of_plain) / variance if variance > LEAST_SPREAD**3 else 0.0
 
 
 def robustness_value(t_value: float, freedom: float) -> float:
@@ -294,22 +308,23 @@ class Interval(NamedTuple):
 
 
 def moved(drop: float, low: float | None, high: float | None, plain: Regression, controlled: Regression) -> Interval:
-    """A pair's drop with covariates out, its interval wider as the regression's standard error is.
+    """A pair's drop with covariates out, and its interval.
 
     The luck of the choice is plain.drop - drop. A choice that favours a large plain difference favours the coefficient
-    beside covariates by the part of that difference which they do not explain: both have in common the share of the
-    residual variance that is left, rest / rest.
+    beside covariates as far as both move together from unit to unit: by the slope of one on the other. What moves the
+    coefficient alone is independent of the drop, so its variance is added to that part of the drop's.
 
     Args:
         drop, low, high: of pairs; its interval knows of the choice and of units.
         plain: of the group alone, on all photos of the pair.
         controlled: with covariates.
     """
-    kept = controlled.rest / plain.rest if plain.rest > 0 else 1.0
+    kept = 1 - share_moved(plain.moves[:, 0] - controlled.moves[:, 0], plain)
     value = controlled.drop - kept * (plain.drop - drop)
     if low is None or high is None:
         return Interval(value, None, None, None)
-    wider = controlled.error / plain.error if plain.error > 0 else 1.0
-    below, above = (drop - low) * wider, (high - drop) * wider
+    alone = max(controlled.error**2 - (kept * plain.error) ** 2, 0.0)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, max(len(plain.moves) - 1, 1))) * math.sqrt(alone)
+    below, above = (math.hypot(kept * arm, reach) for arm in (drop - low, high - drop))
     p_value = float(norm.sf(value / (below / norm.ppf((1 + CONFIDENCE) / 2)))) if below > 0 else float(value <= 0)
     return Interval(value, value - below, value + above, p_value)
