@@ -12,7 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import t
 
-from counterset.causes.balance import UNEXPLAINED, balance_of, components_of, difference, over_classes
+from counterset.causes.balance import (
+    BACKGROUND,
+    UNEXPLAINED,
+    balance_of,
+    components_of,
+    difference,
+    over_classes,
+    with_background,
+)
 from counterset.causes.control import (
     MIN_UNITS,
     Interval,
@@ -127,6 +135,26 @@ def test_means_over_classes_by_hand() -> None:
     assert (light["num_classes"], light["explained"], light["explained_low"]) == (0, None, None)
     without = over_classes([row("rest", 0.2, None, None), row("rest", 0.4, 0.3, 0.6)])[0]
     assert (without["explained"], without["explained_low"]) == (pytest.approx(0.3), None)
+
+
+def test_an_intervention_takes_its_part_from_what_is_unexplained() -> None:
+    """By hand: 40 points, of which the season is 5, light 8 and nothing known of the photographer."""
+
+    def row(component: str, *ends: float | None) -> dict[str, Any]:
+        names = ("explained", "explained_low", "explained_high")
+        return {"class_id": "c", "component": component, "covariates": ["x"]} | dict(zip(names, ends, strict=True))
+
+    rows = [row("season and life stage", 0.05, 0.02, 0.08), row("photographer", None, None, None)]
+    rows += [row("light and sharpness", 0.08, 0.04, 0.11), row(UNEXPLAINED, 0.27, 0.2, 0.3)]
+    season, photographer, background, left = with_background(rows, Interval(0.3, 0.25, 0.4, None))
+    assert season["explained_high"] == 0.08 and photographer["explained"] is None, "as they were"
+    assert (background["component"], background["explained"], background["explained_high"]) == (BACKGROUND, 0.3, 0.4)
+    assert left["component"] == UNEXPLAINED and left["explained"] == pytest.approx(0.08 + 0.27 - 0.3)
+    assert left["explained_low"] == pytest.approx(0.05 - math.hypot(0.04, 0.07, 0.1))
+    assert left["explained_high"] == pytest.approx(0.05 + math.hypot(0.03, 0.03, 0.05))
+    assert math.fsum(one["explained"] or 0 for one in (season, background, left)) == pytest.approx(0.4)
+    without = with_background(rows, Interval(0.3, None, None, None))[-1]
+    assert (without["explained"], without["explained_low"]) == (pytest.approx(0.05), None)
 
 
 def test_robustness_values_of_the_published_example() -> None:

@@ -8,24 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 import counterset
 from counterset.causes import composites
+from counterset.causes.balance import BACKGROUND, UNEXPLAINED
 from counterset.causes.effects import COMPARED
-from counterset.causes.schemas import INTERVENTIONS, INTERVENTIONS_BY_MODEL
+from counterset.causes.schemas import DECOMPOSITION, INTERVENTIONS, INTERVENTIONS_BY_MODEL
 from counterset.cli import main
 from counterset.demo.world.causes import VARIANTS, pool_specs
 from counterset.demo.world.classes import TIES
 from counterset.demo.world.photo import draw
 from counterset.demo.world.spec import PhotoSpec
 from counterset.errors import ConfigError, ReleaseError, UserError
-from counterset.evaluation import scenes
+from counterset.evaluation import intervened_drops, scenes
 from counterset.evaluation.intervene import Interventions, intervene
 from counterset.evaluation.photos import pair_photos
-from counterset.load import load
+from counterset.load import Release, load
 from counterset.models.door import open_text_model
 from counterset.models.prompts import mean_text_features, prompts
 from counterset.release.counteranimal import IMPORTED_VERDICTS, read_counteranimal
@@ -142,6 +144,30 @@ def test_a_second_run_computes_nothing_and_gives_the_same(world: World) -> None:
     assert again.interventions.equals(world.done.interventions)
 
 
+def test_drops_with_the_background_are_kept_where_the_selectors_saw_the_composites(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = {"class_id": CLASSES[0], "component": UNEXPLAINED, "covariates": []}
+    parts = pa.Table.from_pylist([part | {"explained": 0.5, "explained_low": 0.4, "explained_high": 0.6}])
+    table = Release.table
+    monkeypatch.setattr(Release, "table", lambda self, name: parts if name == "decomposition" else table(self, name))
+    monkeypatch.setattr(intervened_drops, "selectors_of", lambda release: [MODEL])
+    done = intervene(world.load(), [MODEL], animals=world.masks, label_space="classes", output=world.output)
+    assert done.decomposition is not None and not sum(done.num_computed.values())
+    assert read_table(done.folder / "decomposition.parquet", DECOMPOSITION) == done.decomposition
+    assert (done.folder / "decomposition.svg").is_file() and (done.folder / "decomposition.png").is_file()
+    kept = {row["component"]: row["explained"] for row in done.decomposition.to_pylist()}
+    [effect] = [
+        row["effect"]
+        for row in done.interventions.to_pylist()
+        if (row["class_id"], row["intervention"]) == (CLASSES[0], "common_background")
+    ]
+    assert kept == {BACKGROUND: effect, UNEXPLAINED: pytest.approx(0.5 - effect)}
+    monkeypatch.undo()
+    intervene(world.load(), [MODEL], animals=world.masks, label_space="classes", output=world.output)
+    assert not list(done.folder.glob("decomposition.*")), "of other models it would be of no use"
+
+
 def test_places_are_dealt_evenly_and_never_to_their_own_photographer(world: World) -> None:
     photos = pair_photos(world.load())
     photos = replace(photos, unit=np.array([f"{n % 9}" for n in range(len(photos.unit))], dtype=object))
@@ -207,6 +233,7 @@ def test_the_command(
     printed = capsys.readouterr().out
     assert "the same animals on common rather than on counter backgrounds" in printed
     assert "computed in this run: demo:selector 0 composites" in printed
+    assert "once all of the release's selectors see the composites" in printed, "an imported release has no selector"
     assert pq.read_table(world.done.folder / "interventions.parquet").num_rows == len(CLASSES) * len(COMPARED)
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("photo_id,x,y,width,height\nnone,0.2,0.2,0.2,0.2\n")

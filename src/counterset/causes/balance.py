@@ -28,6 +28,8 @@ Bools = npt.NDArray[np.bool_]
 
 UNEXPLAINED = "unexplained"
 """The component that no covariate explains: the background is in it, and everything that was not measured."""
+BACKGROUND = "background, by intervention"
+"""The component that an intervention showed: what another background does to the answers about the same animals."""
 
 _ENDS = ("explained", "explained_low", "explained_high")
 
@@ -102,6 +104,32 @@ def components_of(pair: Pair, found: Controlled, unexplained: Interval) -> list[
         rows.append(row | (_explained(pair, found, np.isin(found.everything.owner, numbers)) if numbers else {}))
     ends = dict(zip(_ENDS, unexplained[:3], strict=True))
     return [*rows, {"component": UNEXPLAINED, "covariates": []} | ends]
+
+
+def with_background(rows: Iterable[Mapping[str, Any]], effect: Interval) -> list[dict[str, Any]]:
+    """The components of one class's drop, with what an intervention showed of its background beside them.
+
+    The intervention exchanges all of a background's look. So a component with a covariate in which that look may be is
+    none of its own any more: it goes into what is unexplained, from which the effect is taken. The rows still sum to
+    the drop. What is unexplained then has the errors of all that it is made of, as if they were independent.
+
+    Args:
+        rows: of the decomposition schema, of one class.
+        effect: of the background on the answers of the same models, with its interval.
+    """
+    shared = {covariate.component for covariate in known_covariates() if covariate.role == "apart"}
+    kept = [dict(row) for row in rows if row["component"] not in {*shared, UNEXPLAINED}]
+    folded = [row for row in rows if row["component"] in {*shared, UNEXPLAINED} and row["explained"] is not None]
+    value = math.fsum(row["explained"] for row in folded) - effect.drop
+    left: dict[str, Any] = {"component": UNEXPLAINED, "covariates": []} | dict.fromkeys(_ENDS) | {"explained": value}
+    arms = [[row["explained"] - row["explained_low"] for row in folded if row["explained_low"] is not None]]
+    arms += [[row["explained_high"] - row["explained"] for row in folded if row["explained_high"] is not None]]
+    if effect.low is not None and effect.high is not None and {len(arm) for arm in arms} == {len(folded)}:
+        below = math.hypot(*arms[0], effect.high - effect.drop)
+        above = math.hypot(*arms[1], effect.drop - effect.low)
+        left |= {"explained_low": value - below, "explained_high": value + above}
+    shown = {"component": BACKGROUND, "covariates": []} | dict(zip(_ENDS, effect[:3], strict=True))
+    return [*({name: row[name] for name in left} for row in kept), shown, left]
 
 
 def over_classes(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

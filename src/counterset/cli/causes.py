@@ -47,12 +47,10 @@ def _causes(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_parts(rows: list[dict[str, Any]], drops: dict[str, float | None]) -> None:
-    """Of which parts the drops are made: their means with intervals, then class by class."""
+def print_mean(rows: list[dict[str, Any]]) -> None:
+    """Of which parts the mean drop is made, with their intervals: decomposition rows."""
     from counterset.causes.balance import over_classes
 
-    if not rows:
-        return
     means = over_classes(rows)
     print_table(
         "what the mean drop is made of",
@@ -66,6 +64,13 @@ def _print_parts(rows: list[dict[str, Any]], drops: dict[str, float | None]) -> 
             for row in means
         ],
     )
+
+
+def _print_parts(rows: list[dict[str, Any]], drops: dict[str, float | None]) -> None:
+    """The parts of the mean drop, then of each class's."""
+    if not rows:
+        return
+    print_mean(rows)
     by_class: dict[str, dict[str, str]] = {}
     for row in rows:
         line = by_class.setdefault(

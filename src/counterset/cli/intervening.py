@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from typing import Any
 
+from counterset.cli.causes import print_mean
 from counterset.cli.evaluating import add_options
 from counterset.cli.flows import import_models, model_bars
 from counterset.cli.printing import interval, percent, print_table
@@ -94,6 +95,14 @@ def _show(done: Any) -> None:
         f"{record['half']!r}",
         [_mean(row) for row in done.by_model.to_pylist()],
     )
+    if done.decomposition is None:
+        print("which part of the drops this is shows once all of the release's selectors see the composites (--model)")
+    else:
+        print_mean(done.decomposition.to_pylist())
+        print(
+            "background: what an exchange of backgrounds does to the selectors' answers; unexplained: the rest, light "
+            "and sharpness among it, in which the background's look may be"
+        )
     if record["left_out"]:
         reasons = Counter(reason.partition(";")[0] for reason in record["left_out"].values())
         commonest = ", ".join(f"{number} because {reason}" for reason, number in reasons.most_common(3))

@@ -44,7 +44,7 @@ def draw_effects(interventions: pa.Table, by_model: pa.Table, title: str) -> dic
                     axes.plot(ends, [place, place], color=colour, linewidth=1)
         axes.axvline(0, color="#999999", linewidth=0.8)
         axes.axhline(len(lines) - 1.5, color="#cccccc", linewidth=0.8)
-        axes.set_yticks(range(len(lines)), [_words(line) for line in lines])
+        axes.set_yticks(range(len(lines)), [words(line) for line in lines])
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.set_xlabel("right answers on common less on counter backgrounds, same animals, points (95 % interval)")
         axes.set_title(f"{title}: effect of the background", fontsize=10)
@@ -54,8 +54,9 @@ def draw_effects(interventions: pa.Table, by_model: pa.Table, title: str) -> dic
         return {suffix: saved(figure, suffix) for suffix in ("svg", "png")}
 
 
-def _words(class_id: str) -> str:
-    return class_id.replace("_", " ")
+def words(name: str) -> str:
+    """A name without underscores."""
+    return name.replace("_", " ")
 
 
 def saved(figure: Any, suffix: str) -> bytes:

@@ -3,6 +3,7 @@
 <output>/vectors/<model>/composites/<shard>.parquet       what a model makes of a composite, kept for good
 <output>/<release>-<version>/interventions-<label space>-<templates>/
     interventions.parquet  interventions_by_model.parquet  interventions.svg  interventions.png  interventions.json
+    decomposition.parquet  decomposition.svg  decomposition.png     where all selectors of the release were shown them
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from counterset.classes import ClassSpec
 from counterset.errors import ConfigError, UserError
 from counterset.evaluation.effects_plot import draw_effects
 from counterset.evaluation.evaluate import BATCH_SIZE, SHARD_SIZE, Say, built_with, chosen_half
+from counterset.evaluation.intervened_drops import intervened_drops, keep_drops
 from counterset.evaluation.label_spaces import CandidateLabels, all_labels, open_space, short_name, space_name
 from counterset.evaluation.models import folder_of, kept_label_rows, opened
 from counterset.evaluation.photos import TESTED, fetch, in_half, pair_photos
@@ -50,6 +52,8 @@ class Interventions:
         record: the content of interventions.json.
         interventions: one row per class, model and intervention.
         by_model: one row per model and intervention, over all classes.
+        decomposition: the release's, with the background beside the other parts; None where the models were not all
+            of its selectors.
         num_computed: composites that went through a model in this run, by model.
     """
 
@@ -58,6 +62,7 @@ class Interventions:
     interventions: pa.Table
     by_model: pa.Table
     num_computed: Mapping[str, int]
+    decomposition: pa.Table | None = None
 
 
 def intervene(
@@ -156,13 +161,16 @@ def intervene(
     folder.mkdir(parents=True, exist_ok=True)
     write_table(tables[0], INTERVENTIONS, folder / "interventions.parquet")
     write_table(tables[1], INTERVENTIONS_BY_MODEL, folder / "interventions_by_model.parquet")
-    for suffix, content in draw_effects(*tables, f"{release.name} {release.version}").items():
+    title = f"{release.name} {release.version}"
+    for suffix, content in draw_effects(*tables, title).items():
         write_bytes(content, folder / f"interventions.{suffix}")
+    drops = intervened_drops(release, tables[0])
+    keep_drops(drops, title, folder)
     if save:
         save_examples(scenes, save, folder / "examples")
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
     write_bytes(text.encode(), folder / RECORD_FILE)
-    return Interventions(folder, record, *tables, num_computed)
+    return Interventions(folder, record, *tables, num_computed, drops)
 
 
 def _vectors(
