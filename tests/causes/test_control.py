@@ -249,16 +249,20 @@ def test_the_regression_is_least_squares_with_clustered_errors() -> None:
 
 def test_a_drop_moves_by_what_is_explained_and_its_interval_with_it() -> None:
     def one(drop: float, error: float, *moves: float) -> Regression:
-        return Regression(drop, error, error, 100, np.zeros(0), np.array([moves]).T)
+        return Regression(drop, error, error, 100, 4.0, np.zeros(0), np.array([moves]).T)
 
     plain = one(0.3, 0.05, 0.03, -0.04, 0.0)
     same = moved(0.2, 0.1, 0.35, plain, one(0.25, 0.05, 0.03, -0.04, 0.0))
     assert same[:3] == pytest.approx((0.15, 0.05, 0.3)), "all of the luck is in it, and the interval is the drop's"
     assert same.p_value == pytest.approx(0.0016, abs=0.0001), "2.94 standard errors above 0"
-    half = moved(0.2, 0.1, 0.35, plain, one(0.25, 0.05, 0.015, -0.02, 0.06))
+    half = moved(0.2, 0.1, 0.35, plain, one(0.25, 0.05, 0.015, -0.02, 0.06)._replace(rest=1.0))
     assert half.drop == pytest.approx(0.2), "half of the luck is left in it"
     beside = t.ppf(0.975, 2) * math.sqrt(0.05**2 - 0.025**2)  # what moves it and not the plain drop
     assert half[1:3] == pytest.approx((0.2 - math.hypot(0.05, beside), 0.2 + math.hypot(0.075, beside)))
+    few = moved(0.2, 0.1, 0.35, plain, one(0.25, 0.001, 0.0, 0.0, 0.001)._replace(rest=2.56))
+    assert few[1:3] == pytest.approx((few.drop - 0.08, few.drop + 0.12)), (
+        "one wrong answer moves nothing, and says little"
+    )
     assert moved(0.2, None, None, plain, plain._replace(drop=0.25)) == (pytest.approx(0.15), None, None, None)
     past = moved(0.9, 0.8, 1.0, one(0.8, 0.1, 1.0), one(0.95, 0.1, 1.0))
     assert past[:3] == pytest.approx((1.05, 0.95, 1.15)) and past.possible()[:3] == (1.0, pytest.approx(0.95), 1.0)
@@ -374,7 +378,13 @@ def test_the_release_can_be_recounted_from_its_files(tables: dict[str, Any]) -> 
                 value = beta[1] - kept * luck
                 assert row["drop_unexplained"] == pytest.approx(min(value, 1.0), abs=1e-6)
                 alone = t.ppf(0.975, len(units) - 1) ** 2 * max(errors[0] ** 2 - (kept * errors[1]) ** 2, 0)
-                arms = [math.sqrt((kept * (end - ends[0])) ** 2 + alone) for end in ends[1:]]
+                rest = [
+                    ((right - each @ np.linalg.lstsq(each, right, rcond=None)[0]) ** 2).sum() for each in (x, x[:, :2])
+                ]
+                arms = [
+                    max(math.sqrt((kept * arm) ** 2 + alone), math.sqrt(rest[0] / rest[1]) * arm)
+                    for arm in (ends[0] - ends[1], ends[2] - ends[0])
+                ]
                 expected = [value, value - arms[0], value + arms[1]]
             elif line["covariates"]:
                 numbers = [number for name in line["covariates"] for number in number_of[name]]

@@ -126,6 +126,7 @@ class Regression(NamedTuple):
         error: its standard error, clustered by unit.
         plain_error: its standard error as if photos were independent, from which partial R2 follow.
         freedom: residual degrees of freedom.
+        rest: sum of squared residuals.
         coefficients: (P,) of the covariates.
         moves: (U, 1 + P) what each unit adds to the errors of `drop` and `coefficients`, in the order of its number.
     """
@@ -134,6 +135,7 @@ class Regression(NamedTuple):
     error: float
     plain_error: float
     freedom: float
+    rest: float
     coefficients: Floats
     moves: Floats
 
@@ -152,6 +154,7 @@ def regress(outcome: Floats, is_common: Bools, columns: Floats, unit: Ints) -> R
         math.sqrt(max(float(clustered.cov_params()[1, 1]), 0.0)),
         math.sqrt(max(float(plain.cov_params()[1, 1]), 1e-30)),
         float(plain.df_resid),
+        float(plain.ssr),
         np.asarray(plain.params[2:], np.float64),
         by_unit(moves[:, 1:], unit),
     )
@@ -312,7 +315,9 @@ def moved(drop: float, low: float | None, high: float | None, plain: Regression,
 
     The luck of the choice is plain.drop - drop. A choice that favours a large plain difference favours the coefficient
     beside covariates as far as both move together from unit to unit: by the slope of one on the other. What moves the
-    coefficient alone is independent of the drop, so its variance is added to that part of the drop's.
+    coefficient alone is independent of the drop, so its variance is added to that part of the drop's. Where few answers
+    are wrong, units say too little of that: no arm is shorter than the drop's by more than covariates explain of the
+    answers.
 
     Args:
         drop, low, high: of pairs; its interval knows of the choice and of units.
@@ -325,6 +330,7 @@ def moved(drop: float, low: float | None, high: float | None, plain: Regression,
         return Interval(value, None, None, None)
     alone = max(controlled.error**2 - (kept * plain.error) ** 2, 0.0)
     reach = float(t.ppf((1 + CONFIDENCE) / 2, max(len(plain.moves) - 1, 1))) * math.sqrt(alone)
-    below, above = (math.hypot(kept * arm, reach) for arm in (drop - low, high - drop))
+    least = math.sqrt(controlled.rest / plain.rest) if plain.rest > LEAST_SPREAD else 1.0
+    below, above = (max(math.hypot(kept * arm, reach), least * arm) for arm in (drop - low, high - drop))
     p_value = float(norm.sf(value / (below / norm.ppf((1 + CONFIDENCE) / 2)))) if below > 0 else float(value <= 0)
     return Interval(value, value - below, value + above, p_value)
