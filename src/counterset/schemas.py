@@ -1,9 +1,7 @@
 """The tables that builds pass on, as data: columns, types, units and meaning, by version.
 
-A table is described once, in a module called `schemas`: here, or in the room that alone uses it.
-Writers stamp name and version into the Parquet metadata (`counterset.table`,
-`counterset.schema_version`) and readers check them.
-Accuracies and drops are fractions in [0, 1] and [-1, 1], never per cent.
+A table is described once, in a module called `schemas`: here, or in the room that alone uses it. Writers stamp name and
+version into the Parquet metadata, and readers check them. Accuracies and drops are fractions, never per cent.
 """
 
 from __future__ import annotations
