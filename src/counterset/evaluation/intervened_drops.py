@@ -58,11 +58,10 @@ def selectors_of(release: Release) -> list[str]:
 
 
 def _mean(effects: Sequence[dict[str, Any]]) -> Interval:
-    ends = [
-        None if any(row[name] is None for row in effects) else sum(row[name] for row in effects) / len(effects)
-        for name in ("effect_low", "effect_high")
-    ]
-    return Interval(sum(row["effect"] for row in effects) / len(effects), *ends, None)
+    def mean(name: str) -> float | None:
+        return None if any(row[name] is None for row in effects) else sum(row[name] for row in effects) / len(effects)
+
+    return Interval(sum(row["effect"] for row in effects) / len(effects), mean("effect_low"), mean("effect_high"), None)
 
 
 def keep_drops(parts: pa.Table | None, title: str, folder: Path) -> None:
