@@ -297,10 +297,10 @@ def test_the_error_comes_back_from_other_processes() -> None:
 
 
 def test_pictures_are_opened_in_one_place() -> None:
-    """Outside the demo, which reads what it drew itself, nothing but the decoder opens a picture."""
+    """Nothing but the decoder does, but for the demo, which reads what it drew, and files that other programs run."""
     root = Path(__file__).resolve().parents[1]
     for path in [*(root / "src").rglob("*.py"), *(root / "flows").rglob("*.py")]:
-        if "demo" not in path.parts:
+        if not {"demo", "harness_files"} & {*path.parts}:
             text = path.read_text()
             assert "Image.open(" not in text and "MAX_IMAGE_PIXELS" not in text, path
 

@@ -239,9 +239,9 @@ def test_an_endpoint_that_dies_is_left_after_ten_photos_and_asked_the_rest_later
     monkeypatch.setattr(chat_completions, "TRIES", 2)
     endpoint.faults = [None] * 6 + [lambda handler, asked: send(handler, b"", 500)] * 90
     with pytest.raises(ModelError, match=r"gives no answers: status 500"):
-        ask(small, endpoint, tmp_path, parallel=2)
+        ask(small, endpoint, tmp_path, parallel=1)
     assert endpoint.answered.total() == 6
-    assert 6 + 2 * 10 <= endpoint.asked.total() <= 6 + 2 * 13, "ten, and what was under way"
+    assert endpoint.asked.total() == 6 + 2 * 10
     endpoint.faults = []
     assert ask(small, endpoint, tmp_path).num_asked == 18
     assert endpoint.answered.total() == 24 and set(endpoint.answered.values()) == {1}

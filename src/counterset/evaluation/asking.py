@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -188,20 +189,23 @@ def _ask(
                 raise
         progress(num_done + num_probed, total)
     failures.in_a_row = 0
-    rest = missing[num_probed:]
-    with ThreadPoolExecutor(parallel) as pool:
-        running = {pool.submit(one, question): question.key for question in rest}
-        try:
-            for number, future in enumerate(as_completed(running), num_done + num_probed + 1):
+    rest = iter(missing[num_probed:])
+    running: dict[Future[None], str] = {}
+    num_asked = num_done + num_probed
+    with ThreadPoolExecutor(parallel) as pool:  # whose end waits for what is under way
+        while True:
+            running |= {pool.submit(one, question): question.key for question in islice(rest, parallel - len(running))}
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                key = running.pop(future)
+                num_asked += 1
                 try:
                     future.result()
                     failures.in_a_row = 0
                 except NoReply as failure:
-                    failures.add(running[future], failure)
-                progress(number, total)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # waits for what is under way
-            raise
+                    failures.add(key, failure)
+                progress(num_asked, total)
 
 
 def _answered(
