@@ -24,7 +24,7 @@ _REFUSALS = re.compile(
 def choice_question(options: Sequence[str]) -> str:
     """Which of these; at most as many as there are letters."""
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
-    return "\n".join([QUESTION, *lines, "Answer with the letter of one option alone."])
+    return "\n".join([QUESTION, *lines, "Answer with the letter of one option only."])
 
 
 def chosen(answer: str, options: Sequence[str]) -> str | None:

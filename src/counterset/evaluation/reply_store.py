@@ -48,14 +48,13 @@ class ReplyStore:
         with self._in_words():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(path, timeout=WAIT_S, check_same_thread=False)
-            try:
+            with contextlib.ExitStack() as stack:
+                stack.callback(self._file.close)
                 (version,) = self._file.execute("PRAGMA user_version").fetchone()
                 if version not in (0, FORMAT):
                     raise WorkspaceError(f"{path} is of another version of counterset; give another output folder")
                 self._file.executescript(_TABLE)
-            except BaseException:
-                self._file.close()
-                raise
+                stack.pop_all()
 
     def close(self) -> None:
         """Let go of the file."""

@@ -229,7 +229,7 @@ class ListFile:
             else:
                 names |= dict.fromkeys(item)
         if bad and not names:
-            raise SourceError(f"cannot read {self.path}: line {bad.number} {bad.fault}; check source.path")
+            raise SourceError(f"cannot read {self.path}: line {bad.number} {bad.fault}; check the path and the file")
         return list(names)
 
     def _of_parquet(self) -> Iterator[Row | BadLine]:
@@ -250,6 +250,11 @@ class ListFile:
                 number += len(batch)
 
 
+def _why(error: Exception) -> str:
+    """The system's own words, where there are some: they do not repeat the path."""
+    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error))[:300]
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
@@ -257,7 +262,7 @@ def _reading(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise SourceError(f"cannot read {path}: it is not UTF-8 ({error.reason}); save it as UTF-8") from error
     except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as error:
-        raise SourceError(f"cannot read {path}: {str(error)[:300]}; check source.path and the file") from error
+        raise SourceError(f"cannot read {path}: {_why(error)}; check the path and the file") from error
 
 
 def label_text(value: object) -> str | None:
