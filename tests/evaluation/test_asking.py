@@ -338,13 +338,3 @@ def test_of_two_replies_the_first_is_kept_and_a_damaged_file_is_named(tmp_path: 
         file.execute("PRAGMA user_version = 9")
     with pytest.raises(WorkspaceError, match="another version"):
         ReplyStore(newer)
-
-
-def test_replies_of_another_version_are_not_touched(tmp_path: Path) -> None:
-    path = tmp_path / "replies.sqlite"
-    with contextlib.closing(sqlite3.connect(path)) as file:
-        file.execute("PRAGMA user_version = 9")
-    before = path.read_bytes()
-    with pytest.raises(WorkspaceError, match="of another version of counterset; give another output folder"):
-        ReplyStore(path)
-    assert path.read_bytes() == before
