@@ -28,7 +28,7 @@ NUM_BUNDLED = 2
 HOME = Path(__file__).resolve().parent
 
 
-def write_with_few_photos(tables: dict[str, pa.Table], *args: Any) -> dict[str, dict[str, Any]]:
+def write_with_few_photos(tables: dict[str, pa.Table], *args: Any, **options: Any) -> dict[str, dict[str, Any]]:
     """What `write_tables` writes, with the first photos of each class and split only."""
     *others, photo_bytes = args if len(args) == 3 else (*args, None)
     bundled: set[str] = set()
@@ -37,7 +37,9 @@ def write_with_few_photos(tables: dict[str, pa.Table], *args: Any) -> dict[str, 
         for row in tables[split].select(["class_id", "photo_id"]).to_pylist() if split in tables else []:
             by_class.setdefault(row["class_id"], []).append(row["photo_id"])
         bundled.update(photo_id for photo_ids in by_class.values() for photo_id in photo_ids[:NUM_BUNDLED])
-    return write_tables(tables, *others, lambda photo_id: photo_bytes(photo_id) if photo_id in bundled else None)
+    return write_tables(
+        tables, *others, lambda photo_id: photo_bytes(photo_id) if photo_id in bundled else None, **options
+    )
 
 
 def not_bundled(*_: Any) -> str:

@@ -123,6 +123,7 @@ def test_hub_layout_as_datasets_reads_it(release: Release, tmp_path: Path, monke
         for row in read[split].remove_columns("image")
     }
     assert found == rows_of(release)
+    assert read["common"].features["class_label"].names == list(release.class_names.values())
     assert read["common"][0]["image"].size in ((240, 180), (180, 240), (220, 220))
     assert datasets.get_dataset_config_names(str(exported.path)) == ["default"]
 

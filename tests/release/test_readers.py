@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from counterset.load import Release, load
+from counterset.release.publish.files import label_names
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.writer import publish
 from counterset.release.schemas import TABLES
@@ -24,18 +25,48 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
 
 
-def test_datasets_sees_two_splits(release_folder: Path, release: Release, tmp_path: Path) -> None:
+def test_datasets_gives_what_load_gives_with_class_labels(
+    release_folder: Path, release: Release, tmp_path: Path
+) -> None:
     import datasets
 
     found = datasets.load_dataset(str(release_folder), cache_dir=str(tmp_path / "hf"))
-    assert set(found) == {"common", "counter"}
+    every = datasets.load_dataset(str(release_folder), "all_verdicts", cache_dir=str(tmp_path / "hf"))
+    assert set(found) == set(every) == {"common", "counter"}
     for split in ("common", "counter"):
-        assert found[split]["photo_id"][:] == release.table(split)["photo_id"].to_pylist()
+        rows, others = getattr(release, split), set(release.table(split)["verdict"].to_pylist())
+        assert found[split]["photo_id"][:] == rows["photo_id"].to_pylist()
+        assert set(found[split]["verdict"]) == {"confirmed"} < set(every[split]["verdict"]) == others
+        assert every[split]["photo_id"][:] == release.table(split)["photo_id"].to_pylist()
+        label = every[split].features["class_label"]
+        assert label.names == list(release.class_names.values())
+        assert [label.int2str(row["class_label"]) for row in every[split]] == every[split]["class_name"][:]
     names = set(datasets.get_dataset_config_names(str(release_folder)))
-    assert names == {"default"} | {name for name in TABLES if release.table(name).num_rows}
-    for name in sorted(names - {"default"}):
+    assert names == {"default", "all_verdicts"} | {name for name in TABLES if release.table(name).num_rows}
+    for name in sorted(names - {"default", "all_verdicts"}):
         table = datasets.load_dataset(str(release_folder), name, cache_dir=str(tmp_path / "hf"))
         assert table["train"].num_rows == release.table(name).num_rows
+
+
+def test_where_nothing_is_confirmed_there_is_no_default(inputs: ReleaseInputs, tmp_path: Path) -> None:
+    """Whoever gives no configuration is asked for one, rather than given rows that are not confirmed."""
+    import datasets
+
+    column = inputs.pairs.column_names.index("verdict")
+    verdicts = [verdict.replace("confirmed", "unconfirmed") for verdict in inputs.pairs["verdict"].to_pylist()]
+    verdicts = [verdict.replace("ununconfirmed", "unconfirmed") for verdict in verdicts]
+    pairs = inputs.pairs.set_column(column, inputs.pairs.field(column), [verdicts])
+    config = build_config(thumbnails_per_group=0).model_copy(update={"releases": str(tmp_path)})
+    folder = publish(with_tables(inputs, pairs=pairs, config=config)).path
+    with pytest.raises(ValueError, match="Config name is missing"):
+        datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "hf"))
+    every = datasets.load_dataset(str(folder), "all_verdicts", cache_dir=str(tmp_path / "hf"))
+    assert every["common"].num_rows == load(folder).table("common").num_rows > 0 == load(folder).common.num_rows
+
+
+def test_classes_of_one_name_are_told_apart() -> None:
+    assert label_names({"a": "seal", "b": "bear"}) == ["seal", "bear"]
+    assert label_names({"a": "seal", "b": "seal"}) == ["a", "b"]
 
 
 def test_a_release_without_pairs_is_read_too(inputs: ReleaseInputs, tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ of photos are written and read in parts of `publish.files.BYTES_PER_PART`."""
 
 _CLASS_NAME = Column("class_name", STRING, "the class's name as prompts say it")
 _IMAGENET_INDEX = Column("imagenet_index", INT32, "index in ImageNet-1K; null = not one of its classes", True)
+_CLASS_LABEL = Column(
+    "class_label",
+    INT64,
+    "number of the class in release.json, from 0, of which hubs show the name; null = not said",
+    True,
+)
 _URL = Column("url", STRING, "where the photo lies")
 _SHA256 = Column("sha256", STRING, "of the bytes at url, hex")
 _WIDTH = Column("width_px", INT32, "pixels of the upright picture")
@@ -66,6 +72,7 @@ _SPLIT_COLUMNS = (
     CLASS_ID,
     _CLASS_NAME,
     _IMAGENET_INDEX,
+    _CLASS_LABEL,
     Column("background", STRING, "the background group, the same for all rows of a class in one split"),
     Column("verdict", STRING, "confirmed or unconfirmed: what was found of the class's pair"),
     Column(

@@ -185,7 +185,7 @@ def test_every_column_of_the_splits_is_one_of_a_compared_table() -> None:
     whole = {column.name for column in TABLES["all_photos"].columns}
     for split in SPLITS:
         own = {column.name for column in split_schema(split, with_images=True).columns} - whole
-        assert own <= {"verdict", "naming", *BUNDLED_COLUMNS}
+        assert own <= {"verdict", "naming", "class_label", *BUNDLED_COLUMNS}
 
 
 def test_figures_move_with_an_addition_and_not_alone(release: Release) -> None:

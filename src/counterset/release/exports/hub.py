@@ -14,6 +14,16 @@ from counterset.release.exporting import Exported, Notes, Photos, check_any, new
 from counterset.release.publish.files import write_tables
 from counterset.release.schemas import SPLITS
 
+_CONFIGS = """\
+configs:
+- config_name: default
+  data_files:
+  - split: common
+    path: data/common-*.parquet
+  - split: counter
+    path: data/counter-*.parquet
+"""
+
 
 def export(release: Photos, folder: str | Path) -> Exported:
     """The Hugging Face hub's layout: card and the two splits, with an `image` column.
@@ -31,11 +41,10 @@ def export(release: Photos, folder: str | Path) -> Exported:
     tables = {
         split: without_photos(table) for split, table in (("common", release.common), ("counter", release.counter))
     }
-    card = read_card(release)
-    # The card's other configurations name files that this export does not hold.
-    card = re.sub(r"- config_name: (?!default\b)\w+\n  data_files:\n  - split: train\n    path: \S+\n", "", card)
+    card = card_with(release, _CONFIGS)
     with new_folder(folder) as target:
-        written = write_tables(tables, target, str(release.metadata["counterset_version"]), photo_bytes)
+        version = str(release.metadata["counterset_version"])
+        written = write_tables(tables, target, version, photo_bytes, class_names=release.class_names)
         (target / "README.md").write_text(card, encoding="utf-8")
         for photo_id in _not_bundled(target, written):
             may_be = may_share(rows[photo_id]["license"], rows[photo_id]["attribution"])
@@ -45,16 +54,17 @@ def export(release: Photos, folder: str | Path) -> Exported:
     return notes.exported(folder, len(rows) - len(notes.missing))
 
 
-def read_card(release: Photos) -> str:
-    """The release's card.
+def card_with(release: Photos, configs: str) -> str:
+    """The release's card with the configurations of an export, which holds other files.
 
     Raises:
         ReleaseError: it cannot be read.
     """
     try:
-        return (release.path / "README.md").read_text(encoding="utf-8")
+        card = (release.path / "README.md").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ReleaseError(f"the card of {release.path} cannot be read ({error}); fetch the release again") from error
+    return re.sub(r"^configs:\n(?:(?:- | ).*\n)*", configs, card, count=1, flags=re.MULTILINE)
 
 
 def _not_bundled(folder: Path, paths: Iterable[str]) -> list[str]:

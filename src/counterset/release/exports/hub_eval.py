@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from counterset.licenses import may_share
 from counterset.release.exporting import Exported, Notes, Photos, check_any, new_folder
-from counterset.release.exports.hub import read_card
+from counterset.release.exports.hub import card_with
 from counterset.release.publish.files import BYTES_PER_PART
 from counterset.release.questions import Candidates, Question, questions, with_photos
 from counterset.release.schemas import SPLITS
@@ -85,8 +84,7 @@ def export(release: Photos, folder: str | Path, candidates: Mapping[str, Candida
         tasks = "".join(TASK.format(split=split) for split in SPLITS)
         text = BENCHMARK.format(name=f"{release.name} {release.metadata['version']}", tasks=tasks)
         (target / "eval.yaml").write_text(text, encoding="utf-8")
-        card = re.sub(r"^configs:\n(?:(?:- | ).*\n)+", CONFIGS, read_card(release), count=1, flags=re.MULTILINE)
-        (target / "README.md").write_text(card, encoding="utf-8")
+        (target / "README.md").write_text(card_with(release, CONFIGS), encoding="utf-8")
     return notes.exported(folder, count)
 
 

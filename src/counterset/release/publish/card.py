@@ -8,8 +8,10 @@ from typing import Any
 
 import jinja2
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.licenses import LICENSES, license_title
+from counterset.release.publish.files import is_offered
 from counterset.release.publish.left_out import not_bundled
 from counterset.release.publish.lineage import collection
 from counterset.release.publish.summary import Summary
@@ -79,7 +81,7 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
         summary=summary,
         collected=collection(metadata),
         pairs=tables["pairs"].to_pylist(),
-        confirmed={split: _num_of(tables[split]["verdict"], metadata["default_verdicts"]) for split in SPLITS},
+        offered={split: _num_offered(tables[split], metadata["default_verdicts"]) for split in SPLITS},
         names={row["class_id"]: row["name"] for row in metadata["classes"]},
         wrong_answers=tables["wrong_answers_by_model"].to_pylist(),
         licenses=[(license_title(code), count) for code, count in summary.licenses.items()],
@@ -143,8 +145,8 @@ def _hub_licenses(summary: Summary) -> list[str]:
     return sorted(names) or ["other"]
 
 
-def _num_of(verdicts: pa.ChunkedArray, wanted: list[str]) -> int:
-    return sum(verdict in wanted for verdict in verdicts.to_pylist())
+def _num_offered(table: pa.Table, verdicts: list[str]) -> int:
+    return pc.sum(is_offered(table, verdicts)).as_py() or 0
 
 
 def _num_present(column: pa.ChunkedArray) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from counterset.licenses import may_share
+from counterset.naming.schemas import Naming
+from counterset.naming.words import TRUSTED
 from counterset.release.bundle import strip_metadata, suffix_of
 from counterset.release.schemas import SPLITS, TABLES, split_schema
 from counterset.schemas import TableSchema
@@ -23,13 +26,18 @@ BYTES_PER_PART = 250_000_000
 """Bytes of photos after which a row group ends."""
 
 
-def write_parquet(parts: Iterable[pa.Table], schema: TableSchema, path: Path, version: str) -> None:
-    """Write one table of a release from its parts, in order; the same rows give the same bytes."""
+def write_parquet(
+    parts: Iterable[pa.Table], schema: TableSchema, path: Path, version: str, labels: Sequence[str] = ()
+) -> None:
+    """Write one table of a release from its parts, in order; the same rows give the same bytes.
+
+    `labels` are the names that the numbers in its column `class_label` stand for.
+    """
     arrow = schema.arrow()
     metadata = dict(arrow.metadata or {}) | {b"counterset.version": version.encode()}
-    if "image" in arrow.names:
-        # Hugging Face `datasets` reads the column as pictures because of this.
-        features = {field.name: _hub_feature(field) for field in arrow}
+    if "class_label" in arrow.names:
+        # Hugging Face `datasets` reads labels with their names and photos as pictures because of this.
+        features = {field.name: _hub_feature(field, labels) for field in arrow}
         metadata[b"huggingface"] = json.dumps({"info": {"features": features}}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     stamped = arrow.with_metadata(metadata)
@@ -46,22 +54,47 @@ def write_tables(
     folder: Path,
     version: str,
     photo_bytes: Callable[[str], bytes | None] | None = None,
+    *,
+    class_names: Mapping[str, str] | None = None,
+    verdicts: Sequence[str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Write `tables` into a release folder and return each file's table, rows, bytes and sha256.
 
-    `photo_bytes` given: photos whose licence allows it are bundled with the two splits.
+    Args:
+        tables: by name.
+        folder: of the release.
+        version: of counterset.
+        photo_bytes: given, photos whose licence allows it are bundled with the two splits.
+        class_names: class_id -> name, in the order of labels.
+        verdicts: which rows of the two splits `load` gives (`is_offered`), which lie in files of their own; None = all.
     """
     written: dict[str, str] = {}
+    labels = label_names(class_names or {})
     for name, table in tables.items():
         if name in SPLITS:
-            for path, parts, schema in _shards(name, table, photo_bytes):
-                write_parquet(parts, schema, folder / path, version)
+            for path, parts, schema in _shards(name, table, photo_bytes, verdicts):
+                write_parquet(parts, schema, folder / path, version, labels)
                 written[path] = name
         else:
             path = f"{name}.parquet"
             write_parquet([table], TABLES[name], folder / path, version)
             written[path] = name
     return {path: describe_file(folder, path, table) for path, table in written.items()}
+
+
+def label_names(class_names: Mapping[str, str]) -> list[str]:
+    """The names of labels, in order; ids where two classes have one name, for hubs want each name once."""
+    names = list(class_names.values())
+    return names if len(set(names)) == len(names) else list(class_names)
+
+
+def is_offered(table: pa.Table, verdicts: Sequence[str]) -> pa.ChunkedArray:
+    """(N,) whether `load` gives a row of a split unless asked otherwise: its verdict is one of these, and the names of
+    its class's pair have not failed."""
+    naming = pc.fill_null(table["naming"], Naming.UNAUDITED.value)
+    return pc.and_(
+        pc.is_in(table["verdict"], pa.array(verdicts, pa.string())), pc.is_in(naming, pa.array(TRUSTED, pa.string()))
+    )
 
 
 def describe_file(folder: Path, path: str, table: str | None = None) -> dict[str, Any]:
@@ -73,18 +106,31 @@ def describe_file(folder: Path, path: str, table: str | None = None) -> dict[str
 
 
 def _shards(
-    split: str, table: pa.Table, photo_bytes: Callable[[str], bytes | None] | None
+    split: str,
+    table: pa.Table,
+    photo_bytes: Callable[[str], bytes | None] | None,
+    verdicts: Sequence[str] | None,
 ) -> Iterator[tuple[str, Iterable[pa.Table], TableSchema]]:
-    """Path, parts and schema of each file. Photos are read while their part is written, so one part's are in memory."""
+    """Path, parts and schema of each file. Photos are read while their part is written, so one part's are in memory.
+
+    Rows that `load` gives come first, in files that a pattern tells from the others: data/common-[0-9]*.parquet.
+    """
     size = ROWS_PER_SHARD if photo_bytes is None else ROWS_PER_SHARD_WITH_IMAGES
-    count = max(-(-table.num_rows // size), 1)
-    for number in range(count):
-        shard = table.slice(number * size, size)
-        path = f"data/{split}-{number:05d}-of-{count:05d}.parquet"
-        if photo_bytes is None:
-            yield path, [shard], split_schema(split)
-        else:
-            yield path, _with_images(shard, photo_bytes), split_schema(split, with_images=True)
+    kinds = {split: table}
+    if verdicts is not None:
+        offered = is_offered(table, verdicts)
+        kinds = {split: table.filter(offered), f"{split}-others": table.filter(pc.invert(offered))}
+    # Of a kind without rows there is no file, for hubs refuse those; of a split without any there is one.
+    kinds = {kind: rows for kind, rows in kinds.items() if rows.num_rows} or {split: table}
+    for kind, rows in kinds.items():
+        count = max(-(-rows.num_rows // size), 1)
+        for number in range(count):
+            shard = rows.slice(number * size, size)
+            path = f"data/{kind}-{number:05d}-of-{count:05d}.parquet"
+            if photo_bytes is None:
+                yield path, [shard], split_schema(split)
+            else:
+                yield path, _with_images(shard, photo_bytes), split_schema(split, with_images=True)
 
 
 def _with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> Iterator[pa.Table]:
@@ -106,7 +152,9 @@ def _with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) ->
             start, num_bytes, images = end, 0, []
 
 
-def _hub_feature(field: pa.Field) -> dict[str, str]:
+def _hub_feature(field: pa.Field, labels: Sequence[str]) -> dict[str, Any]:
     if pa.types.is_struct(field.type):
         return {"_type": "Image"}
+    if field.name == "class_label" and labels:
+        return {"names": list(labels), "_type": "ClassLabel"}
     return {"dtype": str(field.type), "_type": "Value"}

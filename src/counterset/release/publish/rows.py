@@ -82,7 +82,7 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
         "attribution": _attribution(all_photos),
     }
     for split in SPLITS:
-        tables[split] = _split(all_photos, pairs, split)
+        tables[split] = _split(inputs, all_photos, pairs, split)
     return tables
 
 
@@ -107,6 +107,7 @@ def _class_rows(inputs: ReleaseInputs) -> pa.Table:
             "class_id": pa.array([spec.class_id for spec in inputs.classes], pa.string()),
             "class_name": pa.array([spec.name for spec in inputs.classes], pa.string()),
             "imagenet_index": pa.array([spec.imagenet_index for spec in inputs.classes], pa.int32()),
+            "class_label": pa.array(range(len(inputs.classes)), pa.int64()),
         }
     )
 
@@ -138,17 +139,20 @@ def _all_photos(inputs: ReleaseInputs) -> pa.Table:
     )
 
 
-def _split(all_photos: pa.Table, pairs: pa.Table, split: str) -> pa.Table:
+def _split(inputs: ReleaseInputs, all_photos: pa.Table, pairs: pa.Table, split: str) -> pa.Table:
     return query(
         f"""
-        SELECT a.*, a."group" AS background, q.verdict, coalesce(q.naming, '{Naming.UNAUDITED.value}') AS naming
+        SELECT a.*, k.class_label, a."group" AS background, q.verdict,
+               coalesce(q.naming, '{Naming.UNAUDITED.value}') AS naming
         FROM (SELECT * EXCLUDE (background) FROM all_photos) a
         JOIN pairs q USING (class_id)
+        JOIN classes k USING (class_id)
         WHERE a.split = '{split}'
         """,
         split_schema(split),
         all_photos=all_photos,
         pairs=pairs,
+        classes=_class_rows(inputs).select(["class_id", "class_label"]),
     )
 
 

@@ -94,7 +94,14 @@ def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRe
     share_placed = placed / max(inputs.members.num_rows, 1)
     summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode, share_placed)
     with_images = inputs.config.publish.with_images
-    files = write_tables(tables, aside, __version__, inputs.photo_bytes if with_images else None)
+    files = write_tables(
+        tables,
+        aside,
+        __version__,
+        inputs.photo_bytes if with_images else None,
+        class_names={spec.class_id: spec.name for spec in inputs.classes},
+        verdicts=said["default_verdicts"],
+    )
     digest = build_digest(said, files)
     if last is not None and last.metadata.get("build_digest") == digest:
         return _unchanged(turn, last)
