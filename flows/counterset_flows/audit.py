@@ -8,24 +8,32 @@ grown does what is new.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from prefect import flow
+from prefect import flow, task
 
 from counterset.similarity.embedding_sets import EmbeddingSet
 from counterset.similarity.results import Folder
-from counterset.steps.audit_steps import AuditOptions, Nearest, nearest_by_index, publish_audit
+from counterset.steps.audit_steps import AuditOptions, finish_audit
 from counterset.steps.progress import Progress
-from counterset.steps.similarity_steps import Source, locked, read_queries
-from counterset_flows.pool import started
-from counterset_flows.similarity_tasks import find_nearest, gather_queries
+from counterset.steps.similarity_steps import Source, locked
+from counterset.storage import Place
+from counterset.tables import TableRef
+from counterset_flows.pool import on_demand, retrying
+from counterset_flows.similarity_tasks import Run, find_nearest, gather_queries
+
+
+@task(name="publish audit", **retrying)
+def publish(
+    work: Place, source: Source, base: EmbeddingSet, asked: TableRef, options: AuditOptions, home: Place
+) -> Folder:
+    """The result's folder."""
+    return finish_audit(work, source, base, asked, options, home)
 
 
 @flow(name="counterset-audit", flow_run_name="{name}", validate_parameters=False)
 def audit(
     source: Source,
     base: EmbeddingSet,
-    output: Path,
+    output: Place,
     name: str,
     options: AuditOptions,
     runner: str = "threads",
@@ -36,7 +44,8 @@ def audit(
     Args:
         source: the release, with or without embeddings.
         base: the training set.
-        output: results lie in `<output>/<name>/<version>`, unfinished work in `<output>/.work`.
+        output: results lie in `<output>/<name>/<version>`, unfinished work in `<output>/.work`; on a cluster of
+            several machines it is an address that all of them reach.
         name: of the audit.
         options: how.
         runner: one of `counterset.runners.RUNNERS`.
@@ -45,15 +54,18 @@ def audit(
     Raises:
         UserError: something that the user can fix, in one sentence.
     """
-    assert source.release is not None
-    work = output / ".work"
-    with locked(work), started(runner, progress) as pool:
-        asked = gather_queries(pool, work, [source], base, None)
-        queries = read_queries(asked.path, base.embedding_dim)
-        if options.index == "exact":
-            nearest = Nearest(*find_nearest(pool, work, base, "base", asked), {"kind": "exact"})
+    work, told = output / ".work", progress or Progress()
+    with locked(work), on_demand(runner, told) as pool:
+        run = Run(work, pool, told)
+        asked = gather_queries(run, [source], base, None)
+        is_exact = options.index == "exact"
+        if is_exact:
+            find_nearest(run, base, "base", asked)
         else:
-            pool.progress.begin("index", 1)
-            nearest = nearest_by_index(work, base, queries, options)
-            pool.progress.advance("index", 1)
-        return publish_audit(work, source.release, base, asked, queries, nearest, options, output / name)
+            told.begin("index", 1)
+        found: Folder = run.whole(
+            publish, work=work, source=source, base=base, asked=asked, options=options, home=output / name
+        )
+        if not is_exact:
+            told.advance("index", 1)
+        return found

@@ -4,14 +4,18 @@
                                                                 \\-> predictions -----------------+-> pairs -> release
 
 Prefect orders, retries and shows; what is done is in `shard_steps` and `table_steps`. Only missing work
-becomes a task, so a second build of one config runs next to none. `shards` runs the bracket, in a `pool`.
+becomes a task, so a second build of one config runs next to none. `shards` runs the bracket, in a `pool`; on a cluster
+the steps after it go there too.
 """
 
 from __future__ import annotations
 
 import datetime
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 
@@ -24,13 +28,13 @@ from counterset.steps.keys import Build
 from counterset.steps.naming_steps import name_pairs
 from counterset.steps.progress import Progress
 from counterset.steps.record_keeping import Record
-from counterset.steps.release_steps import publish_release
+from counterset.steps.release_steps import named_files, publish_release
 from counterset.steps.review_steps import apply_review
 from counterset.steps.series import Basis, basis_of
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table
 from counterset_flows.artifacts import Pages
-from counterset_flows.pool import retrying
+from counterset_flows.pool import Pool, on_demand, retrying
 from counterset_flows.shards import run_shards
 
 
@@ -79,10 +83,16 @@ def members(
     return table_steps.choose_members(build, crawls, photos, embedded, basis)
 
 
+@task(name="annotate classes", task_run_name="annotate part {part} of {num_parts}", **retrying)
+def background_part(build: Build, chosen: TableRef, embedded: list[TableRef], part: int, num_parts: int) -> None:
+    """The same as `backgrounds`, of some of the classes."""
+    table_steps.annotate_part(build, chosen, embedded, part, num_parts)
+
+
 @task(name="annotate and group", **retrying)
-def backgrounds(build: Build, chosen: TableRef, embedded: list[TableRef]) -> TableRef:
+def backgrounds(build: Build, chosen: TableRef, embedded: list[TableRef], num_parts: int) -> TableRef:
     """Each photo's background profile and group."""
-    return table_steps.annotate_and_group(build, chosen, embedded)
+    return table_steps.annotate_and_group(build, chosen, embedded, num_parts)
 
 
 @task(name="evaluate", task_run_name="evaluate {model} {templates}", **retrying)
@@ -121,9 +131,10 @@ def publish(
     tables: dict[str, TableRef],
     predicted: list[TableRef],
     basis: Basis,
+    files: dict[str, str],
 ) -> tuple[str, bool]:
     """The release folder, and whether it is new."""
-    return publish_release(build, crawls, shards, photos, tables, predicted, basis, today=_today())
+    return publish_release(build, crawls, shards, photos, tables, predicted, basis, today=_today(), files=files)
 
 
 def _crawl_all(build: Build) -> list[TableRef]:
@@ -157,8 +168,12 @@ def build(config: Config, refresh: bool = False, progress: Progress | None = Non
     with current.workspace.locked():
         if refresh:
             current.refresh()
-        with Pages(config, current.progress) as pages, Record(current) as record:
-            return _build(current, pages, record)
+        with (
+            Pages(config, current.progress) as pages,
+            Record(current) as record,
+            on_demand(config.runner) as pool,
+        ):
+            return _build(current, pages, record, pool)
 
 
 def _today() -> str:
@@ -169,7 +184,12 @@ def _finished(current: Build, stage: str, key: str) -> TableRef | None:
     return current.ref(stage, key, "all") if current.is_done(stage, key, "all") else None
 
 
-def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
+def _build(current: Build, pages: Pages, record: Record, pool: Callable[[], Pool]) -> BuildResult:
+    def run(step: Any, **parameters: Any) -> Any:
+        """A step that looks at all photos, wherever the runner has such steps done."""
+        [result] = pool().run(step, [{"build": current} | parameters])
+        return result
+
     logger = get_run_logger()
     current.check_models()
     if anew := current.anew:
@@ -183,7 +203,7 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     recheck(current, crawls)
     shards = plan(current, crawls)
     logger.info("%d candidates in %d shards", sum(ref.num_rows for ref in crawls), len(shards))
-    finished = run_shards(current, shards)
+    finished = run_shards(current, shards, pool)
     photos = [current.ref("photos", current.photos_key, shard) for shard in finished]
     embedded = {
         model: [current.ref("embeddings", current.embed_key(model), shard) for shard in finished]
@@ -192,11 +212,17 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     looked_at = embedded[current.config.models.annotator]
     basis = basis_of(current, crawls, photos)
     key = table_steps.members_key(current, crawls, photos, looked_at, basis)
-    chosen = _finished(current, "members", key) or members(current, crawls, photos, looked_at, basis)
+    chosen = _finished(current, "members", key) or run(
+        members, crawls=crawls, photos=photos, embedded=looked_at, basis=basis
+    )
     annotated = _finished(current, "backgrounds", table_steps.backgrounds_key(current, chosen))
     current.progress.begin("annotate", chosen.num_rows, reused=annotated.num_rows if annotated else 0)
     if annotated is None:
-        annotated = backgrounds(current, chosen, looked_at)
+        num_parts = min(pool().num_tables, len(current.specs))
+        asked = {"build": current, "chosen": chosen, "embedded": looked_at, "num_parts": num_parts}
+        if num_parts > 1:
+            list(pool().run(background_part, [asked | {"part": part} for part in range(num_parts)]))
+        [annotated] = pool().run(backgrounds, [asked])
         current.progress.advance("annotate", annotated.num_rows)
     wanted = current.evaluations
     known = {
@@ -204,10 +230,16 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
     }
     reused = sum(ref.num_rows for ref in known.values() if ref)
     current.progress.begin("evaluate", chosen.num_rows * len(wanted), reused=reused)
-    made: dict[tuple[str, str], TableRef] = {}
-    for item, done in known.items():
-        made[item] = done or predictions(current, chosen, embedded[item[0]], *item)
-        current.progress.advance("evaluate", 0 if done else made[item].num_rows)
+    made = {item: ref for item, ref in known.items() if ref is not None}
+    missing = [item for item in wanted if item not in made]
+    calls = [
+        {"build": current, "chosen": chosen, "embedded": embedded[model], "model": model, "templates": templates}
+        for model, templates in missing
+    ]
+    for item, ref in zip(missing, pool().run(predictions, calls) if calls else (), strict=True):
+        made[item] = ref
+        current.progress.advance("evaluate", ref.num_rows)
+    made = {item: made[item] for item in wanted}
     usual = current.config.evaluate.templates
     predicted = [ref for (_, templates), ref in made.items() if templates == usual]
     by_templates: dict[str, list[TableRef]] = {}
@@ -215,15 +247,18 @@ def _build(current: Build, pages: Pages, record: Record) -> BuildResult:
         if templates != usual:
             by_templates.setdefault(templates, []).append(ref)
     reviewed = apply_review(current, chosen, annotated)
-    chosen_pairs = select(current, reviewed.members, reviewed.backgrounds, predicted, by_templates, basis)
-    named = name(current, reviewed.members, reviewed.backgrounds, predicted, chosen_pairs["pairs"])
-    chosen_pairs |= named
+    final = {"chosen": reviewed.members, "annotated": reviewed.backgrounds, "predicted": predicted}
+    chosen_pairs = run(select, **final, by_templates=by_templates, basis=basis)
+    chosen_pairs |= run(name, **final, pairs=chosen_pairs["pairs"])
     pairs = chosen_pairs["pairs"]
     pages.show_pairs(pairs)
     tables = {"members": reviewed.members, "backgrounds": reviewed.backgrounds, **chosen_pairs}
     if reviewed.decisions is not None:
         tables["decisions"] = reviewed.decisions
-    release, is_new = publish(current, crawls, shards, photos, tables, predicted, basis)
+    gathered: dict[str, Any] = {"crawls": crawls, "shards": shards, "photos": photos, "tables": tables}
+    gathered |= {"predicted": predicted, "basis": basis, "files": named_files(current)}
+    is_here = isinstance(place(current.config.releases), Path)  # a folder may be of this machine alone
+    release, is_new = publish(current, **gathered) if is_here else run(publish, **gathered)
     pages.show_release(place(release), is_new, pairs)
     verdicts = read_table(pairs.path, PAIRS, ["verdict"])["verdict"].to_pylist()
     logger.info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)

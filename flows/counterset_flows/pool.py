@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,20 @@ class Pool:
     threads: int
     progress: Progress = field(default_factory=Progress)
 
+    @property
+    def num_tables(self) -> int:
+        """Steps that look at all photos, or at all of some classes, which `run` does side by side."""
+        return 1
+
+    def run(self, task: Any, calls: Sequence[dict[str, Any]]) -> Iterator[Any]:
+        """What a step that looks at all photos gives for each of some parameters; here, one after the other.
+
+        Raises:
+            Exception: that of the first that failed.
+        """
+        for parameters in calls:
+            yield task(**parameters)
+
     def submit(self, task: Any, stage: str, **parameters: Any) -> Any:
         """Start a task of a stage; its future."""
         return self.runner.submit(task, parameters)
@@ -79,4 +94,16 @@ def started(runner: str, progress: Progress | None = None) -> Iterator[Pool]:
     """
     with RUNNERS[runner](torch.get_num_threads()) as pool:
         pool.progress = progress or Progress()
+        yield pool
+
+
+@contextlib.contextmanager
+def on_demand(runner: str, progress: Progress | None = None) -> Iterator[Callable[[], Pool]]:
+    """The pool of a run, started when it is first asked for, for there may be nothing to do; ended with the block."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def pool() -> Pool:
+            return stack.enter_context(started(runner, progress))
+
         yield pool

@@ -8,7 +8,6 @@ queries -> [nearest query] by shard of the base --------------------------------
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
@@ -20,38 +19,43 @@ from counterset.steps import cluster_steps
 from counterset.steps import similarity_steps as steps
 from counterset.steps.progress import Progress
 from counterset.steps.pruning_steps import Pruned, PruneOptions, check_ids, limits_table, publish_pruning
-from counterset.steps.similarity_steps import Source, locked, only, part, read_queries
+from counterset.steps.similarity_steps import Source, locked, only, part
+from counterset.storage import Place
 from counterset.tables import TableRef
-from counterset_flows.pool import Pool, retrying, started
-from counterset_flows.similarity_tasks import Job, find_nearest, gather_queries, run_jobs
+from counterset_flows.pool import on_demand, retrying
+from counterset_flows.similarity_tasks import Job, Run, find_nearest, gather_queries, run_jobs
+
+ids = task(name="check ids", **retrying)(check_ids)
+limits_of = task(name="limits", **retrying)(limits_table)
+publish = task(name="publish pruning", **retrying)(publish_pruning)
 
 
 @task(name="near", task_run_name="near {shard}", **retrying)
-def near(work: Path, base: EmbeddingSet, asked: TableRef, limits: TableRef, shard: str) -> None:
+def near(work: Place, base: EmbeddingSet, asked: TableRef, limits: TableRef, shard: str) -> None:
     """What of one shard is nearer to a query than its limit."""
     steps.near_in_shard(work, base, asked, limits)
 
 
 @task(name="far", task_run_name="far {shard}", **retrying)
-def far(work: Path, base: EmbeddingSet, asked: TableRef, shard: str) -> None:
+def far(work: Place, base: EmbeddingSet, asked: TableRef, shard: str) -> None:
     """Each image of one shard with its nearest query."""
     steps.far_in_shard(work, base, asked)
 
 
 @task(name="centroids", **retrying)
-def centroids(work: Path, base: EmbeddingSet, num_clusters: int, seed: int) -> None:
+def centroids(work: Place, base: EmbeddingSet, num_clusters: int, seed: int) -> None:
     """The k-means centroids of the base."""
     cluster_steps.centroids_file(work, base, num_clusters, seed)
 
 
 @task(name="assign", task_run_name="assign {shard}", **retrying)
-def assign(work: Path, base: EmbeddingSet, centroids_path: Path, shard: str) -> None:
+def assign(work: Place, base: EmbeddingSet, centroids_path: Place, shard: str) -> None:
     """One shard's vectors by cluster."""
     cluster_steps.assign_shard(work, base, centroids_path)
 
 
 @task(name="duplicates", task_run_name="duplicates {first}", **retrying)
-def duplicates(work: Path, base: EmbeddingSet, centroids_path: Path, limit: float, first: int, last: int) -> None:
+def duplicates(work: Place, base: EmbeddingSet, centroids_path: Place, limit: float, first: int, last: int) -> None:
     """The duplicates within some clusters, over all shards."""
     cluster_steps.duplicates_in_clusters(work, base, centroids_path, limit, first, last)
 
@@ -61,7 +65,7 @@ def prune(
     base: EmbeddingSet,
     sources: Sequence[Source],
     reference: EmbeddingSet | None,
-    output: Path,
+    output: Place,
     name: str,
     options: PruneOptions,
     id_column: str | None = None,
@@ -74,7 +78,8 @@ def prune(
         base: what is pruned.
         sources: the queries.
         reference: near-pruning leaves the gap that this set leaves; None = no near-pruning.
-        output: results lie in `<output>/<name>/<version>`, unfinished work in `<output>/.work`.
+        output: results lie in `<output>/<name>/<version>`, unfinished work in `<output>/.work`; on a cluster of
+            several machines it is an address that all of them reach.
         name: of the pruning.
         options: what else is removed.
         id_column: the column of ids of embeddings that are queries.
@@ -84,30 +89,34 @@ def prune(
     Raises:
         UserError: something that the user can fix, in one sentence.
     """
-    work = output / ".work"
+    work, told = output / ".work", progress or Progress()
     if reference is not None:
         check_same(base, reference)
-    with locked(work), started(runner, progress) as pool:
-        check_ids(base)
-        asked = gather_queries(pool, work, sources, base, id_column)
-        queries = read_queries(asked.path, base.embedding_dim)
-        nearest = find_nearest(pool, work, reference, "reference", asked) if reference is not None else None
-        limits = limits_table(work, queries, asked, nearest)
+    with locked(work), on_demand(runner, told) as pool:
+        run = Run(work, pool, told)
+        run.whole(ids, base=base)
+        asked = gather_queries(run, sources, base, id_column)
+        if reference is not None:
+            find_nearest(run, reference, "reference", asked)
+        limits = run.whole(limits_of, work=work, asked=asked, embedding_dim=base.embedding_dim, reference=reference)
         folder = None
         if options.max_similarity is not None:
-            folder = _find_duplicates(pool, work, base, options.max_similarity, options)
+            folder = _find_duplicates(run, base, options.max_similarity, options)
         if reference is not None:
             key = steps.near_key(asked, limits)
-            _run(pool, work, base, "near", key, near, {"asked": asked, "limits": limits})
+            _run(run, base, "near", key, near, {"asked": asked, "limits": limits})
         if options.keep is not None:
-            _run(pool, work, base, "far", steps.far_key(asked), far, {"asked": asked})
+            _run(run, base, "far", steps.far_key(asked), far, {"asked": asked})
         for shard in base.shards:
             steps.describe_shard(work, only(base, shard), "base")
         pruned = Pruned(work, base, asked, limits, reference, options, folder)
-        return publish_pruning(pruned, output / name, sorted(source.name for source in sources))
+        names = sorted(source.name for source in sources)
+        found: Folder = run.whole(publish, pruned=pruned, home=output / name, queries_of=names)
+        return found
 
 
-def _run(pool: Pool, work: Path, base: EmbeddingSet, stage: str, key: str, doing: Any, more: dict[str, Any]) -> None:
+def _run(run: Run, base: EmbeddingSet, stage: str, key: str, doing: Any, more: dict[str, Any]) -> None:
+    work = run.work
     jobs = [
         Job(
             {"work": work, "base": only(base, shard), "shard": shard.name} | more,
@@ -116,14 +125,15 @@ def _run(pool: Pool, work: Path, base: EmbeddingSet, stage: str, key: str, doing
         )
         for shard in base.shards
     ]
-    run_jobs(pool, stage, doing, jobs)
+    run_jobs(run, stage, doing, jobs)
 
 
-def _find_duplicates(pool: Pool, work: Path, base: EmbeddingSet, limit: float, options: PruneOptions) -> Path:
+def _find_duplicates(run: Run, base: EmbeddingSet, limit: float, options: PruneOptions) -> Place:
+    work = run.work
     num_clusters = options.clusters or default_clusters(base.num_rows)
     path = cluster_steps.centroids_path(work, base, num_clusters, options.seed)
     run_jobs(
-        pool,
+        run,
         "centroids",
         centroids,
         [Job({"work": work, "base": base, "num_clusters": num_clusters, "seed": options.seed}, path, 1)],
@@ -138,7 +148,7 @@ def _find_duplicates(pool: Pool, work: Path, base: EmbeddingSet, limit: float, o
             )
             for shard in base.shards
         ]
-        run_jobs(pool, "assign", assign, jobs)
+        run_jobs(run, "assign", assign, jobs)
         counts = cluster_steps.cluster_counts(work, base, path)
         sizes = counts.sum(axis=0)
         jobs = [
@@ -149,6 +159,6 @@ def _find_duplicates(pool: Pool, work: Path, base: EmbeddingSet, limit: float, o
             )
             for first, last in cluster_steps.cluster_tasks(counts)
         ]
-        run_jobs(pool, "duplicates", duplicates, jobs)
+        run_jobs(run, "duplicates", duplicates, jobs)
         cluster_steps.finish_duplicates(work, path, limit)
     return folder

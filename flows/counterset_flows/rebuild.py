@@ -14,6 +14,7 @@ from counterset.machine.orphans import leave_none
 from counterset.similarity.embedding_sets import check_same, open_embeddings
 from counterset.steps.audit_steps import AuditOptions
 from counterset.steps.similarity_steps import Source
+from counterset.storage import absolute, place
 from counterset_flows.audit import audit
 from counterset_flows.build import build
 from counterset_flows.notify import published, tell
@@ -50,18 +51,20 @@ def audit_release(
         against: the training set's embeddings, as for `counterset audit`.
         queries: embeddings of the release's photos under the same model; None = computed from the photos.
         model: the model's tag, where the embeddings do not say it.
-        output: folder of results; relative paths are below the folder where `prefect deploy` was called.
+        output: folder or s3:// address of results; relative paths are below the folder where `prefect deploy` was
+            called.
 
     Raises:
         UserError: something that the user can fix, in one sentence.
     """
     leave_none()
     opened, base = load(release), open_embeddings(against, model)
-    name = f"{opened.name}-{opened.version}-vs-{base.path.resolve().stem}"
+    name = f"{opened.name}-{opened.version}-vs-{absolute(base.path).stem}"
     if queries:
         check_same(base, open_embeddings(queries, fallback_model=base.model))
-    source = Source(opened, Path(queries) if queries else None)
-    return str(audit.fn(source, base, Path(output).resolve(), name, AuditOptions()).path)
+    address = release if "://" in release else ""
+    source = Source(opened, place(queries) if queries else None, address=address)
+    return str(audit.fn(source, base, absolute(place(output)), name, AuditOptions()).path)
 
 
 @flow(name="counterset-demo", **deployed)

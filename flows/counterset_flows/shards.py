@@ -18,7 +18,7 @@ from counterset.steps.keys import Build
 from counterset.steps.progress import Progress
 from counterset.steps.schedule import Job, Schedule
 from counterset.tables import TableRef
-from counterset_flows.pool import ATTEMPTS, Pool, retrying, started
+from counterset_flows.pool import ATTEMPTS, Pool, retrying
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def embed(build: Build, shard: str, model: str, threads: int) -> TableRef:
     return shard_steps.embed_shard(build, shard, model)
 
 
-def run_shards(build: Build, shards: list[str]) -> list[str]:
+def run_shards(build: Build, shards: list[str], pool: Callable[[], Pool]) -> list[str]:
     """Do what is missing of the shards; the names of those that are finished.
 
     A shard that fails is set aside and the rest goes on.
@@ -69,11 +69,10 @@ def run_shards(build: Build, shards: list[str]) -> list[str]:
     jobs = [Job(shard, stage, model) for shard, todo in missing.items() for stage, model in todo]
     _begin(build, jobs, sizes)
     if jobs:
-        with started(build.config.runner) as pool:
-            try:
-                _Run(build, sizes, jobs, pool).run()
-            finally:  # whatever ends the run, what still works in a thread may stop
-                build.progress.stopping.set()
+        try:
+            _Run(build, sizes, jobs, pool()).run()
+        finally:  # whatever ends the run, what still works in a thread may stop
+            build.progress.stopping.set()
     left = failures.unfinished(build, shards)
     return [shard for shard in shards if shard not in left]
 

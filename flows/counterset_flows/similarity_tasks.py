@@ -6,9 +6,8 @@ process or on another machine. The runner changes no byte of what is found.
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from typing import Any
 from prefect import task
 
 from counterset.errors import EmbeddingsError
-from counterset.load import Release, load
 from counterset.similarity.embedding_sets import EmbeddingSet, check_same, open_embeddings
 from counterset.steps import similarity_steps
+from counterset.steps.progress import Progress
 from counterset.steps.similarity_steps import (
     PHOTOS_PER_CHUNK,
     Source,
@@ -28,6 +27,7 @@ from counterset.steps.similarity_steps import (
     release_key,
     write_queries,
 )
+from counterset.storage import Place
 from counterset.tables import TableRef
 from counterset_flows.pool import Pool, retrying
 
@@ -37,16 +37,40 @@ class Job:
     """One task's parameters, the file that says it is done, and its size for the progress."""
 
     parameters: dict[str, Any]
-    done: Path
+    done: Place
     size: int
 
 
-def run_jobs(pool: Pool, stage: str, doing: Any, jobs: Sequence[Job]) -> None:
+@dataclass(frozen=True)
+class Run:
+    """What all stages of one run share.
+
+    Attributes:
+        work: where unfinished work lies.
+        pool: what tasks run in, started when it is first asked for.
+        progress: told what is done.
+    """
+
+    work: Place
+    pool: Callable[[], Pool]
+    progress: Progress
+
+    def whole(self, step: Any, **parameters: Any) -> Any:
+        """A step that looks at everything: where the runner has such steps done, if work is at s3://; else here."""
+        if isinstance(self.work, Path):
+            return step(**parameters)
+        [result] = self.pool().run(step, [parameters])
+        return result
+
+
+def run_jobs(run: Run, stage: str, doing: Any, jobs: Sequence[Job]) -> None:
     """Run what is not done yet; the first error ends the stage, and what would follow is never begun."""
     missing = [job for job in jobs if not job.done.is_file()]
     total = sum(job.size for job in jobs)
-    pool.progress.begin(stage, total, reused=total - sum(job.size for job in missing))
-    waiting = iter(missing)
+    run.progress.begin(stage, total, reused=total - sum(job.size for job in missing))
+    if not missing:
+        return
+    waiting, pool = iter(missing), run.pool()
     at_once = pool.limits["embed"]  # a search uses as many processors as an embedding
     ahead = [(job, pool.submit(doing, "embed", **job.parameters)) for job in itertools.islice(waiting, at_once)]
     while ahead:
@@ -54,32 +78,34 @@ def run_jobs(pool: Pool, stage: str, doing: Any, jobs: Sequence[Job]) -> None:
         outcome = pool.outcome(future)
         if isinstance(outcome, BaseException):
             raise outcome
-        pool.progress.advance(stage, job.size)
+        run.progress.advance(stage, job.size)
         ahead += [
             (next_job, pool.submit(doing, "embed", **next_job.parameters)) for next_job in itertools.islice(waiting, 1)
         ]
 
 
-@functools.lru_cache(maxsize=4)
-def _opened(folder: str, mirrors: tuple[str, ...]) -> Release:
-    return load(folder, verify=False, mirrors=mirrors)
-
-
 @task(name="embed release", task_run_name="embed {chunk}", **retrying)
-def embed(work: Path, folder: str, mirrors: tuple[str, ...], model: str, chunk: int) -> None:
+def embed(work: Place, source: Source, model: str, chunk: int) -> None:
     """One chunk of a release's photos."""
-    embed_chunk(work, _opened(folder, mirrors), model, chunk)
+    assert source.release is not None
+    embed_chunk(work, source.release, model, chunk)
 
 
 @task(name="nearest", task_run_name="nearest {role} {shard}", **retrying)
-def nearest(work: Path, base: EmbeddingSet, role: str, asked: TableRef, shard: str) -> None:
+def nearest(work: Place, base: EmbeddingSet, role: str, asked: TableRef, shard: str) -> None:
     """Each query's nearest in one shard."""
     similarity_steps.nearest_in_shard(work, base, role, asked)
 
 
-def find_nearest(pool: Pool, work: Path, base: EmbeddingSet, role: str, asked: TableRef) -> tuple[list[str], Any]:
-    """(Q,) ids and similarities of each query's nearest vector."""
-    key = similarity_steps.nearest_key(asked)
+@task(name="queries", **retrying)
+def queries(work: Place, sets: list[tuple[str, EmbeddingSet]], wanted: list[set[str] | None]) -> TableRef:
+    """The queries of all sources in one file."""
+    return write_queries(work, sets, wanted)
+
+
+def find_nearest(run: Run, base: EmbeddingSet, role: str, asked: TableRef) -> None:
+    """Find each query's nearest vector in every shard, for `merge_nearest`."""
+    work, key = run.work, similarity_steps.nearest_key(asked)
     jobs = [
         Job(
             {"work": work, "base": only(base, shard), "role": role, "asked": asked, "shard": shard.name},
@@ -88,15 +114,12 @@ def find_nearest(pool: Pool, work: Path, base: EmbeddingSet, role: str, asked: T
         )
         for shard in base.shards
     ]
-    run_jobs(pool, role, nearest, jobs)
+    run_jobs(run, role, nearest, jobs)
     for shard in base.shards:  # a shard whose work was done under another role
         similarity_steps.describe_shard(work, only(base, shard), role)
-    return similarity_steps.merge_nearest(work, base, asked)
 
 
-def gather_queries(
-    pool: Pool, work: Path, sources: Sequence[Source], base: EmbeddingSet, id_column: str | None
-) -> TableRef:
+def gather_queries(run: Run, sources: Sequence[Source], base: EmbeddingSet, id_column: str | None) -> TableRef:
     """The queries of all sources under the base's model, in one file.
 
     Raises:
@@ -114,29 +137,30 @@ def gather_queries(
                 normalise=base.is_normalised_here,
             )
         else:
-            opened = _embed_release(pool, work, source, base.model)
+            opened = _embed_release(run, source, base.model)
         check_same(base, opened)
         sets.append((source.name, opened))
         wanted.append(set(source.release.all_photos["photo_id"].to_pylist()) if source.release is not None else None)
     names = [name for name, _ in sets]
     if len(set(names)) < len(names):
         raise EmbeddingsError(f"the queries {sorted(names)} have equal names; give each of them once")
-    return write_queries(work, sets, wanted)
+    found: TableRef = run.whole(queries, work=run.work, sets=sets, wanted=wanted)
+    return found
 
 
-def _embed_release(pool: Pool, work: Path, source: Source, model: str) -> EmbeddingSet:
-    release = source.release
+def _embed_release(run: Run, source: Source, model: str) -> EmbeddingSet:
+    release, work = source.release, run.work
     assert release is not None
     key = release_key(release, model)
     count = -(-release.all_photos.num_rows // PHOTOS_PER_CHUNK)
     jobs = [
         Job(
-            {"work": work, "folder": str(release.path), "mirrors": source.mirrors, "model": model, "chunk": chunk},
+            {"work": work, "source": source, "model": model, "chunk": chunk},
             part(work, "release_embeddings", key, f"{chunk:06d}"),
             min(PHOTOS_PER_CHUNK, release.all_photos.num_rows - chunk * PHOTOS_PER_CHUNK),
         )
         for chunk in range(count)
     ]
-    run_jobs(pool, "embed", embed, jobs)
+    run_jobs(run, "embed", embed, jobs)
     # A model in half precision gives lengths a little off 1.
     return open_embeddings(part(work, "release_embeddings", key, "x").parent, model, normalise=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from counterset.errors import UserError
 from counterset.load import Release, load
 from counterset.runners import RUNNERS
+from counterset.storage import ObjectPath, Place, absolute, place
 
 if TYPE_CHECKING:
     from counterset_flows.build import BuildResult
@@ -66,7 +67,7 @@ def audit(
 
     Args:
         release: a release, or what `load` opens.
-        against: embeddings of the training set: a folder of shards or one file.
+        against: embeddings of the training set: a folder of shards or one file, or an s3:// address of either.
         queries: embeddings of the release's photos under the same model, or the workspace in which it was built, whose
             vectors are taken; None = they are computed from the photos.
         threshold: similarity above which two images are near duplicates.
@@ -78,7 +79,7 @@ def audit(
         mirrors: places asked for the release's photos before their own URLs.
         runner: threads, processes, ray, or one that an installed package adds.
         seed: of the bootstrap and of the index's samples.
-        output: folder of results; this one is `<output>/<name>/<version>`.
+        output: folder or s3:// address of results; this one is `<output>/<name>/<version>`.
         name: of the audit; None = it says what was compared.
 
     Returns:
@@ -165,17 +166,18 @@ def prepare_audit(
         raise UserError(f"bands {bands} cannot be cut; give a number from 1 to 100")
     _check_choice("index", index, ("exact", "ivfpq"))
     RUNNERS.check(runner)
-    opened, home = _opened(release, mirrors), Path(output)
-    against, queries = Path(against), None if queries is None else Path(queries)
-    called = result_name(name, f"{opened.name}-{opened.version}-vs-{stem(against)}")
+    opened, home, base_place = _opened(release, mirrors), absolute(place(output)), place(against)
+    own = None if queries is None else place(queries)
+    address = str(release) if isinstance(release, str) and "://" in release else ""
+    called = result_name(name, f"{opened.name}-{opened.version}-vs-{stem(base_place)}")
     check_home(home / called, "audit")
-    base = open_embeddings(against, model, id_column=id_column, normalise=normalise)
-    if queries is not None:
+    base = open_embeddings(base_place, model, id_column=id_column, normalise=normalise)
+    if own is not None:
         from counterset.steps.stored_vectors import is_workspace, stored_vectors
 
-        if is_workspace(queries):
-            queries = stored_vectors(queries, opened, base.model)
-        check_same(base, open_embeddings(queries, fallback_model=base.model, normalise=base.is_normalised_here))
+        if is_workspace(own):
+            own = stored_vectors(own, opened, base.model)
+        check_same(base, open_embeddings(own, fallback_model=base.model, normalise=base.is_normalised_here))
 
     def prepare() -> Callable[..., Any]:
         from counterset_flows.audit import audit as flow
@@ -183,8 +185,8 @@ def prepare_audit(
         from counterset.steps.audit_steps import AuditOptions
         from counterset.steps.similarity_steps import Source
 
-        source, options = Source(opened, queries, tuple(mirrors)), AuditOptions(threshold, bands, index, seed)
-        return functools.partial(flow, source, base, home.resolve(), called, options, runner)
+        source, options = Source(opened, own, tuple(mirrors), address), AuditOptions(threshold, bands, index, seed)
+        return functools.partial(flow, source, base, home, called, options, runner)
 
     return prepare
 
@@ -210,8 +212,10 @@ def result_name(given: str | None, said: str) -> str:
     return given or _file_name(said)
 
 
-def stem(path: Path) -> str:
+def stem(path: Place) -> str:
     """A path's last part without its suffix, links followed."""
+    if isinstance(path, ObjectPath):
+        return path.stem
     return Path(os.path.realpath(path)).stem  # a loop of links, which Path.resolve would stop at, is told later
 
 

@@ -15,6 +15,7 @@ import functools
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -79,6 +80,12 @@ class ObjectPath:
         return bool(self.filesystem.get_file_info(self.key).is_file)
 
     exists = is_file
+
+    def is_dir(self) -> bool:
+        """Whether there is an object below this prefix."""
+        from pyarrow import fs
+
+        return bool(self.filesystem.get_file_info(fs.FileSelector(self.key, allow_not_found=True)))
 
     def stat(self) -> ObjectStat:
         """Size and time.
@@ -152,6 +159,11 @@ class ObjectPath:
                 return None
             raise _as_os_error(error, self) from error
         return str(written["ETag"])
+
+    def upload(self, source: Path) -> None:
+        """Write the object from a file of any size, whole or not at all."""
+        with source.open("rb") as file, self.filesystem.open_output_stream(self.key) as stream:
+            shutil.copyfileobj(file, stream, CHUNK_BYTES)
 
     def copy_to(self, target: ObjectPath) -> None:
         """Copy the object within its service, whatever its size.
@@ -285,6 +297,26 @@ def _is_missing(error: Any) -> bool:
 
 def _as_os_error(error: Exception, path: ObjectPath) -> OSError:
     return OSError(f"{path}: {' '.join(str(error).split())[:200]}")
+
+
+def absolute(path: Place) -> Place:
+    """The same place, wherever the process goes."""
+    return path.resolve() if isinstance(path, Path) else path
+
+
+def files_below(folder: Place) -> list[Place]:
+    """All files below a folder or prefix, sorted."""
+    if isinstance(folder, Path):
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+    return list(folder.walk())
+
+
+def name_below(folder: Place, path: Place) -> str:
+    """A file's path within a folder or prefix above it, with slashes."""
+    if isinstance(path, Path):
+        return path.relative_to(str(folder)).as_posix()
+    assert isinstance(folder, ObjectPath)
+    return path.relative_to(folder)
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

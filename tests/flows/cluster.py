@@ -76,11 +76,12 @@ class Machine:
         return process
 
     def join(self) -> None:
-        """Start Ray: the first machine is the head, the others join it."""
+        """Start Ray: the first machine is the head and takes no work, the others join it with a processor each."""
         head = ["--head", "--port", str(RAY_PORT), "--include-dashboard", "false", "--temp-dir"]
         is_head = self.address == HEAD
         place = [*head, self.environment["TMPDIR"]] if is_head else ["--address", self.environment["RAY_ADDRESS"]]
-        options = ["--num-cpus", "1", "--object-store-memory", "100000000", "--disable-usage-stats", "--block"]
+        options = ["--num-cpus", str(int(not is_head)), "--object-store-memory", "100000000"]
+        options += ["--disable-usage-stats", "--block"]
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--node-ip-address", self.address]
         process = self.start(*ray, *place, *options)
         while is_head:

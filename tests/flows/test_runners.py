@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -15,8 +16,10 @@ from typing import Any
 import cloudpickle
 import psutil
 import pytest
-from counterset_flows import shards
+from counterset_flows import build, shards
 from counterset_flows.pool import started
+from counterset_flows.runners.ray import heard
+from prefect import task
 
 from counterset.demo.serve import ServerProcess
 from counterset.errors import ConfigError
@@ -24,6 +27,8 @@ from counterset.errors import ConfigError
 from .small_build import SMALL_BUILD
 
 MARK = "COUNTERSET_TEST_RUNNER"
+
+TABLE_STEPS = {"choose members", "annotate classes", "annotate and group", "evaluate", "select", "name"}
 
 CONFIG = (
     """
@@ -102,8 +107,19 @@ def wait_until_gone(mark: str, seconds: float = 30) -> list[str]:
 
 
 def test_tasks_can_be_sent_to_other_processes() -> None:
-    for task in (shards.download, shards.inspect, shards.embed):
-        assert cloudpickle.loads(cloudpickle.dumps(task)).name == task.name
+    for step in (shards.download, shards.inspect, shards.embed, build.publish):
+        assert cloudpickle.loads(cloudpickle.dumps(step)).name == step.name
+
+
+def test_what_a_step_warns_of_elsewhere_comes_back() -> None:
+    def warn(photos: int) -> int:
+        logging.getLogger("counterset.steps").warning("%d photos are odd", photos)
+        return photos
+
+    step = task(name="warn")(warn)
+    sent = cloudpickle.loads(cloudpickle.dumps(heard(step)))
+    assert sent.fn(photos=3) == (3, [("counterset.steps", logging.WARNING, "3 photos are odd")])
+    assert step.fn is warn, "the task itself is as it was"
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,19 +139,21 @@ def test_ray_gives_the_same_bytes_when_a_worker_is_killed(
     sandbox: Any, work: Path, server: ServerProcess, expected: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray", reason="the extra counterset[ray] is not installed")
-    build = start(sandbox, write_config(work, server, "ray", "ray"), "ray", tmp_path)
-    killed = ""
-    while build.poll() is None:
+    run = start(sandbox, write_config(work, server, "ray", "ray"), "ray", tmp_path)
+    killed, seen = "", set()
+    while run.poll() is None:
         for process in marked("ray"):
             with contextlib.suppress(psutil.Error):
                 name = " ".join(process.cmdline())
+                seen |= {step for step in TABLE_STEPS if name.startswith(f"ray::{step}")}
                 if not killed and name.startswith("ray::") and "embed" in name:
                     process.kill()
                     killed = name
         time.sleep(0.02)
     assert killed, "no embedding was caught at work"
-    assert build.returncode == 0
+    assert run.returncode == 0
     assert sums(work, "ray") == expected
+    assert seen == TABLE_STEPS, "steps that look at all photos are tasks of the cluster too"
     assert not wait_until_gone("ray")
     assert not (tmp_path / ".ray").exists()  # no token is left in the home folder
 
@@ -145,14 +163,14 @@ def test_nothing_of_ray_outlives_a_killed_build(
 ) -> None:
     pytest.importorskip("ray", reason="the extra counterset[ray] is not installed")
     config = write_config(work, server, "killed", "ray")
-    build = start(sandbox, config, "killed", tmp_path)
-    while build.poll() is None and not list((work / "killed" / "workspace").glob("photos/*/*.parquet")):
+    run = start(sandbox, config, "killed", tmp_path)
+    while run.poll() is None and not list((work / "killed" / "workspace").glob("photos/*/*.parquet")):
         time.sleep(0.05)
-    assert build.poll() is None
-    started = psutil.Process(build.pid).children(recursive=True)
+    assert run.poll() is None
+    started = psutil.Process(run.pid).children(recursive=True)
     assert any("raylet" in name for name in names(started))
-    os.kill(build.pid, signal.SIGKILL)
-    build.wait()
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
     assert not wait_until_gone("killed")
     _, left = psutil.wait_procs(started, timeout=30)  # Ray's agents hide their mark, and end when they miss the rest
     assert not [name for name in names(left) if name]

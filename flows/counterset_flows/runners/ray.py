@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import logging
 import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from prefect.task_runners import TaskRunner
@@ -32,9 +34,45 @@ class RayPool(Pool):
         from prefect_ray.context import remote_options
 
         # A download waits for its host, and img2dataset's own process does the work.
-        needs = {"download": 0, "inspect": 1, "embed": self.threads}
+        needs = {"download": 0, "inspect": 1, "embed": self.threads, "table": 1}
         with remote_options(num_cpus=needs[stage], max_retries=WORKER_RETRIES):
             return super().submit(task, stage, **parameters)
+
+    @property
+    def num_tables(self) -> int:
+        """As many as there are processors."""
+        return self.limits["embed"] * self.threads
+
+    def run(self, task: Any, calls: Sequence[dict[str, Any]]) -> Iterator[Any]:
+        """On any machines of the cluster, side by side; what they warn of is said here."""
+        for future in [self.submit(heard(task), "table", **parameters) for parameters in calls]:
+            outcome = self.outcome(future)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            result, said = outcome
+            for name, level, words in said:
+                logging.getLogger(name).log(level, "%s", words)
+            yield result
+
+
+def heard(task: Any) -> Any:
+    """The task, with what it warned of beside what it gives: another process's log is not read by anybody."""
+    listening, work = copy.copy(task), task.fn
+
+    @functools.wraps(work)
+    def fn(*args: Any, **parameters: Any) -> tuple[Any, list[tuple[str, int, str]]]:
+        said: list[tuple[str, int, str]] = []
+        handler = logging.Handler(logging.WARNING)
+        handler.emit = lambda record: said.append((record.name, record.levelno, record.getMessage()))  # type: ignore[method-assign]
+        logger = logging.getLogger("counterset")
+        logger.addHandler(handler)
+        try:
+            return work(*args, **parameters), said
+        finally:
+            logger.removeHandler(handler)
+
+    listening.fn = fn
+    return listening
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from counterset.api import check_fraction, prepare_audit, result_name, stem
@@ -13,9 +12,10 @@ from counterset.cli.flows import run_flow
 from counterset.cli.printing import print_table
 from counterset.errors import UserError
 from counterset.runners import RUNNERS
+from counterset.storage import Place, absolute, place
 
 EMBEDDINGS_HELP = """\
-embeddings are a folder (or one file) of shards:
+embeddings are a folder (or one file) of shards, on disk or at s3://bucket/prefix:
   *.parquet                      an id column (photo_id, id, image_path, key or uid) and a list column of floats;
                                  a column or metadata key `model` says which model made them
   NAME.npy and NAME.parquet      vectors, and their ids in the same order
@@ -35,10 +35,9 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     audit.add_argument("release", help="folder, name, or URL of a release")
-    audit.add_argument("--against", type=Path, required=True, metavar="EMBEDDINGS", help="of the training set")
+    audit.add_argument("--against", required=True, metavar="EMBEDDINGS", help="of the training set")
     audit.add_argument(
         "--queries",
-        type=Path,
         metavar="EMBEDDINGS",
         help="of the release's photos under the same model, or the workspace that it was built in, whose vectors are "
         "taken; without it they are computed from the photos",
@@ -62,7 +61,7 @@ def add(commands: Any) -> None:
         epilog=EMBEDDINGS_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    prune.add_argument("--base", type=Path, required=True, metavar="EMBEDDINGS", help="the set to prune")
+    prune.add_argument("--base", required=True, metavar="EMBEDDINGS", help="the set to prune")
     prune.add_argument(
         "--queries",
         nargs="+",
@@ -72,7 +71,6 @@ def add(commands: Any) -> None:
     )
     prune.add_argument(
         "--reference",
-        type=Path,
         metavar="EMBEDDINGS",
         help="near-pruning: remove what is nearer to a query than the query's nearest image in this set",
     )
@@ -99,7 +97,7 @@ def _shared(parser: Any, output: str) -> None:
     runners = f"where shards are worked on: {', '.join(RUNNERS.own)}, or one that an installed package adds"
     parser.add_argument("--runner", default="threads", help=f"{runners} (default: threads)")
     parser.add_argument("--seed", type=_seed, default=0, help="a whole number of 0 to 2147483647 (default: 0)")
-    parser.add_argument("--output", type=Path, default=Path(output), help=f"folder of results (default: {output})")
+    parser.add_argument("--output", default=output, help=f"folder or s3:// address of results (default: {output})")
     parser.add_argument("--name", help="of the result's folder of versions; the default says what was compared")
 
 
@@ -139,8 +137,9 @@ def _prune(args: argparse.Namespace) -> int:
     for option, value in (("--keep", args.keep), ("--clusters", args.clusters)):
         if value is not None and value < 1:
             raise UserError(f"{option} {value} is too few; give at least 1")
-    name = result_name(args.name, stem(args.base))
-    check_home(args.output / name, "pruning")
+    output = absolute(place(args.output))
+    name = result_name(args.name, stem(place(args.base)))
+    check_home(output / name, "pruning")
     options = {"id_column": args.id_column, "normalise": args.normalise}
     base = open_embeddings(args.base, args.model, **options)
     reference = None
@@ -158,9 +157,9 @@ def _prune(args: argparse.Namespace) -> int:
         return functools.partial(
             prune,
             base,
-            [Source(release, embeddings, tuple(args.mirror)) for release, embeddings in queries],
+            [Source(*query, tuple(args.mirror), address) for query, address in queries],
             reference,
-            args.output.resolve(),
+            output,
             name,
             PruneOptions(args.keep, args.max_similarity, args.clusters, args.seed),
             args.id_column,
@@ -173,7 +172,7 @@ def _prune(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_queries(base: Any, path: Path, id_column: str | None) -> None:
+def _check_queries(base: Any, path: Place, id_column: str | None) -> None:
     """Refuse, before anything is begun, queries that cannot be compared with the base."""
     from counterset.similarity.embedding_sets import check_same, open_embeddings
 
@@ -181,18 +180,20 @@ def _check_queries(base: Any, path: Path, id_column: str | None) -> None:
     check_same(base, open_embeddings(path, fallback_model=base.model, id_column=id_column, normalise=normalise))
 
 
-def _queries(text: str, base: Any, id_column: str | None, mirrors: tuple[str, ...]) -> tuple[Any, Path | None]:
-    """A release by folder, name or address, or else where embeddings are."""
+def _queries(
+    text: str, base: Any, id_column: str | None, mirrors: tuple[str, ...]
+) -> tuple[tuple[Any, Place | None], str]:
+    """A release by folder, name or address, or else where embeddings are; and the address."""
     from counterset.load import load
     from counterset.release.checksums import SUMS
 
-    path = Path(text)
-    is_versions = path.is_dir() and any(path.glob(f"*/{SUMS}"))
-    is_release = not path.exists() or (path / SUMS).is_file() or is_versions
-    release = load(text, mirrors=mirrors) if is_release else None
-    if release is None:
-        _check_queries(base, path, id_column)
-    return release, path if release is None else None
+    if "://" not in text or text.startswith("s3://"):
+        path = place(text)
+        is_release = (path / SUMS).is_file() or any(path.glob(f"*/{SUMS}"))
+        if not is_release and (path.is_file() or path.is_dir()):
+            _check_queries(base, path, id_column)
+            return (None, path), ""
+    return (load(text, mirrors=mirrors), None), text if "://" in text else ""
 
 
 def _seed(text: str) -> int:
@@ -210,7 +211,7 @@ def _closing(folder: Any) -> None:
     print(f"\nresult   {folder.path}")
 
 
-def _print_audit(path: Path) -> None:
+def _print_audit(path: Place) -> None:
     import json
 
     from counterset.similarity.schemas import BANDS
@@ -247,7 +248,7 @@ def _print_audit(path: Path) -> None:
     )
 
 
-def _print_pruning(path: Path) -> None:
+def _print_pruning(path: Place) -> None:
     import json
 
     pruning = json.loads((path / "pruning.json").read_text(encoding="utf-8"))

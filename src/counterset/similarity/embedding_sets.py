@@ -1,39 +1,40 @@
-"""Sets of embeddings in files: their layouts, their model, and reading them tile by tile.
+"""Sets of embeddings in files: their model, and reading them tile by tile, without ever holding a whole set in memory.
 
-Three layouts are read, each a folder or one file, without ever holding a whole set in memory:
-
-    *.parquet                          an id column and a list column of floats
-    NAME.npy with NAME.parquet         vectors, and their ids in the same order
-    img_emb/img_emb_N.npy with         what clip-retrieval's inference writes
-    metadata/metadata_N.parquet
-
-The order of a set is that of its shards' names, then of rows; ties of similarity go to the first.
+`layouts` says which files make a set. The order of a set is that of its shards' names, then of rows; ties of similarity
+go to the first.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from counterset.errors import EmbeddingsError
+from counterset.similarity import npy
+from counterset.similarity.layouts import (
+    ID_COLUMNS,
+    columns_of,
+    files_of,
+    in_words,
+    opened,
+    shape_of,
+    tags_of,
+    vector_column,
+)
+from counterset.storage import Place, place
 from counterset.tables import sha256_of
 from counterset.workspace import digest
 
 Vectors = npt.NDArray[np.float32]
 
-ID_COLUMNS = ("photo_id", "id", "image_path", "key", "uid")
-"""The columns in which ids are looked for, in this order, unless one is named."""
 MAX_LENGTH_ERROR = 2e-3
 """How far a vector's length may be from 1: in half-precision files it is up to 1e-3 off."""
 TILE_ROWS = 4_096
@@ -54,8 +55,8 @@ class Shard:
     """
 
     name: str
-    vectors: Path
-    ids: Path
+    vectors: Place
+    ids: Place
     num_rows: int
     columns: tuple[str, str]
 
@@ -70,7 +71,7 @@ class Shard:
             vectors = sha256_of(self.vectors)
             return vectors, vectors if self.ids == self.vectors else sha256_of(self.ids)
         except OSError as error:
-            raise EmbeddingsError(f"{self.vectors} cannot be read ({error.strerror}); write it again") from error
+            raise EmbeddingsError(f"{self.vectors} cannot be read ({in_words(error)}); write it again") from error
 
     @property
     def identity(self) -> str:
@@ -92,7 +93,7 @@ class EmbeddingSet:
         is_normalised_here: vectors of any length are accepted and scaled to length 1.
     """
 
-    path: Path
+    path: Place
     model: str
     embedding_dim: int
     shards: tuple[Shard, ...]
@@ -120,9 +121,10 @@ class EmbeddingSet:
             EmbeddingsError: an id is missing, or there are more or fewer than vectors.
         """
         try:
-            column = pq.read_table(shard.ids, columns=[self.id_column], memory_map=True)[self.id_column]
+            with opened(shard.ids) as file:
+                column = file.read(columns=[self.id_column])[self.id_column]
         except (OSError, pa.ArrowException) as error:
-            raise EmbeddingsError(f"{shard.ids} cannot be read ({str(error)[:150]}); write it again") from error
+            raise EmbeddingsError(f"{shard.ids} cannot be read ({in_words(error)}); write it again") from error
         if column.null_count or len(column) != shard.num_rows:
             raise EmbeddingsError(
                 f"{shard.ids} has {len(column) - column.null_count} ids for {shard.num_rows} vectors; "
@@ -168,19 +170,17 @@ class EmbeddingSet:
     def _raw(self, shard: Shard, rows: int) -> Iterator[npt.NDArray[Any]]:
         try:
             if shard.vectors.suffix == ".npy":
-                array = np.load(shard.vectors, mmap_mode="r", allow_pickle=False)
-                for start in range(0, len(array), rows):
-                    yield array[start : start + rows]
+                yield from npy.tiles(shard.vectors, rows)
                 return
-            with pq.ParquetFile(shard.vectors, memory_map=True) as file:
+            with opened(shard.vectors) as file:
                 for batch in file.iter_batches(batch_size=rows, columns=[self.vector_column]):
                     yield _matrix(batch.column(0), self.embedding_dim, shard)
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise EmbeddingsError(f"{shard.vectors} cannot be read ({str(error)[:150]}); write it again") from error
+            raise EmbeddingsError(f"{shard.vectors} cannot be read ({in_words(error)}); write it again") from error
 
 
 def open_embeddings(
-    path: str | Path,
+    path: str | Place,
     model: str | None = None,
     *,
     fallback_model: str | None = None,
@@ -190,7 +190,7 @@ def open_embeddings(
     """Look at a set's files: layout, shape, model, and the length of each shard's first vectors.
 
     Args:
-        path: a folder of shards, or one file.
+        path: a folder of shards, or one file, on disk or at s3://.
         model: the model's tag; needed where the files do not say it, and refused where they say another.
         fallback_model: the tag of files that do not say it, when none is stated.
         id_column: the column of ids; None = the first of `ID_COLUMNS` that is there.
@@ -200,24 +200,24 @@ def open_embeddings(
         EmbeddingsError: no such files, no ids, shards that differ in model or dimension, or
             vectors of another length than 1.
     """
-    path = Path(path)
-    pairs = _files(path)
-    names = _columns(pairs[0][2])
+    path = place(path)
+    pairs = files_of(path)
+    names = columns_of(pairs[0][2])
     ids = [id_column] if id_column else [name for name in ID_COLUMNS if name in names]
     if not ids or ids[0] not in names:
         raise EmbeddingsError(
             f"{pairs[0][2]} has no column {id_column or ' or '.join(ID_COLUMNS)!r} of ids; name it with --id-column"
         )
-    column = _vector_column(pairs[0][1]) if pairs[0][1].suffix == ".parquet" else ""
+    column = vector_column(pairs[0][1]) if pairs[0][1].suffix == ".parquet" else ""
     shards: list[Shard] = []
-    dims: dict[int, Path] = {}
-    tags: dict[str, Path] = {}
+    dims: dict[int, Place] = {}
+    tags: dict[str, Place] = {}
     for name, vectors, id_file in pairs:
-        num_rows, dim = _shape(vectors, column)
+        num_rows, dim = shape_of(vectors, column)
         shards.append(Shard(name, vectors, id_file, num_rows, (ids[0], column)))
         if num_rows:
             dims.setdefault(dim, vectors)
-        for tag in _tags(vectors) if column else ():
+        for tag in tags_of(vectors) if column else ():
             tags.setdefault(tag, vectors)
     if not dims:
         raise EmbeddingsError(f"{path} holds no vectors; give the embeddings of at least one image")
@@ -259,100 +259,6 @@ def check_same(first: EmbeddingSet, second: EmbeddingSet) -> None:
             f"{first.path} has {first.embedding_dim} dimensions and {second.path} has {second.embedding_dim}; "
             "embed both with one model"
         )
-
-
-def _files(path: Path) -> list[tuple[str, Path, Path]]:
-    """(name, file of vectors, file of ids) of each shard, sorted by name."""
-    if path.is_file() and path.suffix in (".npy", ".parquet"):
-        paths, base = [path], path.parent
-    elif (path / "img_emb").is_dir():
-        paths, base = sorted((path / "img_emb").glob("*.npy")), path
-    elif path.is_dir():
-        paths, base = sorted(path.rglob("*.npy")), path
-        taken = {file.with_suffix(".parquet") for file in paths}
-        paths += [file for file in sorted(path.rglob("*.parquet")) if file not in taken]
-    else:
-        raise EmbeddingsError(f"{path} is no folder, .npy or .parquet file; give the embeddings' folder")
-    if not paths:
-        raise EmbeddingsError(f"{path} holds no .npy or .parquet files; give the embeddings' folder")
-    if len({file.suffix for file in paths}) > 1:
-        raise EmbeddingsError(f"{path} mixes vectors in .npy and in .parquet files; give one folder for each kind")
-    return sorted((file.relative_to(base).as_posix(), file, _id_file(file, path)) for file in paths)
-
-
-def _id_file(vectors: Path, path: Path) -> Path:
-    if vectors.suffix == ".parquet":
-        return vectors
-    places = [vectors.with_suffix(".parquet")]
-    number = re.search(r"_(\d+)\.npy$", vectors.name)
-    if vectors.parent.name == "img_emb" and number:
-        places.append(vectors.parents[1] / "metadata" / f"metadata_{number[1]}.parquet")
-    for place in places:
-        if place.is_file():
-            return place
-    raise EmbeddingsError(f"{vectors} has no ids: neither {' nor '.join(str(place) for place in places)} is there")
-
-
-def _columns(path: Path) -> list[str]:
-    return list(_parquet_schema(path).names)
-
-
-def _parquet_schema(path: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
-        raise EmbeddingsError(f"{path} cannot be read ({str(error)[:150]}); write it again") from error
-
-
-def _vector_column(path: Path) -> str:
-    lists = [
-        field.name
-        for field in _parquet_schema(path)
-        if (
-            pa.types.is_fixed_size_list(field.type)
-            or pa.types.is_list(field.type)
-            or pa.types.is_large_list(field.type)
-        )
-        and pa.types.is_floating(field.type.value_type)
-    ]
-    if "embedding" in lists:
-        return "embedding"
-    if len(lists) != 1:
-        raise EmbeddingsError(f"{path} has {len(lists)} list columns of floats; name the right one 'embedding'")
-    return str(lists[0])
-
-
-def _shape(path: Path, column: str) -> tuple[int, int]:
-    """(rows, dimensions) of one file of vectors."""
-    if path.suffix == ".npy":
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise EmbeddingsError(f"{path} cannot be read ({str(error)[:150]}); write plain float arrays") from error
-        if array.ndim != 2 or array.dtype.kind != "f":
-            raise EmbeddingsError(f"{path} holds {array.dtype} of shape {array.shape}, not float vectors in rows")
-        return int(array.shape[0]), int(array.shape[1])
-    schema = _parquet_schema(path)
-    if column not in schema.names:
-        raise EmbeddingsError(f"{path} has no column {column!r}, as the other shards have; write all alike")
-    kind = schema.field(column).type
-    with pq.ParquetFile(path) as file:
-        if pa.types.is_fixed_size_list(kind):
-            return file.metadata.num_rows, int(kind.list_size)
-        first = next(file.iter_batches(batch_size=1, columns=[column]), None)
-        return file.metadata.num_rows, len(first.column(0)[0]) if first is not None and len(first) else 0
-
-
-def _tags(path: Path) -> list[str]:
-    """The model tags that a Parquet file states, in its metadata or its column `model`."""
-    schema = _parquet_schema(path)
-    for key in (b"counterset.model", b"model"):
-        if schema.metadata and key in schema.metadata:
-            return [schema.metadata[key].decode(errors="replace")]
-    if "model" not in schema.names:
-        return []
-    values = pq.read_table(path, columns=["model"])["model"].unique().to_pylist()
-    return sorted(str(value) for value in values)
 
 
 def _matrix(column: pa.Array, dim: int, shard: Shard) -> npt.NDArray[Any]:

@@ -16,7 +16,8 @@ from counterset.similarity.report import render_audit
 from counterset.similarity.results import Folder, publish_folder
 from counterset.similarity.schemas import BANDS, BASE_SHARDS, GROUPS, NEAREST, OWN_DUPLICATES
 from counterset.steps.pruning_steps import shards_table
-from counterset.steps.similarity_steps import Queries, describe_shard, only
+from counterset.steps.similarity_steps import Queries, Source, describe_shard, merge_nearest, only, read_queries
+from counterset.storage import Place
 from counterset.tables import TableRef, sha256_of, write_bytes, write_table
 from counterset.version import __version__
 
@@ -52,7 +53,7 @@ class Nearest(NamedTuple):
     search: dict[str, Any]
 
 
-def nearest_by_index(work: Path, base: EmbeddingSet, queries: Queries, options: AuditOptions) -> Nearest:
+def nearest_by_index(work: Place, base: EmbeddingSet, queries: Queries, options: AuditOptions) -> Nearest:
     """By an IVF-PQ index over the base, re-ranked exactly."""
     searched = search_ivfpq(base, queries.vectors, seed=options.seed)
     ids: list[str] = [""] * len(queries.ids)
@@ -67,15 +68,28 @@ def nearest_by_index(work: Path, base: EmbeddingSet, queries: Queries, options: 
     return Nearest(ids, searched.nearest.similarity[:, 0], search)
 
 
+def finish_audit(
+    work: Place, source: Source, base: EmbeddingSet, asked: TableRef, options: AuditOptions, home: Place
+) -> Folder:
+    """The audit's tables and page, as a versioned folder below `home`; `asked` are the queries of the release."""
+    assert source.release is not None
+    queries = read_queries(asked.path, base.embedding_dim)
+    if options.index == "exact":
+        nearest = Nearest(*merge_nearest(work, base, asked), {"kind": "exact"})
+    else:
+        nearest = nearest_by_index(work, base, queries, options)
+    return publish_audit(work, source.release, base, asked, queries, nearest, options, home)
+
+
 def publish_audit(
-    work: Path,
+    work: Place,
     release: Release,
     base: EmbeddingSet,
     asked: TableRef,
     queries: Queries,
     nearest: Nearest,
     options: AuditOptions,
-    home: Path,
+    home: Place,
 ) -> Folder:
     """The audit's tables and page, as a versioned folder below `home`."""
     audit = audit_release(

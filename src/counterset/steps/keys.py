@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from counterset.backgrounds import Background, load_vocabulary
+from counterset.backgrounds import Background, Templates, load_cue, load_elsewhere, load_templates, load_vocabulary
 from counterset.classes import ClassSpec, load_classes
 from counterset.config import Config
 from counterset.config_sections import ANNOTATORS, SOURCES
@@ -89,7 +89,12 @@ class Build:
         self.config = config
         self.progress = progress or Progress()
         self.specs: tuple[ClassSpec, ...] = load_classes(config.classes.list, config.classes.only)
-        self.vocabulary: tuple[Background, ...] = load_vocabulary(config.annotate.vocabulary)
+        # All that the vocabulary's files say, for they may not lie on every machine that works on the build
+        vocabulary = config.annotate.vocabulary
+        self.vocabulary: tuple[Background, ...] = load_vocabulary(vocabulary)
+        self.templates: Templates = load_templates(vocabulary)
+        self.elsewhere: tuple[str, ...] = load_elsewhere(vocabulary)
+        self.cue: str = load_cue(vocabulary)
         self.space: LabelSpace = label_space(config.evaluate.label_space, self.specs)
         for name in (config.models.annotator, *config.models.selectors):
             open_text_model(name)

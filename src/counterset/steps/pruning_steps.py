@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from counterset.similarity.prune import Objects, decide, find_cut
 from counterset.similarity.results import Folder, publish_folder
 from counterset.similarity.schemas import BASE_SHARDS, FAR_PARTS, KEPT, NEAR_PARTS, PRUNE_QUERIES, REMOVED
 from counterset.similarity.search import Ints
-from counterset.steps.similarity_steps import Queries, far_key, near_key, part, read_queries
+from counterset.steps.similarity_steps import far_key, merge_nearest, near_key, part, read_queries
+from counterset.storage import ObjectPath, Place, fetch, scratch_of
 from counterset.tables import TableRef, read_table, table_of, write_table
 from counterset.version import __version__
 
@@ -44,19 +45,19 @@ class PruneOptions:
 class Pruned:
     """What the steps before have left; `reference` and `duplicates` are None where they were not asked for."""
 
-    work: Path
+    work: Place
     base: EmbeddingSet
     asked: TableRef
     limits: TableRef
     reference: EmbeddingSet | None
     options: PruneOptions
-    duplicates: Path | None
+    duplicates: Place | None
 
 
-def limits_table(
-    work: Path, queries: Queries, asked: TableRef, nearest: tuple[list[str], np.ndarray] | None
-) -> TableRef:
-    """Each query with its nearest reference image."""
+def limits_table(work: Place, asked: TableRef, embedding_dim: int, reference: EmbeddingSet | None) -> TableRef:
+    """Each query with its nearest reference image, of what `nearest_in_shard` has left; None = without any."""
+    queries = read_queries(asked.path, embedding_dim)
+    nearest = None if reference is None else merge_nearest(work, reference, asked)
     num = len(queries.ids)
     rows = {
         "query_id": queries.ids,
@@ -86,7 +87,7 @@ def check_ids(base: EmbeddingSet) -> None:
         )
 
 
-def publish_pruning(pruned: Pruned, home: Path, queries_of: Sequence[str]) -> Folder:
+def publish_pruning(pruned: Pruned, home: Place, queries_of: Sequence[str]) -> Folder:
     """Kept and removed ids by shard, with the reason and the query, as a versioned folder.
 
     Args:
@@ -95,6 +96,10 @@ def publish_pruning(pruned: Pruned, home: Path, queries_of: Sequence[str]) -> Fo
         queries_of: names of what the queries came from, sorted.
     """
     base, options = pruned.base, pruned.options
+    if isinstance(pruned.duplicates, ObjectPath):  # all files are asked once per shard
+        here = scratch_of(pruned.duplicates)
+        fetch(pruned.duplicates, here)
+        pruned = replace(pruned, duplicates=here)
     cut = find_cut(lambda: _left(pruned), options.keep) if options.keep is not None else None
     counts = {"kept": 0, "duplicate": 0, "near": 0, "far": 0}
     metadata = {
@@ -139,7 +144,7 @@ def publish_pruning(pruned: Pruned, home: Path, queries_of: Sequence[str]) -> Fo
     return publish_folder(home, "pruning", metadata, write, rows="kept/*.parquet", columns="id")
 
 
-def shards_table(work: Path, sets: Iterable[tuple[str, EmbeddingSet]]) -> pa.Table:
+def shards_table(work: Place, sets: Iterable[tuple[str, EmbeddingSet]]) -> pa.Table:
     """The digests of all files that were compared with."""
     tables = [
         read_table(part(work, "shards", role, shard.identity), BASE_SHARDS)
@@ -169,7 +174,7 @@ def _near(pruned: Pruned, index: int) -> tuple[Ints, Ints, np.ndarray]:
 
 
 def _duplicates(pruned: Pruned, index: int) -> tuple[Ints, Objects, np.ndarray]:
-    assert pruned.duplicates is not None
+    assert isinstance(pruned.duplicates, Path)
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         table = connection.sql(

@@ -8,7 +8,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.backgrounds import load_cue
 from counterset.models.door import open_model, trained_on
 from counterset.naming.schemas import GROUP_NAMES
 from counterset.release.publish.inputs import DEFAULT_FAMILY, ModelRecord, ReleaseInputs
@@ -37,6 +36,7 @@ def publish_release(
     basis: Basis,
     *,
     today: str,
+    files: dict[str, str] | None = None,
 ) -> tuple[str, bool]:
     """Write the release, unless the last one is the same; its folder, and whether it is new.
 
@@ -50,6 +50,7 @@ def publish_release(
         predictions: one file per model.
         basis: what the members stand on.
         today: ISO date, used as the snapshot date of a crawl that has none yet.
+        files: `named_files` of the machine that the config is of; None = of this one.
     """
     candidates = candidates_of(build, crawls)
     kept = read_table(tables["members"].path, MEMBERS)
@@ -85,14 +86,14 @@ def publish_release(
                 "kept": kept.num_rows,
                 "grouped": pc.sum(backgrounds["is_confident"]).as_py() or 0,
             },
-            files=_named_files(build),
+            files=named_files(build) if files is None else files,
             review=cite(read_table(tables["decisions"].path, DECISIONS)).metadata() if "decisions" in tables else None,
             appearance=measured(build, [place(ref.path).stem for ref in photos]),
             animals=located(build, [place(ref.path).stem for ref in photos]),
             imagenet_labels=_imagenet_labels(build),
             series=place_in_series(build, tables["members"], basis).inputs,
             empty_names=asdict(found) if found is not None and is_empty else None,
-            cue=load_cue(build.config.annotate.vocabulary),
+            cue=build.cue,
             photo_bytes=photo_bytes(build, kept),
         ),
         default_verdicts=() if is_empty else (Verdict.CONFIRMED.value,),
@@ -100,7 +101,7 @@ def publish_release(
     return str(release.path), release.is_new
 
 
-def _named_files(build: Build) -> dict[str, str]:
+def named_files(build: Build) -> dict[str, str]:
     """sha256 of each file that the config names and whose content decides the release, by its path."""
     config = build.config
     named = [

@@ -12,27 +12,29 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from counterset import lease
 from counterset.errors import EmbeddingsError, ReleaseError, WorkspaceError
-from counterset.load import Release
+from counterset.load import Release, load
 from counterset.models.door import identity, open_text_model
 from counterset.release.checksums import SUMS
-from counterset.schemas import TableSchema, embeddings
+from counterset.schemas import embeddings
 from counterset.similarity.embedding_sets import EmbeddingSet, Shard, Vectors, read_all
 from counterset.similarity.schemas import (
     BASE_SHARDS,
     FAR_PARTS,
     NEAR_PARTS,
     NEAREST_PARTS,
+    PRUNE_QUERIES,
     queries,
 )
 from counterset.similarity.search import exceeding, nearest
+from counterset.storage import ObjectPath, Place
 from counterset.tables import TableRef, read_table, sha256_of, table_of, write_table
 from counterset.workspace import digest
 
@@ -53,11 +55,19 @@ class Queries:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where queries come from: a release with its embeddings (None = computed from its photos), or embeddings alone."""
+    """Where queries come from: a release with its embeddings (None = computed from its photos), or embeddings alone.
+
+    Attributes:
+        release: the release, opened.
+        embeddings: of its photos, or of a test set.
+        mirrors: places that are asked for its photos before their own URLs.
+        address: what `load` opens to the same release on another machine; "" = its folder on this one.
+    """
 
     release: Release | None
-    embeddings: Path | None
+    embeddings: Place | None
     mirrors: tuple[str, ...] = ()
+    address: str = ""
 
     @property
     def name(self) -> str:
@@ -66,24 +76,45 @@ class Source:
             return f"{self.release.name} {self.release.version}"
         return str(self.embeddings.name if self.embeddings else "")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the release itself: this one's copy may not be there, and its tables are large."""
+        release, beside = self.release, (self.embeddings, self.mirrors, self.address)
+        if release is None:
+            return Source, (None, *beside)
+        where = self.address or str(release.path.resolve())
+        return _opened_elsewhere, (where, release.version, release.verdicts, release.naming, *beside)
 
-def part(work: Path, stage: str, key: str, name: str) -> Path:
+
+@functools.lru_cache(maxsize=4)
+def _opened_elsewhere(
+    where: str,
+    version: str,
+    verdicts: tuple[str, ...],
+    naming: tuple[str, ...],
+    embeddings: Place | None,
+    mirrors: tuple[str, ...],
+    address: str,
+) -> Source:
+    release = load(where, version, verdicts=verdicts, naming=naming, verify=False, mirrors=mirrors)
+    return Source(release, embeddings, mirrors, address)
+
+
+def part(work: Place, stage: str, key: str, name: str) -> Place:
     """Where one finished file lies, there or not."""
     return work / stage / key / f"{name}.parquet"
 
 
-def ref_of(path: Path, schema: TableSchema) -> TableRef:
-    """The reference of a finished file."""
-    return TableRef(str(path), sha256_of(path), pq.read_metadata(path).num_rows, schema.version)
-
-
 @contextlib.contextmanager
-def locked(work: Path) -> Iterator[None]:
-    """Hold the folder of unfinished work for one run; ends with the process, however it ends.
+def locked(work: Place) -> Iterator[None]:
+    """Hold the place of unfinished work for one run; ends with the process, however it ends (on S3: see `lease`).
 
     Raises:
         WorkspaceError: another run holds it, or it cannot be written.
     """
+    if isinstance(work, ObjectPath):
+        with lease.held(work / ".lease", str(work)):
+            yield
+        return
     try:
         work.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(work / ".lock")
@@ -103,7 +134,7 @@ def only(embedding_set: EmbeddingSet, shard: Shard) -> EmbeddingSet:
     return dataclasses.replace(embedding_set, shards=(shard,))
 
 
-def describe_shard(work: Path, base: EmbeddingSet, role: str) -> None:
+def describe_shard(work: Place, base: EmbeddingSet, role: str) -> None:
     """Note the digests of a shard's files; `base` holds that shard alone."""
     [shard] = base.shards
     path = part(work, "shards", role, shard.identity)
@@ -124,7 +155,7 @@ def release_key(release: Release, model: str) -> str:
     return digest("release", sha256_of(release.path / SUMS), identity(open_text_model(model)))
 
 
-def embed_chunk(work: Path, release: Release, model: str, chunk: int) -> Path:
+def embed_chunk(work: Place, release: Release, model: str, chunk: int) -> Place:
     """Embeddings of one chunk of a release's photos; photos that cannot be read are left out."""
     path = part(work, "release_embeddings", release_key(release, model), f"{chunk:06d}")
     if not path.is_file():
@@ -147,7 +178,7 @@ def embed_chunk(work: Path, release: Release, model: str, chunk: int) -> Path:
     return path
 
 
-def write_queries(work: Path, sets: Sequence[tuple[str, EmbeddingSet]], wanted: Sequence[set[str] | None]) -> TableRef:
+def write_queries(work: Place, sets: Sequence[tuple[str, EmbeddingSet]], wanted: Sequence[set[str] | None]) -> TableRef:
     """All queries in one file.
 
     Args:
@@ -187,7 +218,7 @@ def nearest_key(asked: TableRef) -> str:
     return digest("nearest", asked.sha256)
 
 
-def nearest_in_shard(work: Path, base: EmbeddingSet, role: str, asked: TableRef) -> None:
+def nearest_in_shard(work: Place, base: EmbeddingSet, role: str, asked: TableRef) -> None:
     """Each query's most similar vector in the one shard of `base`."""
     [shard] = base.shards
     describe_shard(work, base, role)
@@ -202,7 +233,7 @@ def nearest_in_shard(work: Path, base: EmbeddingSet, role: str, asked: TableRef)
         write_table(table_of(NEAREST_PARTS, rows), NEAREST_PARTS, path)
 
 
-def merge_nearest(work: Path, base: EmbeddingSet, asked: TableRef) -> tuple[list[str], np.ndarray]:
+def merge_nearest(work: Place, base: EmbeddingSet, asked: TableRef) -> tuple[list[str], np.ndarray]:
     """(Q,) ids and similarities of each query's most similar vector over all shards; ties to the first shard."""
     ids: list[str] = [""] * asked.num_rows
     best = np.full(asked.num_rows, -np.inf, np.float32)
@@ -220,14 +251,14 @@ def near_key(asked: TableRef, limits: TableRef) -> str:
     return digest("near", asked.sha256, limits.sha256)
 
 
-def near_in_shard(work: Path, base: EmbeddingSet, asked: TableRef, limits: TableRef) -> None:
+def near_in_shard(work: Place, base: EmbeddingSet, asked: TableRef, limits: TableRef) -> None:
     """The vectors of the one shard of `base` that are nearer to a query than its limit."""
     [shard] = base.shards
     describe_shard(work, base, "base")
     path = part(work, "near", near_key(asked, limits), shard.identity)
     if not path.is_file():
         vectors = read_queries(asked.path, base.embedding_dim).vectors
-        thresholds = pq.read_table(limits.path, columns=["threshold"])["threshold"].to_numpy().copy()
+        thresholds = read_table(limits.path, PRUNE_QUERIES, ["threshold"])["threshold"].to_numpy().copy()
         rows, indices, values, start = [], [], [], 0
         for tile in base.tiles(shard):
             near = exceeding(tile, vectors, thresholds)
@@ -250,7 +281,7 @@ def far_key(asked: TableRef) -> str:
     return digest("far", asked.sha256)
 
 
-def far_in_shard(work: Path, base: EmbeddingSet, asked: TableRef) -> None:
+def far_in_shard(work: Place, base: EmbeddingSet, asked: TableRef) -> None:
     """Each vector's most similar query, for the one shard of `base`."""
     [shard] = base.shards
     describe_shard(work, base, "base")

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
-
-import pyarrow.parquet as pq
+from pathlib import PurePosixPath
 
 from counterset.build_records import FINISHED, read_runs
 from counterset.errors import EmbeddingsError
 from counterset.load import Release
+from counterset.similarity.layouts import schema_of, tags_of
+from counterset.storage import Place
 from counterset.workspace import Workspace
 
 
-def is_workspace(path: Path) -> bool:
+def is_workspace(path: Place) -> bool:
     """Whether a folder is a build's workspace, not one of embeddings."""
     return (path / "runs").is_dir() and (path / "embeddings").is_dir()
 
 
-def stored_vectors(folder: Path, release: Release, model: str) -> Path:
+def stored_vectors(folder: Place, release: Release, model: str) -> Place:
     """The folder of a release's vectors under a model, in the workspace that the release was built in.
 
     Raises:
         EmbeddingsError: the workspace did not build this release, or has no vectors under this model.
     """
-    workspace = Workspace(folder)
+    workspace = Workspace(str(folder))
     own = [run for run in read_runs(workspace) if run.state == FINISHED and _is_of(run.release, release)]
     if not own:
         raise EmbeddingsError(
@@ -32,9 +32,9 @@ def stored_vectors(folder: Path, release: Release, model: str) -> Path:
         )
     models: set[str] = set()
     for key in own[-1].keys:
-        files = sorted((folder / "embeddings" / key).glob("*.parquet"))
-        if files and "surroundings" not in pq.read_schema(files[0]).names:  # those are of whole frames, like no other
-            here = set(pq.read_table(files[0], columns=["model"])["model"].unique().to_pylist())
+        files: list[Place] = sorted((folder / "embeddings" / key).glob("*.parquet"))
+        if files and "surroundings" not in schema_of(files[0]).names:  # those are of whole frames, like no other
+            here = set(tags_of(files[0]))
             if model in here:
                 return files[0].parent
             models |= here

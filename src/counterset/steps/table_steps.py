@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.backgrounds import load_elsewhere, load_templates
+from counterset.classes import ClassSpec
 from counterset.config_sections import ANNOTATORS
 from counterset.content import content
 from counterset.models.door import open_model, open_text_model
@@ -113,63 +113,103 @@ def backgrounds_key(build: Build, members: TableRef) -> str:
         build.embed_key(annotator),
         open_text_model(annotator, build.config.models.backend).texts_id,
         [dataclasses.asdict(background) for background in build.vocabulary],
-        dataclasses.asdict(load_templates(build.config.annotate.vocabulary)),
-        load_elsewhere(build.config.annotate.vocabulary),
+        dataclasses.asdict(build.templates),
+        build.elsewhere,
         [content(spec, "backgrounds") for spec in build.specs],
         *ANNOTATORS.version(build.config.annotate.method),  # nothing for our own, whose revision is above
     )
 
 
-def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]) -> TableRef:
-    """Each member's background profile and group."""
-    config, key = build.config, backgrounds_key(build, members)
+def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef], num_parts: int = 1) -> TableRef:
+    """Each member's background profile and group.
+
+    Args:
+        build: the build.
+        members: its members.
+        embedded: the annotator's embeddings.
+        num_parts: into how many the work was shared out, all of which `annotate_part` has done; 1 = not at all.
+    """
+    key, file = backgrounds_key(build, members), build.workspace.file
     if not build.is_done("backgrounds", key, "all"):
-        kept = read_table(members.path, MEMBERS, ["photo_id", "class_id"])
-        encoder = open_text_model(config.models.annotator, config.models.backend)
-        method, names = config.annotate.method, [background.name for background in build.vocabulary]
-        templates, others = load_templates(config.annotate.vocabulary), load_elsewhere(config.annotate.vocabulary)
-        directions = annotate.background_classifiers(encoder, build.vocabulary, build.specs, method, templates)
-        crowd = annotate.places_and_elsewhere(encoder, build.vocabulary, others, templates)
-        class_of, class_ids = ranks(kept["class_id"])
-        own_directions = [directions[class_id] for class_id in class_ids.to_pylist()]
-        # Only scores are kept, so memory does not grow with D: (N, B + E), and (N, B) of the other places
-        scores = np.zeros((len(kept), len(next(iter(directions.values())))), np.float32)
-        elsewhere = np.zeros((len(kept), len(names)), np.float32)
-        is_seen = np.zeros(len(kept), np.bool_)
-        for rows, vectors, is_kept in _vectors_of(build, kept, embedded, encoder.embedding_dim):
-            is_seen[rows] = True
-            elsewhere[rows] = annotate.shares_elsewhere(vectors, crowd, len(names))[is_kept]
-            vectors = vectors[is_kept]
-            for number in np.unique(class_of[rows]):
-                own = class_of[rows] == number
-                scores[rows[own]] = _products(own_directions[number], vectors[own])
-        tables, stability = [BACKGROUNDS.arrow().empty_table()], []
-        number_of = {class_id: number for number, class_id in enumerate(class_ids.to_pylist())}
-        for spec in build.specs:
-            own = np.flatnonzero(is_seen & (class_of == number_of.get(spec.class_id, -1)))
-            if not len(own):
-                continue
-            annotation = annotate.annotate_class(scores[own], len(names), method)
-            # (N, B) -> (N,)
-            share = elsewhere[own, annotation.best]
-            annotation = annotate.none_of_these(annotation, share, config.annotate.max_elsewhere)
-            profiles, margins = annotation.profiles, annotation.margins
-            groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
-            agreement = group.stability(profiles, margins, names, config.group, seed=config.seed, formed=groups)
-            stability.append({"class_id": spec.class_id} | agreement._asdict())
-            named = annotate.background_rows(
-                spec.class_id,
-                kept["photo_id"].take(own).combine_chunks(),
-                annotation,
-                groups,
-                names,
-                config.annotate,
-                share_elsewhere=share,
+        if num_parts == 1:
+            rows, stability = _annotated(build, members, embedded, build.specs)
+        else:
+            names = [_part_name(part, num_parts) for part in range(num_parts)]
+            rows, stability = (
+                pa.concat_tables([read_table(file(stage, key, name), schema) for name in names])
+                for stage, schema in (("background_parts", BACKGROUNDS), ("stability_parts", STABILITY))
             )
-            tables.append(named.cast(BACKGROUNDS.arrow()))
-        write_table(table_of(STABILITY, stability), STABILITY, build.workspace.file("stability", key, "all"))
-        write_table(pa.concat_tables(tables), BACKGROUNDS, build.workspace.file("backgrounds", key, "all"))
+        write_table(stability, STABILITY, file("stability", key, "all"))
+        write_table(rows, BACKGROUNDS, file("backgrounds", key, "all"))
+        for stage in ("background_parts", "stability_parts"):
+            for path in build.workspace.folder(stage, key).glob("*.parquet"):
+                path.unlink(missing_ok=True)
     return build.ref("backgrounds", key, "all")
+
+
+def annotate_part(build: Build, members: TableRef, embedded: list[TableRef], part: int, num_parts: int) -> None:
+    """The same of every `num_parts`-th class, for `annotate_and_group` to put together; the bytes are the same."""
+    key, name = backgrounds_key(build, members), _part_name(part, num_parts)
+    if not build.is_done("background_parts", key, name):
+        rows, stability = _annotated(build, members, embedded, build.specs[part::num_parts])
+        write_table(stability, STABILITY, build.workspace.file("stability_parts", key, name))
+        write_table(rows, BACKGROUNDS, build.workspace.file("background_parts", key, name))
+
+
+def _part_name(part: int, num_parts: int) -> str:
+    return f"{part:04d}-of-{num_parts:04d}"
+
+
+def _annotated(
+    build: Build, members: TableRef, embedded: list[TableRef], specs: Sequence[ClassSpec]
+) -> tuple[pa.Table, pa.Table]:
+    """Backgrounds and stability of the members of some classes, none of which depends on another class."""
+    config = build.config
+    kept = read_table(members.path, MEMBERS, ["photo_id", "class_id"])
+    if len(specs) < len(build.specs):
+        kept = kept.filter(pc.is_in(kept["class_id"], pa.array([spec.class_id for spec in specs], pa.string())))
+    encoder = open_text_model(config.models.annotator, config.models.backend)
+    method, names = config.annotate.method, [background.name for background in build.vocabulary]
+    directions = annotate.background_classifiers(encoder, build.vocabulary, specs, method, build.templates)
+    crowd = annotate.places_and_elsewhere(encoder, build.vocabulary, build.elsewhere, build.templates)
+    class_of, class_ids = ranks(kept["class_id"])
+    own_directions = [directions[class_id] for class_id in class_ids.to_pylist()]
+    # Only scores are kept, so memory does not grow with D: (N, B + E), and (N, B) of the other places
+    scores = np.zeros((len(kept), len(next(iter(directions.values())))), np.float32)
+    elsewhere = np.zeros((len(kept), len(names)), np.float32)
+    is_seen = np.zeros(len(kept), np.bool_)
+    for rows, vectors, is_kept in _vectors_of(build, kept, embedded, encoder.embedding_dim):
+        is_seen[rows] = True
+        elsewhere[rows] = annotate.shares_elsewhere(vectors, crowd, len(names))[is_kept]
+        vectors = vectors[is_kept]
+        for number in np.unique(class_of[rows]):
+            own = class_of[rows] == number
+            scores[rows[own]] = _products(own_directions[number], vectors[own])
+    tables, stability = [BACKGROUNDS.arrow().empty_table()], []
+    number_of = {class_id: number for number, class_id in enumerate(class_ids.to_pylist())}
+    for spec in specs:
+        own = np.flatnonzero(is_seen & (class_of == number_of.get(spec.class_id, -1)))
+        if not len(own):
+            continue
+        annotation = annotate.annotate_class(scores[own], len(names), method)
+        # (N, B) -> (N,)
+        share = elsewhere[own, annotation.best]
+        annotation = annotate.none_of_these(annotation, share, config.annotate.max_elsewhere)
+        profiles, margins = annotation.profiles, annotation.margins
+        groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
+        agreement = group.stability(profiles, margins, names, config.group, seed=config.seed, formed=groups)
+        stability.append({"class_id": spec.class_id} | agreement._asdict())
+        named = annotate.background_rows(
+            spec.class_id,
+            kept["photo_id"].take(own).combine_chunks(),
+            annotation,
+            groups,
+            names,
+            config.annotate,
+            share_elsewhere=share,
+        )
+        tables.append(named.cast(BACKGROUNDS.arrow()))
+    return pa.concat_tables(tables), table_of(STABILITY, stability)
 
 
 def _vectors_of(

@@ -70,5 +70,6 @@ def test_no_other_module_puts_a_version_in_its_place() -> None:
 
     assert those(lambda text: "render_sums(" in text) == ["checksums.py", "publisher.py"]
     assert those(lambda text: "remote.upload(" in text or "import upload" in text) == ["publisher.py"]
-    assert those(lambda text: "turn_at(" in text) == ["publisher.py", "results.py"]
+    assert those(lambda text: "turn_at(" in text) == ["publisher.py"]
+    assert those(lambda text: "results_turn(" in text) == ["publisher.py", "results.py"]
     assert those(lambda text: "release_turn(" in text) == ["publisher.py", "writer.py"]

@@ -22,8 +22,8 @@ from counterset.errors import ReleaseError, WorkspaceError
 from counterset.release.checksums import SUMS, render_sums
 from counterset.release.publish import remote
 from counterset.release.versions.last import LastRelease, read_last
-from counterset.release.versions.order import POINTER
-from counterset.storage import Place
+from counterset.release.versions.order import POINTER, newest
+from counterset.storage import ObjectPath, Place
 from counterset.tables import write_bytes
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,23 @@ def turn_at(home: Path, setting: str) -> Iterator[Turn]:
 
 
 @contextmanager
+def results_turn(home: Place, kind: str) -> Iterator[tuple[Turn, Path | None]]:
+    """One publisher's turn at the versions of a kind of results, and the newest version's folder, a copy of it for S3.
+
+    Raises:
+        ReleaseError: as `turn_at`; the bucket cannot be read or written.
+    """
+    if isinstance(home, Path):
+        with turn_at(home, "--output") as turn:
+            last = newest(path.parent.name for path in home.glob(f"*/{kind}.json"))
+            yield turn, home / last if last else None
+        return
+    with _on_s3(home) as folder:
+        head = remote.head_of(home)
+        yield Turn(home, _aside(folder), head), remote.copied(head, folder)
+
+
+@contextmanager
 def release_turn(home: Place, name: str) -> Iterator[tuple[Turn, LastRelease | None]]:
     """One publisher's turn at the releases of `name`, and the last of them, verified whole.
 
@@ -107,15 +124,26 @@ def release_turn(home: Place, name: str) -> Iterator[tuple[Turn, LastRelease | N
         with turn_at(home, "`releases`") as turn:
             yield turn, read_last(home, name)
         return
+    with _on_s3(home) as folder:
+        head, last = remote.fetch_last(home, folder)
+        yield Turn(home, _aside(folder), head), last
+
+
+@contextmanager
+def _on_s3(home: ObjectPath) -> Iterator[Path]:
+    """A folder of this machine for one turn at an address."""
     try:
         with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
-            head, last = remote.fetch_last(home, Path(folder))
-            aside = Path(folder) / ".part"
-            aside.mkdir()
-            yield Turn(home, aside, head), last
+            yield Path(folder)
     except OSError as error:
         reason = " ".join(str(error).split())[:300]
         raise ReleaseError(f"cannot publish to {home} ({reason}); check the bucket and your credentials") from error
+
+
+def _aside(folder: Path) -> Path:
+    aside = folder / ".part"
+    aside.mkdir()
+    return aside
 
 
 def _sync(folder: Path) -> None:

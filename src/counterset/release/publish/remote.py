@@ -25,7 +25,7 @@ from counterset.release.checksums import METADATA, SUMS, parse_sums
 from counterset.release.stated import stated
 from counterset.release.versions.last import LastRelease, damaged, opened
 from counterset.release.versions.order import POINTER, is_version, newest
-from counterset.storage import ObjectPath
+from counterset.storage import ObjectPath, fetch
 from counterset.tables import sha256_of, write_bytes
 
 NEXT, PARTS = ".next", ".parts"
@@ -55,11 +55,31 @@ class Head:
 def fetch_last(home: ObjectPath, folder: Path) -> tuple[Head, LastRelease | None]:
     """The last release below `home`, copied to `folder / <version>` without its `data/` files, all verified.
 
-    These are all that the next version is compared with. What another publisher has begun to put
-    in place is finished first.
+    These are all that the next version is compared with.
 
     Raises:
         ReleaseError: it is damaged.
+    """
+    head = head_of(home)
+    highest = newest(_versions(home, METADATA))
+    if highest and newest([highest, head.last]) != head.last:
+        raise ReleaseError(damaged(str(home / highest), FileNotFoundError(2, "no such object", SUMS)))
+    return head, None if head.last == FIRST else _fetch(home / head.last, folder / head.last, home.name)
+
+
+def copied(head: Head, folder: Path) -> Path | None:
+    """All files of the last version, as they are, copied to `folder / <version>`; None without any."""
+    if head.last == FIRST:
+        return None
+    fetch(head.home / head.last, folder / head.last)
+    return folder / head.last
+
+
+def head_of(home: ObjectPath) -> Head:
+    """What the next version below `home` follows; what another publisher has begun to put in place is finished first.
+
+    Raises:
+        ReleaseError: its mark says nothing.
     """
     while True:
         last = newest(_versions(home, SUMS))
@@ -72,10 +92,7 @@ def fetch_last(home: ObjectPath, folder: Path) -> tuple[Head, LastRelease | None
             head = Head(home, head.last, tagged[1])  # the release was moved away by hand
             break
         _finish(head, mark)
-    highest = newest(_versions(home, METADATA))
-    if highest and newest([highest, head.last]) != head.last:
-        raise ReleaseError(damaged(str(home / highest), FileNotFoundError(2, "no such object", SUMS)))
-    return head, None if last is None else _fetch(home / last, folder / last, home.name)
+    return head
 
 
 def _parsed(path: ObjectPath, content: bytes) -> dict[str, str]:
