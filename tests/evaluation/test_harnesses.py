@@ -6,6 +6,7 @@ Where a harness is not installed, its files are read by the rules that its reade
 from __future__ import annotations
 
 import base64
+import contextlib
 import gc
 import hashlib
 import importlib.util
@@ -23,6 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
@@ -50,6 +52,11 @@ def digest(image: Image.Image) -> str:
     return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
 
 
+def look(image: Image.Image) -> Any:
+    """(16, 16, 3) what stays of a photo, however often it is encoded anew."""
+    return np.asarray(image.convert("RGB").resize((16, 16)), float)
+
+
 @dataclass(frozen=True)
 class Answered:
     """A release, a model's answers about it, and what `evaluate` makes of them."""
@@ -60,6 +67,12 @@ class Answered:
     """photo_id -> the label that the model says."""
     by_picture: Mapping[str, str]
     """Digest of a photo's pixels -> the same."""
+    looks: Sequence[tuple[Any, str]]
+    """Each photo's look, and the same."""
+
+    def nearest(self, image: Image.Image) -> str:
+        """What the model says to the photo that an image is made of."""
+        return min((float(np.abs(one - look(image)).mean()), label) for one, label in self.looks)[1]
 
     @property
     def figures(self) -> dict[str, float]:
@@ -103,7 +116,8 @@ def answered(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Answered:
             name = release.class_names[row["class_id"]]
             draw = int.from_bytes(hashlib.sha256(row["photo_id"].encode()).digest()[:4], "big")
             answers[row["photo_id"]] = name if draw % 10 < share else labels[draw % len(labels)]
-    by_picture = {digest(Image.open(io.BytesIO(release.photo(photo_id)))): label for photo_id, label in answers.items()}
+    pictures = [(Image.open(io.BytesIO(release.photo(photo_id))), label) for photo_id, label in answers.items()]
+    by_picture = {digest(picture): label for picture, label in pictures}
     evaluation = counterset.evaluate(
         release,
         predict=lambda images, _: [by_picture[digest(image)] for image in images],
@@ -111,7 +125,7 @@ def answered(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Answered:
         label_space="classes",
         output=tmp_path_factory.mktemp("evaluations"),
     )
-    return Answered(release, evaluation, answers, by_picture)
+    return Answered(release, evaluation, answers, by_picture, [(look(picture), label) for picture, label in pictures])
 
 
 def close(found: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
@@ -235,14 +249,14 @@ def test_lmms_eval_by_its_rules(answered: Answered, tmp_path: Path) -> None:
 class Says(BaseHTTPRequestHandler):
     """An OpenAI-compatible server of one model, which looks at the photo and says what the answers say."""
 
-    by_picture: ClassVar[Mapping[str, str]]
+    answered: ClassVar[Answered]
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         parts = [part for message in asked["messages"] for part in message["content"]]
         [uri] = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
         text = "\n".join(part["text"] for part in parts if part["type"] == "text")
-        label = self.by_picture[digest(read_uri(uri))]
+        label = self.answered.nearest(read_uri(uri))
         [letter] = [line[0] for line in text.splitlines() if line[1:] == f". {label}"]
         message = {"role": "assistant", "content": f"Answer: {letter}"}
         answer = {"id": "1", "object": "chat.completion", "created": 0, "model": asked["model"]}
@@ -258,32 +272,41 @@ class Says(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.skipif(importlib.util.find_spec("lmms_eval") is None, reason="lmms-eval is not installed")
-def test_lmms_eval_itself(answered: Answered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = answered.export("lmms_eval", tmp_path / "out")
-    monkeypatch.setattr(Says, "by_picture", answered.by_picture, raising=False)
+@contextlib.contextmanager
+def saying(answered: Answered, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The base URL of a model that says what the answers say."""
+    monkeypatch.setattr(Says, "answered", answered, raising=False)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Says)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        url = f"http://127.0.0.1:{server.server_port}/v1"
-        command = [sys.executable, "-m", "lmms_eval", "--model", "openai"]
-        command += ["--model_args", f"model=mine,base_url={url},api_key=none,num_concurrent=2,timeout=60"]
-        command += [
-            "--include_path",
-            str(folder),
-            "--tasks",
-            "counterset_small",
-            "--output_path",
-            str(tmp_path / "said"),
-        ]
-        offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "OPENAI_API_KEY": "none"}
-        done = subprocess.run(
-            command, cwd=tmp_path, env=os.environ | offline, capture_output=True, text=True, timeout=500, check=False
-        )
+        yield f"http://127.0.0.1:{server.server_port}/v1"
     finally:
         server.shutdown()
         server.server_close()
+
+
+def harnessed(folder: Path, *command: str, **environment: str) -> None:
+    """Run a harness as a process of its own, without the network."""
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "OPENAI_API_KEY": "none"} | environment
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=os.environ | offline,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lmms_eval") is None, reason="lmms-eval is not installed")
+def test_lmms_eval_itself(answered: Answered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = answered.export("lmms_eval", tmp_path / "out")
+    with saying(answered, monkeypatch) as url:
+        command = ["-m", "lmms_eval", "--model", "openai", "--include_path", str(folder)]
+        command += ["--model_args", f"model=mine,base_url={url},api_key=none,num_concurrent=2,timeout=60"]
+        harnessed(tmp_path, *command, "--tasks", "counterset_small", "--output_path", str(tmp_path / "said"))
     [path] = (tmp_path / "said").rglob("*_results.json")
     said = json.loads(path.read_text())["results"]["counterset_small"]
     assert close({name: said[f"{name},none"] for name in answered.figures}, answered.figures)
@@ -333,6 +356,30 @@ def test_vlmevalkit_by_its_rules(answered: Answered, tmp_path: Path) -> None:
     balanced = table.groupby(["split", "category"])["hit"].mean().groupby("split").mean().to_dict()
     found = {f"photo_average_{split}": value for split, value in overall.items()}
     found |= balanced | {"drop": balanced["common"] - balanced["counter"]}
+    assert close(found, answered.figures)
+
+
+def vlmevalkit() -> Path | None:
+    """VLMEvalKit's own `run.py`, beside its package in a checkout of it."""
+    spec = importlib.util.find_spec("vlmeval")
+    path = Path(spec.origin).parents[1] / "run.py" if spec and spec.origin else None
+    return path if path and path.is_file() else None
+
+
+@pytest.mark.skipif(vlmevalkit() is None, reason="no checkout of VLMEvalKit is installed")
+def test_vlmevalkit_itself(answered: Answered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pandas as pd
+
+    folder = answered.export("vlmevalkit", tmp_path / "out")
+    with saying(answered, monkeypatch) as url:
+        command = [str(vlmevalkit()), "--data", "counterset_small", "--model", "mine", "--base-url", url]
+        command += ["--judge", "exact_matching", "--api-nproc", "2", "--work-dir", str(tmp_path / "said")]
+        harnessed(tmp_path, *command, LMUData=str(folder))
+    [path] = (tmp_path / "said" / "mine").glob("T*/mine_counterset_small_acc.csv")
+    said = pd.read_csv(path).set_index("split")
+    found = {f"photo_average_{split}": value for split, value in said["Overall"].items()}
+    found |= said.drop(columns="Overall").mean(axis=1).to_dict()
+    found |= {"drop": found["common"] - found["counter"]}
     assert close(found, answered.figures)
 
 
