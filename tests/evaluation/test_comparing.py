@@ -23,7 +23,7 @@ def test_models_are_compared_and_drawn_by_name(small: Any, tmp_path: Path, capsy
     arguments = ["compare", str(small.path), "demo:weak", "demo:selector", "--mirror", small.mirror]
     assert main([*arguments, "--label-space", "classes", "--output", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "* demo:selector" not in said and "p is corrected for 1 comparisons" in said
+    assert "* demo:selector" not in said and "p is corrected for 1 comparison of" in said
     [pairs] = tmp_path.rglob("model_pairs.parquet")
     rows = {row["measure"]: row for row in pq.read_table(pairs).to_pylist()}
     metrics = {row["model"]: row for row in pq.read_table(pairs.parent / "metrics.parquet").to_pylist()}
@@ -44,7 +44,7 @@ def test_a_release_against_itself_differs_in_nothing(small: Any, tmp_path: Path)
     found = compare_releases(release, small.load(), ["demo:weak"], label_space="classes", output=tmp_path)
     assert found.class_ids == tuple(sorted(PAIRS))
     for row in found.pairs.to_pylist():
-        assert row["first"] == pytest.approx(row["second"]) and row["verdict"] == "undecided"
+        assert row["first"] == pytest.approx(row["second"]) and row["verdict"] == "same"
         assert (row["low"], row["high"]) == pytest.approx((0, 0), abs=1e-12)
     assert found.num_shared_units > 0 and (found.here.folder / "releases.svg").is_file()
 

@@ -136,7 +136,7 @@ def test_labels_and_predictions_stand_for_right_and_wrong() -> None:
     ("columns", "said"),
     [
         ({"class": ["a"], "correct": [1]}, "'group' for the group"),
-        ({"class": ["a"], "group": ["b"]}, "or a column of predictions"),
+        ({"class": ["a"], "group": ["b"]}, "for right or wrong .or predictions, in a column or a file"),
         ({"class": ["a"], "group": ["b"], "correct": ["?"]}, "no row of the table counts .no_outcome 1."),
         ({"class": ["a"], "group": ["b"], "correct": [1], "margin": ["x"]}, "margin is no number"),
         ({"class": [b"\xff"], "group": ["b"], "correct": [1]}, "says no class, group or outcome"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from counterset.cli.evaluating import add_candidates, add_options
 from counterset.cli.flows import import_models, model_bars
-from counterset.cli.printing import interval, percent, print_table
+from counterset.cli.printing import interval, percent, print_table, probability
 from counterset.errors import UserError
 from counterset.outputs import check_output
 
@@ -186,7 +186,7 @@ def _difference(row: Mapping[str, Any]) -> dict[str, str]:
         "of": row["measure"],
         "difference points": percent(row["difference"]),
         "95 % interval": f"{low} to {high}",
-        "p, Holm": f"{row['p_adjusted']:.4f}",
+        "p, Holm": probability(row["p_adjusted"]),
         "verdict": row["verdict"],
         "detectable points": percent(row["detectable"]),
     }
@@ -199,8 +199,8 @@ def _ties(row: Mapping[str, Any]) -> str:
 def _explained(pairs: Any) -> str:
     number = sum(measure == "drop" for measure in pairs["measure"].to_pylist())
     return (
-        f"p is corrected for {number} comparisons of each measure (Holm); detectable: the true difference that so many "
-        "show in 80 % of releases like this one; undecided is not equal"
+        f"p is corrected for {number} comparison{'s' * (number > 1)} of each measure (Holm); detectable: the true "
+        "difference that so many show in 80 % of releases like this one; undecided is not equal"
     )
 
 

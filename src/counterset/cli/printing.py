@@ -20,7 +20,7 @@ def pair_rows(pairs: Any) -> list[dict[str, str]]:
             "counter": row["counter"] or "",
             "drop %": percent(row["drop"]),
             "95 % interval": interval(row),
-            "q": "" if row["q_value"] is None else f"{row['q_value']:.4f}",
+            "q": probability(row["q_value"]),
             "photos": f"{row['num_common']} / {row['num_counter']}" if row["common"] else "",
         }
         for row in pairs.to_pylist()
@@ -41,6 +41,11 @@ def print_small(pairs: Any, groups: Any, settings: Mapping[str, Any]) -> None:
 def percent(value: float | None) -> str:
     """A fraction in points."""
     return "" if value is None else f"{100 * value:.1f}"
+
+
+def probability(value: float | None) -> str:
+    """A p-value or q-value; it is never shown as zero, for none is."""
+    return "" if value is None else "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def interval(row: dict[str, Any], name: str = "drop") -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from counterset.cli.printing import interval, percent, print_table
+from counterset.cli.printing import interval, percent, print_table, probability
 from counterset.errors import UserError
 from counterset.outputs import check_output
 from counterset.verdicts.layouts import LAYOUTS, ROLES
@@ -91,7 +91,7 @@ def _pair(row: dict[str, Any]) -> dict[str, str]:
         "counter": row["counter"] or "",
         "drop %": percent(row["drop"]),
         "95 % interval": interval(row),
-        "q": "" if row["q_value"] is None else f"{row['q_value']:.4f}",
+        "q": probability(row["q_value"]),
         "breaks at %": percent(row["breaking_share"]),
         "rows": f"{row['num_common']} / {row['num_counter']}" if row["common"] else "",
         "why not": row["reason"] or "",
@@ -104,7 +104,7 @@ def _slice(row: dict[str, Any]) -> dict[str, str]:
         "verdict": row["verdict"],
         "drop %": percent(row["drop"]),
         "95 % interval": interval(row),
-        "adjusted p": "" if row["p_value"] is None else f"{row['p_value']:.4f}",
+        "adjusted p": probability(row["p_value"]),
         "rows": str(row["num_rows"]),
         "why not": row["reason"] or "",
     }

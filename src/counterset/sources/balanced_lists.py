@@ -92,7 +92,8 @@ def read_entries(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
         found = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
     except (OSError, ValueError) as error:
-        raise SourceError(f"cannot read the entries {path}: {str(error)[:200]}; give one per line, in UTF-8") from error
+        said = getattr(error, "strerror", None) or str(error)[:200]
+        raise SourceError(f"cannot read the entries {path}: {said}; give one per line, in UTF-8") from error
     if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
         raise SourceError(f"the entries {path} are no list of texts; give one per line, or a JSON list of texts")
     if not any(map(words_of, found)):

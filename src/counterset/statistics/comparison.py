@@ -156,7 +156,8 @@ def _corrected(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for row, p_value in zip(rows, corrected, strict=True):
         verdict = Difference.UNDECIDED
-        if row.get("num_model_only") == row.get("num_other_only") == 0:
+        is_same = row["p_value"] == 1 and row["detectable"] == 0  # in every draw
+        if is_same if "first" in row else row["num_model_only"] == row["num_other_only"] == 0:
             verdict = Difference.SAME
         elif p_value <= LEVEL:
             verdict = Difference.HIGHER if row["difference"] > 0 else Difference.LOWER

@@ -68,7 +68,11 @@ _COMPARED = (
     Column("high", FLOAT64, "upper end"),
     Column("p_value", FLOAT64, "of no difference, two-sided, of this comparison alone"),
     Column("p_adjusted", FLOAT64, "by Holm over all comparisons of the measure"),
-    Column("verdict", STRING, "higher or lower (p_adjusted at most 0.05), undecided, or same: no photo differs"),
+    Column(
+        "verdict",
+        STRING,
+        "higher or lower (p_adjusted at most 0.05), undecided, or same: no photo (of releases: no unit) differs",
+    ),
     Column("detectable", FLOAT64, "true difference that so many comparisons show with power 0.8 (Bonferroni's level)"),
 )
 _MEASURE = Column("measure", STRING, "drop, common or counter (accuracies)")

@@ -182,10 +182,10 @@ def _column_names(
     needs = ["class", "group"] if has_predictions or "prediction" in names else ["class", "group", "correct"]
     for role in needs:
         if role not in names:
-            also = " (or a column of predictions, or a file of them)" if role == "correct" else ""
+            says = "right or wrong (or predictions, in a column or a file)" if role == "correct" else f"the {role}"
             raise UserError(
-                f"{what} has no column {named.get(role, role)!r} for the {role}{also}; name the one that is, "
-                f"as --column {role}=NAME"
+                f"{what} has no column {named.get(role, role)!r} for {says}; name the one that is, as "
+                f"--column {role}=NAME"
             )
     return names
 
