@@ -28,7 +28,7 @@ class Endpoint:
         url: its base URL.
         answer: from the photo, its options by letter (none in open questions) and the question to a text.
         faults: for the first questions, in the order in which they come; None = a good answer.
-        asked: questions by photo and text, each with how often it came.
+        asked: questions by photo and text, each with how often it came; those without a photo are in `unseen` alone.
         answered: those of them that were answered well.
         headers: of all requests.
         bodies: of all requests.
@@ -42,15 +42,17 @@ class Endpoint:
     headers: list[dict[str, str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     photos: list[Image.Image] = field(default_factory=list)
+    unseen: list[dict[str, Any]] = field(default_factory=list)
+    tokens_photo: int = 64
 
 
-def completion(content: Any, **choice: Any) -> dict[str, Any]:
+def completion(content: Any, tokens_in: int = 100, **choice: Any) -> dict[str, Any]:
     """A whole answer."""
     message = content if isinstance(content, dict) else {"role": "assistant", "content": content}
     return {
         "model": "served-1",
         "choices": [{"index": 0, "message": message, "finish_reason": "stop", **choice}],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 2},
+        "usage": {"prompt_tokens": tokens_in, "completion_tokens": 2},
     }
 
 
@@ -78,7 +80,12 @@ def serving(answer: Callable[..., Any] = bright) -> Iterator[Endpoint]:
 
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            picture, question = (part for part in asked["messages"][0]["content"])
+            *pictures, question = asked["messages"][0]["content"]
+            if not pictures:
+                endpoint.unseen.append(asked)
+                send(self, completion("A", tokens_in=100 - endpoint.tokens_photo))
+                return
+            [picture] = pictures
             encoded = picture["image_url"]["url"].removeprefix("data:image/jpeg;base64,")
             key = f"{hash(encoded)} {question['text']}"
             image = Image.open(io.BytesIO(base64.b64decode(encoded)))

@@ -5,7 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
+import random
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +23,7 @@ from PIL import Image
 
 import counterset
 from counterset.classes import ClassSpec
+from counterset.cli import main
 from counterset.errors import ConfigError, ModelError, WorkspaceError
 from counterset.evaluation import asking
 from counterset.evaluation.answers import Answered
@@ -52,10 +59,8 @@ def endpoint() -> Iterator[Endpoint]:
         yield found
 
 
-def evaluate(small: Any, endpoint: Endpoint, output: Path, prefix: str = "openai", **settings: Any) -> Any:
-    return counterset.evaluate(
-        small.load(), [f"{prefix}:{endpoint.url}#eyes"], label_space="classes", output=output, **settings
-    )
+def evaluate(release: Any, endpoint: Endpoint, output: Path) -> Any:
+    return counterset.evaluate(release, [f"openai:{endpoint.url}#eyes"], label_space="classes", output=output)
 
 
 def ask(small: Any, endpoint: Endpoint, folder: Path, **settings: Any) -> Answered:
@@ -100,9 +105,47 @@ def test_a_killed_run_resumes_to_the_same_table_and_asks_nothing_twice(
     assert ask(small, endpoint, tmp_path / "a").num_asked == 0 and endpoint.asked.total() == 2 * NUM_PHOTOS
 
 
+def test_an_evaluation_killed_outright_asks_again_what_was_under_way_and_nothing_else(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of its own, killed by SIGKILL at a moment drawn anew each time, and resumed by the same command."""
+    processes = []
+    moments = [random.randint(1, 100)]  # the question that is the last, of 112
+
+    def slow(image: Image.Image, options: dict[str, str]) -> str:
+        if moments and endpoint.asked.total() >= moments[0]:
+            moments.clear()
+            time.sleep(random.random() * 0.01)
+            os.kill(processes[0].pid, signal.SIGKILL)
+        time.sleep(random.random() * 0.01)
+        return bright(image, options)
+
+    monkeypatch.setenv("COUNTERSET_CACHE", str(small.cache))
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    with serving(slow) as endpoint:
+        command = ["evaluate", str(small.path), "--mirror", small.mirror, "--label-space", "classes", "--parallel", "4"]
+        command += ["--model", f"openai:{endpoint.url}#eyes", "--output"]
+        processes.append(subprocess.Popen([sys.executable, "-m", "counterset.cli", *command, str(killed)]))
+        assert processes[0].wait(120) == -signal.SIGKILL
+        time.sleep(0.2)  # for the server to count what it was still sent
+        [answers] = shutil.copytree(killed / "answers", tmp_path / "copy").glob("*.sqlite")
+        with contextlib.closing(sqlite3.connect(answers)) as file:
+            [num_kept] = file.execute("SELECT COUNT(*) FROM replies WHERE photo_id != ''").fetchone()
+        asked = endpoint.asked.copy()
+        assert 0 <= asked.total() - num_kept <= 4, "no reply is lost but of questions that were under way"
+        assert main([*command, str(killed)]) == 0
+        again = endpoint.asked - asked
+        assert again.total() == len(endpoint.asked) - num_kept, "each question without a kept reply, once"
+        assert main([*command, str(whole)]) == 0
+    tables = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file() and path.suffix != ".sqlite"]
+    assert len(tables) > 3
+    for path in tables:
+        assert (whole / path).read_bytes() == (killed / path).read_bytes(), path.name
+
+
 def test_its_table_is_that_of_every_other_model(small: Any, endpoint: Endpoint, tmp_path: Path) -> None:
     counterset.evaluate(small.load(), ["demo:weak"], label_space="classes", output=tmp_path)
-    found = evaluate(small, endpoint, tmp_path)
+    found = evaluate(small.load(), endpoint, tmp_path)
     name = f"openai:{endpoint.url}#eyes"
     weak, eyes = found.metrics.sort_by("model").to_pylist()
     assert (weak["model"], eyes["model"]) == ("demo:weak", name)
@@ -152,6 +195,21 @@ def test_an_endpoint_that_misbehaves_gives_the_table_of_one_that_does_not(
     assert endpoint.asked.total() - before == whole.predictions.num_rows + len(faults), "one more question per fault"
     assert time.monotonic() - start >= 1.0, "the pause was kept"
     assert found.facts == whole.facts and found.num_asked == 24
+
+
+def test_a_server_that_leaves_photos_out_is_noticed(
+    small: Any, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As servers do that hold a model of texts alone: the question is the same without its photo, in tokens too."""
+    sees = ask(small, endpoint, tmp_path / "sees")
+    assert sees.facts["asked"].tokens_photo == 64 and sees.facts["asked"].tokens_in == 100 * NUM_PHOTOS
+    assert ask(small, endpoint, tmp_path / "sees").facts == sees.facts and len(endpoint.unseen) == 1
+    endpoint.tokens_photo = 0
+    monkeypatch.setenv("COUNTERSET_CACHE", str(small.cache))
+    model = f"openai:{endpoint.url}#eyes"
+    command = ["evaluate", str(small.path), "--mirror", small.mirror, "--label-space", "classes", "--model", model]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    assert "counts no tokens for them: its server may leave them out" in capsys.readouterr().out
 
 
 def test_refusals_and_answers_out_of_the_options_are_counted(small: Any, tmp_path: Path) -> None:
@@ -226,9 +284,15 @@ def test_a_wrong_name_ends_at_the_first_photo(small: Any, endpoint: Endpoint, tm
     assert endpoint.asked.total() == 1
 
 
-def test_a_question_that_no_photo_makes_right_ends_after_three(small: Any, endpoint: Endpoint, tmp_path: Path) -> None:
-    endpoint.faults = [lambda handler, asked: send(handler, {"error": {"message": "text only"}}, 400)] * 9
-    with pytest.raises(ModelError, match="text only"):
+@pytest.mark.parametrize(
+    "said",
+    [{"error": {"message": "text only"}}, {"error": "text only"}, {"message": "text only"}, {"detail": "text only"}],
+)
+def test_a_question_that_no_photo_makes_right_ends_after_three(
+    small: Any, endpoint: Endpoint, tmp_path: Path, said: dict[str, Any]
+) -> None:
+    endpoint.faults = [lambda handler, asked: send(handler, said, 400)] * 9
+    with pytest.raises(ModelError, match="status 400: text only"):
         ask(small, endpoint, tmp_path)
     assert endpoint.asked.total() == asking.PROBED
 

@@ -117,38 +117,31 @@ def test_photos_that_cannot_be_had_are_left_out_and_said(small: Any, tmp_path: P
     assert gone not in found.predictions["photo_id"].to_pylist()
 
 
-def run(small: Any, folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "counterset.cli", "evaluate", str(small.path), "--mirror", small.mirror]
-    command += ["--model", "demo:weak", "--label-space", "classes", "--shard-size", "4", "--batch-size", "4", *more]
-    environment = os.environ | {"COUNTERSET_CACHE": str(small.cache), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def test_a_killed_evaluation_resumes_to_the_same_bytes(small: Any, tmp_path: Path) -> None:
+def test_a_killed_evaluation_resumes_to_the_same_bytes(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Killed hard at a moment drawn anew each run; the rerun's own count says what it did again."""
+    monkeypatch.setenv("COUNTERSET_CACHE", str(small.cache))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir()
-    killed.mkdir()
-    undisturbed = run(small, whole)
-    undisturbed.communicate()
-    assert undisturbed.returncode == 0
+    command = ["evaluate", str(small.path), "--mirror", small.mirror, "--model", "demo:weak"]
+    command += ["--label-space", "classes", "--shard-size", "4", "--batch-size", "4", "--output"]
+    assert main([*command, str(whole)]) == 0
     [predictions] = whole.rglob("predictions.parquet")
     total = len(pq.read_table(predictions))
-    process = run(small, killed)
+    process = subprocess.Popen([sys.executable, "-m", "counterset.cli", *command, str(killed)])
     wanted = random.randint(1, 20)  # shards of 28
     end = time.monotonic() + 120
     while len(list(killed.rglob("photos/*.parquet"))) < wanted and process.poll() is None and time.monotonic() < end:
         time.sleep(0.001)
     time.sleep(random.random() * 0.02)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
     kept = [len(pq.read_table(path)) for path in killed.rglob("photos/*.parquet")]
     assert 0 < sum(kept) < total, "it was killed on the way"
-    rerun = run(small, killed)
-    text = rerun.communicate()[0].decode()
-    assert rerun.returncode == 0
+    capsys.readouterr()
+    assert main([*command, str(killed)]) == 0
     # All shards but the one in work were kept, so the rerun did what was never finished: less than a shard twice.
-    assert f"demo:weak {total - sum(kept)} photos" in text
+    assert f"demo:weak {total - sum(kept)} photos" in capsys.readouterr().out
     for path in whole.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (killed / path.relative_to(whole)).read_bytes(), path.name

@@ -135,6 +135,11 @@ def _show(evaluation: Any) -> None:
             print(f"{row['model']} gave {row['num_unknown']} answers that name no candidate; they count as wrong")
         if asked := record["models"][row["model"]].get("asked"):
             print(_asked(row["model"], asked))
+            if asked.get("tokens_photo") == 0:
+                print(
+                    f"{row['model']} was sent photos and counts no tokens for them: its server may leave them out, and "
+                    "these answers be guesses; see that it serves a model that takes photos"
+                )
     if record["missing_photos"]:
         print(f"{len(record['missing_photos'])} photos could not be fetched and are left out; see evaluation.json")
     for row in rows:

@@ -102,10 +102,14 @@ def ask_each(
         parallel: questions under way at once. When the run is stopped, it waits for these and keeps their answers.
         progress: told after every answer.
 
+    The first question is asked without its photo, too: a server of a model that reads texts alone may leave photos out
+    without a word, and its count of tokens tells.
+
     Raises:
         ModelError: the endpoint cannot be asked, or some photos have no answer yet; what was answered is kept.
     """
     questions = _questions(photos, candidates, model)
+    blind = questions[0]._replace(photo_id="", key=digest(questions[0].key, "without its photo"))
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", model.name).strip("-.")[-80:]
     path = folder / f"{readable}-{digest(model.name)[:12]}.sqlite"
     with contextlib.closing(ReplyStore(path)) as store:
@@ -113,7 +117,7 @@ def ask_each(
         missing = list({question.key: question for question in questions if question.key not in kept}.values())
         failures = _Failures({}, {})
         try:
-            _ask(release, model, missing, store, failures, parallel, progress, len(questions), has_any=bool(kept))
+            _ask(release, model, missing, blind, store, failures, parallel, progress, len(questions), kept)
         except NoReply as failure:
             raise ModelError(
                 f"{model.name} gives no answers: {failure}; see that it is served there and takes photos, "
@@ -132,7 +136,9 @@ def ask_each(
             f"{model.name} would not take {len(failures.turned_away)} of {total} photos ({why}); see what it takes"
         )
     asked = len(missing) - len(failures.turned_away)
-    return _answered(questions, replies, failures.turned_away, model, candidates.name, asked)
+    with_photo, without = (replies.get(key, Reply("")).tokens_in for key in (questions[0].key, blind.key))
+    tokens_photo = None if with_photo is None or without is None else with_photo - without
+    return _answered(questions, replies, failures.turned_away, model, candidates.name, asked, tokens_photo)
 
 
 def _questions(photos: PairPhotos, candidates: CandidateLabels, model: Answerer) -> list[_Question]:
@@ -156,13 +162,13 @@ def _ask(
     release: Release,
     model: Answerer,
     missing: Sequence[_Question],
+    blind: _Question,
     store: ReplyStore,
     failures: _Failures,
     parallel: int,
     progress: Progress,
     total: int,
-    *,
-    has_any: bool,
+    kept: Mapping[str, Reply],
 ) -> None:
     """Ask and keep the replies.
 
@@ -176,7 +182,7 @@ def _ask(
 
     num_done = total - len(missing)
     progress(num_done, total)
-    num_probed = 0
+    num_probed, has_any = 0, bool(kept)
     while not has_any and num_probed < len(missing):
         question = missing[num_probed]
         num_probed += 1
@@ -189,6 +195,8 @@ def _ask(
                 raise
         progress(num_done + num_probed, total)
     failures.in_a_row = 0
+    if missing and blind.key not in kept:
+        store.keep(blind.key, "", blind.text, _without_photo(model, blind.text))
     rest = iter(missing[num_probed:])
     running: dict[Future[None], str] = {}
     num_asked = num_done + num_probed
@@ -208,6 +216,20 @@ def _ask(
                 progress(num_asked, total)
 
 
+def _without_photo(model: Answerer, text: str) -> Reply:
+    """The reply to a question without a photo; an empty one where the endpoint takes no such question.
+
+    Raises:
+        NoReply: it may take it later.
+    """
+    try:
+        return model.ask(text, None)
+    except NoReply as failure:
+        if failure.may_pass or failure.is_of_all:
+            raise
+        return Reply("")
+
+
 def _answered(
     questions: Sequence[_Question],
     replies: Mapping[str, Reply],
@@ -215,6 +237,7 @@ def _answered(
     model: Answerer,
     label_space: str,
     num_asked: int,
+    tokens_photo: int | None,
 ) -> Answered:
     """One prediction per photo, and what is said of all answers."""
     rows, unknown = [], []
@@ -237,7 +260,7 @@ def _answered(
         "has_scores": False,
         "num_unknown": len(unknown),
         "unknown_answers": tuple(sorted(set(unknown))[:NUM_EXAMPLES]),
-        "asked": AskedFacts(num_refused, num_cut, len(turned_away), tokens_in, tokens_out, served),
+        "asked": AskedFacts(num_refused, num_cut, len(turned_away), tokens_in, tokens_out, served, tokens_photo),
     }
     return Answered(table_of(PREDICTIONS, rows), facts, num_asked)
 

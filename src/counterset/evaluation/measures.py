@@ -47,6 +47,7 @@ class AskedFacts:
         num_turned_away: photos that its endpoint would not take.
         tokens_in, tokens_out: of all questions and answers; None = not told.
         served: the models that answered, in the endpoint's words.
+        tokens_photo: that one photo adds to its question; 0 = the endpoint leaves photos out; None = not told.
     """
 
     num_refused: int
@@ -55,6 +56,7 @@ class AskedFacts:
     tokens_in: int | None
     tokens_out: int | None
     served: tuple[str, ...]
+    tokens_photo: int | None = None
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,10 @@ class ChatModel:
         try:
             has_query = "?" in parse(base).target
         except AddressRefused as error:
-            raise ModelError(f"the address of the model {prefix}:{shown(address)} cannot be used: {error}") from None
+            raise ModelError(
+                f"the address of the model {prefix}:{shown(address)} cannot be used: {error}; write "
+                f"{prefix}:http://localhost:8000/v1#NAME"
+            ) from None
         if has_query or not self._model:
             raise ModelError(
                 f"the model {prefix}:{shown(address)} needs an address without a query and a name behind it; write "
@@ -118,14 +121,16 @@ class ChatModel:
         """Of the model's name and of the limits on its answers."""
         return digest("chat-completions", self.name, TEMPERATURE, MAX_TOKENS)
 
-    def ask(self, question: str, jpeg: bytes) -> Reply:
-        """What the model says to a question about a photo.
+    def ask(self, question: str, jpeg: bytes | None) -> Reply:
+        """What the model says to a question about a photo, or to the same without one.
 
         Raises:
             NoReply: nothing, after all tries.
         """
-        picture = {"url": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"}
-        parts = [{"type": "image_url", "image_url": picture}, {"type": "text", "text": question}]
+        parts: list[dict[str, Any]] = [{"type": "text", "text": question}]
+        if jpeg is not None:
+            url = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+            parts.insert(0, {"type": "image_url", "image_url": {"url": url}})
         headers = {"Content-Type": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -185,12 +190,12 @@ def _reply(content: bytes) -> Reply:
 
 
 def _error(said: bytes) -> Mapping[str, Any]:
-    """The error that an endpoint states; empty where it states none that can be read."""
+    """The error that an endpoint states, as OpenAI does or as FastAPI; empty where it states none that can be read."""
     try:
         stated = json.loads(said)
     except (ValueError, RecursionError):
         return {}
-    error = stated.get("error") if isinstance(stated, dict) else None
-    if isinstance(error, str):
-        return {"message": error}
-    return error if isinstance(error, dict) else stated if isinstance(stated, dict) else {}
+    if not isinstance(stated, dict):
+        return {}
+    error = stated.get("error") or stated.get("detail")
+    return error if isinstance(error, dict) else stated if error is None else {"message": error}

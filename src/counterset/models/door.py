@@ -125,8 +125,8 @@ class Answerer(Protocol):
     @property
     def is_open(self) -> bool: ...
 
-    def ask(self, question: str, jpeg: bytes) -> Reply:
-        """What it says; called from several threads at once.
+    def ask(self, question: str, jpeg: bytes | None) -> Reply:
+        """What it says, about a photo or without one; called from several threads at once.
 
         Raises:
             NoReply: it says nothing, after all tries.
