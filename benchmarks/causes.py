@@ -51,6 +51,8 @@ LEAST = 0.05
 LABELS = "classes"
 SEVEN = tuple(CLASSES)
 OTHERS = ("sliceline", "divexplorer")
+MEASURED = ("animal_share", "animal_offset", "sharpness", "luminance", "contrast", "colourfulness")
+"""Covariates that vary in a pool."""
 
 Claims = dict[str, dict[str, int]]
 """Method -> class -> 1 = right answers are claimed to be fewer on the counter background because of it, -1 = on the
@@ -64,7 +66,7 @@ class Pool(NamedTuple):
         margin: of the photo.
         predicted: number of the named class.
         pasted: name of a place -> whether the class was named.
-        measured: cover and the columns of appearance.
+        measured: covariates by their name.
     """
 
     margin: np.ndarray
@@ -81,7 +83,7 @@ def pool_of(folder: Path, animals: int, model: str) -> Pool:
         return np.stack([table[name].to_numpy(zero_copy_only=False).reshape(-1, 2, 2) for table in tables])
 
     pasted = {name: array(f"{model} {name}") for name, *_ in causes_pool.PLACES}
-    measured = {name: array(name) for name in ("cover", "sharpness", "luminance", "contrast", "colourfulness")}
+    measured = {name: array(name).astype(float) for name in MEASURED}
     return Pool(array(f"{model} margin"), array(f"{model} predicted"), pasted, measured)
 
 
@@ -196,16 +198,12 @@ def controlled(
     direction: dict[str, int],
     seed: int,
 ) -> dict[str, int]:
-    """A drop that is still there, by test and interval, once the animal's share of the frame is out.
-
-    The share is put where a number about each photo stands that is adjusted for.
-    """
+    """A drop that is still there, by test and interval, once the animal's share of the frame and its place are out."""
     known: dict[str, Any] = {name: [None] * len(world.unit) for name in COVARIATES.arrow().names}
     known |= {"photo_id": world.photo_id, "class_id": photos["class_id"], "megapixels": np.ones(len(world.unit))}
     known |= {"aspect": np.ones(len(world.unit)), "size_bytes": np.ones(len(world.unit), np.int64)}
     known |= {"observer_photos": np.ones(len(world.unit), np.int64)}
-    known |= {"observer_accuracy": np.log(pool.measured["cover"][world.place] + 1e-3)}
-    known |= {name: pool.measured[name][world.place] for name in pool.measured if name != "cover"}
+    known |= {name: _nullable(values[world.place]) for name, values in pool.measured.items()}
     found = what_remains(
         photos,
         pairs,
@@ -221,6 +219,11 @@ def controlled(
         for row in found.to_pylist()
         if row["q_controlled"] is not None and row["q_controlled"] <= LEVEL and row["drop_controlled_low"] > 0
     }
+
+
+def _nullable(values: np.ndarray) -> pa.Array:
+    """Numbers, null where there is none."""
+    return pa.array(values, pa.float64(), from_pandas=True)
 
 
 def interventions(world: World, pool: Pool, direction: dict[str, int], seed: int) -> dict[str, int]:
@@ -291,7 +294,7 @@ def finders(world: World, pool: Pool, finder: Callable[[Any, np.ndarray, np.ndar
     for number, class_id in enumerate(SEVEN):
         own = world.number == number
         columns: dict[str, Any] = {"background": np.array(["home", "counter"])[world.named[own]]}
-        for name in ("cover", "sharpness"):
+        for name in ("animal_share", "sharpness"):
             values = pool.measured[name][world.place][own]
             columns[name] = np.array(["low", "middle", "high"])[
                 np.digitize(values, np.quantile(values, [1 / 3, 2 / 3]))

@@ -13,6 +13,7 @@ import argparse
 import functools
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from counterset.causes.appearance import appearance
 from counterset.demo.world.causes import CLASSES, VARIANTS, pool_specs
 from counterset.demo.world.classes import CLASS_NAMES
 from counterset.demo.world.photo import draw
+from counterset.places import extent_of
 from counterset.workspace import digest
 
 MODELS = ("demo:weak", "demo:medium", "demo:selector")
@@ -43,6 +45,8 @@ PLACES = (
 """Name of a composite, and its place: of which side and variant, and of the animal so many numbers further on."""
 CHUNK = 50
 SEED = 20
+REVISION = 2
+"""Raised with every change of what a pool holds."""
 
 
 def main() -> None:
@@ -61,15 +65,7 @@ def make(folder: Path, animals: int) -> None:
     missing = [one for one in wanted if not path_of(folder, animals, *one).exists()]
     if not missing:
         return
-    from counterset.models.door import open_text_model
-    from counterset.models.prompts import mean_text_features, prompts
-
-    specs = pool_specs(animals, SEED)
-    models = {name: open_text_model(name) for name in MODELS}
-    texts = {
-        name: mean_text_features(model, [prompts("paper", label) for label in CLASS_NAMES.values()])
-        for name, model in models.items()
-    }
+    specs, answer = pool_specs(animals, SEED), answering()
     for done, (number, first) in enumerate(missing):
         started = time.perf_counter()
 
@@ -86,19 +82,14 @@ def make(folder: Path, animals: int) -> None:
                 for variant in TAKEN:
                     own = subject(animal, side, variant)
                     files.append(composites.encoded(own.pixels))
-                    rows.append({"animal": animal, "side": side, "variant": variant, "cover": float(own.cover.mean())})
-                    rows[-1] |= appearance(files[-1])
+                    rows.append({"animal": animal, "side": side, "variant": variant})
+                    rows[-1] |= framed(own.cover) | appearance(files[-1])
                     for _, of_side, of_variant, further in PLACES:
                         donor = subject(animal + further, of_side, of_variant)
                         files.append(composites.encoded(composites.pasted(own, donor)))
         drawn = time.perf_counter()
-        for model, encoder in models.items():
-            # (N, D) @ (D, C) -> (N, C)
-            logits = encoder.encode_images(files, 64) @ texts[model].T
-            truth = list(CLASS_NAMES).index(CLASSES[number])
-            others = np.delete(logits, truth, axis=1)
-            margin = (logits[:, truth] - others.max(axis=1)).reshape(len(rows), -1)
-            predicted = logits.argmax(axis=1).reshape(len(rows), -1)
+        for model, of_model in answer(files, number).items():
+            margin, predicted = (values.reshape(len(rows), -1) for values in of_model)
             for row, margins, answers in zip(rows, margin, predicted, strict=True):
                 row[f"{model} margin"] = float(margins[0])
                 row[f"{model} predicted"] = int(answers[0])
@@ -110,14 +101,43 @@ def make(folder: Path, animals: int) -> None:
         ended = time.perf_counter()
         print(
             f"{done + 1} of {len(missing)}: {len(files)} pictures, {len(files) / (drawn - started):.0f} drawn and "
-            f"{len(files) * len(models) / (ended - drawn):.0f} embedded per second",
+            f"{len(files) * len(MODELS) / (ended - drawn):.0f} embedded per second",
             flush=True,
         )
 
 
+def answering() -> Callable[[list[bytes], int], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """From files and the number of their class to model -> (N,) margins and (N,) numbers of the named classes."""
+    from counterset.models.door import open_text_model
+    from counterset.models.prompts import mean_text_features, prompts
+
+    models = {name: open_text_model(name) for name in MODELS}
+    texts = {
+        name: mean_text_features(model, [prompts("paper", label) for label in CLASS_NAMES.values()])
+        for name, model in models.items()
+    }
+
+    def answer(files: list[bytes], number: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        found = {}
+        for name, model in models.items():
+            logits = model.encode_images(files, 64) @ texts[name].T  # (N, D) @ (D, C) -> (N, C)
+            truth = list(CLASS_NAMES).index(CLASSES[number])
+            others = np.delete(logits, truth, axis=1)
+            found[name] = logits[:, truth] - others.max(axis=1), logits.argmax(axis=1)
+        return found
+
+    return answer
+
+
+def framed(cover: composites.Cover) -> dict[str, float | None]:
+    """Covariates of how large an animal is and where in the frame."""
+    extent = extent_of(cover)
+    return {"animal_share": extent and extent.share, "animal_offset": extent and extent.offset}
+
+
 def path_of(folder: Path, animals: int, number: int, first: int) -> Path:
     """The file of 50 animals of a class, from `first` on."""
-    return folder / f"{CLASSES[number]}-{first:05d}-{digest(animals, SEED, composites.REVISION)}.parquet"
+    return folder / f"{CLASSES[number]}-{first:05d}-{digest(animals, SEED, REVISION, composites.REVISION)}.parquet"
 
 
 def read(folder: Path, animals: int) -> list[pa.Table]:

@@ -131,15 +131,8 @@ class Places:
         """
         if photo_id not in self:
             return None
-        covered = np.asarray(1 - self._free(photo_id, GRID, GRID), np.float64)
-        total = float(covered.sum())
-        if total <= 0:
-            return None
-        middles = (np.arange(GRID) + 0.5) / GRID - 0.5
-        down, right = (float(covered.sum(axis=axis) @ middles) / total for axis in (1, 0))
         marks = len(self.boxes.get(photo_id, ())) + len(self.masks.get(photo_id, ()))
-        offset = math.hypot(down, right) / math.hypot(0.5, 0.5)
-        return Extent(total / GRID**2, offset, marks if self._are_counted else None)
+        return extent_of(1 - self._free(photo_id, GRID, GRID), marks if self._are_counted else None)
 
     def __contains__(self, photo_id: str) -> bool:
         """Whether anything says where the photo's animal is."""
@@ -157,6 +150,24 @@ class Places:
         for mask in self.masks.get(photo_id, ()):
             free *= 1 - _shown(mask, columns, rows)
         return free
+
+
+def extent_of(cover: Grid, number: int | None = None) -> Extent | None:
+    """What (H, W) shares of cells or pixels cover of their frame; None where that is nothing.
+
+    Args:
+        cover: in [0, 1].
+        number: of the animals.
+    """
+    covered = np.asarray(cover, np.float64)
+    total = float(covered.sum())
+    if total <= 0:
+        return None
+    down, right = (
+        float(covered.sum(axis=1 - axis) @ ((np.arange(size) + 0.5) / size - 0.5)) / total
+        for axis, size in enumerate(covered.shape)
+    )
+    return Extent(total / covered.size, math.hypot(down, right) / math.hypot(0.5, 0.5), number)
 
 
 def _covered(start: float, stop: float, cells: int) -> Grid:

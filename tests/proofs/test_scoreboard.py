@@ -39,9 +39,9 @@ def pool(scoreboard: Any) -> Any:
     margin = seen(np.arange(2)[:, None])
     pasted = {name: seen(side) > 0 for name, side, *_ in scoreboard.causes_pool.PLACES}
     predicted = np.where(margin > 0, np.arange(len(CLASSES))[:, None, None, None], len(CLASSES))
-    cover = np.exp(rng.normal(-2, 0.2, shape) - 1.4 * np.arange(2))
-    measured = dict.fromkeys(("sharpness", "luminance", "contrast", "colourfulness"), rng.normal(0, 1, shape))
-    return scoreboard.Pool(margin, predicted, pasted, {"cover": cover} | measured)
+    measured = dict.fromkeys(scoreboard.MEASURED, rng.normal(0, 1, shape))
+    measured["animal_share"] = np.exp(rng.normal(-2, 0.2, shape) - 1.4 * np.arange(2))
+    return scoreboard.Pool(margin, predicted, pasted, measured)
 
 
 def test_what_is_planted_is_claimed_and_what_is_not_is_told_apart(scoreboard: Any) -> None:

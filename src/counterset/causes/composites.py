@@ -124,7 +124,7 @@ def background_alone(subject: Subject, _: Subject) -> Pixels:
 
 def pasted(subject: Subject, donor: Subject) -> Pixels:
     """The animal where it was, before the donor's place."""
-    return _lay(subject.pixels, subject.cover, _fitted(donor.place, subject.cover.shape))
+    return _lay(subject.pixels, subject.cover, fitted(donor.place, subject.cover.shape))
 
 
 def smaller(subject: Subject, donor: Subject) -> Pixels:
@@ -151,7 +151,7 @@ def _moved(subject: Subject, donor: Subject, scale: float, across: float, down: 
     pixels = cv2.warpAffine(
         subject.pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return _lay(np.asarray(pixels, np.uint8), cover, _fitted(donor.place, subject.cover.shape))
+    return _lay(np.asarray(pixels, np.uint8), cover, fitted(donor.place, subject.cover.shape))
 
 
 def _extent(cover: Cover) -> tuple[int, int, int, int]:
@@ -160,7 +160,7 @@ def _extent(cover: Cover) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _fitted(place: Pixels, shape: tuple[int, ...]) -> Pixels:
+def fitted(place: Pixels, shape: tuple[int, ...]) -> Pixels:
     """A place scaled to cover a frame of another shape, its middle kept."""
     height, width = shape
     ratio = max(height / place.shape[0], width / place.shape[1])

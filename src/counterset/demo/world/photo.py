@@ -22,6 +22,8 @@ _LIGHT: dict[str, tuple[float, float, float, float]] = {
     "night": (0.55, -0.14, 0.65, 1.5),
 }
 """What the light does to a picture; every one of `LIGHTS`."""
+_SHARP_PX = 0.25
+"""A camera's blur below is none."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,95 @@ class Picture:
     mask: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Cutout:
+    """An animal cut out of its photo exactly, where an intervention has a mask.
+
+    Attributes:
+        colours: (height, width, 3) its share of each pixel, in 0..255.
+        cover: (height, width) that share, in 0..1.
+    """
+
+    colours: Floats
+    cover: Floats
+
+    def before(self, place: Bytes) -> Bytes:
+        """The animal where it was, before a (height, width, 3) place."""
+        return to_bytes(self.colours + (1 - self.cover[..., None]) * place)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is seen of an animal in a place.
+
+    Attributes:
+        corner: row and column of the upper left pixel in the frame.
+        colours: (rows, columns, 3), as the place lights them.
+        cover: (rows, columns) how much of each pixel is the animal's, in 0..1; 0 where something stands before it.
+    """
+
+    corner: tuple[int, int]
+    colours: Floats
+    cover: Floats
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Where in the frame it is."""
+        (top, left), (rows, columns) = self.corner, self.cover.shape
+        return slice(top, top + rows), slice(left, left + columns)
+
+
 def draw(spec: PhotoSpec) -> Picture:
     """The photo that `spec` describes; the same spec gives the same pixels."""
-    width, height = spec.size_px
-    scene = paint_scene(np.random.default_rng([21, spec.scene_id]), spec.background, height, width)
-    mask = np.zeros((height, width), np.uint8)
+    scene, mask = _place(spec), np.zeros(spec.size_px[::-1], np.uint8)
     if spec.subject == "track":
         footprints(np.random.default_rng([23, spec.animal_id]), scene)
     elif spec.subject == "egg":
         eggs(np.random.default_rng([23, spec.animal_id]), scene)
     elif spec.subject == "animal":
-        _animal(spec, scene, mask)
-    shake = np.random.default_rng([25, spec.shot_id, spec.frame])
-    image, gain = scene.image, 1.0
+        animal = _animal(spec, scene)
+        if animal is not None:
+            mask[animal.window] = animal.cover > 0.5
+    return _taken(spec, scene.image, mask)
+
+
+def cut_out(spec: PhotoSpec) -> Cutout:
+    """The animal of a photo as its place lights it and its camera sees it, without a pixel of that place.
+
+    Its shadow and its reflection are the place's and are not in it; what stands before it hides it. A shot of the place
+    with the animal and the same shot without it differ in the animal alone, so it is what is left once the place is
+    taken out: exactly, but for the camera's soft shoulder near white and the rounding to bytes. Of a burst it is the
+    first frame.
+    """
+    place = _place(spec)
+    empty = place.image.copy()
+    animal = _animal(spec, place)
+    cover = np.zeros(empty.shape[:2], np.float32)
+    filled = empty.copy()
+    if animal is not None:
+        cover[animal.window] = animal.cover
+        under = filled[animal.window]
+        filled[animal.window] = to_bytes(under + (animal.colours - under) * animal.cover[..., None])
+    if spec.camera.blur_px > _SHARP_PX:
+        cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), spec.camera.blur_px), np.float32)
+    shake = [25, spec.shot_id, 0]
+    with_it, without = (
+        _shoot(np.random.default_rng(shake), image, spec.camera, spec.light, 1.0) for image in (filled, empty)
+    )
+    colours = with_it.astype(np.float32) - (1 - cover[..., None]) * without
+    return Cutout(np.asarray(colours, np.float32), cover)
+
+
+def _place(spec: PhotoSpec) -> Scene:
+    """The empty place of a photo."""
+    width, height = spec.size_px
+    return paint_scene(np.random.default_rng([21, spec.scene_id]), spec.background, height, width)
+
+
+def _taken(spec: PhotoSpec, image: Bytes, mask: Bytes) -> Picture:
+    """The picture that the camera makes of what is there, and of where the animal is."""
+    width, height = spec.size_px
+    shake, gain = np.random.default_rng([25, spec.shot_id, spec.frame]), 1.0
     if spec.frame:
         shift = np.array([[1, 0, shake.uniform(-5, 5)], [0, 1, shake.uniform(-4, 4)]], np.float32)
         image = np.asarray(cv2.warpAffine(image, shift, (width, height), borderMode=cv2.BORDER_REFLECT), np.uint8)
@@ -64,8 +142,8 @@ def draw_photo(class_id: str, background: str, seed: int) -> Image.Image:
     return Image.fromarray(draw(usual_spec(class_id, background, seed)).pixels)
 
 
-def _animal(spec: PhotoSpec, scene: Scene, mask: Bytes) -> None:
-    """Paint the animal into the scene, and where it is seen into the mask.
+def _animal(spec: PhotoSpec, scene: Scene) -> _Seen | None:
+    """Paint the animal into the scene; None where none of it is in the frame.
 
     Pose, coat and shading come from the animal's stream; what stands before it comes from the scene's.
     """
@@ -92,7 +170,7 @@ def _animal(spec: PhotoSpec, scene: Scene, mask: Bytes) -> None:
     left, top = np.maximum(np.floor(low) - 6, 0).astype(int)
     right, bottom = np.minimum(np.ceil(high) + 7, (width, height)).astype(int)
     if right - left < 4 or bottom - top < 4:
-        return
+        return None
     offset = np.array([left, top], float)
     cover: Bytes = np.zeros((bottom - top, right - left), np.uint8)
     layer = np.full((*cover.shape, 3), body.coat, np.uint8)
@@ -109,11 +187,13 @@ def _animal(spec: PhotoSpec, scene: Scene, mask: Bytes) -> None:
         wade(contact, scene, layer, cover, (left, top), foot, scale)
     else:
         shadow(contact, scene, x, foot, wide, scale)
-    seen = blend(np.random.default_rng([27, spec.animal_id]), scene, layer, cover, (left, top), scale, body.fur)
+    light = np.random.default_rng([27, spec.animal_id])
+    seen, colours = blend(light, scene, layer, cover, (left, top), scale, body.fur)
     window = scene.image[top:bottom, left:right]
     before = window.copy()
     paint_front(np.random.default_rng([22, spec.scene_id]), scene, x, foot, scale, wide / 2)
-    mask[top:bottom, left:right] = (seen > 0.5) & (window == before).all(axis=2)
+    is_free = (window == before).all(axis=2)
+    return _Seen((int(top), int(left)), colours, np.where(is_free, seen, np.float32(0)))
 
 
 def _shoot(rng: np.random.Generator, image: Bytes, camera: Camera, light: str, gain: float) -> Bytes:
@@ -127,7 +207,7 @@ def _shoot(rng: np.random.Generator, image: Bytes, camera: Camera, light: str, g
     matrix = gains[:, None] * (saturation * np.eye(3) + (1 - saturation) * weights[None, :])
     offset = np.full((3, 1), 118 * (1 - camera.contrast) * gain)
     shot: Floats = np.asarray(cv2.transform(image.astype(np.float32), np.hstack([matrix, offset])), np.float32)
-    if camera.blur_px > 0.25:
+    if camera.blur_px > _SHARP_PX:
         shot = np.asarray(cv2.GaussianBlur(shot, (0, 0), camera.blur_px), np.float32)
     grain = noise(rng, "white", height, width) * np.float32(camera.noise * light_noise)
     shot += grain[..., None]

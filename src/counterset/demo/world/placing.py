@@ -11,11 +11,11 @@ from counterset.demo.world.scenes import Scene
 
 def blend(
     rng: np.random.Generator, scene: Scene, layer: Bytes, mask: Bytes, corner: tuple[int, int], scale: float, fur: float
-) -> Floats:
+) -> tuple[Floats, Floats]:
     """Lay the animal on the scene: rounded by shading, furry at the edge, lit by the ground's colour.
 
     Returns:
-        How much of each pixel it covers, in 0..1: as large as `mask`.
+        How much of each pixel it covers, in 0..1, as large as `mask`; and its colours, one more axis of 3.
     """
     rows, columns = mask.shape
     left, top = corner
@@ -40,7 +40,7 @@ def blend(
     lit = layer * shade[..., None] * bounce
     window = scene.image[top : top + rows, left : left + columns]
     window[...] = to_bytes(window + (lit - window) * cover[..., None])
-    return np.asarray(cover, np.float32)
+    return np.asarray(cover, np.float32), np.asarray(lit, np.float32)
 
 
 def shadow(rng: np.random.Generator, scene: Scene, x: float, foot: float, wide: float, scale: float) -> None:
