@@ -228,7 +228,7 @@ def test_the_command_shows_each_model(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["causes", "counterset-demo"]) == 0
     shown = capsys.readouterr().out
     assert all(f"demo:{name}" in shown for name in ("weak", "medium", "selector")) and "excess" in shown
-    assert "remains %" in shown and "white_stork" in shown and "observer accuracy" in shown
+    assert "remains %" in shown and "white_stork" in shown and "accuracy in other classes" in shown
     assert "what the mean drop is made of" in shown and "unexplained" in shown and "light and sharpness" in shown
 
 

@@ -11,12 +11,13 @@ import numpy.typing as npt
 from scipy.stats import t
 
 from counterset.causes.control import (
+    COMMON,
+    COUNTER,
     LEAST_SPREAD,
     Controlled,
     Interval,
     Pair,
     by_unit,
-    partial_r2,
     share_moved,
     times_as_strong,
     values_of,
@@ -52,9 +53,9 @@ def balance_of(pair: Pair, found: Controlled) -> list[dict[str, Any]]:
             row |= _explained(pair, found, found.everything.owner == everything[covariate.name])
         if covariate.name in adjusted:
             columns, own = found.adjust.columns, found.adjust.owner == adjusted[covariate.name]
-            group, others = pair.is_common.astype(np.float64), columns[:, ~own]
-            of_group = partial_r2(group, others, columns[:, own])
-            of_outcome = partial_r2(pair.outcome, np.column_stack([group, others]), columns[:, own])
+            group, others = (pair.group == COMMON).astype(np.float64), columns[:, ~own]
+            of_group = pair.partial_r2(group, others, columns[:, own])
+            of_outcome = pair.partial_r2(pair.outcome, np.column_stack([group, others]), columns[:, own])
             row |= {
                 "partial_r2_group": of_group,
                 "partial_r2_outcome": of_outcome,
@@ -66,19 +67,19 @@ def balance_of(pair: Pair, found: Controlled) -> list[dict[str, Any]]:
 
 def difference(pair: Pair, covariate: Covariate) -> dict[str, Any]:
     """A covariate's means and standardised difference (Austin 2009); on a circle the length of both coordinates'."""
-    values = values_of(pair.table, covariate)
-    known = ~np.isnan(values[:, 0])
-    sides = [values[known & (pair.is_common == side)] for side in (True, False)]
-    row: dict[str, Any] = {"num_known": int(known.sum()), "mean_common": None, "mean_counter": None, "difference": None}
-    if min(len(side) for side in sides) < 2:
+    values = values_of(pair.table, covariate, pair.group <= COUNTER)
+    sides = [~np.isnan(values[:, 0]) & (pair.group == side) for side in (COMMON, COUNTER)]
+    row: dict[str, Any] = {"num_known": int(sum(side.sum() for side in sides))}
+    row |= dict.fromkeys(("mean_common", "mean_counter", "difference"))
+    if min(side.sum() for side in sides) < 2:
         return row
-    gap = sides[0].mean(axis=0) - sides[1].mean(axis=0)
-    spread = np.sqrt((sides[0].var(axis=0, ddof=1) + sides[1].var(axis=0, ddof=1)) / 2)
+    gap = values[sides[0]].mean(axis=0) - values[sides[1]].mean(axis=0)
+    spread = np.sqrt((values[sides[0]].var(axis=0, ddof=1) + values[sides[1]].var(axis=0, ddof=1)) / 2)
     standardised = np.divide(gap, spread, out=np.zeros_like(gap), where=spread > LEAST_SPREAD)
     row |= {"difference": float(np.linalg.norm(standardised)) if len(gap) > 1 else float(standardised[0])}
     if covariate.scale in ("number", "log"):
         raw = np.array([math.nan if value is None else value for value in pair.table[covariate.name].to_pylist()])
-        means = [float(raw[known & (pair.is_common == side)].mean()) for side in (True, False)]
+        means = [float(raw[side].mean()) for side in sides]
         row |= {"mean_common": means[0], "mean_counter": means[1]}
     return row
 
@@ -167,14 +168,16 @@ def _explained(pair: Pair, found: Controlled, own: Bools) -> dict[str, float]:
     of the choice, which is in the plain drop, each part holds as much as it moves with that drop from unit to unit;
     that is taken out. The parts and the coefficient of the group move by the plain drop's move, so the shares sum to 1.
     """
-    columns, share = found.everything.columns[:, own], float(pair.is_common.mean())
-    means = [columns[pair.is_common == side].mean(axis=0) for side in (True, False)]
+    columns = found.everything.columns[:, own]
+    sides = [pair.group == side for side in (COMMON, COUNTER)]
+    means = [columns[side].mean(axis=0) for side in sides]
     gap, coefficients = means[0] - means[1], found.whole.coefficients[own]
     # (N, P) what each photo adds to the errors of the differences
-    of_gap = np.where(pair.is_common[:, None], (columns - means[0]) / share, -(columns - means[1]) / (1 - share))
-    of_gap = by_unit(of_gap / len(columns), pair.unit)
-    moves = of_gap @ coefficients + found.whole.moves[:, 1:][:, own] @ gap
-    size = len(moves)
+    of_gap = np.zeros_like(columns)
+    for side, mean, sign in zip(sides, means, (1, -1), strict=True):
+        of_gap[side] = sign * (columns[side] - mean) / side.sum()
+    moves = by_unit(of_gap, pair.unit) @ coefficients + found.whole.moves[:, 1:][:, own] @ gap
+    size = found.whole.num_units
     reach = float(t.ppf((1 + CONFIDENCE) / 2, size - 1)) * math.sqrt(float((moves**2).sum()) * size / (size - 1))
     value = float(coefficients @ gap) - share_moved(moves, found.plain) * found.luck
     return dict(zip(_ENDS, (value, value - reach, value + reach), strict=True))

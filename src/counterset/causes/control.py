@@ -1,8 +1,9 @@
 """A drop with what else differs between its groups taken out, and how strong what is hidden would have to be.
 
-The outcome of a photo is regressed on its group and its covariates, with errors clustered by unit. The pair was chosen
-on part of the same photos, so the regression holds luck; how much the plain difference of these photos holds is known,
-for `pairs.drop` is free of it (`moved`).
+The outcome of a photo is regressed on its group and its covariates, with errors clustered by unit. Photos of the
+class's other groups are among them: they say nothing of the drop, but what a covariate does. The pair was chosen on
+part of the same photos, so the regression holds luck; how much the plain difference of these photos holds is known, for
+`pairs.drop` is free of it (`moved`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ UNITS_PER_COLUMN = 5
 """Units on the smaller side for each column of the regression; those that differ most between the groups come first."""
 MIN_KNOWN = 0.8
 """Share of a pair's photos for which a covariate must be known."""
+COMMON, COUNTER = 0, 1
+"""Numbers of a pair's groups; the class's other groups have higher ones."""
 CIRCLES = {"month": 12, "hour": 24}
 """Scales that end where they begin, and their length."""
 LEAST_SPREAD = 1e-6
@@ -60,12 +63,12 @@ class Design(NamedTuple):
         """The columns of covariates of one role."""
         return self.of([number for number, covariate in enumerate(self.covariates) if covariate.role == role])
 
-    def most_different(self, is_common: Bools, num_columns: int) -> Design:
+    def most_different(self, group: Ints, num_columns: int) -> Design:
         """At most so many columns, whole covariates at a time: those that differ most between the groups.
 
         The outcome has no part in it, so an interval need not pay for the choice.
         """
-        gaps = np.abs(self.columns[is_common].mean(axis=0) - self.columns[~is_common].mean(axis=0))
+        gaps = np.abs(self.columns[group == COMMON].mean(axis=0) - self.columns[group == COUNTER].mean(axis=0))
         largest = [float(gaps[self.owner == number].max()) for number in range(len(self.covariates))]
         kept: list[int] = []
         for number in sorted(range(len(self.covariates)), key=lambda number: (-largest[number], number)):
@@ -74,12 +77,19 @@ class Design(NamedTuple):
         return self.of(kept)
 
 
-def values_of(table: pa.Table, covariate: Covariate) -> Floats:
-    """(N, 1) or, on a circle, (N, 2) numbers of a covariate on its scale; nan = not known."""
+def values_of(table: pa.Table, covariate: Covariate, judged: Bools | None = None) -> Floats:
+    """(N, 1) or, on a circle, (N, 2) numbers of a covariate on its scale; nan = not known.
+
+    Args:
+        table: covariates schema.
+        covariate: a column.
+        judged: (N,) photos of which the commonest value is; None = all.
+    """
     column = table[covariate.name]
     if covariate.scale in ("category", "label"):
         is_known = np.array(column.is_valid()) | (covariate.scale == "category")
-        counts = column.filter(pa.array(is_known)).value_counts().to_pylist()
+        counted = is_known if judged is None else is_known & judged
+        counts = column.filter(pa.array(counted)).value_counts().to_pylist()
         commonest = min(counts, key=lambda row: (-row["counts"], row["values"] or ""))["values"] if counts else None
         is_commonest = np.array([value == commonest for value in column.to_pylist()], np.float64)
         return np.where(is_known, is_commonest, math.nan)[:, None]
@@ -92,22 +102,30 @@ def values_of(table: pa.Table, covariate: Covariate) -> Floats:
     return values[:, None]
 
 
-def design_of(table: pa.Table) -> Design:
-    """All covariates of the photos of one class (covariates schema) that are known and vary."""
+def design_of(table: pa.Table, judged: Bools | None = None) -> Design:
+    """All covariates of the photos of one class that are known and vary.
+
+    Args:
+        table: covariates schema.
+        judged: (N,) photos among which they have to be known and vary, on whose scale they are; None = all.
+    """
+    judged = np.ones(table.num_rows, np.bool_) if judged is None else judged
     columns: list[Floats] = []
     owner: list[int] = []
     covariates: list[Covariate] = []
     for covariate in known_covariates():
-        values = values_of(table, covariate)
+        values = values_of(table, covariate, judged)
         known = ~np.isnan(values[:, 0])
-        if not len(values) or known.mean() < MIN_KNOWN:
+        if not judged.any() or known[judged].mean() < MIN_KNOWN:
             continue
-        values = np.where(known[:, None], values, values[known].mean(axis=0)) - values[known].mean(axis=0)
+        middle = values[known & judged].mean(axis=0)
+        values = np.where(known[:, None], values, middle) - middle
         kept: list[Floats] = []
         for column in values.T:
-            spread = float(column.std())
-            basis = np.stack([*columns, *kept], axis=1) if columns or kept else np.zeros((len(column), 0))
-            left = column - basis @ np.linalg.lstsq(basis, column, rcond=None)[0] if basis.size else column
+            seen = column[judged]
+            spread = float(seen.std())
+            basis = np.stack([*columns, *kept], axis=1)[judged] if columns or kept else np.zeros((len(seen), 0))
+            left = seen - basis @ np.linalg.lstsq(basis, seen, rcond=None)[0] if basis.size else seen
             if spread > LEAST_SPREAD and float(left.std()) > 1e-3 * spread:  # else another says the same
                 kept.append(column / spread)
         if kept:
@@ -122,6 +140,7 @@ class Regression(NamedTuple):
     """An outcome on its group and covariates, by least squares.
 
     Attributes:
+        num_units: behind the pair's photos.
         drop: coefficient of the group: common less counter.
         error: its standard error, clustered by unit.
         plain_error: its standard error as if photos were independent, from which partial R2 follow.
@@ -131,6 +150,7 @@ class Regression(NamedTuple):
         moves: (U, 1 + P) what each unit adds to the errors of `drop` and `coefficients`, in the order of its number.
     """
 
+    num_units: int
     drop: float
     error: float
     plain_error: float
@@ -140,24 +160,31 @@ class Regression(NamedTuple):
     moves: Floats
 
 
-def regress(outcome: Floats, is_common: Bools, columns: Floats, unit: Ints) -> Regression:
-    """The regression of (N,) outcomes on the group and (N, P) columns."""
+def regress(outcome: Floats, group: Ints, columns: Floats, unit: Ints) -> Regression:
+    """The regression of (N,) outcomes on their (N,) groups and (N, P) columns."""
     from statsmodels.regression.linear_model import OLS
 
-    exogenous = np.column_stack([np.ones(len(outcome)), is_common.astype(np.float64), columns])
-    model = OLS(outcome, exogenous)
+    base = np.column_stack([np.ones(len(outcome)), group == COMMON, apart_from_pair(group)])
+    model = OLS(outcome, np.column_stack([base, columns]))
     plain = model.fit()
     clustered = model.fit(cov_type="cluster", cov_kwds={"groups": unit}, use_t=True)
-    moves = (exogenous * plain.resid[:, None]) @ np.linalg.pinv(exogenous.T @ exogenous)
+    moves = (model.exog * plain.resid[:, None]) @ np.linalg.pinv(model.exog.T @ model.exog)
+    first = base.shape[1]
     return Regression(
+        len(np.unique(unit[group <= COUNTER])),
         float(plain.params[1]),
         math.sqrt(max(float(clustered.cov_params()[1, 1]), 0.0)),
         math.sqrt(max(float(plain.cov_params()[1, 1]), 1e-30)),
         float(plain.df_resid),
         float(plain.ssr),
-        np.asarray(plain.params[2:], np.float64),
-        by_unit(moves[:, 1:], unit),
+        np.asarray(plain.params[first:], np.float64),
+        by_unit(np.column_stack([moves[:, 1], moves[:, first:]]), unit),
     )
+
+
+def apart_from_pair(group: Ints) -> Floats:
+    """(N, G) whether a photo is of each of the other groups."""
+    return np.asarray(group[:, None] == np.unique(group[group > COUNTER]), np.float64)
 
 
 def by_unit(values: Floats, unit: Ints) -> Floats:
@@ -228,24 +255,28 @@ def partial_r2(target: Floats, others: Floats, columns: Floats) -> float:
 
 
 class Pair(NamedTuple):
-    """The photos of one class's pair, with an outcome each.
+    """The grouped photos of one class that has a pair, with an outcome each.
 
     Attributes:
         outcome: (N,) in [0, 1].
-        is_common: (N,) whether the photo is of the common group.
+        group: (N,) COMMON, COUNTER, or a higher number for each other group of the class.
         unit: (N,) number of its unit.
         table: their covariates, in this order.
     """
 
     outcome: Floats
-    is_common: Bools
+    group: Ints
     unit: Ints
     table: pa.Table
 
     @property
     def num_units(self) -> int:
         """Units on the smaller side."""
-        return min(len(np.unique(self.unit[self.is_common == side])) for side in (True, False))
+        return min(len(np.unique(self.unit[self.group == side])) for side in (COMMON, COUNTER))
+
+    def partial_r2(self, target: Floats, others: Floats, columns: Floats) -> float:
+        """`partial_r2` beside the other groups."""
+        return partial_r2(target, np.column_stack([apart_from_pair(self.group), others]), columns)
 
 
 class Controlled(NamedTuple):
@@ -253,10 +284,10 @@ class Controlled(NamedTuple):
 
     Attributes:
         adjust: the covariates that are taken out.
-        plain, controlled, whole: regressions on the group alone, with `adjust`, and with all covariates.
+        plain, controlled, whole: regressions on the groups alone, with `adjust`, and with all covariates.
         everything: `adjust` and the covariates set apart, as in `whole`.
         luck: how much of the plain drop the choice of the pair brought in.
-        overlap: share of the group's variance that `adjust` leaves.
+        overlap: share of the variance of the pair's groups that `adjust` leaves.
         t_value: of the drop that is left, 0 where none is, its error as if photos were independent.
     """
 
@@ -275,19 +306,20 @@ def control(pair: Pair, drop: float) -> Controlled | None:
     if pair.num_units < MIN_UNITS:
         return None
     most = pair.num_units // UNITS_PER_COLUMN
-    everything = design_of(pair.table)
-    adjust = everything.with_role("adjust").most_different(pair.is_common, most)
-    apart = everything.with_role("apart").most_different(pair.is_common, max(most - adjust.columns.shape[1], 0))
+    everything = design_of(pair.table, pair.group <= COUNTER)
+    adjust = everything.with_role("adjust").most_different(pair.group, most)
+    apart = everything.with_role("apart").most_different(pair.group, max(most - adjust.columns.shape[1], 0))
     whole = Design(
         np.column_stack([adjust.columns, apart.columns]),
         np.concatenate([adjust.owner, apart.owner + len(adjust.covariates)]),
         adjust.covariates + apart.covariates,
     )
     plain, controlled, both = (
-        regress(pair.outcome, pair.is_common, columns, pair.unit)
+        regress(pair.outcome, pair.group, columns, pair.unit)
         for columns in (adjust.columns[:, :0], adjust.columns, whole.columns)
     )
-    overlap = 1 - partial_r2(pair.is_common.astype(np.float64), adjust.columns[:, :0], adjust.columns)
+    is_common = (pair.group == COMMON).astype(np.float64)
+    overlap = 1 - pair.partial_r2(is_common, adjust.columns[:, :0], adjust.columns)
     t_value = max(moved(drop, None, None, plain, controlled).drop, 0.0) / controlled.plain_error
     return Controlled(adjust, whole, plain, controlled, both, plain.drop - drop, overlap, t_value)
 
@@ -321,7 +353,7 @@ def moved(drop: float, low: float | None, high: float | None, plain: Regression,
 
     Args:
         drop, low, high: of pairs; its interval knows of the choice and of units.
-        plain: of the group alone, on all photos of the pair.
+        plain: of the groups alone.
         controlled: with covariates.
     """
     kept = 1 - share_moved(plain.moves[:, 0] - controlled.moves[:, 0], plain)
@@ -329,7 +361,7 @@ def moved(drop: float, low: float | None, high: float | None, plain: Regression,
     if low is None or high is None:
         return Interval(value, None, None, None)
     alone = max(controlled.error**2 - (kept * plain.error) ** 2, 0.0)
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, max(len(plain.moves) - 1, 1))) * math.sqrt(alone)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, max(plain.num_units - 1, 1))) * math.sqrt(alone)
     least = math.sqrt(controlled.rest / plain.rest) if plain.rest > LEAST_SPREAD else 1.0
     below, above = (max(math.hypot(kept * arm, reach), least * arm) for arm in (drop - low, high - drop))
     p_value = float(norm.sf(value / (below / norm.ppf((1 + CONFIDENCE) / 2)))) if below > 0 else float(value <= 0)

@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 
 from counterset.causes.balance import balance_of, components_of
 from counterset.causes.control import (
+    COMMON,
+    COUNTER,
     MIN_UNITS,
     Controlled,
     Interval,
@@ -140,11 +142,11 @@ def _margins(photo_ids: pa.Array, predictions: pa.Table, selectors: Collection[s
 
 
 def _pair(item: _Class) -> Pair:
-    group = np.array(item.photos["group"].to_pylist(), str)
-    rows = np.flatnonzero(np.isin(group, [item.row["common"], item.row["counter"]]))
-    return Pair(
-        item.outcome[rows], group[rows] == item.row["common"], item.unit[rows], item.covariates.take(pa.array(rows))
-    )
+    number, names = ranks(item.photos["group"])
+    order = [item.row["common"], item.row["counter"]]
+    order += [name for name in names.to_pylist() if name not in order]
+    group = np.array([order.index(name) for name in names.to_pylist()], np.int64)[number]
+    return Pair(item.outcome, group, item.unit, item.covariates)
 
 
 def _moved(item: _Class, found: Controlled, regression: Regression) -> Interval:
@@ -153,11 +155,11 @@ def _moved(item: _Class, found: Controlled, regression: Regression) -> Interval:
 
 
 def _row(item: _Class, pair: Pair, found: Controlled | None, p_value: float | None) -> dict[str, Any]:
-    sides = [pair.outcome[pair.is_common == side] for side in (True, False)]
+    sides = [pair.outcome[pair.group == side] for side in (COMMON, COUNTER)]
     means = [float(side.mean()) if len(side) else math.nan for side in sides]
     row: dict[str, Any] = dict.fromkeys(CONTROLLED.arrow().names) | {
         "is_uninformative": max(means) < FLOOR or min(means) > 1 - FLOOR,
-        "num_photos": len(pair.outcome),
+        "num_photos": sum(map(len, sides)),
         "num_units": pair.num_units,
         "covariates": [],
         "drop_plain": means[0] - means[1] if all(map(len, sides)) else None,

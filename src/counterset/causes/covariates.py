@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ class Covariate(NamedTuple):
 
     Attributes:
         name: a column of the covariates table.
+        words: what it is called where people read of it.
         component: what it stands for in the decomposition.
         role: `adjust`, or `apart` where the background's own look may be in it.
         scale: `number`, `log`, `month` and `hour` (circles), `category` (the commonest value or another, none being a
@@ -36,6 +37,7 @@ class Covariate(NamedTuple):
     """
 
     name: str
+    words: str
     component: str
     role: str
     scale: str
@@ -46,8 +48,14 @@ class Covariate(NamedTuple):
 def known_covariates() -> tuple[Covariate, ...]:
     """All covariates, in the order in which they are shown."""
     rows = read_csv(manifest_path("covariates.csv"), "the list of covariates", "install counterset again")
-    names = ("covariate", "component", "role", "scale", "reason")
+    names = ("covariate", "words", "component", "role", "scale", "reason")
     return tuple(Covariate(*(row[name] for name in names)) for row in rows)
+
+
+def in_words(names: Iterable[str]) -> str:
+    """Covariates as people read of them, of whatever edition of the list."""
+    words = {covariate.name: covariate.words for covariate in known_covariates()}
+    return ", ".join(words.get(name, name.replace("_", " ")) for name in names)
 
 
 def covariates_of(

@@ -79,8 +79,8 @@ def _print_parts(rows: list[dict[str, Any]], drops: dict[str, float | None]) -> 
         line[row["component"]] = percent(row["explained"])
     print_table("and of each class", list(by_class.values()))
     print(
-        "parts add up to the drop in whatever order they are taken, if each acts linearly and alike before both "
-        "backgrounds; unexplained: what goes with nothing that was measured, the background among it"
+        "parts add up to the drop in whatever order they are taken, if each acts linearly and alike before all "
+        "backgrounds of the class; unexplained: what goes with nothing that was measured, the background among it"
     )
 
 
@@ -89,6 +89,8 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def _left(row: dict[str, Any], drop: float | None) -> dict[str, str]:
+    from counterset.causes.covariates import in_words
+
     return {
         "class": row["class_id"],
         "drop %": percent(drop),
@@ -98,7 +100,7 @@ def _left(row: dict[str, Any], drop: float | None) -> dict[str, str]:
         "hidden cause %": percent(row["robustness_value"]),
         "taken out": "uninformative: all answers are alike in both groups"
         if row["is_uninformative"]
-        else ", ".join(row["covariates"]).replace("_", " ") or row["reason"] or "",
+        else in_words(row["covariates"]) or row["reason"] or "",
     }
 
 

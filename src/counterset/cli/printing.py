@@ -40,7 +40,7 @@ def print_small(pairs: Any, groups: Any, settings: Mapping[str, Any]) -> None:
 
 def percent(value: float | None) -> str:
     """A fraction in points."""
-    return "" if value is None else f"{100 * value:.1f}"
+    return "" if value is None else f"{100 * value:z.1f}"
 
 
 def probability(value: float | None) -> str:

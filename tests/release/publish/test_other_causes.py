@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from counterset.causes.balance import UNEXPLAINED
-from counterset.release.publish.other_causes import parts_plot
+from counterset.release.publish.other_causes import covariate_lines, held_by, parts_plot
 
 
 def part(component: str, *ends: float | None) -> dict[str, Any]:
-    return {"component": component} | dict(zip(("explained", "explained_low", "explained_high"), ends, strict=True))
+    names = ("explained", "explained_low", "explained_high")
+    return {"component": component} | dict.fromkeys(names) | dict(zip(names, ends, strict=False))
 
 
 def test_parts_lie_where_their_numbers_say() -> None:
@@ -45,3 +47,45 @@ def test_no_part_no_plot() -> None:
     assert flat is not None and len(flat.ticks) >= 2
     wide = parts_plot([part(UNEXPLAINED, 1.0, -1.0, 1.6)])
     assert wide is not None and len(wide.ticks) <= 9
+
+
+def test_a_covariate_that_nothing_is_taken_out_of_says_why() -> None:
+    """Of three pairs; an hour that is always noon, and a life stage that few photos tell."""
+
+    def rows(name: str, role: str, *found: tuple[float | None, float | None]) -> list[dict[str, Any]]:
+        return [
+            {"class_id": f"c{n}", "covariate": name, "role": role, "difference": gap, "explained": part}
+            for n, (gap, part) in enumerate(found)
+        ]
+
+    table = [
+        *rows("num_animals", "adjust", (0.1, 0.02), (-0.4, 0.01), (0.2, 0.0)),
+        *rows("month", "adjust", (0.1, 0.02), (0.4, None), (0.2, 0.0)),
+        *rows("hour", "adjust", (0.0, None), (0.0, None), (0.0, None)),
+        *rows("life_stage", "adjust", (0.3, None), (None, None), (0.0, None)),
+        *rows("luminance", "apart", (0.9, 0.1), (0.8, 0.1), (0.7, 0.1)),
+    ]
+    lines = covariate_lines(pa.Table.from_pylist(table))
+    assert {line.name: line.taken_out for line in lines} == {
+        "number of animals": "yes",
+        "month": "in 2 of 3",
+        "hour": "no: always the same",
+        "life stage": "no: too little is known",
+        "luminance": "no",
+    }
+    assert lines[-1].name == "luminance", "what may be the background's own look comes last"
+    animals = next(line for line in lines if line.name == "number of animals")
+    assert (animals.largest, animals.class_id, animals.num_pairs) == (-0.4, "c1", 3)
+    noon = next(line for line in lines if line.name == "hour")
+    assert (noon.largest, noon.class_id) == (0.0, ""), "no pair differs the most"
+
+
+def test_the_plot_says_by_what_its_parts_were_measured() -> None:
+    rows = [
+        part("photographer", 0.1) | {"covariates": ["megapixels"]},
+        part("photographer", 0.2) | {"covariates": ["aspect", "megapixels"]},
+        part("size", None) | {"covariates": []},
+    ]
+    assert held_by(rows) == {"photographer": ["megapixels", "aspect"]}
+    plot = parts_plot(rows[:1], held_by(rows))
+    assert plot is not None and plot.held == (("photographer", "megapixels, width over height"),)

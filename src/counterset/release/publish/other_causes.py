@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from counterset.causes.balance import UNEXPLAINED
+from counterset.causes.covariates import in_words
 from counterset.release.publish.figures import WIDTH, Tick
 from counterset.release.publish.text import points
 
@@ -23,15 +24,15 @@ class CovariateLine:
 
     Attributes:
         name: in words.
-        is_adjusted: whether `drop_controlled` takes it out.
+        taken_out: whether `drop_controlled` takes it out, and why not where it could.
         num_pairs: pairs for which it is known.
         largest: largest standardised difference, of either sign; None where it is known of no pair.
-        class_id: of that pair.
+        class_id: of that pair; "" = it differs in none.
         explained: mean part of the drop that goes with it, over the pairs whose regression holds it.
     """
 
     name: str
-    is_adjusted: bool
+    taken_out: str
     num_pairs: int
     largest: float | None
     class_id: str
@@ -39,26 +40,41 @@ class CovariateLine:
 
 
 def covariate_lines(balance: pa.Table) -> list[CovariateLine]:
-    """One line per covariate, in the project's order of components: those taken out first."""
+    """One line per covariate: those that may be taken out first."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in balance.to_pylist():
         rows.setdefault(row["covariate"], []).append(row)
-    lines = [_line(name, found) for name, found in rows.items()]
-    return sorted(lines, key=lambda line: (not line.is_adjusted, line.largest is None, line.name))
+    lines = {name: _line(name, found) for name, found in rows.items()}
+
+    def order(name: str) -> tuple[bool, bool, str]:
+        return rows[name][0]["role"] != "adjust", lines[name].largest is None, lines[name].name
+
+    return [lines[name] for name in sorted(lines, key=order)]
 
 
 def _line(name: str, rows: list[dict[str, Any]]) -> CovariateLine:
     known = [row for row in rows if row["difference"] is not None]
-    most = max(known, key=lambda row: (abs(row["difference"]), row["class_id"]), default=None)
+    most = max(known, key=lambda row: (abs(row["difference"]), row["class_id"]), default={"difference": None})
     parts = [row["explained"] for row in rows if row["explained"] is not None]
     return CovariateLine(
-        name.replace("_", " "),
-        rows[0]["role"] == "adjust",
+        in_words([name]),
+        _taken_out(rows, known),
         len(known),
-        most["difference"] if most else None,
-        most["class_id"] if most else "",
+        most["difference"],
+        most["class_id"] if most["difference"] else "",
         math.fsum(parts) / len(parts) if parts else None,
     )
+
+
+def _taken_out(rows: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any]]) -> str:
+    held = sum(row["explained"] is not None for row in rows)
+    if rows[0]["role"] != "adjust":
+        return "no"
+    if held:
+        return "yes" if held == len(known) else f"in {held} of {len(known)}"
+    if known and all(row["difference"] == 0 for row in known):
+        return "no: always the same"
+    return "no: too little is known"
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,7 @@ class PartsPlot:
     Attributes:
         rows: components of which something is known; what none explains comes last.
         missing: the others, in words.
+        held: of each component with covariates what they are, in words.
         total: the drop.
     """
 
@@ -94,11 +111,29 @@ class PartsPlot:
     rows: tuple[PartRow, ...]
     ticks: tuple[Tick, ...]
     missing: tuple[str, ...]
+    held: tuple[tuple[str, str], ...]
     total: float
 
 
-def parts_plot(components: Sequence[Mapping[str, Any]]) -> PartsPlot | None:
-    """The plot of one class's decomposition rows, or of their means; None without any."""
+def held_by(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Component -> the covariates that it holds in any of some decomposition rows."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["covariates"]:
+            known = found.setdefault(row["component"], [])
+            known += [name for name in row["covariates"] if name not in known]
+    return found
+
+
+def parts_plot(
+    components: Sequence[Mapping[str, Any]], held: Mapping[str, Sequence[str]] | None = None
+) -> PartsPlot | None:
+    """The plot of one class's decomposition rows, or of their means; None without any.
+
+    Args:
+        components: rows of one drop.
+        held: of `held_by`, where the plot is to say it.
+    """
     known = sorted(
         (row for row in components if row["explained"] is not None), key=lambda row: row["component"] == UNEXPLAINED
     )
@@ -145,5 +180,6 @@ def parts_plot(components: Sequence[Mapping[str, Any]]) -> PartsPlot | None:
             for place in range(round((high - low) / step) + 1)
         ),
         missing=tuple(row["component"] for row in components if row["explained"] is None),
+        held=tuple((name, in_words(names)) for name, names in sorted((held or {}).items())),
         total=math.fsum(row["explained"] for row in known),
     )

@@ -20,10 +20,11 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from counterset.causes.balance import over_classes
+from counterset.causes.covariates import in_words
 from counterset.licenses import license_title, license_url, may_adapt
 from counterset.release.publish import figures
 from counterset.release.publish.left_out import not_shown
-from counterset.release.publish.other_causes import covariate_lines, parts_plot
+from counterset.release.publish.other_causes import covariate_lines, held_by, parts_plot
 from counterset.release.publish.replication_figure import replication_plot
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import cue_words, percent, plain, points
@@ -92,7 +93,13 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": plain, "points": points, "percent": percent, "thousands": "{:,}".format}
+    environment.filters |= {
+        "plain": plain,
+        "points": points,
+        "percent": percent,
+        "thousands": "{:,}".format,
+        "in_words": in_words,
+    }
     pairs = tables["pairs"].to_pylist()
     style = environment.get_template("report.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -114,7 +121,7 @@ def render_report(
         wrong_answers=tables["wrong_answers_by_model"].to_pylist(),
         controlled={row["class_id"]: row for row in tables["controlled"].to_pylist()},
         covariates=covariate_lines(tables["balance"]),
-        parts=parts_plot(over_classes(tables["decomposition"].to_pylist())),
+        parts=parts_plot(over_classes(parts := tables["decomposition"].to_pylist()), held_by(parts)),
         class_parts={class_id: parts_plot(rows) for class_id, rows in _by_class(tables["decomposition"]).items()},
         funnel=_funnel(summary),
         rejects=_rejects(summary),

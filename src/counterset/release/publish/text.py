@@ -33,7 +33,7 @@ def points(value: float | None, signed: bool = False) -> str:
     """A fraction in percentage points, one decimal; a dash for None."""
     if value is None or value != value:
         return "–"
-    return f"{value * 100:{'+' if signed else ''}.1f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value * 100:{'+' if signed else ''}z.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def percent(value: float | None) -> str:
