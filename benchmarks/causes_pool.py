@@ -106,12 +106,14 @@ def make(folder: Path, animals: int) -> None:
         )
 
 
-def answering() -> Callable[[list[bytes], int], dict[str, tuple[np.ndarray, np.ndarray]]]:
+def answering(
+    names: tuple[str, ...] = MODELS,
+) -> Callable[[list[bytes], int], dict[str, tuple[np.ndarray, np.ndarray]]]:
     """From files and the number of their class to model -> (N,) margins and (N,) numbers of the named classes."""
     from counterset.models.door import open_text_model
     from counterset.models.prompts import mean_text_features, prompts
 
-    models = {name: open_text_model(name) for name in MODELS}
+    models = {name: open_text_model(name) for name in names}
     texts = {
         name: mean_text_features(model, [prompts("paper", label) for label in CLASS_NAMES.values()])
         for name, model in models.items()

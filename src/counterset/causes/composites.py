@@ -1,5 +1,9 @@
 """Photos with one thing changed: the animal alone, the place without it, the animal before another photo's place.
 
+What is behind the animal is exchanged, and the animal keeps its own pixels, as lit where it was photographed. What
+another place would do to the animal itself, by its light or by what stands before it, is a path of its own, which no
+composite takes (`docs/causes.md` measures both).
+
 Pure: pixels and a cover in, pixels out. How the animal is removed: its cover, widened by a thirtieth of the shorter
 side, is filled from its rim inwards (Telea 2004, by OpenCV) on a copy whose shorter side has 96 pixels, and the detail
 of the photo beside the hole is laid over it. What is left of it outside, its shadow or its reflection, stays.

@@ -1,5 +1,8 @@
 """What interventions do to a model's answers: differences paired by photo, with intervals that know whose they are.
 
+The effect of a background is that of what is behind the animal, whose own pixels stay as they are: the mean over
+animals of both groups of the answers before common places less those before counter places.
+
 A composite is made of an animal and of another photo's place. So two differences are not independent where any of what
 they are made of is of one photographer, be it the animal of one and the place of the other.
 """

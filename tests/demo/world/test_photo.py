@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from counterset.demo.world.animals import ANIMALS
-from counterset.demo.world.photo import _LIGHT, Picture, draw, draw_photo
+from counterset.demo.world.photo import _LIGHT, Picture, cut_out, draw, draw_photo
 from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.demo.world.spec import (
     LIGHT_SHARES,
@@ -82,6 +82,22 @@ def test_masks_are_where_the_animal_is_seen() -> None:
                 overlap,
             )  # blades let some coat through
         assert changed[core(own)].mean() > 0.95, background
+
+
+@pytest.mark.parametrize("background", ["grass", "water"])
+def test_a_cut_out_animal_keeps_its_own_pixels_before_any_place(background: str) -> None:
+    spec = replace(BEAR, background=background, camera=Camera(noise=6.0, blur_px=0.8))
+    picture, cutout = draw(spec), cut_out(spec)
+    inner, shape = core(picture), picture.mask.shape
+    assert cutout.cover[inner].min() > 0.97 and 0 < cutout.cover.mean() < 1.3 * picture.mask.mean()
+    for other in (background, "snow"):
+        empty = draw(replace(spec, background=other, subject="nothing")).pixels
+        made = cutout.before(empty)
+        assert made.shape == (*shape, 3)
+        np.testing.assert_array_equal(made[cutout.cover == 0], empty[cutout.cover == 0])
+        assert np.abs(made[inner].astype(int) - picture.pixels[inner]).mean() < 1.5, "lit as at its own place"
+    relit = draw(replace(spec, background="snow")).pixels
+    assert np.abs(relit[inner].astype(int) - picture.pixels[inner]).mean() > 3, "which another place would do otherwise"
 
 
 def test_what_stands_before_the_animal_is_no_part_of_its_mask() -> None:
