@@ -36,7 +36,8 @@ def add(commands: Any) -> None:
         "--world",
         choices=WORLDS,
         default="showcase",
-        help="showcase (the default); hard = backgrounds are hard to name; hostile = texts that try to break pages",
+        help="showcase (the default); hard = backgrounds are hard to name; hostile = texts that try to break pages; "
+        "causes = away from home animals are photographed from farther away",
     )
     demo.set_defaults(run=_demo)
 
@@ -50,12 +51,16 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    from counterset.causes.schemas import CONTROLLED
     from counterset.demo.start import QUICK_GIVES_UP, Demo
-    from counterset.demo.truth_report import truth_rows, truth_summary
+    from counterset.demo.truth_report import remaining_rows, remaining_summary, truth_rows, truth_summary
     from counterset.steps.label_steps import import_truth
+    from counterset.tables import read_table
 
     demo, folder = Demo(args.photos_per_class, args.seed, args.world, args.quick), args.folder.resolve()
     with demo.server(folder) as server:
+        if args.world == "causes":
+            demo.write_boxes(folder)
         config = demo.config(folder, server.url)
         import_truth(config.workspace, demo.write_labels(folder))
         result = _run_build(config, args)
@@ -66,6 +71,11 @@ def _demo(args: argparse.Namespace) -> int:
     rows = truth_rows(result.pairs.path)
     print_table("pairs found beside the true drops of this world, in points", [_truth_row(row) for row in rows])
     print(truth_summary(rows))
+    if args.world == "causes":
+        controlled = read_table(result.release / "controlled.parquet", CONTROLLED)
+        left = remaining_rows(rows, controlled.to_pylist())
+        print_table("what remains of them once covariates are out, in points", [_remaining_row(row) for row in left])
+        print(remaining_summary(left))
     if args.quick:
         print(QUICK_GIVES_UP)
     print(f"\nrelease  {result.release}\nreport   {result.release / 'report.html'}")
@@ -83,6 +93,17 @@ def _truth_row(row: dict[str, Any]) -> dict[str, str]:
         "holds it": {None: "", True: "yes", False: "no"}[row["is_covered"]],
         "largest %": percent(row["largest_drop"]),
         "largest pair": row["largest_pair"],
+    }
+
+
+def _remaining_row(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "class": row["class_id"],
+        "drop %": percent(row["drop"]),
+        "remains %": percent(row["drop_controlled"]),
+        "95 % interval": interval(row, "drop_controlled"),
+        "true drop %": percent(row["true_drop"]),
+        "holds it": {None: "", True: "yes", False: "no"}[row["is_covered"]],
     }
 
 

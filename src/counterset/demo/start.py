@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 from counterset.config import Config, parse_config
 from counterset.demo.serve import ServerProcess
 from counterset.demo.world import WorldName
-from counterset.demo.world.observations import demo_catalog
+from counterset.demo.world.observations import demo_boxes, demo_catalog
 from counterset.manifests import config_path
 from counterset.tables import write_bytes
 
+BOXES_FILE = "animals.csv"
 QUICK_GIVES_UP = (
     "quick: fewer photos of each class, groups from 3 photos and 3 photographers on each half, and no evaluators, so "
     "intervals are wide and drops below some 40 points stay unconfirmed; `counterset demo` finds those too"
@@ -46,6 +47,8 @@ class Demo:
         if self.photos_per_class is not None:
             settings["source"]["photos_per_class"] = self.photos_per_class
         settings["seed"] = self.seed
+        if self.world == "causes":
+            settings["annotate"]["animals"] = BOXES_FILE
         for part in (self.world if self.world != "showcase" else "", str(self.seed or "")):
             if part:  # ids repeat from world to world
                 settings["workspace"] += f"-{part}"
@@ -77,6 +80,16 @@ class Demo:
         lines = [f"inaturalist-{photo_id},{class_id},{background},1" for photo_id, class_id, background in rows]
         path = folder / "true-names.csv"
         write_bytes("\n".join(["photo_id,class_id,background,probability", *lines, ""]).encode(), path)
+        return path
+
+    def write_boxes(self, folder: Path) -> Path:
+        """The CSV file of where the animals are that the config of a world of causes names."""
+        boxes = demo_boxes(self.settings()["source"]["photos_per_class"], self.seed, self.world)
+        lines = [",".join(boxes.column_names)]
+        for photo_id, *box in zip(*(column.to_pylist() for column in boxes.columns), strict=True):
+            lines.append(",".join([f"inaturalist-{photo_id}", *(f"{number:.4f}" for number in box)]))
+        path = folder / BOXES_FILE
+        write_bytes("\n".join([*lines, ""]).encode(), path)
         return path
 
     def config(self, folder: Path, url: str) -> Config:

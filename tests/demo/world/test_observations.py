@@ -18,7 +18,7 @@ from counterset.demo.server.api import Api
 from counterset.demo.server.catalog import Catalog
 from counterset.demo.world.classes import CLASS_NAMES, CLASS_TAXA, HABITS, TIES
 from counterset.demo.world.files import FileSpec, file_size, render
-from counterset.demo.world.observations import DECK, DECK_SIZE, TRUTH_SCHEMA, demo_catalog
+from counterset.demo.world.observations import DECK, DECK_SIZE, TRUTH_SCHEMA, demo_boxes, demo_catalog
 from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.sources.inaturalist.observations import PHOTO_URL
 
@@ -200,3 +200,20 @@ def test_class_list_taxa_and_names_agree(world: tuple[Catalog, pa.Table]) -> Non
         assert taxon.ancestor_ids[0] == 48460 and taxon.ancestor_ids[-1] == taxon.taxon_id
     for observation in world[0].observations:
         assert observation.taxon_id is None or observation.taxon_id in taxa
+
+
+def test_in_the_world_of_causes_animals_away_from_home_are_mostly_far_away() -> None:
+    """The same observations as the showcase's; the boxes say how large the animals are."""
+    few = 10
+    truth = {row["photo_id"]: row for row in demo_catalog(few, seed=3, world="causes")[1].to_pylist()}
+    tall = [
+        {row["photo_id"]: row["height"] for row in demo_boxes(few, 3, world).to_pylist()}
+        for world in ("showcase", "causes")
+    ]
+    shares = {True: [], False: []}  # type: dict[bool, list[bool]]
+    for photo_id in tall[0].keys() & tall[1].keys():
+        row = truth[photo_id]
+        home = BACKGROUNDS[int(np.argmax(HABITS[row["class_id"]]))]
+        shares[row["background"] == home].append(tall[1][photo_id] < 0.75 * tall[0][photo_id])
+    assert sum(map(len, shares.values())) > 0.9 * few * len(CLASS_NAMES)
+    assert np.mean(shares[True]) < 0.4 < 0.6 < np.mean(shares[False])

@@ -10,8 +10,9 @@ from functools import lru_cache
 
 from PIL import Image
 
+from counterset.demo.world.causes import FAR
 from counterset.demo.world.photo import draw
-from counterset.demo.world.spec import Subject, hard_spec, observer_style, photo_size, usual_spec
+from counterset.demo.world.spec import PhotoSpec, Subject, hard_spec, observer_style, photo_size, usual_spec
 
 BOMB_SIDE_PX = 30_000
 
@@ -28,6 +29,14 @@ class FileSpec:
     subject: Subject = "animal"
     damage: str = ""
     is_hard: bool = False
+    is_far: bool = False
+
+
+def photo_of(spec: FileSpec) -> PhotoSpec:
+    """The photo in the file."""
+    kind = hard_spec if spec.is_hard else usual_spec
+    photo = kind(spec.class_id, spec.background, spec.seed, observer_style(spec.observer_id))
+    return replace(photo, frame=spec.frame, subject=spec.subject, scale=photo.scale * (FAR if spec.is_far else 1.0))
 
 
 def file_size(spec: FileSpec) -> tuple[int, int]:
@@ -48,11 +57,8 @@ def render(spec: FileSpec) -> bytes:
         return _bomb()
     if spec.damage == "html":
         return b"<!DOCTYPE html><html><head><title>Sorry</title></head><body><p>Try again later.</p></body></html>\n"
-    style = observer_style(spec.observer_id)
-    kind = hard_spec if spec.is_hard else usual_spec
-    photo = replace(kind(spec.class_id, spec.background, spec.seed, style), frame=spec.frame, subject=spec.subject)
-    image = Image.fromarray(draw(photo).pixels)
-    quality = style.quality
+    image = Image.fromarray(draw(photo_of(spec)).pixels)
+    quality = observer_style(spec.observer_id).quality
     if spec.damage in ("tiny", "panorama"):
         image = image.resize(file_size(spec), Image.Resampling.BILINEAR)
     elif spec.damage == "near_duplicate":

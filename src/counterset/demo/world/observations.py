@@ -17,8 +17,10 @@ import pyarrow as pa
 
 from counterset.demo.server.catalog import Catalog, Observation, Photo
 from counterset.demo.world import WorldName
+from counterset.demo.world.causes import CONFOUNDED_SHARES
 from counterset.demo.world.classes import CLASS_NAMES, CLASS_TAXA, HABITS, OBSERVED_TAXA, demo_taxa
-from counterset.demo.world.files import FileSpec, file_size, render
+from counterset.demo.world.files import FileSpec, file_size, photo_of, render
+from counterset.demo.world.photo import draw
 from counterset.demo.world.scenes import BACKGROUNDS
 from counterset.demo.world.texts import describe, tags_for, user_name
 
@@ -60,6 +62,7 @@ DECK_SIZE = 200
 OBSERVER_POOL = 40
 """Observers of a class who are active at a time."""
 
+_BOX = ("photo_id", "x", "y", "width", "height")
 _LICENSES = ("cc-by-nc", "cc-by", "cc0", "cc-by-nc-sa", "cc-by-sa")
 _LICENSE_SHARES = (0.6, 0.18, 0.1, 0.08, 0.04)
 _ND = ("cc-by-nc-nd", "cc-by-nd")
@@ -96,8 +99,7 @@ def demo_catalog(photos_per_class: int, seed: int = 0, world: WorldName = "showc
     marked good here, but as many. A photo in two observations has two rows in the catalogue
     and one in the truth.
     """
-    makers = [_ClassMaker(class_id, number, seed, world) for number, class_id in enumerate(CLASS_NAMES)]
-    made = [maker.make(photos_per_class) for maker in makers]
+    made = _made(photos_per_class, seed, world)
     files = {photo_id: spec for maker in made for photo_id, spec in maker.files.items()}
     observations = sorted((o for maker in made for o in maker.observations), key=lambda o: o.observation_id)
     rows = sorted((row for maker in made for row in maker.truth.values()), key=lambda row: int(str(row["photo_id"])))
@@ -108,6 +110,28 @@ def demo_catalog(photos_per_class: int, seed: int = 0, world: WorldName = "showc
 
     catalog = Catalog(demo_taxa(), tuple(observations), original_bytes, PHOTO_HOST)
     return catalog, pa.Table.from_pylist(rows, schema=TRUTH_SCHEMA)
+
+
+def demo_boxes(photos_per_class: int, seed: int = 0, world: WorldName = "showcase") -> pa.Table:
+    """Where the animals are in the good photos of a world: photo_id, x, y, width and height as shares of the frame.
+
+    Each photo is drawn for it. One whose animal is hidden or out of the frame has no row.
+    """
+    rows = []
+    for maker in _made(photos_per_class, seed, world):
+        for photo_id, known in maker.truth.items():
+            if known["fault"] is None:
+                mask = draw(photo_of(maker.files[photo_id])).mask
+                down, across = (np.flatnonzero(mask.any(axis=axis)) / mask.shape[1 - axis] for axis in (1, 0))
+                if len(down):
+                    size = across[-1] - across[0] + 1 / mask.shape[1], down[-1] - down[0] + 1 / mask.shape[0]
+                    rows.append(dict(zip(_BOX, (photo_id, across[0], down[0], *size), strict=True)))
+    return pa.Table.from_pylist(rows)
+
+
+def _made(photos_per_class: int, seed: int, world: WorldName) -> list[_ClassMaker]:
+    makers = [_ClassMaker(class_id, number, seed, world) for number, class_id in enumerate(CLASS_NAMES)]
+    return [maker.make(photos_per_class) for maker in makers]
 
 
 @dataclass
@@ -165,6 +189,13 @@ class _ClassMaker:
         """The seed of the next photo's drawing; differs between worlds, photos and kinds of photo."""
         return ((self.seed * 10_000_000 + self.num_photos) * len(CLASS_NAMES) + self.number) * 8 + kind
 
+    def _file(self, background: str, seed: int, user_id: int, frame: int = 0) -> FileSpec:
+        is_away = background != BACKGROUNDS[int(np.argmax(HABITS[self.class_id]))]
+        is_far = self.world == "causes" and np.random.default_rng([403, seed]).random() < CONFOUNDED_SHARES[is_away]
+        return FileSpec(
+            self.class_id, background, seed, user_id, frame, is_hard=self.world == "hard", is_far=bool(is_far)
+        )
+
     def _photo_id(self) -> int:
         self.num_photos += 1
         return 60_000_000 + self.num_photos * len(CLASS_NAMES) + self.number
@@ -198,7 +229,7 @@ class _ClassMaker:
         """One more photo of the class, with its file and its truth."""
         photo_id = self._photo_id()
         if spec is None:
-            spec = FileSpec(self.class_id, background, self._seed(0), user_id, is_hard=self.world == "hard")
+            spec = self._file(background, self._seed(0), user_id)
         license_code = str(self.rng.choice(_LICENSES, p=_LICENSE_SHARES))
         width, height = file_size(spec)
         extension = "JPG" if self.rng.random() < 0.03 else "jpeg" if self.rng.random() < 0.2 else "jpg"
@@ -245,7 +276,7 @@ class _ClassMaker:
         return int(str(self.truth[self.last[1].photo_id]["observer_id"]))
 
     def _faulty(self, event: str, user_id: int, background: str, day: date) -> None:
-        spec = FileSpec(self.class_id, background, self._seed(5), user_id, is_hard=self.world == "hard")
+        spec = self._file(background, self._seed(5), user_id)
         if event in ("truncated", "html", "bomb", "tiny", "panorama"):
             spec = replace(spec, damage=event)
         elif event in ("track", "scat"):
@@ -283,6 +314,6 @@ class _ClassMaker:
         seed = self._seed(3)
         for frame in range(int(self.rng.integers(5, 16))):
             is_good = frame == 0
-            spec = FileSpec(self.class_id, background, seed, user_id, frame, is_hard=self.world == "hard")
+            spec = self._file(background, seed, user_id, frame)
             photo = self._shoot(user_id, background, None if is_good else "burst", spec)
             self._add(user_id, [photo], day)

@@ -54,14 +54,14 @@ def covariate_lines(balance: pa.Table) -> list[CovariateLine]:
 
 def _line(name: str, rows: list[dict[str, Any]]) -> CovariateLine:
     known = [row for row in rows if row["difference"] is not None]
-    most = max(known, key=lambda row: (abs(row["difference"]), row["class_id"]), default={"difference": None})
+    most = max(known, key=lambda row: (abs(row["difference"]), row["class_id"]), default=None)
     parts = [row["explained"] for row in rows if row["explained"] is not None]
     return CovariateLine(
         in_words([name]),
         _taken_out(rows, known),
         len(known),
-        most["difference"],
-        most["class_id"] if most["difference"] else "",
+        most["difference"] if most else None,
+        most["class_id"] if most and most["difference"] else "",
         math.fsum(parts) / len(parts) if parts else None,
     )
 
