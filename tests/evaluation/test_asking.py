@@ -311,6 +311,17 @@ def test_an_endpoint_that_dies_is_left_after_ten_photos_and_asked_the_rest_later
     assert endpoint.answered.total() == 24 and set(endpoint.answered.values()) == {1}
 
 
+def test_a_server_that_is_too_slow_for_so_many_questions_at_once_is_said(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_completions, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(chat_completions, "TRIES", 1)
+    endpoint.faults = [lambda handler, asked: time.sleep(0.3)]
+    with pytest.raises(NoReply, match=r"timed out; a server .* needs --parallel 1") as error:
+        ChatModel(f"openai:{endpoint.url}#eyes", is_open=False).ask("?", jpeg())
+    assert error.value.may_pass
+
+
 def test_a_few_photos_without_an_answer_are_asked_about_in_the_next_run(
     small: Any, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,6 +154,8 @@ class ChatModel:
         if self._key:
             said = said.replace(self._key, "...")
         why = f"{failure}: {said[:MAX_SAID]}" if said else str(failure)
+        if failure.reason == RejectReason.TIMEOUT:
+            why += "; a server that answers one question after the other needs --parallel 1"
         is_of_all = failure.status in HOPELESS or 300 <= failure.status < 400
         is_of_all = is_of_all or failure.reason == RejectReason.URL_REFUSED
         return NoReply(why, is_of_all=is_of_all, may_pass=failure.may_pass)
