@@ -47,6 +47,7 @@ statistics: $(INSTALLED)  ## draw worlds of known truth and see that the statist
 
 causes: $(INSTALLED)  ## who claims a background effect in worlds of known causes, and who finds it; about an hour
 	$(BIN)/python benchmarks/causes.py --folder .proofs/pool
+	$(BIN)/python benchmarks/causes_truth.py --folder .proofs/truth
 
 faults: $(INSTALLED)  ## break builds in every way and compare with an undisturbed one; about half an hour
 	$(BIN)/python benchmarks/faults.py

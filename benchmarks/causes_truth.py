@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import os
 import sys
 import time
@@ -41,8 +40,11 @@ from counterset.demo.world import photo
 from counterset.demo.world.causes import CLASSES, VARIANTS, pool_specs
 from counterset.demo.world.photo import cut_out, draw
 from counterset.demo.world.spec import PhotoSpec
+from counterset.tables import sha256_of
 from counterset.workspace import digest
 
+REVISION = 1
+"""Raised with every change of what is shown."""
 SIDES = ("home", "counter")
 KINDS = ("own", "exact", "pasted")
 PHOTOS = 100
@@ -126,8 +128,8 @@ def make(folder: Path, animals: int) -> None:
 
 
 def _path(folder: Path, animals: int, first: int, number: int) -> Path:
-    code = [Path(module.__file__ or "").read_bytes() for module in (photo, composites)]
-    decided = digest(animals, SEED, [hashlib.sha256(one).hexdigest() for one in (*code, Path(__file__).read_bytes())])
+    code = [sha256_of(Path(module.__file__ or "")) for module in (photo, composites)]
+    decided = digest(animals, SEED, REVISION, code)
     return folder / f"truth-{CLASSES[number]}-{first:05d}-{decided}.parquet"
 
 
@@ -163,11 +165,10 @@ def cell_of(right: dict[str, np.ndarray], rng: np.random.Generator) -> Cell:
     truth, animals = float(effects["exact"].mean()), len(redrawn)
     reach, covered = [], 0
     side = np.arange(PHOTOS) % 2
+    units = np.arange(3 * PHOTOS).reshape(3, PHOTOS).T  # each animal's photographer, and its two givers'
     for _ in range(SAMPLES):
-        taken = rng.permutation(animals)[:PHOTOS]
-        # The givers of an animal's places are the next ones: in a sample, of photographers of their own.
-        units = np.stack([taken, animals + taken, 2 * animals + taken], axis=1)
-        found = paired_effect(effects["pasted"][taken, side], side, units)
+        # With replacement: the animals drawn stand for all that there could be, and `truth` is their mean.
+        found = paired_effect(effects["pasted"][rng.integers(0, animals, PHOTOS), side], side, units)
         assert found.low is not None and found.high is not None
         reach.append((found.high - found.low) / 2)
         covered += found.low <= truth <= found.high

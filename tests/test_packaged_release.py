@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import counterset
+from counterset.causes.covariates import in_words
 from counterset.demo.truth_report import true_accuracies
+from counterset.manifests import manifest_path
 
 
 def test_it_loads_by_name_and_its_sums_are_right() -> None:
@@ -32,6 +35,18 @@ def test_a_fresh_build_of_its_world_agrees(demo_build: Any) -> None:
         # Another processor may round a few predictions differently, hence no comparison of bytes here.
         assert (old["class_id"], old["common"], old["counter"]) == (new["class_id"], new["common"], new["counter"])
         assert abs(old["drop"] - new["drop"]) < 0.03
+
+
+def test_what_nobody_said_of_its_photos_is_null_and_named_in_one_line() -> None:
+    """Its source tells no places and no life stages, and nothing says where its animals are."""
+    covariates = counterset.load("counterset-demo").table("covariates")
+    unknown = {"animal_share", "animal_offset", "num_animals", "life_stage", "sex", "place_photos"}
+    assert {name for name in covariates.column_names if covariates[name].null_count == len(covariates)} == unknown
+    [folder] = manifest_path("releases").glob("counterset-demo/1.0.0")
+    report = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
+    [line] = [line for line in report.splitlines() if "Not known here: animal" in line]
+    said = line.partition("Not known here: ")[2].partition(".")[0]
+    assert said == ", ".join(sorted(in_words([name]) for name in unknown))
 
 
 def test_it_holds_photos_of_every_class(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -50,6 +51,28 @@ def test_the_place_alone_looks_as_if_the_animal_had_never_been_there(bear: Subje
     far[(rows := np.flatnonzero(animal.any(1)))[0] - 30 : rows[-1] + 30] = False
     np.testing.assert_array_equal(bear.place[far], bear.pixels[far])
     assert composites.background_alone(bear, bear) is bear.place
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.6])
+def test_what_is_filled_is_as_busy_as_the_place(scale: float) -> None:
+    """A small animal's hole takes what lies beside it, a wide one's what is reflected at its rim."""
+    spec = replace(BEAR, scale=scale, position=(0.5, 0.85))
+    subject, empty = taken_apart(spec), draw(replace(spec, subject="nothing")).pixels
+    inside = cv2.erode((subject.cover > 0.9).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    busy = [
+        np.abs(cv2.Laplacian(each.astype(np.float32), cv2.CV_32F))[inside].mean() for each in (subject.place, empty)
+    ]
+    assert inside.any() and 0.6 < busy[0] / busy[1] < 1.6
+
+
+def test_a_hole_of_any_shape_is_filled() -> None:
+    pixels = draw(BEAR).pixels
+    for cover in (np.zeros(pixels.shape[:2], np.float32), np.ones(pixels.shape[:2], np.float32)):
+        assert take_apart(pixels, cover).place.shape == pixels.shape
+    np.testing.assert_array_equal(take_apart(pixels, np.zeros(pixels.shape[:2], np.float32)).place, pixels)
+    corner = np.zeros(pixels.shape[:2], np.float32)
+    corner[60:, 40:] = 1  # reflected at the rim, most of it is outside the frame or in the hole again
+    assert take_apart(pixels, corner).place[100:, 100:].std() > 5
 
 
 def test_an_animal_is_pasted_where_it_was_before_another_photos_place(bear: Subject, fox: Subject) -> None:

@@ -110,7 +110,7 @@ def test_effects_are_those_of_animals_that_are_drawn_again_on_the_other_backgrou
             reach = np.hypot((row["effect_high"] - row["effect_low"]) / 2, 1.96 * error)  # both are of few animals
             assert abs(row["effect"] - true) < reach, (row["class_id"], true)
     rows = {row["intervention"]: row for row in world.done.by_model.to_pylist()}
-    assert rows["common_background"]["effect_low"] > 0.2, "the planted tie is shown"
+    assert rows["common_background"]["effect_low"] > 0.15, "the planted tie is shown"
     assert abs(rows["own_background"]["effect"]) < 0.15, "pasting alone does little"
     assert rows["same_class_background"]["effect"] < rows["common_background"]["effect"], "ImageNet-9 mixes both groups"
     alone = rows["background_alone"]

@@ -5,8 +5,9 @@ another place would do to the animal itself, by its light or by what stands befo
 composite takes (`docs/causes.md` measures both).
 
 Pure: pixels and a cover in, pixels out. How the animal is removed: its cover, widened by a thirtieth of the shorter
-side, is filled from its rim inwards (Telea 2004, by OpenCV) on a copy whose shorter side has 96 pixels, and the detail
-of the photo beside the hole is laid over it. What is left of it outside, its shadow or its reflection, stays.
+side, is filled from its rim inwards (Telea 2004, by OpenCV) on a copy whose shorter side has 96 pixels, and detail of
+the photo is laid over it: what lies beside the hole where there is as much of it, else what is reflected at its rim.
+What is left of the animal outside, its shadow or its reflection, stays.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-REVISION = f"1 of OpenCV {cv2.__version__}"
+REVISION = f"2 of OpenCV {cv2.__version__}"
 """Kept vectors are of composites of one revision: raise its number with every change of what a composite looks like."""
 SIDE_PX = 384
 """Of the shorter side of composites, as most models take no more; smaller photos keep their size."""
@@ -34,9 +35,11 @@ GREY = (124, 116, 104)
 _FILL_SIDE_PX, _FILL_RADIUS_PX = 96, 3
 _RIM = 1 / 30
 _SOFT_PX = 0.8
+_REFLECTIONS = 4
 
 Pixels = npt.NDArray[np.uint8]
 Cover = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
 
 
 class Subject(NamedTuple):
@@ -92,23 +95,52 @@ def _without_animal(pixels: Pixels, cover: Cover) -> Pixels:
     small_hole = (cv2.resize(hole, size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
     filled = cv2.resize(cv2.inpaint(small, small_hole, _FILL_RADIUS_PX, cv2.INPAINT_TELEA), (width, height))
     smooth = np.asarray(cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.5 / ratio)), np.float32)
-    smooth += _detail_beside(pixels, hole)
+    # Detail is all that is finer than the rim is wide; the mean of what is known, by a blur of the small copy.
+    known = (small_hole == 0).astype(np.float32)
+    weight = np.maximum(cv2.GaussianBlur(known, (0, 0), _FILL_SIDE_PX * _RIM), 1e-3)
+    coarse = cv2.GaussianBlur(small * known[..., None], (0, 0), _FILL_SIDE_PX * _RIM) / weight[..., None]
+    detail = pixels - np.asarray(cv2.resize(coarse, (width, height)), np.float32)
+    if not hole.all():
+        smooth[hole > 0] += detail.reshape(-1, 3)[_from_where(hole)]
     edge = np.asarray(cv2.GaussianBlur(hole.astype(np.float32), (0, 0), max(1.0, reach / 3)), np.float32)
     return _lay(_bytes(smooth), np.maximum(edge, hole), pixels)
 
 
-def _detail_beside(pixels: Pixels, hole: Pixels) -> Cover:
-    """(H, W, 3) what the photo has of fine detail to the left or right of the hole, laid where the hole is."""
-    columns = np.flatnonzero(hole.any(axis=0))
-    width = hole.shape[1]
-    detail = pixels - np.asarray(cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), 3), np.float32)
-    shift = int(columns[-1] - columns[0] + 1) if len(columns) else 0
-    if not shift or max(columns[0], width - 1 - columns[-1]) < shift:  # no room for all of it: mirror the frame
-        moved, free = detail[:, ::-1], hole[:, ::-1] == 0
-    else:
-        by = shift if columns[0] >= shift else -shift
-        moved, free = np.roll(detail, by, axis=1), np.roll(hole, by, axis=1) == 0
-    return np.asarray(moved * free[..., None], np.float32)
+def _from_where(hole: Pixels) -> Numbers:
+    """For each pixel of a hole that leaves some free, in reading order, the number of the one whose detail it is given.
+
+    As far to the left or right as the hole is wide, where all of that is in the frame; else as far beyond the nearest
+    rim as it is within, reflected again as long as that is in the hole or outside the frame.
+    """
+    height, width = hole.shape
+    rows, columns = np.nonzero(hole)
+    number: Numbers = rows * width + columns
+    if not len(rows):
+        return number
+    left, right = int(columns.min()), int(columns.max()) + 1
+    shift = right - left
+    if max(left, width - right) >= shift:
+        return number + (-shift if left >= shift else shift)
+    _, label = cv2.distanceTransformWithLabels(hole, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    free = np.flatnonzero(hole == 0)
+    nearest = np.zeros(int(label.max()) + 1, np.int64)
+    nearest[label.ravel()[free]] = free
+    source: Numbers = nearest[label[rows, columns]]
+    left_over = np.arange(len(rows))
+    for _ in range(_REFLECTIONS):
+        rim = np.divmod(nearest[label[rows[left_over], columns[left_over]]], width)
+        rows[left_over] = _inside(2 * rim[0] - rows[left_over], height)
+        columns[left_over] = _inside(2 * rim[1] - columns[left_over], width)
+        is_free = hole[rows[left_over], columns[left_over]] == 0
+        found = left_over[is_free]
+        source[found] = rows[found] * width + columns[found]
+        left_over = left_over[~is_free]
+    return source
+
+
+def _inside(at: Numbers, size: int) -> Numbers:
+    """Positions reflected at the frame's edges."""
+    return np.asarray(np.clip(size - 1 - np.abs(size - 1 - np.abs(at)), 0, size - 1), np.int64)
 
 
 def unchanged(subject: Subject, _: Subject) -> Pixels:
