@@ -285,7 +285,7 @@ def test_photo_urls_are_not_trusted(server: str, tmp_path: Path) -> None:
     digest, host = hashlib.sha256(b"secret").hexdigest(), server.removeprefix("http://")
 
     def store(url: str, **options: Any) -> PhotoStore:
-        return PhotoStore({"x": (url, digest, 6)}, tmp_path / "cache", **options)
+        return PhotoStore({"x": (url, digest, 6, b"")}, tmp_path / "cache", **options)
 
     for url in (f"{tmp_path}/secret", f"file://{tmp_path}/secret", "ftp://x.org/a", f"{server}/1.0.0/README.md"):
         with pytest.raises(ReleaseError, match="could not be fetched"):
@@ -304,7 +304,7 @@ def test_photo_urls_are_not_trusted(server: str, tmp_path: Path) -> None:
 
 def test_a_photo_over_http(server: str, home: Path, tmp_path: Path) -> None:
     content = (home / "1.0.0" / "README.md").read_bytes()
-    rows = {"x": (f"{server}/1.0.0/README.md", hashlib.sha256(content).hexdigest(), len(content))}
+    rows = {"x": (f"{server}/1.0.0/README.md", hashlib.sha256(content).hexdigest(), len(content), b"")}
     store = PhotoStore(rows, tmp_path, allowed_hosts=(server.removeprefix("http://"),))
     assert store.get("x") == content
     assert len(list((tmp_path / "photos").rglob("*"))) == 2

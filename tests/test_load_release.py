@@ -129,8 +129,8 @@ def test_the_version_that_was_asked_for(packaged: Path) -> None:
 class Asked:
     """A photo store that notes how it was made and what it was asked for."""
 
-    def __init__(self, rows: Any, cache: Path, mirrors: Any, allowed_hosts: Any, bundled: Any) -> None:
-        self.rows, self.made_with = rows, (cache, mirrors, allowed_hosts)
+    def __init__(self, rows: Any, cache: Path, mirrors: Any, allowed_hosts: Any, bundled: Any, **options: Any) -> None:
+        self.rows, self.made_with, self.options = rows, (cache, mirrors, allowed_hosts), options
         self.fetched: list[Any] = []
 
     def get(self, photo_id: str) -> bytes:
@@ -151,7 +151,9 @@ def test_photos_know_every_photo_of_the_release(opened: Release, packaged: Path,
     photos: Any = opened.photos
     assert photos.made_with == (tmp_path / "c", ("https://m.example",), ("photos.local",))
     rows = pq.read_table(packaged / "all_photos.parquet").to_pylist()
-    assert dict(photos.rows) == {row["photo_id"]: (row["url"], row["sha256"], row["size_bytes"]) for row in rows}
+    columns = ("url", "sha256", "size_bytes", "phash")
+    assert dict(photos.rows) == {row["photo_id"]: tuple(row[name] for name in columns) for row in rows}
+    assert not photos.options["own_mirrors"] and photos.options["max_bits"] is None
     assert opened.photo("a") == b"a"
     assert opened.photos is photos
 

@@ -161,7 +161,7 @@ def test_a_token_in_a_query_is_in_no_sentence_cause_or_log(
         return ApiClient(address, contact="", budget=budget, retry=retry).get("/observations")
 
     def fetched(url: str) -> Any:
-        return PhotoStore({"p": (url, "0" * 64, 9)}, tmp_path, allowed_hosts=(url.split("/")[2],)).get("p")
+        return PhotoStore({"p": (url, "0" * 64, 9, b"")}, tmp_path, allowed_hosts=(url.split("/")[2],)).get("p")
 
     with caplog.at_level(logging.INFO):
         for host in (refusing, "http://127.0.0.1:9"):
@@ -177,7 +177,7 @@ def test_a_token_in_a_query_is_in_no_sentence_cause_or_log(
 
 
 def test_a_list_of_what_failed_has_no_tokens(tmp_path: Path) -> None:
-    store = PhotoStore({"p": (f"https://localhost/x?sig={SECRET}", "0" * 64, 9)}, tmp_path)
+    store = PhotoStore({"p": (f"https://localhost/x?sig={SECRET}", "0" * 64, 9, b"")}, tmp_path)
     assert list(store.fetch(["p"], 1)) == ["p"]
     assert SECRET not in str(store.fetch(["p"], 1))
     with pytest.raises(ReleaseError, match="private address"):

@@ -311,6 +311,9 @@ class PublishConfig(Section):
     """Digital object identifier of the benchmark, as 10.5281/zenodo.123, for CITATION.cff; empty = none."""
     with_images: bool = False
     """Whether photos are bundled into the release, where their licences allow it."""
+    mirrors: tuple[str, ...] = Field(default=(), max_length=10)
+    """Web addresses that hold the photos too, for whoever loads the release when a photo's own address fails: each with
+    `{photo_id}`, `{sha256}` or `{path}` in it, or one whose files are named by sha256."""
     thumbnails_per_group: int = Field(default=8, ge=0)
     """Small photos per group in the report; 0 = none."""
     min_confirmed: int = Field(default=0, ge=0)
@@ -319,6 +322,11 @@ class PublishConfig(Section):
     """The gate: refused when a larger share of the last release's photos would be removed."""
     max_drop_change: float = Field(default=2.0, ge=0.0)
     """The gate: refused when a class's drop moved by more since the last release; 2 = never."""
+
+    @field_validator("mirrors")
+    @classmethod
+    def _are_web_addresses(cls, mirrors: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(web_address(mirror) for mirror in mirrors)
 
 
 class NotifyConfig(Section):

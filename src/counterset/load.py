@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from counterset.release.exporting import Exported
-    from counterset.release.photo_store import PhotoStore
+    from counterset.release.photo_store import Changed, PhotoStore
     from counterset.release.questions import Candidates
     from counterset.release.torch_photos import PhotoDataset
 
@@ -43,6 +43,7 @@ def load(
     cache: str | Path | None = None,
     mirrors: Sequence[str] = (),
     allowed_hosts: Sequence[str] = (),
+    accept_changed: bool = False,
     max_bytes: int = MAX_RELEASE_BYTES,
 ) -> Release:
     """Open a release.
@@ -61,6 +62,9 @@ def load(
             ~/.cache/counterset.
         mirrors: places asked for photos before their own URLs, see `PhotoStore`.
         allowed_hosts: private hosts that photos may be fetched from.
+        accept_changed: also take a photo whose bytes are nowhere those that the release names, if the picture is the
+            same: its perceptual hash differs by no more bits than make two photos of the release one
+            (`curate.near_duplicate_bits`). `changed_photos` says which. A hash is no proof: crafted pictures share one.
         max_bytes: a remote release that says it is larger is not fetched.
 
     Raises:
@@ -92,7 +96,7 @@ def load(
         raise ReleaseError(f"unknown naming {unknown[0]!r}; use {', '.join(NAMINGS)}")
     files = tuple(said.digests)
     places = cache_folder(cache), tuple(mirrors), tuple(allowed_hosts)
-    return Release(folder, said.metadata, files, chosen, *places, naming=trusted)
+    return Release(folder, said.metadata, files, chosen, *places, naming=trusted, accept_changed=accept_changed)
 
 
 class Release:
@@ -115,6 +119,7 @@ class Release:
         mirrors: tuple[str, ...],
         allowed_hosts: tuple[str, ...],
         naming: tuple[str, ...] = TRUSTED,
+        accept_changed: bool = False,
     ) -> None:
         self.path = path
         self.metadata = metadata
@@ -124,6 +129,7 @@ class Release:
         self._cache = cache
         self._mirrors = mirrors
         self._allowed_hosts = allowed_hosts
+        self._accept_changed = accept_changed
         self._tables: dict[str, pa.Table] = {}
 
     def __repr__(self) -> str:
@@ -272,10 +278,26 @@ class Release:
         if any("image" in part.column_names for split in _SPLITS for part in itertools.islice(self.parts(split), 1)):
             bundled = BundledPhotos(self.table(split) for split in _SPLITS)
         rows = StoredRows(self.path, self._paths("all_photos"))
-        return PhotoStore(rows, self._cache, self._mirrors, self._allowed_hosts, bundled)
+        config = self.metadata["config"]
+        return PhotoStore(
+            rows,
+            self._cache,
+            self._mirrors,
+            self._allowed_hosts,
+            bundled,
+            own_mirrors=config.get("publish", {}).get("mirrors", ()),
+            max_bits=max(config["curate"]["near_duplicate_bits"], 0) if self._accept_changed else None,
+        )
+
+    @property
+    def changed_photos(self) -> Mapping[str, Changed]:
+        """photo_id -> what was read instead, of photos with other bytes than the release names (`accept_changed`),
+        among those that were read so far."""
+        return self.photos.changed
 
     def photo(self, photo_id: str) -> bytes:
-        """One photo's bytes, checked against its sha256 (a bundled one: without metadata).
+        """One photo's bytes, checked against its sha256 (a bundled one: without metadata; a changed one, where that was
+        asked for: against its picture).
 
         Raises:
             ReleaseError: no such photo, or no place gives the right bytes.

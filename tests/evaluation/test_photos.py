@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -13,7 +15,7 @@ from PIL import Image
 
 import counterset
 from counterset.evaluation.photos import pair_photos
-from counterset.load import Release
+from counterset.load import Release, load
 
 
 def huge_png() -> bytes:
@@ -76,3 +78,32 @@ def test_photos_of_uneven_pairs_are_no_part_of_figures(small: Any, monkeypatch: 
     assert len(kept.photo_id) == (whole.class_id != uneven).sum()
     monkeypatch.setattr(Release, "pairs", pairs.drop_columns(["is_uneven"]))
     assert len(pair_photos(release).photo_id) == len(whole.photo_id), "an earlier release does not say"
+
+
+def test_a_photo_that_was_encoded_anew_counts_under_its_own_bytes(small: Any, tmp_path: Path) -> None:
+    photo_id, url = (small.load().common[name][0].as_py() for name in ("photo_id", "url"))
+    mirror = Path(shutil.copytree(small.mirror.removesuffix("/{path}"), tmp_path / "photos"))
+    picture = Image.open(mirror / url)
+    picture.save(mirror / url, "JPEG", quality=50)
+    anew = hashlib.sha256((mirror / url).read_bytes()).hexdigest()
+    release = load(small.path, mirrors=[f"{mirror}/{{path}}"], cache=tmp_path / "cache", accept_changed=True)
+    seen: list[int] = []
+    for _ in range(2):  # what was kept of its bytes is not kept of the release's
+        found = counterset.evaluate(
+            release,
+            ["demo:weak"],
+            predict=lambda images, labels: seen.append(len(images)) or [labels[0]] * len(images),
+            name="first",
+            version="1",
+            label_space="classes",
+            output=tmp_path / "out",
+        )
+        assert found.record["changed_photos"] == {photo_id: anew} and not found.record["missing_photos"]
+    total = release.common.num_rows + release.counter.num_rows
+    assert sum(seen) == total and found.num_computed == {"demo:weak": 0, "first": 0}
+    strict = load(small.path, mirrors=[f"{mirror}/{{path}}"], cache=tmp_path / "cache")
+    left_out = counterset.evaluate(strict, ["demo:weak"], label_space="classes", output=tmp_path / "out")
+    assert list(left_out.record["missing_photos"]) == [photo_id] and not left_out.record["changed_photos"]
+    exported = release.export("imagefolder", tmp_path / "folder")
+    assert exported.changed == (photo_id,) and exported.num_photos == total
+    assert strict.export("imagefolder", tmp_path / "strict").num_photos == total - 1

@@ -102,6 +102,7 @@ SETTINGS: dict[str, tuple[object, tuple[str, ...]]] = {
     "publish.author": ("Author", ()),
     "publish.doi": ("10.5281/zenodo.123", ()),
     "publish.homepage": ("https://example.org", ()),
+    "publish.mirrors": (("https://mirror.example/{sha256}",), ()),
     "publish.with_images": (True, ()),
     "publish.thumbnails_per_group": (1, ()),
     "publish.min_confirmed": (1, ()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -71,8 +72,9 @@ def _compare(args: argparse.Namespace) -> int:
     from counterset.load import load
 
     verdicts = args.verdict or TESTED
-    release = load(args.release, verdicts=verdicts, mirrors=args.mirror)
-    other = load(args.against, verdicts=verdicts, mirrors=args.mirror) if args.against else None
+    opened = functools.partial(load, verdicts=verdicts, mirrors=args.mirror, accept_changed=args.accept_changed)
+    release = opened(args.release)
+    other = opened(args.against) if args.against else None
     with model_bars() as say:
         settings = {
             "label_space": args.label_space,

@@ -77,6 +77,21 @@ def add_candidates(command: argparse.ArgumentParser) -> None:
     command.add_argument("--parallel", type=int, default=8, help="questions under way at once at an endpoint")
 
 
+def add_places(command: argparse.ArgumentParser) -> None:
+    """Where a release's photos may come from."""
+    command.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        help="where photos are looked for before their own URLs; may be repeated",
+    )
+    command.add_argument(
+        "--accept-changed",
+        action="store_true",
+        help="also take photos whose bytes have changed, where their perceptual hash says that the picture has not",
+    )
+
+
 def add_options(command: argparse.ArgumentParser) -> None:
     """What every command that shows a release's photos to models takes."""
     command.add_argument("--templates", default="paper", help="paper, openai80, or a file of templates with {label}")
@@ -86,9 +101,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="whose photos count (default: confirm, if there is one)",
     )
     command.add_argument("--verdict", action="append", help="take classes with this verdict (default: all tested)")
-    command.add_argument(
-        "--mirror", action="append", default=[], help="where photos are looked for before their own URLs"
-    )
+    add_places(command)
     command.add_argument("--batch-size", type=int, default=64, help="pictures in one forward pass")
     command.add_argument("--output", type=Path, default=Path("evaluations"), help="default: ./evaluations")
 
@@ -99,7 +112,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     from counterset.evaluation.photos import TESTED
     from counterset.load import load
 
-    release = load(args.release, verdicts=args.verdict or TESTED, mirrors=args.mirror)
+    release = load(
+        args.release, verdicts=args.verdict or TESTED, mirrors=args.mirror, accept_changed=args.accept_changed
+    )
     with model_bars() as say:
         evaluation = evaluate(
             release,

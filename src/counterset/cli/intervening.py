@@ -67,7 +67,9 @@ def _intervene(args: argparse.Namespace) -> int:
     from counterset.evaluation.photos import TESTED
     from counterset.load import load
 
-    release = load(args.release, verdicts=args.verdict or TESTED, mirrors=args.mirror)
+    release = load(
+        args.release, verdicts=args.verdict or TESTED, mirrors=args.mirror, accept_changed=args.accept_changed
+    )
     with model_bars() as say:
         done = intervene(
             release,

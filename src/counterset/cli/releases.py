@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from counterset.cli.evaluating import add_places
 from counterset.cli.printing import pair_rows, percent, print_small, print_table
 from counterset.outputs import check_output
 from counterset.release.exports import EXPORTS
@@ -27,9 +28,7 @@ def add(commands: Any) -> None:
     export.add_argument("release", help="folder, name, or URL of a release")
     export.add_argument("layout", help=f"{', '.join(EXPORTS.own)}, or one that an installed package adds")
     export.add_argument("folder", type=Path, help="where to write; must be empty or new")
-    export.add_argument(
-        "--mirror", action="append", default=[], help="where photos are looked for before their own URLs"
-    )
+    add_places(export)
     export.add_argument(
         "--verdict",
         action="append",
@@ -94,7 +93,7 @@ def _export(args: argparse.Namespace) -> int:
     from counterset.release.exports import asks
 
     verdicts = args.verdict or (TESTED if asks(args.layout) else None)
-    release = load(args.release, verdicts=verdicts, mirrors=args.mirror)
+    release = load(args.release, verdicts=verdicts, mirrors=args.mirror, accept_changed=args.accept_changed)
     candidates = None
     if args.candidates:
         from counterset.evaluation.record import read_candidates
@@ -102,6 +101,8 @@ def _export(args: argparse.Namespace) -> int:
         candidates = read_candidates(args.candidates, release)
     exported = release.export(args.layout, args.folder, candidates)
     print(f"{exported.num_photos} photos in {exported.path}; {len(exported.missing)} could not be exported")
+    if exported.changed:
+        print(f"{len(exported.changed)} have other bytes than the release names, and were taken for their pictures")
     for reason in list(exported.missing.values())[:1]:
         print(f"the first of these: {reason}")
     return 0

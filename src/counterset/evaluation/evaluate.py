@@ -175,7 +175,7 @@ def evaluate(
     is_new = run.is_new(photos, [*by_name.values(), *selectors], are_all=predict is not None or bool(answerers))
     missing = fetch(release, photos.only(is_new), are_many=bool(is_new.mean() > FEW))
     is_missing = _is_in(photos, missing)
-    run.vanished, run.photos = photos.only(is_missing), photos.only(~is_missing)
+    run.vanished, run.photos = photos.only(is_missing), photos.only(~is_missing).as_read(release)
     photos = run.photos
     half = chosen_half(half, photos)
     if is_top:
@@ -219,6 +219,7 @@ def evaluate(
         "photos": photos.digest,
         "num_photos": len(photos.photo_id),
         "missing_photos": dict(sorted(missing.items())),
+        "changed_photos": {one: changed.sha256 for one, changed in sorted(release.changed_photos.items())},
         "half": half,
         "scale": axes.value,
         "seed": seed,

@@ -129,6 +129,7 @@ def intervene(
     half = chosen_half(half, photos)
     photos = photos.only(in_half(photos, half))
     left_out = fetch(release, photos, are_many=True)
+    photos = photos.as_read(release)
     covers = covers_of(release, photos, places, left_out)
     scenes = scenes_of(release, photos, covers, left_out, seed)
     candidates = all_labels(space, label, sorted(set(scenes.photos.class_id.tolist())))

@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,13 @@ class PairPhotos:
             self.sha256[kept],
         )
 
+    def as_read(self, release: Release) -> PairPhotos:
+        """The same with the sha256 of the bytes that were read, of photos that were taken for their pictures alone."""
+        changed = release.changed_photos
+        own = zip(self.photo_id.tolist(), self.sha256.tolist(), strict=True)
+        read = [changed[photo_id].sha256 if photo_id in changed else sha256 for photo_id, sha256 in own]
+        return replace(self, sha256=np.array(read, dtype=object))
+
 
 def pair_photos(release: Release) -> PairPhotos:
     """All photos of `common` and `counter` under the release's verdicts, without uneven pairs.
@@ -117,6 +124,8 @@ def fetch(release: Release, photos: PairPhotos, *, are_many: bool) -> dict[str, 
     failures |= _unreadable(release, [photo_id for photo_id in photo_ids if photo_id not in failures])
     if failures:
         logger.warning("%d of %d photos could not be fetched and are left out", len(failures), len(photo_ids))
+    if changed := len(release.changed_photos):
+        logger.warning("%d photos have other bytes than the release names and are taken for their pictures", changed)
     return failures
 
 

@@ -53,6 +53,8 @@ class Photos(Protocol):
     @property
     def class_names(self) -> dict[str, str]: ...
     def photo(self, photo_id: str) -> bytes: ...
+    @property
+    def changed_photos(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,15 @@ class Exported:
             may not be passed on.
         as_stored: photos whose licence forbids any change, so that only readers of orientation tags and
             of 16 bits see what is evaluated.
+        changed: photos that were taken for their pictures, though their bytes are others than the release names
+            (`load(..., accept_changed=True)`).
     """
 
     path: Path
     num_photos: int
     missing: dict[str, str]
     as_stored: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class Notes:
 
     missing: dict[str, str] = field(default_factory=dict)
     as_stored: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
     def exported(self, folder: str | Path, num_photos: int) -> Exported:
         if self.as_stored:
@@ -88,7 +94,7 @@ class Notes:
                 "turn them when reading (PIL.ImageOps.exif_transpose), or leave them out",
                 len(self.as_stored),
             )
-        return Exported(Path(folder), num_photos, self.missing, tuple(self.as_stored))
+        return Exported(Path(folder), num_photos, self.missing, tuple(self.as_stored), tuple(self.changed))
 
 
 def check_any(num_photos: int, release: Photos, missing: Mapping[str, str]) -> None:
@@ -135,6 +141,8 @@ def photo_file(release: Photos, row: Mapping[str, Any], notes: Notes) -> bytes |
         content = for_plain_readers(release.photo(photo_id), may_adapt=may_change)
         if not may_change and not Picture.read(content).is_plain:
             notes.as_stored.append(photo_id)
+        if photo_id in release.changed_photos:
+            notes.changed.append(photo_id)
     except (ReleaseError, PictureError) as error:
         notes.missing[photo_id] = str(error)
         return None

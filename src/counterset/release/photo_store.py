@@ -1,7 +1,8 @@
 """A release's photos, fetched when asked for: bundled, cached, from a mirror, or by their URL.
 
-However they came, bytes are returned only if their sha256 is the release's. Mirrors are trusted as
-typed; a release's own URLs are outside text, and only what the gate allows is fetched.
+However they came, bytes are returned only if their sha256 is the release's, or, where that was asked for, if they show
+the same picture. Mirrors are trusted as typed; a release's own URLs and mirrors are outside text, and only what the
+gate allows is fetched.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import bisect
 import functools
 import hashlib
 import itertools
+import logging
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -22,7 +25,7 @@ from urllib.parse import quote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterset.errors import ReleaseError
+from counterset.errors import PictureError, ReleaseError
 from counterset.fetching.addresses import netloc, shown
 from counterset.release.bounded import BoundedFile, naming
 from counterset.release.schemas import TABLES
@@ -30,6 +33,8 @@ from counterset.schemas import RejectReason
 
 if TYPE_CHECKING:
     from counterset.fetching.gate import Gate
+
+logger = logging.getLogger(__name__)
 
 _TRIES = 3
 _MAX_PHOTO_BYTES = 200_000_000
@@ -73,9 +78,22 @@ class BundledPhotos:
         return content
 
 
-PhotoRow = tuple[str, str, int]
-"""url, sha256, size_bytes"""
-_PHOTO_COLUMNS = ["photo_id", "url", "sha256", "size_bytes"]
+PhotoRow = tuple[str, str, int, bytes]
+"""url, sha256, size_bytes, phash"""
+_PHOTO_COLUMNS = ["photo_id", "url", "sha256", "size_bytes", "phash"]
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A photo that was taken for its picture, though its bytes are others than the release names.
+
+    Attributes:
+        sha256: of the bytes that were taken.
+        num_bits: of the 64 of its perceptual hash that differ from the release's.
+    """
+
+    sha256: str
+    num_bits: int
 
 
 class StoredRows(Mapping[str, PhotoRow]):
@@ -119,8 +137,8 @@ class StoredRows(Mapping[str, PhotoRow]):
                 photo_ids, *columns = (column.chunk(0) for column in self._group(file, number).columns)
                 row = bisect.bisect_left(range(len(photo_ids)), photo_id, key=lambda row: str(photo_ids[row]))
                 if row < len(photo_ids) and str(photo_ids[row]) == photo_id:
-                    url, sha256, size_bytes = (column[row].as_py() for column in columns)
-                    return url, sha256, size_bytes
+                    url, sha256, size_bytes, phash = (column[row].as_py() for column in columns)
+                    return url, sha256, size_bytes, phash
         raise KeyError(photo_id)
 
     def __iter__(self) -> Iterator[str]:
@@ -160,7 +178,7 @@ class PhotoStore:
     """Bytes by photo id.
 
     Args:
-        rows: photo_id -> (url, sha256, size_bytes).
+        rows: photo_id -> (url, sha256, size_bytes, phash).
         cache: folder in which fetched photos are kept by their sha256.
         mirrors: asked before the photo's own URL; each a folder or address with the
             placeholders `{photo_id}`, `{sha256}` and `{path}` (the URL's path), or a folder or
@@ -168,6 +186,12 @@ class PhotoStore:
         allowed_hosts: private hosts (`host` or `host:port`) that photos may come from.
         bundled: photos that the release itself holds, without metadata; checked against the
             sha256 of their own that the release names.
+        own_mirrors: those that the release names, asked after the photo's own URL; web addresses only.
+        max_bits: of a photo whose bytes have changed everywhere, the perceptual hash may differ from the release's in
+            this many of 64 bits, and it is taken and stands in `changed`; None = no such photo is taken.
+
+    Attributes:
+        changed: photo_id -> what was taken for its picture so far.
     """
 
     def __init__(
@@ -177,7 +201,13 @@ class PhotoStore:
         mirrors: Sequence[str] = (),
         allowed_hosts: Sequence[str] = (),
         bundled: BundledPhotos | None = None,
+        *,
+        own_mirrors: Sequence[str] = (),
+        max_bits: int | None = None,
     ) -> None:
+        self.changed: dict[str, Changed] = {}
+        self._own_mirrors = tuple(own_mirrors)
+        self._max_bits = max_bits
         self._rows = rows
         self._cache = cache
         self._mirrors = tuple(mirrors)
@@ -213,19 +243,52 @@ class PhotoStore:
         held = self.at_hand(photo_id)
         if held is not None:
             return held
-        url, sha256, size_bytes = self._rows[photo_id]
-        failures = []
-        places = [(self._at_mirror(mirror, photo_id, url, sha256), True) for mirror in self._mirrors]
-        for place, is_mirror in (*places, (url, False)):
+        url, sha256, size_bytes, _ = self._rows[photo_id]
+        kept_changed = self._kept(photo_id).with_suffix(".changed")
+        if self._max_bits is not None and kept_changed.is_file():
+            content = kept_changed.read_bytes()
+            if self._shows_the_same(photo_id, content):
+                return content
+        failures, changed = [], None
+        places = [
+            *((self._at_mirror(mirror, photo_id, url, sha256), True) for mirror in self._mirrors),
+            (url, False),
+            *((self._at_mirror(mirror, photo_id, url, sha256), False) for mirror in self._own_mirrors),
+        ]
+        for place, is_mirror in places:
             content, failure = self._read(place, size_bytes, is_mirror)
             if content is not None and hashlib.sha256(content).hexdigest() == sha256:
                 _keep(content, self._kept(photo_id))
                 return content
+            if changed is None and content is not None and self._max_bits is not None:
+                if self._shows_the_same(photo_id, content):
+                    changed = content  # unless another place has the photo itself
+                else:
+                    failure = "another picture than the release's"
             failures.append(f"{shown(place)}: {failure or 'other bytes than the release names'}")
+        if changed is not None:
+            _keep(changed, kept_changed)
+            return changed
         raise ReleaseError(
             f"photo {photo_id} could not be fetched ({'; '.join(failures)[:500]}); give a mirror that holds it, "
             "or leave it out"
         )
+
+    def _shows_the_same(self, photo_id: str, content: bytes) -> bool:
+        """Whether other bytes show the release's picture, as far as perceptual hashes tell; then they are `changed`."""
+        from counterset.pictures import Picture
+
+        try:
+            phash = Picture.read(content).phash()
+        except PictureError:
+            return False
+        num_bits = (int.from_bytes(phash) ^ int.from_bytes(self._rows[photo_id][3])).bit_count()
+        if self._max_bits is None or num_bits > self._max_bits:
+            return False
+        if photo_id not in self.changed:
+            logger.warning("photo %s has other bytes than the release names; it is taken for its picture", photo_id)
+        self.changed[photo_id] = Changed(hashlib.sha256(content).hexdigest(), num_bits)
+        return True
 
     def fetch(self, photo_ids: Iterable[str], threads: int) -> dict[str, str]:
         """Fetch photos into the cache, `threads` at a time; photo_id -> why, for those that could not be fetched."""
@@ -263,7 +326,8 @@ class PhotoStore:
     def _read(self, place: str, size_bytes: int, is_mirror: bool) -> tuple[bytes | None, str]:
         from counterset.fetching.gate import FetchFailed
 
-        size_bytes = min(size_bytes, _MAX_PHOTO_BYTES)
+        # The same picture may take more bytes, if it was encoded anew.
+        size_bytes = _MAX_PHOTO_BYTES if self._max_bits is not None else min(size_bytes, _MAX_PHOTO_BYTES)
         if place.startswith(("http://", "https://")):
             try:
                 return (self._mirror_gate if is_mirror else self._gate).get(place, size_bytes).content, ""

@@ -63,6 +63,7 @@ _RELEASE = SchemaValidator(
         config=_statement(
             models=_statement(selectors=kind.list_schema(_TEXT)),
             evaluate=_statement(label_space=_TEXT, templates=_TEXT),
+            may_lack={"publish": _statement(may_lack={"mirrors": kind.list_schema(_TEXT, max_length=10)})},
         ),
         counts=_statement(common=_COUNT, counter=_COUNT),
         files=kind.dict_schema(_TEXT, _FILE),

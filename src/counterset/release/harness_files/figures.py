@@ -15,12 +15,12 @@ Answers = Sequence[Mapping[str, Any]]
 
 
 def common(answers: Answers) -> float:
-    """Accuracy on common backgrounds: the unweighted mean over classes, in [0, 1]."""
+    """Accuracy on the common side: the unweighted mean over classes, in [0, 1]."""
     return _mean(_by_class(answers, "common").values())
 
 
 def counter(answers: Answers) -> float:
-    """Accuracy on counter backgrounds: the unweighted mean over classes, in [0, 1]."""
+    """Accuracy on the counter side: the unweighted mean over classes, in [0, 1]."""
     return _mean(_by_class(answers, "counter").values())
 
 

@@ -1,4 +1,4 @@
-"""An Inspect task: which animal a photo shows, on its usual and on another background.
+"""An Inspect task: which animal a photo shows, on the common and on the counter side of its class.
 
 Run it with `inspect eval task.py --model MODEL`.
 """

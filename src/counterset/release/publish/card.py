@@ -15,7 +15,7 @@ from counterset.release.publish.files import is_offered
 from counterset.release.publish.left_out import not_bundled
 from counterset.release.publish.lineage import collection
 from counterset.release.publish.summary import Summary
-from counterset.release.publish.text import cue_words, percent, plain, points
+from counterset.release.publish.text import cue_words, of_cue, percent, plain, points
 from counterset.release.schemas import SPLITS
 from counterset.release.versions.changelog import markdown_text
 
@@ -87,7 +87,7 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
         licenses=[(license_title(code), count) for code, count in summary.licenses.items()],
         hub_licenses=_hub_licenses(summary),
         size=next((label for limit, label in _SIZES if summary.num_common + summary.num_counter < limit), "1M<n<10M"),
-        table_words=TABLE_WORDS,
+        table_words={name: _markdown(of_cue(words, metadata)) for name, words in TABLE_WORDS.items()},
         not_bundled=not_bundled(
             {split: tables[split] for split in SPLITS}, metadata["config"]["source"]["kind"] in ("folder", "url_list")
         ),

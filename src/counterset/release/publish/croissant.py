@@ -10,7 +10,7 @@ import pyarrow as pa
 from counterset.licenses import LICENSES
 from counterset.release.publish.lineage import collection, is_synthetic, lineage
 from counterset.release.publish.summary import Summary
-from counterset.release.publish.text import plain
+from counterset.release.publish.text import cue_words, of_cue, plain
 from counterset.release.schemas import SPLITS, TABLES, split_schema
 from counterset.schemas import TableSchema
 
@@ -64,7 +64,7 @@ def describe(
     metadata: Mapping[str, Any], summary: Summary, files: Mapping[str, Mapping[str, Any]], cite_as: str
 ) -> dict[str, Any]:
     """The Croissant description. `files` maps each Parquet path to its sha256, bytes and rows."""
-    with_images = bool(metadata["config"]["publish"]["with_images"])
+    with_images, words = bool(metadata["config"]["publish"]["with_images"]), cue_words(metadata)
     record_sets: list[dict[str, Any]] = []
     file_sets: list[dict[str, Any]] = []
     # Whoever checks asks each record set for its first record.
@@ -84,19 +84,19 @@ def describe(
                     "includes": f"data/{split}-*.parquet",
                 }
             )
-        record_sets.append(_record_set(split, split_schema(split, with_images), source))
+        record_sets.append(_record_set(split, split_schema(split, with_images), source, metadata))
     for name, schema in TABLES.items():
         if not files[f"{name}.parquet"]["num_rows"]:
             continue
-        record_sets.append(_record_set(name, schema, {"fileObject": {"@id": f"{name}.parquet"}}))
+        record_sets.append(_record_set(name, schema, {"fileObject": {"@id": f"{name}.parquet"}}, metadata))
     description: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": metadata["name"],
         "description": (
-            f"{plain(metadata['title'])}: photos of {summary.num_classes} animal classes before a common and a "
-            f"counter background; {summary.verdicts['confirmed']} classes are confirmed."
+            f"{plain(metadata['title'])}: photos of {summary.num_classes} animal classes {words['before']} a common and "
+            f"a counter {words['cue']}; {summary.verdicts['confirmed']} classes are confirmed."
         ),
         "version": metadata["version"],
         "license": [LICENSES[code].url for code in summary.licenses if code in LICENSES]
@@ -124,14 +124,15 @@ def describe(
     return description | _responsible(metadata, summary) | lineage(metadata)
 
 
-def _record_set(name: str, schema: TableSchema, source: dict[str, Any]) -> dict[str, Any]:
+def _record_set(name: str, schema: TableSchema, source: dict[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    fields = [_field(name, one.name, one.type, of_cue(one.doc, metadata), source) for one in schema.columns]
     return {
         "@type": "cr:RecordSet",
         "@id": name,
         "name": name,
-        "description": f"One row is {schema.row}.",
+        "description": f"One row is {of_cue(schema.row, metadata)}.",
         "key": [{"@id": f"{name}/{column}"} for column in schema.key],
-        "field": [_field(name, column.name, column.type, column.doc, source) for column in schema.columns],
+        "field": fields,
     }
 
 
@@ -169,7 +170,7 @@ def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any
     """The responsible-AI fields, from what the build knows."""
     config = metadata["config"]
     collected = collection(metadata)
-    annotator = config["models"]["annotator"]
+    annotator, cues = config["models"]["annotator"], cue_words(metadata)["cues"]
     return {
         "rai:dataCollection": (
             f"{collected.how} At most {config['source']['photos_per_class']} per class; source as of "
@@ -185,24 +186,24 @@ def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any
         "rai:dataAnnotationProtocol": (
             "Backgrounds are those of the published data set."
             if metadata["kind"] == "imported"
-            else _protocol(annotator, metadata.get("review"))
+            else _protocol(annotator, cues, metadata.get("review"))
         ),
         "rai:machineAnnotationTools": [annotator],
         **_people(metadata.get("review")),
         "rai:dataUseCases": [
-            "Measuring how far the accuracy of image classifiers goes with backgrounds (testing, not training)."
+            f"Measuring how far the accuracy of image classifiers goes with {cues} (testing, not training)."
         ],
         "rai:dataBiases": [
             collected.bias,
             "The selector model chose the pairs: its own drop is in-sample.",
         ],
         "rai:dataLimitations": [
-            "Background labels are a model's; errors shared with the selector would inflate drops (breaking_share).",
+            f"Labels of {cues} are a model's; errors shared with the selector would inflate drops (breaking_share).",
             f"{summary.verdicts['unconfirmed']} classes are unconfirmed and {summary.verdicts['too_small']} too small.",
         ],
         "rai:dataSocialImpact": (
-            "Shows where a classifier leans on backgrounds before it is used where they differ. A drop is an "
-            "association with the background, not proof of a cause, and says nothing of other tasks; whoever trains on "
+            f"Shows where a classifier leans on {cues} before it is used where they differ. A drop is an "
+            f"association with {cues}, not proof of a cause, and says nothing of other tasks; whoever trains on "
             "these photos can no longer be tested on them."
         ),
         "rai:personalSensitiveInformation": [collected.personal],
@@ -212,11 +213,13 @@ def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any
     }
 
 
-def _protocol(annotator: str, review: Mapping[str, Any] | None) -> str:
+def _protocol(annotator: str, cues: str, review: Mapping[str, Any] | None) -> str:
     if review is None:
-        return f"Backgrounds are named by the model {annotator} (no human labels); photos of low margin abstain."
+        return (
+            f"{cues.capitalize()} are named by the model {annotator} (no human labels); photos of low margin abstain."
+        )
     return (
-        f"Backgrounds are named by the model {annotator}. In {len(review['classes'])} classes people then looked at "
+        f"{cues.capitalize()} are named by the model {annotator}. In {len(review['classes'])} classes people then looked at "
         "every photo with its name in view, corrected names and turned photos away; they never saw what a measured "
         "model says of a photo. Where they do not agree, most decide; where no answer has most, it has no name."
     )

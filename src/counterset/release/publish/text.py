@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +28,19 @@ def cue_words(metadata: Mapping[str, Any]) -> dict[str, str]:
     if cue is None:
         return {"cue": "background", "cues": "backgrounds", "on": "on", "before": "before"}
     return {"cue": plain(cue, 40), "cues": f"kinds of {plain(cue, 40)}", "on": "with", "before": "with"}
+
+
+def of_cue(text: str, metadata: Mapping[str, Any]) -> str:
+    """A text about backgrounds as one about a release's cue; names of columns stay."""
+    if metadata.get("cue") is None:
+        return text
+    words = cue_words(metadata)
+
+    def said(match: re.Match[str]) -> str:
+        word = words["cues" if match[0].endswith("s") else "cue"]
+        return word.capitalize() if match[0][0].isupper() else word
+
+    return re.sub(r"\b[Bb]ackgrounds?\b", said, text)
 
 
 def points(value: float | None, signed: bool = False) -> str:
