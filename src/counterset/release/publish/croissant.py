@@ -95,8 +95,8 @@ def describe(
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": metadata["name"],
         "description": (
-            f"{plain(metadata['title'])}: photos of {summary.num_classes} animal classes {words['before']} a common and "
-            f"a counter {words['cue']}; {summary.verdicts['confirmed']} classes are confirmed."
+            f"{plain(metadata['title'])}: photos of {summary.num_classes} animal classes {words['before']} a common "
+            f"and a counter {words['cue']}; {summary.verdicts['confirmed']} classes are confirmed."
         ),
         "version": metadata["version"],
         "license": [LICENSES[code].url for code in summary.licenses if code in LICENSES]
@@ -214,12 +214,11 @@ def _responsible(metadata: Mapping[str, Any], summary: Summary) -> dict[str, Any
 
 
 def _protocol(annotator: str, cues: str, review: Mapping[str, Any] | None) -> str:
+    named = f"{cues.capitalize()} are named by the model {annotator}"
     if review is None:
-        return (
-            f"{cues.capitalize()} are named by the model {annotator} (no human labels); photos of low margin abstain."
-        )
+        return f"{named} (no human labels); photos of low margin abstain."
     return (
-        f"{cues.capitalize()} are named by the model {annotator}. In {len(review['classes'])} classes people then looked at "
+        f"{named}. In {len(review['classes'])} classes people then looked at "
         "every photo with its name in view, corrected names and turned photos away; they never saw what a measured "
         "model says of a photo. Where they do not agree, most decide; where no answer has most, it has no name."
     )
