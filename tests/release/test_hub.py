@@ -21,6 +21,8 @@ import pytest
 
 from counterset.cli import main
 from counterset.errors import ReleaseError
+from counterset.fetching.addresses import HostRules, netloc
+from counterset.fetching.gate import Gate
 from counterset.load import load
 from counterset.manifests import manifest_path
 from counterset.release.hub import files_at, parse_address, push
@@ -42,6 +44,12 @@ class Hub(http.server.ThreadingHTTPServer):
         self.tags: dict[str, str] = {}
         self.stored: dict[str, bytes] = {}
         self.asked: Counter[str] = Counter()
+        self.token = ""
+        """Who reads has to give it; "" = anybody may read."""
+        self.seen: list[str | None] = []
+        """What readers of files gave."""
+        self.redirects_to = ""
+        """Where files lie; "" = here."""
         self.faults: dict[str, list[int]] = {}
         """What to answer with, by the kind of request, until none is left."""
 
@@ -80,6 +88,13 @@ class Answers(http.server.BaseHTTPRequestHandler):
             files = hub.files(path.rpartition("/")[2]) or {}
             self.say("tree", [_entry(name, content) for name, content in files.items()])
         elif path.startswith(f"/datasets/{REPO}/resolve/"):
+            hub.seen.append(self.headers["Authorization"])
+            if hub.token and hub.seen[-1] != f"Bearer {hub.token}":
+                return self.say("refused", {}, 401)
+            if hub.redirects_to:
+                self.send_response(302)
+                self.send_header("Location", hub.redirects_to)
+                return self.end_headers()
             revision, _, name = path.removeprefix(f"/datasets/{REPO}/resolve/").partition("/")
             content = (hub.files(revision) or {}).get(name)
             self.say("resolve", b"" if content is None else content, 404 if content is None else 200)
@@ -238,6 +253,51 @@ def test_a_release_is_pushed_whole_and_loaded_again(hub: Hub, folder: Path, caps
         assert (release.path / "release.json").read_bytes() == files["release.json"]
     assert main(["push", str(folder), f"hf:{REPO}"]) == 0
     assert capsys.readouterr().out == f"{WHERE}@1.0.0 was there already\n" and len(hub.commits) == 2
+
+
+def test_a_private_release_is_loaded_with_the_token(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    push(folder, WHERE, endpoint=hub.address, is_private=True)
+    hub.token = "hf_test"
+    assert load(f"{WHERE}@1.0.0").version == "1.0.0"
+    assert set(hub.seen) == {"Bearer hf_test"}
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-login"))
+    for token, message in (
+        ("hf_other", "log in with `hf auth login`, or set HF_TOKEN"),
+        ("", "to nobody it does not know"),
+    ):
+        monkeypatch.setenv("HF_TOKEN", token)
+        with pytest.raises(ReleaseError, match=message) as refused:
+            load(f"{WHERE}@1.0.0", cache=tmp_path / "none")
+        assert "hf_" not in str(refused.value) and "\n" not in str(refused.value)
+    assert hub.seen[-1] is None
+    hub.token = ""
+    for kind, status, message in (
+        ("resolve", 403, "does not let you read hf://user/name"),
+        ("none", 404, "has no release"),
+    ):
+        hub.faults[kind] = [status]
+        with pytest.raises(ReleaseError, match=message):
+            load(WHERE if kind == "resolve" else f"{WHERE}@9.0.0", cache=tmp_path / "none")
+
+
+def test_the_token_is_shown_to_the_hub_alone(hub: Hub) -> None:
+    """Large files lie with other hosts, to which the hub redirects."""
+    store = Hub()
+    thread = threading.Thread(target=store.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        store.commits = hub.commits = [{"a": b"text"}]
+        hub.redirects_to = f"{store.address}/datasets/{REPO}/resolve/main/a"
+        rules = HostRules(tuple(netloc(one.address) for one in (hub, store)), ())
+        secret = {"Authorization": "Bearer hf_test"}
+        content = b"".join(Gate(rules, "test").stream(f"{hub.address}/datasets/{REPO}/resolve/main/a", 9, secret))
+    finally:
+        store.shutdown()
+        store.server_close()
+        thread.join()
+    assert content == b"text" and (hub.seen, store.seen) == (["Bearer hf_test"], [None])
 
 
 def test_what_an_interrupted_push_uploaded_is_not_uploaded_again(hub: Hub, folder: Path) -> None:

@@ -160,7 +160,7 @@ def _show(evaluation: Any) -> None:
     for row in rows:
         if row["num_vanished"]:
             print(
-                f"{row['model']}: with the {row['num_vanished']} of them that belong to this half its drop would be "
+                f"{row['model']}: with the {row['num_vanished']} photos of this half that vanished its drop would be "
                 f"between {percent(row['drop_lowest'])} and {percent(row['drop_highest'])} points, whatever they show"
             )
     if record["one_sided_classes"]:

@@ -20,6 +20,7 @@ from counterset.classes import ClassSpec
 from counterset.errors import ConfigError, UserError
 from counterset.evaluation.answers import Predict, ask
 from counterset.evaluation.asking import PARALLEL, ask_each, check_options
+from counterset.evaluation.bounds import withdrawn_cells
 from counterset.evaluation.label_spaces import (
     NUM_TOP,
     TOP,
@@ -367,7 +368,10 @@ def _finish(
     facts = dict(sorted((facts | kept).items()))
     predictions = conform(pa.concat_tables(tables), PREDICTIONS)
     photos, vanished = (one.only(in_half(one, record["half"])) for one in (run.photos, run.vanished))
-    measures = measure(photos, predictions, facts, scale=scale, seed=record["seed"], vanished=vanished)
+    withdrawn = withdrawn_cells(run.release.metadata, record["half"], {*photos.class_id, *vanished.class_id})
+    measures = measure(
+        photos, predictions, facts, scale=scale, seed=record["seed"], vanished=vanished, withdrawn=withdrawn
+    )
     record |= {
         "one_sided_classes": list(measures.one_sided),
         "models": {model: dataclasses.asdict(fact) for model, fact in facts.items()},

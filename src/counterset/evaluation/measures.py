@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from counterset.errors import ExtensionError, ReleaseError, UserError
-from counterset.evaluation.bounds import drop_bounds
+from counterset.evaluation.bounds import Cells, drop_bounds
 from counterset.evaluation.metric import Metric
 from counterset.evaluation.metrics import METRICS
 from counterset.evaluation.photos import PairPhotos
@@ -110,6 +110,7 @@ def measure(
     seed: int,
     num_draws: int = NUM_DRAWS,
     vanished: PairPhotos | None = None,
+    withdrawn: Cells | None = None,
 ) -> Measures:
     """All figures of some models on the same photos.
 
@@ -121,14 +122,18 @@ def measure(
         seed: of the draws of units.
         num_draws: how many.
         vanished: photos of the release that could not be fetched, so that nothing is known of them; None = none.
+        withdrawn: numbers of photos that earlier versions of the release had; None = none.
 
     Raises:
         ReleaseError: no class has photos on both sides.
     """
     models = tuple(sorted(facts))
     bounds = None
-    if vanished is not None and len(vanished.photo_id):
-        bounds = drop_bounds(photos, _by_photo(photos, predictions, models)[0], vanished)
+    if vanished is None:
+        vanished = photos.only(np.zeros(len(photos.photo_id), np.bool_))
+    num_vanished = len(vanished.photo_id) + sum((withdrawn or {}).values())
+    if num_vanished:
+        bounds = drop_bounds(photos, _by_photo(photos, predictions, models)[0], vanished, withdrawn or {})
     photos, one_sided = two_sided(photos)
     outcomes = outcomes_of(photos, predictions, models)
     by_class = class_metrics(outcomes)
@@ -148,7 +153,7 @@ def measure(
             "num_observers": len(set(photos.observer.tolist())),
             "num_units": len(set(photos.unit.tolist())),
             "num_unknown": fact.num_unknown,
-            "num_vanished": 0 if vanished is None else len(vanished.photo_id),
+            "num_vanished": num_vanished,
             "drop_lowest": None if bounds is None else float(bounds[len(rows), 0]),
             "drop_highest": None if bounds is None else float(bounds[len(rows), 1]),
         }

@@ -72,7 +72,7 @@ _ABOUT_MODELS = (
     Column("num_observers", INT64, "observers of both sides"),
     Column("num_units", INT64, "independent units of both sides", True),
     Column("num_unknown", INT64, "answers that name no candidate, counted as wrong"),
-    Column("num_vanished", INT64, "photos of the half that could not be fetched, and are in no figure", True),
+    Column("num_vanished", INT64, "photos of the half that were withdrawn or could not be fetched, in no figure", True),
     Column("drop_lowest", FLOAT64, "the drop if all vanished photos spoke against it; null = none vanished", True),
     Column("drop_highest", FLOAT64, "the drop if all vanished photos spoke for it", True),
 )

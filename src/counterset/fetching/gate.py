@@ -199,25 +199,37 @@ class Gate:
                     raise
                 self._sleep(failure.wait_s or FIRST_WAIT_S * 2 ** (num_failed - 1) * random.uniform(0.5, 1.5))
 
-    def stream(self, url: str, max_bytes: int) -> Iterator[bytes]:
+    def stream(self, url: str, max_bytes: int, headers: Mapping[str, str] = MappingProxyType({})) -> Iterator[bytes]:
         """The answer's parts, as they come; one try, with no less than SLOWEST_BYTES_S over its whole time.
+
+        Args:
+            url: what to fetch.
+            max_bytes: a longer answer is refused.
+            headers: beside the gate's own, for the URL's host alone: none that it redirects to sees them.
 
         Raises:
             FetchFailed: why not, also in the middle.
         """
         with deadline(TIMEOUTS_IN_ALL * self._timeout_s) as extend:
-            for chunk in self._open(url, max_bytes, None)[0]:
+            for chunk in self._open(url, max_bytes, None, headers)[0]:
                 extend(len(chunk) / SLOWEST_BYTES_S)
                 yield chunk
 
     def _open(
-        self, url: str, max_bytes: int, is_unwanted: Callable[[urllib3.HTTPHeaderDict], bool] | None
+        self,
+        url: str,
+        max_bytes: int,
+        is_unwanted: Callable[[urllib3.HTTPHeaderDict], bool] | None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[Iterator[bytes], Mapping[str, str]]:
         """The parts of the answer that the last redirect leads to, and its headers."""
         came_from: Address | None = None
         for _ in range(MAX_REDIRECTS + 1):
-            address = came_from = self._allowed(url, came_from)
-            answer = self._ask(address)
+            address = self._allowed(url, came_from)
+            if came_from and (came_from.scheme, came_from.netloc) != (address.scheme, address.netloc):
+                headers = {}
+            came_from = address
+            answer = self._ask(address, headers=headers)
             if answer.status in _REDIRECTS and "Location" in answer.headers:
                 answer.close()
                 try:

@@ -67,6 +67,32 @@ def files_at(text: str, version: str | None) -> str:
     return f"{endpoint}/datasets/{repo}/resolve/{quote(version or revision or 'main', safe='')}"
 
 
+def credentials() -> dict[str, str]:
+    """The headers by which the hub knows who asks: of $HF_TOKEN, or of `hf auth login`; none without."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def refusal(text: str, status: int) -> str | None:
+    """What the hub means by refusing to give a release's file, in a sentence with the remedy; None = nothing special.
+
+    Args:
+        text: `hf://user/name`, as it was asked for.
+        status: of the hub's answer.
+    """
+    if status == 401:
+        return f"the hub shows {text} to nobody it does not know; log in with `hf auth login`, or set HF_TOKEN"
+    if status == 403:
+        return f"the hub does not let you read {text}; ask its owner for access, or use a token that may read it"
+    if status == 404:
+        return (
+            f"the hub has no release {text} that you may see; check name and revision, and that your token may read it"
+        )
+    return None
+
+
 def push(folder: Path, where: str, *, is_private: bool = False, endpoint: str | None = None) -> Pushed:
     """Put a release onto the hub, as the newest commit of a data set that is made where it is missing.
 

@@ -246,9 +246,9 @@ class PhotoStore:
         url, sha256, size_bytes, _ = self._rows[photo_id]
         kept_changed = self._kept(photo_id).with_suffix(".changed")
         if self._max_bits is not None and kept_changed.is_file():
-            content = kept_changed.read_bytes()
-            if self._shows_the_same(photo_id, content):
-                return content
+            held = kept_changed.read_bytes()
+            if self._shows_the_same(photo_id, held):
+                return held
         failures, changed = [], None
         places = [
             *((self._at_mirror(mirror, photo_id, url, sha256), True) for mirror in self._mirrors),

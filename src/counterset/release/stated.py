@@ -39,6 +39,7 @@ def _statement(*, may_lack: Mapping[str, CoreSchema] | None = None, **said: Core
 # release's first row is read.
 _TEXT = kind.str_schema()
 _COUNT = kind.int_schema(ge=0, lt=1 << 62)
+_SHARE = kind.float_schema(ge=-1, le=1)
 _SHA256 = kind.str_schema(pattern=r"\A[0-9a-f]{64}\z")
 _VERSION = kind.str_schema(pattern=rf"\A{PATTERN}\z")
 _FILE = _statement(
@@ -68,9 +69,22 @@ _RELEASE = SchemaValidator(
         counts=_statement(common=_COUNT, counter=_COUNT),
         files=kind.dict_schema(_TEXT, _FILE),
         may_lack={
+            "takedowns": _statement(
+                withdrawn=kind.list_schema(
+                    _statement(
+                        class_id=_TEXT,
+                        split=kind.literal_schema(["common", "counter"]),
+                        half=_TEXT,
+                        num_photos=_COUNT,
+                    )
+                ),
+                bounds=kind.list_schema(
+                    _statement(version=_VERSION, model=_TEXT, drop=_SHARE, lowest=_SHARE, highest=_SHARE)
+                ),
+            ),
             "series": kind.nullable_schema(
                 _statement(look=_COUNT, made_from=_TEXT, base=kind.nullable_schema(_BASE)),
-            )
+            ),
         },
     )
 )

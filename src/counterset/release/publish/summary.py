@@ -137,7 +137,7 @@ def summarise(
     pairs = tables["pairs"]
     reasons = tables["rejects"].group_by(["stage", "reason"]).aggregate([([], "count_all")]).to_pylist()
     verdicts = Counter(pairs["verdict"].to_pylist())
-    half = Half.ALL if mode == "paper" else Half.CONFIRM
+    half = score_half(mode)
     return Summary(
         num_photos=tables["all_photos"].num_rows,
         num_common=tables["common"].num_rows,
@@ -149,12 +149,17 @@ def summarise(
         mean_drop_confirmed=mean_drop(pairs, Verdict.CONFIRMED),
         mean_drop_shrunken=_mean_shrunken(pairs),
         scores=_scores(tables, models, half),
-        score_half=half.value,
+        score_half=half,
         namings=_namings(pairs),
         licenses=_counts(tables["all_photos"]["license"]),
         rejects=tuple(sorted((row["stage"], row["reason"], row["count_all"]) for row in reasons)),
         funnel=dict(funnel),
     )
+
+
+def score_half(mode: str) -> str:
+    """Whose photos models' figures are over, by how pairs were chosen."""
+    return Half.ALL.value if mode == "paper" else Half.CONFIRM.value
 
 
 def _units(tables: Mapping[str, pa.Table], share_placed: float) -> UnitSummary:

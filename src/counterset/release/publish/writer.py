@@ -27,6 +27,7 @@ from counterset.release.publish.publisher import Turn, release_turn
 from counterset.release.publish.report import render_report
 from counterset.release.publish.rows import query, release_tables
 from counterset.release.publish.summary import Summary, summarise
+from counterset.release.publish.takedowns import bounds_in_words, takedowns
 from counterset.release.schemas import TOMBSTONES
 from counterset.release.stated import MAX_NAME
 from counterset.release.versions.changelog import render_markdown
@@ -116,6 +117,8 @@ def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRe
     tables["tombstones"] = _tombstones(last, diff, tables, version)
     files |= write_tables({"tombstones": tables["tombstones"]}, aside, __version__)
     metadata = release_metadata(inputs, said, summary, version, digest, previous, diff)
+    if last is not None and diff is not None and (kept := takedowns(last, diff.removed, tables["pairs"])):
+        metadata["takedowns"] = kept
     digests = _write_pages(aside, inputs, metadata, summary, tables, files, diff, last)
     return Published(turn.commit(version, digests), version, is_new=True, diff=diff)
 
@@ -157,6 +160,7 @@ def _changelog(metadata: dict[str, Any], summary: Summary, diff: ReleaseDiff | N
     confirmed = f"{summary.verdicts['confirmed']} of {summary.num_classes} classes confirmed"
     text = f"## {metadata['version']}\n\nSource as of {metadata['source_snapshot']}; {confirmed}.\n\n"
     text += render_markdown(diff) if diff else "- First release.\n"
+    text += bounds_in_words(metadata, last.version) if last else ""
     earlier = last.changelog.partition("\n## ")[2] if last else ""
     return f"# Changes of {metadata['name']}\n\n{text}" + (f"\n## {earlier}" if earlier else "")
 

@@ -8,6 +8,7 @@ meets an older copy.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -19,7 +20,7 @@ from counterset.errors import ReleaseError, WorkspaceError
 from counterset.fetching.addresses import is_loopback, shown
 from counterset.manifests import manifest_path
 from counterset.release.checksums import MAX_LISTING_BYTES, METADATA, SUMS, verify_files
-from counterset.release.hub import files_at, is_hub
+from counterset.release.hub import credentials, files_at, is_hub, refusal
 from counterset.release.versions.order import LATEST, POINTER, in_order, is_version, newest
 from counterset.storage import cache_folder, place
 
@@ -41,7 +42,7 @@ def find_release(
     """
     text = str(name_or_path)
     if is_hub(text):
-        return _fetched(files_at(text, version), cache_folder(cache), max_bytes)
+        return _fetched(files_at(text, version), cache_folder(cache), max_bytes, hub=text)
     version = None if version == LATEST else version
     if "://" in text:
         try:
@@ -108,12 +109,13 @@ def _at(address: str, name: str) -> str:
     return "/".join(filter(None, (base.rstrip("/"), name))) + mark + options
 
 
-def _fetched(address: str, cache: Path, max_bytes: int) -> Path:
+def _fetched(address: str, cache: Path, max_bytes: int, hub: str = "") -> Path:
+    """The copy of the release at an address; `hub` = what was asked for, of an address of the hub's files."""
     from counterset.release.stated import Stated, stated
 
     scheme = address.partition("://")[0].lower()
     if scheme == "https" or (scheme == "http" and is_loopback(address)):
-        opener: Callable[[str], Iterator[bytes]] = _http
+        opener: Callable[[str], Iterator[bytes]] = functools.partial(_http, hub=hub)
     elif scheme == "s3":
         opener = _s3
         place(address)  # an address that holds keys is refused
@@ -201,7 +203,7 @@ def _copy(chunks: Iterator[bytes], file: IO[Any], limit: int, where: str) -> str
     return digest.hexdigest()
 
 
-def _http(url: str) -> Iterator[bytes]:
+def _http(url: str, hub: str = "") -> Iterator[bytes]:
     from counterset.fetching.addresses import HostRules, netloc
     from counterset.fetching.gate import FetchFailed, Gate, user_agent
     from counterset.schemas import RejectReason  # brings pyarrow
@@ -209,8 +211,10 @@ def _http(url: str) -> Iterator[bytes]:
     # The address is trusted as typed; where it redirects to must be public.
     gate = Gate(HostRules((netloc(url),), ("*",)), user_agent(), timeout_s=_TIMEOUT_S)
     try:
-        yield from gate.stream(url, MAX_RELEASE_BYTES)
+        yield from gate.stream(url, MAX_RELEASE_BYTES, credentials() if hub else {})
     except FetchFailed as failure:
+        if hub and (refused := refusal(hub, failure.status)):
+            raise ReleaseError(refused) from None
         kind = _NotThere if failure.reason == RejectReason.GONE else ReleaseError
         raise kind(f"cannot read {shown(url)} ({failure}); check the address and the network") from None
 
