@@ -21,7 +21,8 @@ PINNED = {  # without quotes, for annotations bear them or not
     "load": """(name_or_path: str | Path, version: str | None = None, *, verdicts: Sequence[str] | None = None,
         naming: Sequence[str] | None = None,
         verify: bool = True, cache: str | Path | None = None, mirrors: Sequence[str] = (),
-        allowed_hosts: Sequence[str] = (), max_bytes: int = 100000000000) -> Release""",
+        allowed_hosts: Sequence[str] = (), accept_changed: bool = False,
+        max_bytes: int = 100000000000) -> Release""",
     "evaluate": """(release: Release | str | Path, models: Sequence[str] = (), *, predict: Predict | None = None,
         name: str = , version: str = , label_space: str = , templates: str = paper, half: str = , scale: str = logit,
         output: str | Path = evaluations, selector: str = , seed: int = 0, batch_size: int = 64, shard_size: int = 512,
@@ -35,8 +36,8 @@ PINNED = {  # without quotes, for annotations bear them or not
         num_permutations: int = 20000, seed: int = 0) -> GroupedVerdict""",
 }
 
-RELEASE = """all_photos attribution captions class_names common counter export fetch group_names groups labels name
-named pairs parts photo photos predictions rejects table to_hf to_polars to_torch tombstones version"""
+RELEASE = """all_photos attribution captions changed_photos class_names common counter export fetch group_names groups
+labels name named pairs parts photo photos predictions rejects table to_hf to_polars to_torch tombstones version"""
 
 
 def test_the_names_are_these() -> None:

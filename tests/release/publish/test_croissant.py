@@ -27,8 +27,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import mlcroissant
+    import rdflib
 
 
+MLCOMMONS = "http://mlcommons.org/croissant/"
 MINIMAL = (
     *("rai:dataLimitations", "rai:dataBiases", "rai:personalSensitiveInformation", "rai:dataUseCases"),
     *("rai:dataSocialImpact", "rai:hasSyntheticData", "prov:wasDerivedFrom", "prov:wasGeneratedBy"),
@@ -87,6 +89,30 @@ def test_it_conforms_to_1_1_and_fills_the_rai_fields(description: dict[str, Any]
     assert all(description[name] not in (None, "", []) for name in MINIMAL)
     metadata = mlcroissant.Metadata.from_json(mlcroissant.Context(), description)
     assert metadata.data_biases
+
+
+def test_a_reader_of_plain_json_ld_finds_each_field_by_its_meaning(release_folder: Path) -> None:
+    """As a reviewer would with a reader that knows nothing of Croissant: each field means what the standards say, each
+    reference leads to something, and origin and steps are entities and activities of PROV."""
+    graph = rdflib.Graph().parse(release_folder / "croissant.json", format="json-ld")
+    rai, prov, cr = map(rdflib.Namespace, (f"{MLCOMMONS}RAI/", "http://www.w3.org/ns/prov#", MLCOMMONS))
+    schema = rdflib.Namespace("https://schema.org/")
+    dataset = graph.value(predicate=rdflib.RDF.type, object=schema.Dataset, any=False)
+    for name in MINIMAL:
+        prefix, _, own = name.partition(":")
+        values = [str(value) for value in graph.objects(dataset, {"rai": rai, "prov": prov}[prefix][own])]
+        assert values and all(values), name
+    [is_synthetic] = graph.objects(dataset, rai.hasSyntheticData)
+    assert isinstance(is_synthetic, rdflib.Literal) and is_synthetic.value is False
+    origins, steps = (list(graph.objects(dataset, prov[name])) for name in ("wasDerivedFrom", "wasGeneratedBy"))
+    assert all((one, rdflib.RDF.type, prov.Entity) in graph and graph.value(one, prov.label) for one in origins)
+    assert all((one, rdflib.RDF.type, prov.Activity) in graph and graph.value(one, schema.description) for one in steps)
+    assert len(steps) == 4
+    files = {*graph.objects(dataset, schema.distribution)}
+    named = {*graph.objects(None, cr.fileObject), *graph.objects(None, cr.fileSet)}
+    assert named and named <= files
+    fields = {*graph.subjects(rdflib.RDF.type, cr.Field)}
+    assert fields and {*graph.objects(None, cr.key)} <= fields
 
 
 def test_each_record_set_gives_its_first_record_within_a_minute(release_folder: Path) -> None:
