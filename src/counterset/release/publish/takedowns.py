@@ -66,7 +66,7 @@ def takedowns(last: LastRelease, removed: pa.Table, pairs: pa.Table) -> dict[str
             for row in connection.sql(_WITHDRAWN).to_arrow_table().to_pylist():
                 withdrawn[row["class_id"], row["split"], row["half"]] += row["num_photos"]
             half = score_half(last.metadata["config"]["select"]["mode"])
-            answers = connection.execute(_ANSWERS, {"half": half}).to_arrow_table()
+            answers = connection.sql(_ANSWERS, params={"half": half}).to_arrow_table()
         bounds += _bounds(answers, last.version)
     if not withdrawn and not bounds:
         return None
