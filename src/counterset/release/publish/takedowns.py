@@ -103,6 +103,8 @@ def _bounds(answers: pa.Table, version: str) -> list[dict[str, Any]]:
     for place, name in enumerate(models.tolist()):
         own = slice(place, place + 1)
         everything, unknown = photos[..., place], gone[..., place]
+        if not (everything > 0).all(axis=1).any():  # no class has answers on both sides
+            continue
         [[drop, _]] = drop_bounds(cells("num_right")[..., own], everything, np.zeros_like(unknown))
         [[low, high]] = drop_bounds(cells("num_right_left")[..., own], everything - unknown, unknown)
         figures = {"drop": float(drop), "lowest": float(low), "highest": float(high)}
