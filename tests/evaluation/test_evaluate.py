@@ -106,7 +106,7 @@ def test_circular_models_are_flagged(small: Any, tmp_path: Path) -> None:
 def test_photos_that_cannot_be_fetched_are_left_out_and_said(small: Any, tmp_path: Path) -> None:
     release = small.load()
     gone = release.common["photo_id"].to_pylist()[-1]
-    nowhere = {gone: ("https://127.0.0.1/none.jpg", "0" * 64, 1)}
+    nowhere = {gone: ("https://127.0.0.1/none.jpg", "0" * 64, 1, b"")}
     release.photos._rows = ChainMap(nowhere, release.photos._rows)  # type: ignore[arg-type]
     found = counterset.evaluate(release, ["demo:weak"], output=tmp_path, **SETTINGS)
     assert list(found.record["missing_photos"]) == [gone]

@@ -223,6 +223,7 @@ def test_hostile_names_stay_in_the_folder(inputs: ReleaseInputs, photo_folder: P
         class_names = release.class_names
         labels: ClassVar[dict[str, int]] = {**release.labels, "../../evil": 3, "/abs": 4}
         counter = release.counter
+        changed_photos = release.changed_photos
 
         def __init__(self) -> None:
             rows: list[dict[str, Any]] = release.common.to_pylist()

@@ -115,7 +115,7 @@ def _fetched(address: str, cache: Path, max_bytes: int, hub: str = "") -> Path:
 
     scheme = address.partition("://")[0].lower()
     if scheme == "https" or (scheme == "http" and is_loopback(address)):
-        opener: Callable[[str], Iterator[bytes]] = functools.partial(_http, hub=hub)
+        opener: Callable[[str], Iterator[bytes]] = functools.partial(_http, hub=hub) if hub else _http
     elif scheme == "s3":
         opener = _s3
         place(address)  # an address that holds keys is refused
