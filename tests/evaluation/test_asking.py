@@ -197,10 +197,10 @@ def test_an_endpoint_that_misbehaves_gives_the_table_of_one_that_does_not(
     assert found.facts == whole.facts and found.num_asked == 24
 
 
-def test_a_server_that_leaves_photos_out_is_noticed(
+def test_a_server_that_drops_photos_is_noticed(
     small: Any, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As servers do that hold a model of texts alone: the question is the same without its photo, in tokens too."""
+    """As a server of a text-only model does: the question has as many tokens without its photo."""
     sees = ask(small, endpoint, tmp_path / "sees")
     assert sees.facts["asked"].tokens_photo == 64 and sees.facts["asked"].tokens_in == 100 * NUM_PHOTOS
     assert ask(small, endpoint, tmp_path / "sees").facts == sees.facts and len(endpoint.unseen) == 1
@@ -209,7 +209,7 @@ def test_a_server_that_leaves_photos_out_is_noticed(
     model = f"openai:{endpoint.url}#eyes"
     command = ["evaluate", str(small.path), "--mirror", small.mirror, "--label-space", "classes", "--model", model]
     assert main([*command, "--output", str(tmp_path / "out")]) == 0
-    assert "counts no tokens for them: its server may leave them out" in capsys.readouterr().out
+    assert "counted no tokens for the photos that it was sent: its server may drop them" in capsys.readouterr().out
 
 
 def test_refusals_and_answers_out_of_the_options_are_counted(small: Any, tmp_path: Path) -> None:

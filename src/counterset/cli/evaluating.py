@@ -152,8 +152,8 @@ def _show(evaluation: Any) -> None:
             print(_asked(row["model"], asked))
             if asked.get("tokens_photo") == 0:
                 print(
-                    f"{row['model']} was sent photos and counts no tokens for them: its server may leave them out, and "
-                    "these answers be guesses; see that it serves a model that takes photos"
+                    f"{row['model']} counted no tokens for the photos that it was sent: its server may drop them, and "
+                    "these answers may be guesses; check that it serves a model that takes photos"
                 )
     if record["missing_photos"]:
         print(f"{len(record['missing_photos'])} photos could not be fetched and are left out; see evaluation.json")

@@ -102,8 +102,8 @@ def ask_each(
         parallel: questions under way at once. When the run is stopped, it waits for these and keeps their answers.
         progress: told after every answer.
 
-    The first question is asked without its photo, too: a server of a model that reads texts alone may leave photos out
-    without a word, and its count of tokens tells.
+    The first question is also asked without its photo: a server of a text-only model may drop photos without a word,
+    and its count of tokens tells.
 
     Raises:
         ModelError: the endpoint cannot be asked, or some photos have no answer yet; what was answered is kept.

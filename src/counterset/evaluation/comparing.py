@@ -109,7 +109,7 @@ def compare_models(release: Release | str | Path, models: Sequence[str], **setti
 def compare_releases(
     release: Release | str | Path, other: Release | str | Path, models: Sequence[str], **settings: Any
 ) -> ReleasesCompared:
-    """What some models' drops and accuracies on one release have beyond those on another, over the classes of both.
+    """How much larger some models' drops and accuracies are on one release than on another, over the classes of both.
 
     A unit that has photos in both weighs the same in both in each draw, so that photos which both have cancel.
 
@@ -176,7 +176,7 @@ def compare_clocks(
     until: Mapping[str, date] = MappingProxyType({}),
     **settings: Any,
 ) -> ClocksCompared:
-    """What models' drops and accuracies on photos newer than their training data have beyond those on older ones.
+    """How much larger models' drops and accuracies are on photos newer than their training data than on older ones.
 
     A newer photo cannot have been in the training data; an older one may have been. The two differ in more than that
     (cameras, seasons, photographers), so a difference is no proof that photos were seen.
@@ -270,7 +270,7 @@ def _draws_of_parts(
 
 
 _OWN = ("photo_id", "class_id")
-"""What is another thing in another part, though it be called the same."""
+"""Names that may stand in both parts without meaning the same thing."""
 
 
 def _write(folder: Path, tables: Mapping[Any, pa.Table]) -> None:

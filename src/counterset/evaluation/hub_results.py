@@ -40,7 +40,7 @@ def write_results(evaluation: Path, dataset: str, output: Path) -> list[Path]:
     if max(asked) > len(LETTERS):
         raise ReleaseError(
             f"{evaluation} asked about {max(asked)} labels and the tasks of {dataset} about {len(LETTERS)} at most, "
-            "so its figures are no results of them; evaluate with --label-space top20 or classes"
+            "so its figures do not answer them; evaluate with --label-space top20 or classes"
         )
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", dataset):
         raise ReleaseError(f"{dataset!r} is no data set of the hub; give USER/NAME")

@@ -47,7 +47,7 @@ class AskedFacts:
         num_turned_away: photos that its endpoint would not take.
         tokens_in, tokens_out: of all questions and answers; None = not told.
         served: the models that answered, in the endpoint's words.
-        tokens_photo: that one photo adds to its question; 0 = the endpoint leaves photos out; None = not told.
+        tokens_photo: that one photo adds to its question; 0 = the endpoint may drop photos; None = not told.
     """
 
     num_refused: int
