@@ -131,16 +131,20 @@ def test_an_evaluation_killed_outright_asks_again_what_was_under_way_and_nothing
         [answers] = shutil.copytree(killed / "answers", tmp_path / "copy").glob("*.sqlite")
         with contextlib.closing(sqlite3.connect(answers)) as file:
             [num_kept] = file.execute("SELECT COUNT(*) FROM replies WHERE photo_id != ''").fetchone()
+        left = killed / "small-1.0.0" / "classes-paper" / ".metrics.parquet.1.part"  # as by a kill at the very end
+        left.parent.mkdir(parents=True)
+        left.touch()
         asked = endpoint.asked.copy()
         assert 0 <= asked.total() - num_kept <= 4, "no reply is lost but of questions that were under way"
         assert main([*command, str(killed)]) == 0
         again = endpoint.asked - asked
         assert again.total() == len(endpoint.asked) - num_kept, "each question without a kept reply, once"
         assert main([*command, str(whole)]) == 0
-    tables = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file() and path.suffix != ".sqlite"]
-    assert len(tables) > 3
-    for path in tables:
-        assert (whole / path).read_bytes() == (killed / path).read_bytes(), path.name
+    tables, resumed = (
+        {path.name: path.read_bytes() for path in folder.glob("small-1.0.0/classes-paper/*") if path.is_file()}
+        for folder in (whole, killed)
+    )
+    assert len(tables) > 3 and tables == resumed
 
 
 def test_its_table_is_that_of_every_other_model(small: Any, endpoint: Endpoint, tmp_path: Path) -> None:

@@ -379,6 +379,9 @@ def _finish(
     if packages := {name: METRICS.version(name) for name in METRICS if METRICS.version(name)}:
         record["metrics_from"] = packages
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    for name in (PREDICTIONS_FILE, METRICS_FILE, CLASS_METRICS_FILE, RECORD_FILE):
+        for left in folder.glob(f".{name}.*.part"):  # by a run that was killed while it wrote
+            left.unlink()
     write_table(predictions, PREDICTIONS, folder / PREDICTIONS_FILE)
     write_table(measures.metrics, metrics(), folder / METRICS_FILE)
     write_table(measures.by_class, CLASS_METRICS, folder / CLASS_METRICS_FILE)
