@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 STEPS = ("plan", "basis", "members", "backgrounds", "predictions", "pairs", "names", "publish")
 WRITES = {
@@ -95,33 +96,50 @@ def write_candidates(folder: Path, num_photos: int, num_classes: int) -> None:
     class_of = rng.integers(0, num_classes, num_photos)
     observer_of = rng.integers(0, max(num_photos // PHOTOS_PER_OBSERVER, 1), num_photos)
     words = ["seen near the path in the morning", "by the river", "ask me at someone@example.org", "sobre la hierba"]
+    order = np.argsort(class_of, kind="stable")
+    ends = np.cumsum(np.bincount(class_of, minlength=num_classes))
     for number, spec in enumerate(build.specs):
-        own = np.flatnonzero(class_of == number)
+        own = order[ends[number - 1] if number else 0 : ends[number]]
+        photo, observer = pa.array(own), pa.array(observer_of[own])
         constant = {
             "class_id": spec.class_id,
             "source": "url_list",
             "license": "cc-by",
             "observed_on": datetime.date(2024, 5, 1),
+            "hour": 12,
             "taxon_id": number,
             "taxon_name": "Animalis numerus",
+            "life_stage": None,
+            "sex": None,
             "quality_grade": "research",
-            "tags": ["animal", "wild"],
         }
-        columns = {name: [value] * len(own) for name, value in constant.items()} | {
-            "photo_id": [f"url_list-{photo:010d}" for photo in own],
-            "url": [f"https://photos.example/{photo}.jpg" for photo in own],
-            "attribution": [f"(c) observer {observer}, some rights reserved" for observer in observer_of[own]],
-            "observation_id": [f"{photo - photo % 2 if photo % 50 == 1 else photo}" for photo in own],
-            "observer_id": [str(observer) for observer in observer_of[own]],
-            "place": [
-                f"place {observer % (num_photos // 5 + 1)}" if observer % 4 else None for observer in observer_of[own]
-            ],
-            "title": [f"animal {photo}" for photo in own],
-            "description": [words[photo % len(words)] for photo in own],
+        types = {field.name: field.type for field in CANDIDATES.arrow()}
+        columns = {name: pa.repeat(pa.scalar(value, types[name]), len(own)) for name, value in constant.items()} | {
+            "photo_id": text("url_list-", pc.utf8_lpad(text(photo), 10, "0")),
+            "url": text("https://photos.example/", photo, ".jpg"),
+            "attribution": text("(c) observer ", observer, ", some rights reserved"),
+            "observation_id": text(pa.array(np.where(own % 50 == 1, own - own % 2, own))),
+            "observer_id": text(observer),
+            "place": pc.if_else(
+                pa.array(observer_of[own] % 4 > 0),
+                text("place ", pa.array(observer_of[own] % (num_photos // 5 + 1))),
+                None,
+            ),
+            "title": text("animal ", photo),
+            "description": pa.array(words).take(pa.array(own % len(words))),
+            "tags": pa.ListArray.from_arrays(
+                np.arange(0, 2 * len(own) + 1, 2, dtype=np.int32), pa.array(["animal", "wild"] * len(own))
+            ),
         }
         write_table(table_of(CANDIDATES, columns), CANDIDATES, file("crawl", name=build.crawl_name(spec)))
         write_table(table_of(REJECTS, []), REJECTS, file("crawl_rejects", name=build.crawl_name(spec)))
     write_table(table_of(REJECTS, []), REJECTS, file("withdrawn", name=build.snapshot_name))
+
+
+def text(*parts: pa.Array | str) -> pa.Array:
+    """Texts put together of texts and numbers, row by row."""
+    texts = [part if isinstance(part, str) else part.cast(pa.string()) for part in parts]
+    return pc.binary_join_element_wise(*texts, "")
 
 
 def write_shards(folder: Path) -> None:
@@ -140,13 +158,16 @@ def write_shards(folder: Path) -> None:
     annotator = build.config.models.annotator
     backgrounds = annotate.background_classifiers(models[annotator], build.vocabulary, build.specs, method)
     labels = {name: model.encode_texts([spec.name for spec in build.specs]) for name, model in models.items()}
+    # (C, B + E, D)
+    places = np.stack([backgrounds[spec.class_id] for spec in build.specs])
     names = build.workspace.names("shards", build.pool_key)
     for shard, name in enumerate(names):
         rng = np.random.default_rng(shard)
         photo_ids = read_table(
             build.workspace.file("shards", build.pool_key, name), CANDIDATES, ["photo_id", "class_id"]
         )
-        class_ids, photo_ids = photo_ids["class_id"].to_pylist(), photo_ids["photo_id"].to_pylist()
+        class_of = [number_of[class_id] for class_id in photo_ids["class_id"].to_pylist()]
+        photo_ids = photo_ids["photo_id"].combine_chunks()
         size = len(photo_ids)
         hashes = rng.integers(0, 2**64, size, dtype=np.uint64)
         digests = [f"{shard:032x}{row:032x}" for row in range(size)]
@@ -154,29 +175,29 @@ def write_shards(folder: Path) -> None:
             digests[row] = digests[row - 1]
             hashes[row + 1 if row + 1 < size else row] = hashes[row - 2] ^ np.uint64(0b101)
         constant = {"width_px": 500, "height_px": 375, "size_bytes": 90_000, "shard": name}
-        columns = {key: [value] * size for key, value in constant.items()}
-        columns |= {"photo_id": photo_ids, "sha256": digests, "phash": [int(value).to_bytes(8) for value in hashes]}
+        columns = {key: pa.repeat(value, size) for key, value in constant.items()}
+        looks_like = pa.array(np.frombuffer(hashes.astype(">u8").tobytes(), "V8").tolist(), pa.binary(8))
+        columns |= {"photo_id": photo_ids, "sha256": digests, "phash": looks_like}
         file = functools.partial(build.workspace.file, name=name)
         write_table(table_of(PHOTOS, columns), PHOTOS, file("photos", build.photos_key))
         write_table(table_of(REJECTS, []), REJECTS, file("photos_rejects", build.photos_key))
         write_table(table_of(REJECTS, []), REJECTS, file("download_rejects", build.pool_key))
-        images = {"photo_id": photo_ids, "image": [b"x"] * size}
+        images = {"photo_id": photo_ids, "image": pa.repeat(b"x", size)}
         write_table(table_of(IMAGES, images), IMAGES, file("images", build.pool_key))
         looks = {column: rng.random(size) for column in APPEARANCE.arrow().names[1:]} | {"photo_id": photo_ids}
         write_table(table_of(APPEARANCE, looks), APPEARANCE, file("appearance", appearance_key(build)))
         seen = rng.integers(0, len(build.vocabulary), size)
         for model, opened_model in models.items():
             vectors = rng.standard_normal((size, opened_model.embedding_dim)) / np.sqrt(opened_model.embedding_dim)
-            for row, class_id in enumerate(class_ids):
-                vectors[row] += labels[model][number_of[class_id]]
-                if model == annotator:
-                    vectors[row] += 2 * backgrounds[class_id][seen[row]]
+            vectors += labels[model][class_of]
+            if model == annotator:
+                vectors += 2 * places[class_of, seen]
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             column = pa.FixedSizeListArray.from_arrays(
                 pa.array(vectors.astype(np.float32).reshape(-1)), opened_model.embedding_dim
             )
             schema = embeddings(opened_model.embedding_dim)
-            rows = {"photo_id": photo_ids, "model": [model] * size, "embedding": column}
+            rows = {"photo_id": photo_ids, "model": pa.repeat(model, size), "embedding": column}
             write_table(table_of(schema, rows), schema, file("embeddings", build.embed_key(model)))
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from counterset.parquet_sql import parquet_sql
+from counterset.parquet_sql import fill, parquet_sql, rows_of, runs, spilling
 
 
 @pytest.mark.parametrize("name", ["o[1]", "o?", "o*", "id=5", "it's", "{a,b}", "[[]", "**", "a b", "é"])
@@ -21,3 +21,19 @@ def test_names_are_no_patterns(tmp_path: Path, name: str) -> None:
     path = tmp_path / name / "x.parquet"
     pq.write_table(pa.table({"id": ["right"]}), path)
     assert duckdb.execute(f"SELECT id FROM {parquet_sql([path, str(path)])}").fetchall() == [("right",)] * 2
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_rows_come_in_parts_and_by_value(size: int) -> None:
+    values = [3, 1, 2, 3, 1, 3, 3]
+    with spilling() as connection:
+        fill(
+            connection, "given", [pa.table({"value": [value], "place": [place]}) for place, value in enumerate(values)]
+        )
+        found = {}
+        for value, rows in runs(rows_of(connection, "FROM given ORDER BY value, place", size), "value"):
+            assert value not in found
+            found[value] = rows["place"].to_pylist()
+            fill(connection, f"beside_{value}", [rows])  # while the rows are read
+        assert list(rows_of(connection, "FROM beside_3", size))
+    assert found == {1: [1, 4], 2: [2], 3: [0, 3, 5, 6]}

@@ -9,7 +9,18 @@ import pytest
 
 from counterset.errors import SchemaError, WorkspaceError
 from counterset.schemas import IMAGES, REJECTS, Column, TableSchema
-from counterset.tables import RowGroups, conform, is_ascending, read_table, table_of, write_bytes, write_table
+from counterset.tables import (
+    ROW_GROUP_SIZE,
+    RowGroups,
+    conform,
+    is_ascending,
+    read_parts,
+    read_table,
+    table_of,
+    write_bytes,
+    write_parts,
+    write_table,
+)
 
 ROW = {"photo_id": "inaturalist-1", "class_id": "lion", "stage": "curate", "reason": "too_small", "detail": "3 x 3"}
 
@@ -28,6 +39,46 @@ def test_same_rows_give_same_bytes(tmp_path: Path) -> None:
     first = write_table(table_of(REJECTS, rows), REJECTS, tmp_path / "a.parquet")
     second = write_table(table_of(REJECTS, rows[::-1]), REJECTS, tmp_path / "b.parquet")
     assert first.sha256 == second.sha256
+
+
+@pytest.mark.parametrize("size", [1, 4_999, 5_000, 12_000])
+@pytest.mark.parametrize("num_rows", [0, ROW_GROUP_SIZE, 12_345])
+def test_parts_give_the_bytes_of_the_whole(tmp_path: Path, size: int, num_rows: int) -> None:
+    whole = {name: pa.repeat(value, num_rows) for name, value in ROW.items()}
+    whole["photo_id"] = pa.array([f"p{number:06d}" for number in range(num_rows)], pa.string())
+    whole["detail"] = pa.array([f"{number % 7} x 3" for number in range(num_rows)], pa.string())
+    table = table_of(REJECTS, whole)
+    step = size if size > 1 else 777
+    parts = [table.slice(start, step) for start in range(0, num_rows, step)]
+    ref = write_parts([table.slice(0, 0), *parts], REJECTS, tmp_path / "parts.parquet")
+    expected = write_table(table, REJECTS, tmp_path / "whole.parquet")
+    assert (ref.sha256, ref.num_rows) == (expected.sha256, num_rows)
+    read = list(read_parts(ref.path, REJECTS, ["photo_id", "detail"], 1_000))
+    assert all(len(part) <= 1_000 for part in read)
+    assert pa.concat_tables([table.select(["photo_id", "detail"]).slice(0, 0), *read]).equals(
+        read_table(ref.path, REJECTS, ["photo_id", "detail"])
+    )
+
+
+@pytest.mark.parametrize("second", ["p1", "p2"])
+def test_parts_that_are_not_in_order_leave_no_file(tmp_path: Path, second: str) -> None:
+    parts = [table_of(REJECTS, [ROW | {"photo_id": photo_id}]) for photo_id in ("p2", second)]
+    with pytest.raises(SchemaError, match="in order"):
+        write_parts(parts, REJECTS, tmp_path / "parts.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_parts_are_read_with_the_same_checks(tmp_path: Path) -> None:
+    path = tmp_path / "rejects.parquet"
+    write_table(table_of(REJECTS, [ROW]), REJECTS, path)
+    with pytest.raises(SchemaError, match="holds the table"):
+        next(read_parts(path, IMAGES))
+    more = TableSchema("rejects", "a row", ("photo_id",), (*REJECTS.columns, Column("since", pa.int32(), "new", True)))
+    assert [row["since"] for part in read_parts(path, more) for row in part.to_pylist()] == [None]
+    assert [row["since"] for part in read_parts(path, more, ["since"]) for row in part.to_pylist()] == [None]
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(WorkspaceError, match="delete it and run again"):
+        next(read_parts(path, REJECTS))
 
 
 @pytest.mark.parametrize(

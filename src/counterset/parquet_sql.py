@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.errors import WorkspaceError
 
@@ -57,10 +61,41 @@ def fill(connection: duckdb.DuckDBPyConnection, name: str, parts: Iterable[pa.Ta
     """A table of DuckDB's from the parts of one, at least one part."""
     is_first = True
     for part in parts:
-        connection.register("part", part)
-        connection.execute(f"CREATE TABLE {name} AS FROM part" if is_first else f"INSERT INTO {name} FROM part")
-        connection.unregister("part")
-        is_first = False
+        if is_first:
+            connection.register("part", part)
+            connection.execute(f"CREATE TABLE {name} AS FROM part LIMIT 0")
+            connection.unregister("part")
+            is_first = False
+        add(connection, name, part)
+
+
+def add(connection: duckdb.DuckDBPyConnection, name: str, part: pa.Table) -> None:
+    """Add the rows of a part to a table of DuckDB's."""
+    connection.register("part", part)
+    connection.execute(f"INSERT INTO {name} FROM part")
+    connection.unregister("part")
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, num_rows: int = 20_000) -> Iterator[pa.Table]:
+    """What a query gives, in parts of at most `num_rows` rows. The connection can be asked something else meanwhile."""
+    for batch in connection.cursor().sql(sql).to_arrow_reader(num_rows):
+        yield pa.Table.from_batches([batch])
+
+
+def runs(parts: Iterable[pa.Table], name: str) -> Iterator[tuple[Any, pa.Table]]:
+    """The rows of some tables by the value of a column by which they are sorted, and of which none is null."""
+    pending: list[pa.Table] = []
+    for part in filter(len, parts):
+        values = part[name]
+        starts = np.flatnonzero(pc.not_equal(values.slice(1), values.slice(0, len(values) - 1)).to_numpy()) + 1
+        edges = [0, *starts.tolist(), len(part)]
+        for start, end in itertools.pairwise(edges):
+            if pending and pending[0][name][0] != values[start]:
+                yield pending[0][name][0].as_py(), pa.concat_tables(pending)
+                pending = []
+            pending.append(part.slice(start, end - start))
+    if pending:
+        yield pending[0][name][0].as_py(), pa.concat_tables(pending)
 
 
 def _words(error: Exception) -> str:

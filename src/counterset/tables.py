@@ -1,7 +1,7 @@
 """Tables in and out: conform to a declared schema, write atomically, read with checks.
 
-A finished file is complete by construction: it is written beside its final name
-and renamed. The same rows give the same bytes.
+A finished file is complete by construction: it is written beside its final name and renamed. The same rows give the
+same bytes, whether they are written at once or in parts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -110,23 +110,73 @@ def write_table(table: pa.Table, schema: TableSchema, path: str | Path | ObjectP
         SchemaError: as `conform`.
         WorkspaceError: the disk is full, or the folder or bucket cannot be written.
     """
-    conformed = conform(table, schema)
+    return _write([conform(table, schema)], schema, path)
+
+
+def write_parts(parts: Iterable[pa.Table], schema: TableSchema, path: str | Path | ObjectPath) -> TableRef:
+    """Write a table whose rows come in parts in the order of its key: a row group at a time, so that no more is in
+    memory. The bytes are those of `write_table`.
+
+    Raises:
+        SchemaError: as `conform`; or a part's keys do not come after those of the part before.
+        WorkspaceError: the disk is full, or the folder or bucket cannot be written.
+    """
+    return _write(_in_order(parts, schema), schema, path)
+
+
+def _write(parts: Iterable[pa.Table], schema: TableSchema, path: str | Path | ObjectPath) -> TableRef:
+    num_rows, arrow = 0, schema.arrow()
+
+    def write(file: Any) -> None:
+        nonlocal num_rows
+        with pq.ParquetWriter(file, arrow, **parquet_options(arrow)) as writer:
+            for group in _row_groups(parts, row_group_size(arrow)):
+                writer.write_table(group)
+                num_rows += len(group)
+            if not num_rows:
+                writer.write_table(arrow.empty_table())
+
     where = place(path)
     if isinstance(where, ObjectPath):
         buffer = io.BytesIO()
-        _write_parquet(conformed, buffer)
-        content = buffer.getvalue()
-        write_bytes(content, where)
-        sha256 = hashlib.sha256(content).hexdigest()
-    else:
-        sha256 = _write_file(where, lambda file: _write_parquet(conformed, file))
-    return TableRef(str(path), sha256, conformed.num_rows, schema.version)
+        write(buffer)
+        write_bytes(buffer.getvalue(), where)
+        return TableRef(str(path), hashlib.sha256(buffer.getvalue()).hexdigest(), num_rows, schema.version)
+    return TableRef(str(path), _write_file(where, write), num_rows, schema.version)
+
+
+def _in_order(parts: Iterable[pa.Table], schema: TableSchema) -> Iterator[pa.Table]:
+    """The parts that have rows, conformed."""
+    last: pa.Table | None = None
+    for part in parts:
+        conformed = conform(part, schema)
+        if not len(conformed):
+            continue
+        keys = conformed.select(list(schema.key))
+        if last is not None and not is_ascending(pa.concat_tables([last, keys.slice(0, 1)]), schema.key):
+            raise SchemaError(schema.name, ",".join(schema.key), "the key is not unique, or its rows are not in order")
+        last = keys.slice(len(keys) - 1)
+        yield conformed
+
+
+def _row_groups(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The rows of some tables as tables of `size` rows; the last may have fewer."""
+    pending: list[pa.Table] = []
+    missing = size
+    for part in parts:
+        while len(part) >= missing:
+            yield pa.concat_tables([*pending, part.slice(0, missing)])
+            part, pending, missing = part.slice(missing), [], size
+        if len(part):
+            pending.append(part)
+            missing -= len(part)
+    if pending:
+        yield pa.concat_tables(pending)
 
 
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:
-    """How every Parquet file is written; the same rows give the same bytes.
-
-    Columns of photos' bytes have no dictionary and one page per photo, for a page may not pass 2 GiB.
+    """How every Parquet file is written; the same rows give the same bytes. Columns of photos' bytes have no dictionary
+    and one page per photo, for a page may not pass 2 GiB.
     """
     options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "version": "2.6"}
     if not any(_holds_bytes(field.type) for field in schema):
@@ -148,11 +198,6 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_struct(kind) and any(_holds_bytes(f.type) for f in kind))
 
 
-def _write_parquet(table: pa.Table, file: Any) -> None:
-    options = parquet_options(table.schema)
-    pq.write_table(table, file, row_group_size=row_group_size(table.schema), **options)
-
-
 def read_table(path: str | Path | ObjectPath, schema: TableSchema, columns: list[str] | None = None) -> pa.Table:
     """Read a table and check that it is the declared one; nullable columns added since are null.
 
@@ -170,6 +215,36 @@ def read_table(path: str | Path | ObjectPath, schema: TableSchema, columns: list
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
     check_stamp(table.schema, schema, str(path))
+    return _with_columns(table, schema, columns, path)
+
+
+def read_parts(
+    path: str | Path | ObjectPath, schema: TableSchema, columns: list[str] | None = None, num_rows: int = 20_000
+) -> Iterator[pa.Table]:
+    """The same as `read_table`, in parts of at most `num_rows` rows, so that no more is in memory.
+
+    Raises:
+        SchemaError: the file holds another table, a newer version, or other columns.
+        WorkspaceError: the file is missing or damaged.
+    """
+    where = place(path)
+    try:
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(where.open()) if isinstance(where, ObjectPath) else where
+            opened = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
+            found = opened.schema_arrow
+            check_stamp(found, schema, str(path))
+            wanted = None if columns is None else [name for name in columns if name in found.names]
+            for batch in opened.iter_batches(num_rows, columns=wanted):
+                yield _with_columns(pa.Table.from_batches([batch]), schema, columns, path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(path, error) from error
+
+
+def _with_columns(
+    table: pa.Table, schema: TableSchema, columns: list[str] | None, path: str | Path | ObjectPath
+) -> pa.Table:
+    """A file's rows with nulls in the nullable columns that were added since it was written."""
     for position, field in enumerate(schema.arrow()):
         if (columns is None or field.name in columns) and field.name not in table.column_names:
             if not field.nullable:
@@ -312,8 +387,7 @@ def sha256_of(path: str | Path | ObjectPath) -> str:
 
 def feature_matrix(table: pa.Table, name: str = "embedding") -> npt.NDArray[np.float32]:
     """The (N, D) features of an embeddings table, in row order; `name` is their column."""
-    column = table[name].combine_chunks()
-    dim = column.type.list_size
+    column, dim = table[name].combine_chunks(), table[name].type.list_size
     return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, dim)
 
 

@@ -83,7 +83,9 @@ def uncorrected(build: Build, regime: Regime, world: World, seed: int) -> list[R
     backgrounds = backgrounds.append_column("elsewhere", pa.nulls(len(backgrounds), pa.float32()))
     chosen = select_pairs(members, backgrounds, predictions, config, class_ids=world.class_ids, **options)
     decisions = labelled(world, named, seed)
-    pairs = name_pairs(decisions, members, backgrounds, predictions, chosen.pairs, NamingConfig(), **options).pairs
+    pairs = name_pairs(
+        decisions, [members], [backgrounds], [predictions], chosen.pairs, NamingConfig(), **options
+    ).pairs
     rows = []
     for row in pairs.to_pylist():
         if row["common"] is not None:

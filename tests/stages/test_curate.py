@@ -11,7 +11,8 @@ from PIL import Image
 
 from counterset.config import CurateConfig
 from counterset.schemas import CANDIDATES, IMAGES
-from counterset.stages.curate import BOUNDS, choose_members, fitting, inspect_photos
+from counterset.stages.curate import BOUNDS, fitting, inspect_photos
+from counterset.stages.curate.members import choose_members
 from counterset.tables import table_of
 
 LION = {"lion": "taxon:41964"}

@@ -13,7 +13,9 @@ from PIL import Image
 
 from counterset.config import CurateConfig
 from counterset.schemas import CANDIDATES, IMAGES, PHOTOS
-from counterset.stages.curate import Curation, choose_members, inspect_photos, observer_hash
+from counterset.stages.curate import inspect_photos
+from counterset.stages.curate.members import Curation, choose_members
+from counterset.stages.curate.units import observer_hash
 from counterset.statistics.halves import half_of, unit_number
 from counterset.tables import table_of
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from counterset.config import CurateConfig
 from counterset.schemas import CANDIDATES, MEMBERS, PHOTOS, Half
-from counterset.stages.curate import Curation, choose_members
+from counterset.stages.curate.members import Curation, choose_members
 from counterset.statistics.halves import half_of, unit_number
 from counterset.tables import table_of
 

@@ -44,23 +44,27 @@ class Photos:
         outcome = np.arange(len(self.ids)) % 5 != 0
         result = name_pairs(
             pa.table({name: [row[name] for row in decisions] for name in COLUMNS}),
-            pa.table({"photo_id": self.ids, "class_id": ["fox"] * len(self.ids), "unit": self.unit}),
-            pa.table(
-                {
-                    "photo_id": self.ids,
-                    "group": self.group,
-                    "background": self.background,
-                    "elsewhere": pa.array(self.elsewhere, pa.float32()),
-                }
-            ),
-            pa.table(
-                {
-                    "photo_id": self.ids,
-                    "model": ["s"] * len(self.ids),
-                    "label_space": ["l"] * len(self.ids),
-                    "is_correct": outcome,
-                }
-            ),
+            [pa.table({"photo_id": self.ids, "class_id": ["fox"] * len(self.ids), "unit": self.unit})],
+            [
+                pa.table(
+                    {
+                        "photo_id": self.ids,
+                        "group": self.group,
+                        "background": self.background,
+                        "elsewhere": pa.array(self.elsewhere, pa.float32()),
+                    }
+                )
+            ],
+            [
+                pa.table(
+                    {
+                        "photo_id": self.ids,
+                        "model": ["s"] * len(self.ids),
+                        "label_space": ["l"] * len(self.ids),
+                        "is_correct": outcome,
+                    }
+                )
+            ],
             table_of(PAIRS, [PAIR]),
             NamingConfig(min_precision=min_precision),
             selectors=("s",),

@@ -10,12 +10,14 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
 from counterset.classes import normal_name
 from counterset.config_sections import NamingConfig
 from counterset.naming.schemas import GROUP_NAMES, Naming
+from counterset.parquet_sql import fill, rows_of, runs, spilling
 from counterset.schemas import PAIRS
 from counterset.statistics.label_errors import COMMON, COUNTER, ELSEWHERE, Groups, Labels, corrected_drop
 from counterset.statistics.naming import NameShare, name_share, rightness_correlation
@@ -69,9 +71,9 @@ class _Photo(NamedTuple):
 
 def name_pairs(
     decisions: pa.Table,
-    members: pa.Table,
-    backgrounds: pa.Table,
-    predictions: pa.Table,
+    members: Iterable[pa.Table],
+    backgrounds: Iterable[pa.Table],
+    predictions: Iterable[pa.Table],
     pairs: pa.Table,
     config: NamingConfig,
     *,
@@ -84,36 +86,28 @@ def name_pairs(
     Args:
         decisions: each reviewer's last word on a photo (decisions schema); only blind ones with a known probability
             are used.
-        members: photo_id, class_id, unit are read.
-        backgrounds: photo_id, class_id, group, background, elsewhere are read.
-        predictions: photo_id, model, label_space, is_correct are read.
+        members: in parts, at least one; photo_id, class_id, unit are read.
+        backgrounds: the same; photo_id, group, background, elsewhere are read.
+        predictions: the same; photo_id, model, label_space, is_correct are read, where there are labels.
         pairs: the chosen pairs.
         config: limits.
         selectors: the models that chose.
         label_space: the predictions' label space to use.
         seed: of the draws behind corrected drops; each class has draws of its own.
     """
-    unit_of = dict(zip(members["photo_id"].to_pylist(), members["unit"].to_pylist(), strict=True))
-    class_of = dict(zip(members["photo_id"].to_pylist(), members["class_id"].to_pylist(), strict=True))
-    group_of = dict(zip(backgrounds["photo_id"].to_pylist(), backgrounds["group"].to_pylist(), strict=True))
-    sizes: dict[str, dict[str | None, int]] = {}
-    for photo_id, class_id in class_of.items():
-        counted = sizes.setdefault(class_id, {})
-        counted[group_of.get(photo_id)] = counted.get(group_of.get(photo_id), 0) + 1
-    labelled = _labelled(decisions, class_of, group_of, unit_of, sizes)
+    with spilling() as connection:
+        _fill_photos(connection, members, backgrounds)
+        sizes = _sizes(connection)
+        elsewhere = _shares_elsewhere(connection)
+        labelled = _labelled(decisions, _labelled_photos(connection, decisions), sizes)
+        by_class: dict[str, dict[str, _Photo]] = {}
+        for photo_id, photo in labelled.items():
+            by_class.setdefault(photo.class_id, {})[photo_id] = photo
+        corrected: dict[str, dict[str, Any]] = {}
+        if labelled:
+            _fill_outcomes(connection, predictions, selectors, label_space)
+            corrected = _corrected_pairs(connection, pairs, labelled, by_class, seed)
     correlation = _correlation(labelled.values())
-    outcomes = _outcomes(predictions, selectors, label_space)
-    by_class: dict[str, dict[str, _Photo]] = {}
-    for photo_id, photo in labelled.items():
-        by_class.setdefault(photo.class_id, {})[photo_id] = photo
-    seen = [(photo, outcomes[photo_id]) for photo_id, photo in labelled.items() if photo_id in outcomes]
-    # Photos that the selectors get wrong may be named wrongly together, all of one unit, where others are not.
-    by_outcome = (
-        _correlation(photo for photo, share in seen if share < EVEN),
-        _correlation(photo for photo, share in seen if share >= EVEN),
-    )
-    by_group = _by_group(class_of, group_of, unit_of, outcomes)
-    elsewhere = _shares_elsewhere(backgrounds, class_of)
     named: dict[tuple[str, str], tuple[NameShare | None, NameShare | None]] = {}
     rows = []
     for class_id in sorted(sizes):
@@ -128,17 +122,48 @@ def name_pairs(
         if common is not None:
             precisions = [named.get((class_id, group), (None, None))[0] for group in (common, counter)]
             row |= _judged(precisions, [elsewhere.get((class_id, group)) for group in (common, counter)], config)
-            own = by_class.get(class_id, {})
-            row |= _corrected(row, own, outcomes, by_group.get(class_id, {}), by_outcome, seed)
+            row |= corrected.get(class_id, {})
         judged.append(row)
     return NamingResult(table_of(PAIRS, judged), table_of(GROUP_NAMES, rows))
 
 
+def _fill_photos(
+    connection: duckdb.DuckDBPyConnection, members: Iterable[pa.Table], backgrounds: Iterable[pa.Table]
+) -> None:
+    """Fill the table `photos` with each member's class, unit, group, and whether other places suit it better than the
+    name of its group (null = not known). A photo whose group a reviewer corrected is not among these: its share is of
+    the name that it had.
+    """
+    fill(connection, "members", (part.select(["photo_id", "class_id", "unit"]) for part in members))
+    columns = ["photo_id", "group", "background", "elsewhere"]
+    fill(connection, "backgrounds", (part.select(columns) for part in backgrounds))
+    connection.execute(f"""CREATE TABLE photos AS
+        SELECT photo_id, class_id, unit, "group",
+               CASE WHEN elsewhere IS NOT NULL
+                   THEN background = "group" AND elsewhere::DOUBLE > {MAX_ELSEWHERE}::DOUBLE END AS is_elsewhere
+        FROM members LEFT JOIN backgrounds USING (photo_id)""")
+    connection.execute("DROP TABLE members; DROP TABLE backgrounds")
+
+
+def _sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str | None, int]]:
+    """class_id -> group -> number of its photos."""
+    sizes: dict[str, dict[str | None, int]] = {}
+    counted = connection.sql('SELECT class_id, "group", count(*) FROM photos GROUP BY ALL ORDER BY ALL').fetchall()
+    for class_id, group, num_photos in counted:
+        sizes.setdefault(class_id, {})[group] = num_photos
+    return sizes
+
+
+def _labelled_photos(connection: duckdb.DuckDBPyConnection, decisions: pa.Table) -> dict[str, tuple[str, Any, str]]:
+    """photo_id -> class, group and unit of the members that decisions are about."""
+    fill(connection, "decided", [decisions.select(["photo_id"])])
+    query = 'SELECT photo_id, class_id, "group", unit FROM photos WHERE photo_id IN (FROM decided)'
+    return {row[0]: (row[1], row[2], row[3]) for row in connection.sql(query).fetchall()}
+
+
 def _labelled(
     decisions: pa.Table,
-    class_of: Mapping[str, str],
-    group_of: Mapping[str, str | None],
-    unit_of: Mapping[str, str],
+    photos_of: Mapping[str, tuple[str, Any, str]],
     sizes: Mapping[str, Mapping[str | None, int]],
 ) -> dict[str, _Photo]:
     """photo_id -> the photo, weighted to stand for its class and group; in the order of ids."""
@@ -146,7 +171,7 @@ def _labelled(
     probability: dict[str, float] = {}
     for row in decisions.to_pylist():
         photo_id = row["photo_id"]
-        if row["mode"] == MODE and row["probability"] is not None and photo_id in class_of:
+        if row["mode"] == MODE and row["probability"] is not None and photo_id in photos_of:
             names = (row["said_name"] or "").split(BETWEEN)
             # The log is in the order of time, so of one reviewer's samples the last word counts.
             said.setdefault(photo_id, {})[row["reviewer"]] = frozenset(map(normal_name, names)) - {""}
@@ -154,14 +179,14 @@ def _labelled(
             probability[photo_id] = max(probability.get(photo_id, 0.0), row["probability"])
     totals: dict[tuple[str, str | None], float] = {}
     for photo_id in said:
-        stratum = class_of[photo_id], group_of.get(photo_id)
+        stratum = photos_of[photo_id][:2]
         totals[stratum] = totals.get(stratum, 0.0) + 1 / probability[photo_id]
     photos = {}
     for photo_id in sorted(said):
-        class_id, group = class_of[photo_id], group_of.get(photo_id)
+        class_id, group, unit = photos_of[photo_id]
         weight = sizes[class_id][group] / probability[photo_id] / totals[class_id, group]
         words = tuple(said[photo_id][reviewer] for reviewer in sorted(said[photo_id]))
-        photos[photo_id] = _Photo(class_id, group, unit_of[photo_id], weight, words)
+        photos[photo_id] = _Photo(class_id, group, unit, weight, words)
     return photos
 
 
@@ -209,19 +234,11 @@ def _name_row(
     return row
 
 
-def _shares_elsewhere(backgrounds: pa.Table, class_of: Mapping[str, str]) -> dict[tuple[str, str], float]:
-    """(class_id, group) -> share of its photos that other places suit better than its name, where that is known.
-
-    A photo whose group a reviewer corrected is not counted among them: its share is of the name that it had.
-    """
-    counts: dict[tuple[str, str], list[int]] = {}
-    columns = ("photo_id", "group", "background", "elsewhere")
-    for photo_id, group, background, share in zip(*(backgrounds[name].to_pylist() for name in columns), strict=True):
-        if group is not None and share is not None and photo_id in class_of:
-            counted = counts.setdefault((class_of[photo_id], group), [0, 0])
-            counted[0] += background == group and share > MAX_ELSEWHERE
-            counted[1] += 1
-    return {key: count / total for key, (count, total) in counts.items()}
+def _shares_elsewhere(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], float]:
+    """(class_id, group) -> share of its photos that other places suit better than its name, where that is known."""
+    query = """SELECT class_id, "group", count(*) FILTER (is_elsewhere), count(*) FROM photos
+        WHERE "group" IS NOT NULL AND is_elsewhere IS NOT NULL GROUP BY ALL"""
+    return {(class_id, group): count / total for class_id, group, count, total in connection.sql(query).fetchall()}
 
 
 def is_doubted(share_elsewhere: float | None) -> bool:
@@ -304,26 +321,48 @@ def _weighted(outcomes: list[tuple[str, float]], correlation: float) -> float:
     return float(np.average(means, weights=num_photos / (1 + (num_photos - 1) * correlation)))
 
 
-def _outcomes(predictions: pa.Table, selectors: tuple[str, ...], label_space: str) -> dict[str, float]:
-    """photo_id -> share of the selectors that are right, of photos that all of them saw."""
-    columns = (predictions[name].to_pylist() for name in ("photo_id", "model", "label_space", "is_correct"))
-    right: dict[str, list[bool]] = {}
-    for photo_id, model, space, is_correct in zip(*columns, strict=True):
-        if model in selectors and space == label_space:
-            right.setdefault(photo_id, []).append(is_correct)
-    return {photo_id: float(np.mean(answers)) for photo_id, answers in right.items() if len(answers) == len(selectors)}
+def _fill_outcomes(
+    connection: duckdb.DuckDBPyConnection,
+    predictions: Iterable[pa.Table],
+    selectors: tuple[str, ...],
+    label_space: str,
+) -> None:
+    """Fill the table `outcomes` with the share of the selectors that are right, of the photos that all of them saw."""
+    columns = ["photo_id", "model", "label_space", "is_correct"]
+    fill(connection, "predictions", (part.select(columns) for part in predictions))
+    connection.execute(
+        """CREATE TABLE outcomes AS
+        SELECT photo_id, (count(*) FILTER (is_correct))::DOUBLE / count(*) AS outcome FROM predictions
+        WHERE label_space = $space AND model IN (SELECT unnest($selectors))
+        GROUP BY photo_id HAVING count(*) = len($selectors)""",
+        {"space": label_space, "selectors": list(selectors)},
+    )
 
 
-def _by_group(
-    class_of: Mapping[str, str],
-    group_of: Mapping[str, str | None],
-    unit_of: Mapping[str, str],
-    outcomes: Mapping[str, float],
-) -> dict[str, dict[str | None, list[tuple[str, float]]]]:
-    """class_id -> group -> unit and outcome of each of its photos."""
-    found: dict[str, dict[str | None, list[tuple[str, float]]]] = {}
-    for photo_id, outcome in outcomes.items():
-        if photo_id in class_of:
-            groups = found.setdefault(class_of[photo_id], {})
-            groups.setdefault(group_of.get(photo_id), []).append((unit_of[photo_id], outcome))
-    return found
+def _corrected_pairs(
+    connection: duckdb.DuckDBPyConnection,
+    pairs: pa.Table,
+    labelled: Mapping[str, _Photo],
+    by_class: Mapping[str, Mapping[str, _Photo]],
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """class_id -> the columns of pairs that hold the corrected drop."""
+    told = connection.sql("SELECT photo_id, outcome FROM outcomes WHERE photo_id IN (FROM decided)").fetchall()
+    outcomes = {photo_id: outcome for photo_id, outcome in told if photo_id in labelled}
+    seen = [(photo, outcomes[photo_id]) for photo_id, photo in labelled.items() if photo_id in outcomes]
+    # Photos that the selectors get wrong may be named wrongly together, all of one unit, where others are not.
+    by_outcome = (
+        _correlation(photo for photo, share in seen if share < EVEN),
+        _correlation(photo for photo, share in seen if share >= EVEN),
+    )
+    rows = {row["class_id"]: row for row in pairs.to_pylist() if row["common"] is not None}
+    fill(connection, "asked", [pa.table({"class_id": pa.array(sorted(by_class.keys() & rows.keys()), pa.string())})])
+    query = """SELECT class_id, "group", unit, outcome FROM photos JOIN outcomes USING (photo_id)
+        WHERE class_id IN (FROM asked) ORDER BY class_id, photo_id"""
+    corrected = {}
+    for class_id, own in runs(rows_of(connection, query), "class_id"):
+        by_group: dict[str | None, list[tuple[str, float]]] = {}
+        for group, *photo in zip(*(own[name].to_pylist() for name in ("group", "unit", "outcome")), strict=True):
+            by_group.setdefault(group, []).append((photo[0], photo[1]))
+        corrected[class_id] = _corrected(rows[class_id], by_class[class_id], outcomes, by_group, by_outcome, seed)
+    return corrected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -30,7 +30,7 @@ from counterset.sources import Source
 from counterset.sources.budget import Budget
 from counterset.steps.progress import Progress
 from counterset.storage import Place, place
-from counterset.tables import TableRef, read_table, write_bytes, write_table
+from counterset.tables import TableRef, read_parts, read_table, write_bytes, write_table
 from counterset.workspace import Workspace, digest, versions
 
 READS = {
@@ -281,6 +281,14 @@ def read_all(refs: Iterable[TableRef], schema: TableSchema, columns: list[str] |
     empty = schema.arrow().empty_table()
     tables = [read_table(ref.path, schema, columns) for ref in refs]
     return pa.concat_tables([empty if columns is None else empty.select(columns), *tables])
+
+
+def parts_of(refs: Iterable[TableRef], schema: TableSchema, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """The same in parts, the first of which is empty."""
+    empty = schema.arrow().empty_table()
+    yield empty if columns is None else empty.select(columns)
+    for ref in refs:
+        yield from read_parts(ref.path, schema, columns)
 
 
 def without(table: pa.Table, photo_ids: pa.Array) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,8 +13,8 @@ from counterset.review import log
 from counterset.review.schemas import Mode
 from counterset.schemas import BACKGROUNDS, MEMBERS, PAIRS, PREDICTIONS
 from counterset.stages import naming
-from counterset.steps.keys import TEST_PACKAGES, Build, read_all, settings_of
-from counterset.tables import TableRef, read_table, write_table
+from counterset.steps.keys import TEST_PACKAGES, Build, parts_of, settings_of
+from counterset.tables import TableRef, read_parts, read_table, write_table
 from counterset.workspace import digest
 
 logger = logging.getLogger(__name__)
@@ -24,15 +25,19 @@ NUM_TOLD = 5
 """Pairs that a warning names."""
 
 
-def blind_words(build: Build, members: pa.Table) -> pa.Table:
+def blind_words(build: Build, members: TableRef) -> pa.Table:
     """Each reviewer's last word on each of these photos, of those that were said without the name in view.
 
     Raises:
         ReviewError: the log of decisions is damaged.
     """
     words = log.last_words(log.read(build.workspace))
-    is_own = pc.is_in(words["photo_id"], members["photo_id"].combine_chunks())
-    return words.filter(pc.and_(is_own, pc.equal(words["mode"], Mode.AUDIT.value)))
+    words = words.filter(pc.equal(words["mode"], Mode.AUDIT.value))
+    said = words["photo_id"].combine_chunks()
+    is_own = np.zeros(len(words), np.bool_)
+    for part in read_parts(members.path, MEMBERS, ["photo_id"]) if len(words) else ():
+        is_own |= pc.is_in(said, part["photo_id"].combine_chunks()).to_numpy(zero_copy_only=False)
+    return words.filter(pa.array(is_own))
 
 
 def names_key(build: Build, inputs: list[TableRef], words: pa.Table) -> str:
@@ -61,15 +66,14 @@ def name_pairs(
         predictions: one file per model.
         pairs: the chosen ones.
     """
-    kept = read_table(members.path, MEMBERS)
-    words = blind_words(build, kept)
+    words = blind_words(build, members)
     key = names_key(build, [members, backgrounds, pairs, *predictions], words)
     if not build.is_done("named_pairs", key, "all"):
         result = naming.name_pairs(
             words,
-            kept,
-            read_table(backgrounds.path, BACKGROUNDS),
-            read_all(predictions, PREDICTIONS),
+            parts_of([members], MEMBERS, ["photo_id", "class_id", "unit"]),
+            parts_of([backgrounds], BACKGROUNDS, ["photo_id", "group", "background", "elsewhere"]),
+            parts_of(predictions, PREDICTIONS, ["photo_id", "model", "label_space", "is_correct"]),
             read_table(pairs.path, PAIRS),
             build.config.naming,
             selectors=build.config.models.selectors,

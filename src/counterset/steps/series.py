@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,14 +18,15 @@ import pyarrow.compute as pc
 
 from counterset.classes import ClassSpec
 from counterset.content import content
+from counterset.parquet_sql import fill, rows_of, spilling
 from counterset.release.publish.series import SeriesInputs
 from counterset.release.versions.followed import Followed, earlier_release
 from counterset.schemas import MEMBERS, PHOTOS
 from counterset.statistics.halves import identity
 from counterset.statistics.schemas import LOOKS
 from counterset.statistics.series import Series, after, begin
-from counterset.steps.keys import Build, read_all
-from counterset.steps.shard_steps import candidates_of
+from counterset.steps.keys import Build, parts_of
+from counterset.steps.shard_steps import candidate_parts
 from counterset.storage import place
 from counterset.tables import TableRef, read_table, table_of
 
@@ -62,7 +64,7 @@ class Basis:
     @property
     def units_digest(self) -> str:
         """A digest of these; "" without any."""
-        return "" if self.units is None else _digest_of(self.units)
+        return "" if self.units is None else _digest_of([self.units.sort_by("photo_id")])
 
 
 def basis_of(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> Basis:
@@ -100,22 +102,23 @@ def _made_from(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> 
     if config.curate.max_similarity < 1:
         asked["annotator"] = {"features": build.features_of(config.models.annotator)}
     asked["classes"] = {spec.class_id: class_identity(spec) for spec in build.specs}
-    offered = candidates_of(build, crawls, _OFFERED).select(_OFFERED)
-    inspected = read_all(photos, PHOTOS, ["photo_id", "sha256"])
-    row = pc.index_in(offered["photo_id"], inspected["photo_id"].combine_chunks())
-    rows = offered.append_column("sha256", inspected["sha256"].take(row)).filter(pc.is_valid(row))
-    rows = rows.sort_by("photo_id").combine_chunks()
-    # Which photos share a place, not where it is: who knows all else of a photo could try all places.
-    shared = rows["place"].combine_chunks().dictionary_encode().indices
-    rows = rows.set_column(_OFFERED.index("place"), "place", shared)
-    return _digest_of(rows, json.dumps(asked, sort_keys=True))
+    with spilling() as connection:
+        fill(connection, "candidates", candidate_parts(build, crawls, _OFFERED))
+        fill(connection, "inspected", parts_of(photos, PHOTOS, ["photo_id", "sha256"]))
+        connection.execute("CREATE TABLE offered AS FROM candidates JOIN inspected USING (photo_id)")
+        # Which photos share a place, not where it is: who knows all else of a photo could try all places.
+        connection.execute("""CREATE TABLE shared AS
+            SELECT place, row_number() OVER (ORDER BY first) - 1 AS number FROM (
+                SELECT place, min(photo_id) AS first FROM offered WHERE place IS NOT NULL GROUP BY place)""")
+        query = """SELECT photo_id, class_id, source, observation_id, observer_id, number AS place, sha256
+            FROM offered LEFT JOIN shared USING (place) ORDER BY photo_id"""
+        return _digest_of(rows_of(connection, query), json.dumps(asked, sort_keys=True))
 
 
-def _digest_of(table: pa.Table, beside: str = "") -> str:
-    """A digest of a table's rows in order of their photos, and of a text beside them."""
-    table = table.sort_by("photo_id")
+def _digest_of(parts: Iterable[pa.Table], beside: str = "") -> str:
+    """A digest of rows in order of their photos, and of a text beside them."""
     state = hashlib.sha256(beside.encode())
-    for batch in table.to_batches(max_chunksize=100_000):
+    for batch in (batch for part in parts for batch in part.to_batches()):
         columns = [pc.cast(column, pa.string()) for column in batch.columns]
         rows = pc.binary_join_element_wise(*columns, "\x1f", null_handling="replace", null_replacement="\x00")
         # Texts of one array lie one after the other, so these are "\x1e" + row for every row

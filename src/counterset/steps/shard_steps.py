@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -31,7 +31,7 @@ from counterset.schemas import (
 )
 from counterset.sources.budget import MEDIA_BYTES
 from counterset.stages import curate, embed
-from counterset.steps.keys import Build, read_all, without
+from counterset.steps.keys import Build, parts_of, read_all, without
 from counterset.steps.rejects import of_several_classes, places_of
 from counterset.tables import TableRef, read_metadata, read_table, write_bytes, write_table
 from counterset.workspace import digest
@@ -68,9 +68,15 @@ def recheck(build: Build, crawls: list[TableRef]) -> TableRef:
 
 def candidates_of(build: Build, crawls: Iterable[TableRef], columns: list[str] | None = None) -> pa.Table:
     """All candidates that were not withdrawn and are of one class alone; `columns` = photo_id and more; None = all."""
+    return pa.concat_tables(candidate_parts(build, crawls, columns))
+
+
+def candidate_parts(build: Build, crawls: Iterable[TableRef], columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """The same in parts, the first of which is empty."""
     withdrawn = read_table(build.workspace.file("withdrawn", build.crawl_key, build.snapshot_name), REJECTS)
-    table = without(read_all(crawls, CANDIDATES, columns), withdrawn["photo_id"].combine_chunks())
-    return without(table, of_several_classes(build)["photo_id"].combine_chunks())
+    gone = pa.chunked_array([*withdrawn["photo_id"].chunks, *of_several_classes(build)["photo_id"].chunks], pa.string())
+    for part in parts_of(crawls, CANDIDATES, columns):
+        yield without(part, gone.combine_chunks())
 
 
 def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from counterset.classes import ClassSpec
 from counterset.config_sections import ANNOTATORS
 from counterset.content import content
 from counterset.models.door import open_model, open_text_model
 from counterset.models.prompts import label_rows, labels_id
+from counterset.parquet_sql import add, fill, rows_of, spilling
 from counterset.schemas import (
     BACKGROUNDS,
     GROUP_ACCURACY,
@@ -28,8 +28,10 @@ from counterset.schemas import (
     embeddings,
     text_features,
 )
-from counterset.stages import annotate, curate, evaluate, group, select
+from counterset.stages import curate, evaluate, select
+from counterset.stages.curate import members as choosing
 from counterset.statistics.series import Series, with_looks
+from counterset.steps.annotating import annotate_classes, by_shard
 from counterset.steps.causes_steps import animals_key, appearance_key
 from counterset.steps.keys import (
     GROUP_PACKAGES,
@@ -37,14 +39,15 @@ from counterset.steps.keys import (
     SCORE_PACKAGES,
     TEST_PACKAGES,
     Build,
+    parts_of,
     read_all,
     settings_of,
 )
 from counterset.steps.rejects import of_several_classes
 from counterset.steps.series import Basis, class_identity, place_in_series
-from counterset.steps.shard_steps import candidates_of
+from counterset.steps.shard_steps import candidate_parts
 from counterset.storage import place
-from counterset.tables import TableRef, feature_matrix, ranks, read_table, table_of, write_table
+from counterset.tables import TableRef, feature_matrix, read_parts, read_table, table_of, write_parts, write_table
 from counterset.workspace import digest
 from counterset.workspace_photos import WorkspacePhotos
 
@@ -73,23 +76,32 @@ def choose_members(
     curation, salt = build.config.curate, build.config.select.salt
     key = members_key(build, crawls, photos, embedded, basis)
     if not build.is_done("members", key, "all"):
-        candidates = candidates_of(build, crawls, list(curate.OFFERED))
-        table = read_all(photos, PHOTOS, list(curate.INSPECTED))
-        table = table.filter(pc.is_in(table["photo_id"], candidates["photo_id"].combine_chunks()))
-        fit = curate.fitting(table, candidates, curation)
-        result = curate.choose_members(
-            fit.photos,
-            candidates,
-            curation,
-            salt=salt,
-            identities={spec.class_id: class_identity(spec) for spec in build.specs},
-            published=basis.units,
-            photos_per_observation=build.config.source.photos_per_observation,
-            features=_features_by_id(build, embedded) if curation.max_similarity < 1 else None,
-        )
-        rejects = pa.concat_tables([fit.rejects, result.rejects])
-        write_table(rejects, REJECTS, build.workspace.file("members_rejects", key, "all"))
-        write_table(result.members, MEMBERS, build.workspace.file("members", key, "all"))
+        with spilling() as connection:
+
+            def fitting(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+                for part in parts:
+                    fit = curate.fitting(part, part, curation)
+                    add(connection, "rejects", fit.rejects)
+                    yield fit.photos
+
+            chosen = choosing.choose(
+                connection,
+                fitting(
+                    choosing.offered(
+                        connection,
+                        candidate_parts(build, crawls, list(choosing.OFFERED)),
+                        parts_of(photos, PHOTOS, list(choosing.INSPECTED)),
+                    )
+                ),
+                curation,
+                salt=salt,
+                identities={spec.class_id: class_identity(spec) for spec in build.specs},
+                published=basis.units,
+                photos_per_observation=build.config.source.photos_per_observation,
+                features=_features_by_id(build, embedded) if curation.max_similarity < 1 else None,
+            )
+            write_parts(chosen.rejects, REJECTS, build.workspace.file("members_rejects", key, "all"))
+            write_parts(chosen.members, MEMBERS, build.workspace.file("members", key, "all"))
     return build.ref("members", key, "all")
 
 
@@ -131,16 +143,20 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
     """
     key, file = backgrounds_key(build, members), build.workspace.file
     if not build.is_done("backgrounds", key, "all"):
-        if num_parts == 1:
-            rows, stability = _annotated(build, members, embedded, build.specs)
-        else:
-            names = [_part_name(part, num_parts) for part in range(num_parts)]
-            rows, stability = (
-                pa.concat_tables([read_table(file(stage, key, name), schema) for name in names])
-                for stage, schema in (("background_parts", BACKGROUNDS), ("stability_parts", STABILITY))
-            )
-        write_table(stability, STABILITY, file("stability", key, "all"))
-        write_table(rows, BACKGROUNDS, file("backgrounds", key, "all"))
+        with spilling() as connection:
+            if num_parts == 1:
+                stability = annotate_classes(build, connection, members, embedded, build.specs)
+            else:
+                names = [_part_name(part, num_parts) for part in range(num_parts)]
+                parts = (
+                    part for name in names for part in read_parts(file("background_parts", key, name), BACKGROUNDS)
+                )
+                fill(connection, "named", itertools.chain([BACKGROUNDS.arrow().empty_table()], parts))
+                stability = pa.concat_tables(
+                    [read_table(file("stability_parts", key, name), STABILITY) for name in names]
+                )
+            write_table(stability, STABILITY, file("stability", key, "all"))
+            write_parts(rows_of(connection, _NAMED), BACKGROUNDS, file("backgrounds", key, "all"))
         for stage in ("background_parts", "stability_parts"):
             for path in build.workspace.folder(stage, key).glob("*.parquet"):
                 path.unlink(missing_ok=True)
@@ -151,94 +167,18 @@ def annotate_part(build: Build, members: TableRef, embedded: list[TableRef], par
     """The same of every `num_parts`-th class, for `annotate_and_group` to put together; the bytes are the same."""
     key, name = backgrounds_key(build, members), _part_name(part, num_parts)
     if not build.is_done("background_parts", key, name):
-        rows, stability = _annotated(build, members, embedded, build.specs[part::num_parts])
-        write_table(stability, STABILITY, build.workspace.file("stability_parts", key, name))
-        write_table(rows, BACKGROUNDS, build.workspace.file("background_parts", key, name))
+        with spilling() as connection:
+            stability = annotate_classes(build, connection, members, embedded, build.specs[part::num_parts])
+            write_table(stability, STABILITY, build.workspace.file("stability_parts", key, name))
+            rows = rows_of(connection, _NAMED)
+            write_parts(rows, BACKGROUNDS, build.workspace.file("background_parts", key, name))
+
+
+_NAMED = "FROM named ORDER BY photo_id"
 
 
 def _part_name(part: int, num_parts: int) -> str:
     return f"{part:04d}-of-{num_parts:04d}"
-
-
-def _annotated(
-    build: Build, members: TableRef, embedded: list[TableRef], specs: Sequence[ClassSpec]
-) -> tuple[pa.Table, pa.Table]:
-    """Backgrounds and stability of the members of some classes, none of which depends on another class."""
-    config = build.config
-    kept = read_table(members.path, MEMBERS, ["photo_id", "class_id"])
-    if len(specs) < len(build.specs):
-        kept = kept.filter(pc.is_in(kept["class_id"], pa.array([spec.class_id for spec in specs], pa.string())))
-    encoder = open_text_model(config.models.annotator, config.models.backend)
-    method, names = config.annotate.method, [background.name for background in build.vocabulary]
-    directions = annotate.background_classifiers(encoder, build.vocabulary, specs, method, build.templates)
-    crowd = annotate.places_and_elsewhere(encoder, build.vocabulary, build.elsewhere, build.templates)
-    class_of, class_ids = ranks(kept["class_id"])
-    own_directions = [directions[class_id] for class_id in class_ids.to_pylist()]
-    # Only scores are kept, so memory does not grow with D: (N, B + E), and (N, B) of the other places
-    scores = np.zeros((len(kept), len(next(iter(directions.values())))), np.float32)
-    elsewhere = np.zeros((len(kept), len(names)), np.float32)
-    is_seen = np.zeros(len(kept), np.bool_)
-    for rows, vectors, is_kept in _vectors_of(build, kept, embedded, encoder.embedding_dim):
-        is_seen[rows] = True
-        elsewhere[rows] = annotate.shares_elsewhere(vectors, crowd, len(names))[is_kept]
-        vectors = vectors[is_kept]
-        for number in np.unique(class_of[rows]):
-            own = class_of[rows] == number
-            scores[rows[own]] = _products(own_directions[number], vectors[own])
-    tables, stability = [BACKGROUNDS.arrow().empty_table()], []
-    number_of = {class_id: number for number, class_id in enumerate(class_ids.to_pylist())}
-    for spec in specs:
-        own = np.flatnonzero(is_seen & (class_of == number_of.get(spec.class_id, -1)))
-        if not len(own):
-            continue
-        annotation = annotate.annotate_class(scores[own], len(names), method)
-        # (N, B) -> (N,)
-        share = elsewhere[own, annotation.best]
-        annotation = annotate.none_of_these(annotation, share, config.annotate.max_elsewhere)
-        profiles, margins = annotation.profiles, annotation.margins
-        groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
-        agreement = group.stability(profiles, margins, names, config.group, seed=config.seed, formed=groups)
-        stability.append({"class_id": spec.class_id} | agreement._asdict())
-        named = annotate.background_rows(
-            spec.class_id,
-            kept["photo_id"].take(own).combine_chunks(),
-            annotation,
-            groups,
-            names,
-            config.annotate,
-            share_elsewhere=share,
-        )
-        tables.append(named.cast(BACKGROUNDS.arrow()))
-    return pa.concat_tables(tables), table_of(STABILITY, stability)
-
-
-def _vectors_of(
-    build: Build, kept: pa.Table, embedded: list[TableRef], dim: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Of one shard after the other: (K,) rows of `kept`, the (S, D) vectors that backgrounds are named by, and (S,)
-    which of these are of the K rows.
-    """
-    looks_around = build.places is not None
-    schema, method = embeddings(dim, with_surroundings=looks_around), ANNOTATORS[build.config.annotate.method]
-    photo_ids = [read_table(ref.path, schema, ["photo_id"])["photo_id"] for ref in embedded]
-    # All at once, for every question makes its own index of the members
-    every = pc.index_in(
-        pa.chunked_array([chunk for ids in photo_ids for chunk in ids.chunks], pa.string()),
-        kept["photo_id"].combine_chunks(),
-    )
-    rows, start = pc.fill_null(every, -1).to_numpy(), 0
-    for ref, ids in zip(embedded, photo_ids, strict=True):
-        own, start = rows[start : start + len(ids)], start + len(ids)
-        if (own >= 0).any():
-            table = read_table(ref.path, schema)
-            around = feature_matrix(table, "surroundings") if looks_around else None
-            yield own[own >= 0], method.vectors(feature_matrix(table), around), own >= 0
-
-
-def _products(directions: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """(K, W) scores, each vector by itself, for one product of all has bits that depend on the others."""
-    # (1, W, D) @ (K, D, 1) -> (K, W, 1)
-    return np.asarray(np.matmul(directions[None], vectors[:, :, None])[:, :, 0], np.float32)
 
 
 def predictions_key(build: Build, members: TableRef, model: str, templates: str) -> str:
@@ -258,22 +198,24 @@ def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], mo
     """One model's predictions for every member, under one set of prompts."""
     key = predictions_key(build, members, model, templates)
     if not build.is_done("predictions", key, "all"):
-        kept = read_table(members.path, MEMBERS)
-        class_of = dict(zip(kept["photo_id"].to_pylist(), kept["class_id"].to_pylist(), strict=True))
         text_features = _classifier(build, model, templates)
-        parts = [
-            evaluate.predict(
-                read_table(ref.path, embeddings(text_features.shape[1])),
-                class_of,
-                text_features,
-                labels=build.space.labels,
-                index_of=build.space.index_of,
-                model=model,
-                label_space=build.space.name,
+        schema = embeddings(text_features.shape[1])
+        with spilling() as connection:
+            parts = (
+                evaluate.predict(
+                    read_table(ref.path, schema),
+                    dict(zip(own["photo_id"].to_pylist(), own["class_id"].to_pylist(), strict=True)),
+                    text_features,
+                    labels=build.space.labels,
+                    index_of=build.space.index_of,
+                    model=model,
+                    label_space=build.space.name,
+                )
+                for ref, own in by_shard(connection, members, embedded)
             )
-            for ref in embedded
-        ]
-        write_table(pa.concat_tables(parts), PREDICTIONS, build.workspace.file("predictions", key, "all"))
+            fill(connection, "predictions", itertools.chain([PREDICTIONS.arrow().empty_table()], parts))
+            ordered = rows_of(connection, "FROM predictions ORDER BY photo_id")
+            write_parts(ordered, PREDICTIONS, build.workspace.file("predictions", key, "all"))
     return build.ref("predictions", key, "all")
 
 
