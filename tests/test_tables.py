@@ -14,6 +14,7 @@ from counterset.tables import (
     RowGroups,
     conform,
     is_ascending,
+    ranks,
     read_parts,
     read_table,
     table_of,
@@ -132,6 +133,15 @@ def test_a_table_holds_more_than_two_gibibytes_of_photos(tmp_path: Path) -> None
         batches = file.iter_batches(1)
         found = [(batch["image"][0].as_buffer()[0], len(batch["image"][0].as_buffer())) for batch in batches]
     assert found == [(row, size) for row in range(count)]
+
+
+def test_texts_of_more_than_two_gibibytes_are_ranked() -> None:
+    long = "x" * 64_000_000
+    chunk = pa.array([long + "b", None, long + "a"])  # each chunk is the same memory
+    numbers, texts = ranks(pa.chunked_array([chunk] * 18))
+    assert numbers.tolist() == [1, -1, 0] * 18
+    assert [text.as_py()[-1] for text in texts] == ["a", "b"]
+    assert ranks(pa.chunked_array([], pa.string()))[0].tolist() == []
 
 
 def test_files_of_the_first_edition_are_read_and_written_anew(tmp_path: Path) -> None:

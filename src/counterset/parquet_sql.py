@@ -72,7 +72,7 @@ def fill(connection: duckdb.DuckDBPyConnection, name: str, parts: Iterable[pa.Ta
 def add(connection: duckdb.DuckDBPyConnection, name: str, part: pa.Table) -> None:
     """Add the rows of a part to a table of DuckDB's."""
     connection.register("part", part)
-    connection.execute(f"INSERT INTO {name} FROM part")
+    connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM part")
     connection.unregister("part")
 
 

@@ -161,8 +161,7 @@ def _in_order(parts: Iterable[pa.Table], schema: TableSchema) -> Iterator[pa.Tab
 
 def _row_groups(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
     """The rows of some tables as tables of `size` rows; the last may have fewer."""
-    pending: list[pa.Table] = []
-    missing = size
+    pending, missing = list[pa.Table](), size
     for part in parts:
         while len(part) >= missing:
             yield pa.concat_tables([*pending, part.slice(0, missing)])
@@ -193,9 +192,9 @@ def row_group_size(schema: pa.Schema) -> int:
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return True
-    return bool(pa.types.is_struct(kind) and any(_holds_bytes(f.type) for f in kind))
+    if pa.types.is_struct(kind):
+        return any(_holds_bytes(field.type) for field in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def read_table(path: str | Path | ObjectPath, schema: TableSchema, columns: list[str] | None = None) -> pa.Table:
@@ -387,14 +386,15 @@ def sha256_of(path: str | Path | ObjectPath) -> str:
 
 def feature_matrix(table: pa.Table, name: str = "embedding") -> npt.NDArray[np.float32]:
     """The (N, D) features of an embeddings table, in row order; `name` is their column."""
-    column, dim = table[name].combine_chunks(), table[name].type.list_size
-    return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, dim)
+    column = table[name].combine_chunks()
+    return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, column.type.list_size)
 
 
 def ranks(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
-    """(N,) numbers of texts in the texts' order, -1 for null; and the different texts in that order."""
-    encoded = column.combine_chunks().dictionary_encode()
-    order = pc.sort_indices(encoded.dictionary)
-    rank = np.full(len(order) + 1, -1, np.int64)  # the last is that of null
+    """(N,) numbers of texts in their order, -1 for null, and the different texts so ordered; they may pass 2 GiB."""
+    encoded = column.dictionary_encode().unify_dictionaries().chunks
+    texts = encoded[0].dictionary if encoded else pa.array([], column.type)
+    order, rank = pc.sort_indices(texts), np.full(len(texts) + 1, -1, np.int64)  # the last is that of null
     rank[order.to_numpy()] = np.arange(len(order))
-    return rank[pc.fill_null(encoded.indices, -1).to_numpy()], encoded.dictionary.take(order)
+    numbers = pa.chunked_array([chunk.indices for chunk in encoded], pa.int32())
+    return rank[pc.fill_null(numbers, -1).to_numpy()], texts.take(order)

@@ -272,7 +272,7 @@ def test_an_input_changes_what_depends_on_it(name: str, source: Source, monkeypa
     elif name == "a packaged background prompt":
         templates = backgrounds.load_templates()
         other = backgrounds.Templates((*templates.place, "{phrase}"), templates.scene, templates.animal)
-        monkeypatch.setattr(table_steps, "load_templates", lambda _: other)
+        monkeypatch.setattr("counterset.steps.keys.load_templates", lambda _: other)
     elif name == "the stability table":
         build = Build(parse_config(source.settings, base=source.folder, origin="a test"))
         one, other_ref = (TableRef("", sha256, 1, 1) for sha256 in ("a", "b"))

@@ -160,7 +160,8 @@ def made_from(
     rows = [{"class_id": "fox", "source": "web", "observation_id": row["photo_id"]} | row for row in offered]
     known = {row["photo_id"]: "bytes" for row in offered if row["photo_id"] not in unread} | (sha256 or {})
     photos = pa.table({"photo_id": list(known), "sha256": list(known.values())})
-    monkeypatch.setattr(series, "candidate_parts", lambda *_: [pa.Table.from_pylist([row]) for row in rows])
+    table = pa.Table.from_pylist(rows)
+    monkeypatch.setattr(series, "candidate_parts", lambda *_: [table.slice(row, 1) for row in range(len(rows))])
     monkeypatch.setattr(series, "parts_of", lambda *_: [photos])
     base: dict[str, Any] = {"name": "x", "classes": {"list": "demo"}, "annotate": {"vocabulary": "demo"}}
     base["models"] = {"annotator": "demo:annotator", "selectors": ["demo:selector"]}

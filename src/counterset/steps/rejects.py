@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterset.parquet_sql import fill, spilling
 from counterset.schemas import CANDIDATES, REJECTS, RejectReason
 from counterset.steps import failures
-from counterset.steps.keys import Build, without
+from counterset.steps.keys import Build, parts_of, without
 from counterset.storage import Place, place
 from counterset.tables import TableRef, conform, read_table, table_of
 
@@ -32,22 +36,31 @@ def of_several_classes(build: Build) -> pa.Table:
 
     The first class's row has the photo's id, the others' the class's name behind it.
     """
+    crawls, turned_away = (
+        tuple(build.ref(stage, build.crawl_key, build.crawl_name(spec)) for spec in build.specs)
+        for stage in ("crawl", "crawl_rejects")
+    )
+    return _of_several(crawls, turned_away, tuple(spec.class_id for spec in build.specs))
+
+
+@functools.lru_cache(maxsize=2)  # every step that reads candidates asks
+def _of_several(
+    crawls: tuple[TableRef, ...], turned_away: tuple[TableRef, ...], class_ids: tuple[str, ...]
+) -> pa.Table:
     columns = ["photo_id", "class_id"]
-    offered = [read_table(path, CANDIDATES, columns) for path in _of_crawl(build, "crawl")]
     reasons = pa.array([reason.value for reason in OF_ITS_CLASS])
-    for path in _of_crawl(build, "crawl_rejects"):
-        table = read_table(path, REJECTS, [*columns, "reason"])
-        offered.append(table.filter(pc.is_in(table["reason"], reasons)).select(columns))
-    table = pa.concat_tables([CANDIDATES.arrow().empty_table().select(columns), *offered])
-    if pc.count_distinct(table["photo_id"]).as_py() == len(table):  # as in most builds
-        return table_of(REJECTS, [])
-    table = table.group_by(columns).aggregate([])
-    counts = table.group_by("photo_id").aggregate([("class_id", "count")])
-    several = counts.filter(pc.greater(counts["class_id_count"], 1))["photo_id"].combine_chunks()
-    order = {spec.class_id: number for number, spec in enumerate(build.specs)}
+    rejected = parts_of(turned_away, REJECTS, [*columns, "reason"])
+    offered = (part.filter(pc.is_in(part["reason"], reasons)).select(columns) for part in rejected)
+    with spilling() as connection:
+        fill(connection, "offered", itertools.chain(parts_of(crawls, CANDIDATES, columns), offered))
+        several = "SELECT photo_id FROM offered GROUP BY photo_id HAVING min(class_id) <> max(class_id)"
+        found = connection.sql(
+            f"SELECT DISTINCT photo_id, class_id FROM offered WHERE photo_id IN ({several})"
+        ).fetchall()
+    order = {class_id: number for number, class_id in enumerate(class_ids)}
     classes: dict[str, list[str]] = {}
-    for row in table.filter(pc.is_in(table["photo_id"], several)).to_pylist():
-        classes.setdefault(row["photo_id"], []).append(row["class_id"])
+    for photo_id, class_id in sorted(found):
+        classes.setdefault(photo_id, []).append(class_id)
     rows = []
     for photo_id, own in classes.items():
         own.sort(key=lambda class_id: order[class_id])

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,6 +22,7 @@ from counterset.download.photos import MAX_ATTEMPTS, MAY_HEAL, download_photos
 from counterset.errors import ConfigError, SourceError
 from counterset.fetching.gate import user_agent
 from counterset.models.door import identity, open_model
+from counterset.parquet_sql import fill, rows_of, runs, spilling
 from counterset.schemas import (
     CANDIDATES,
     IMAGES,
@@ -32,11 +34,12 @@ from counterset.schemas import (
 from counterset.sources.budget import MEDIA_BYTES
 from counterset.stages import curate, embed
 from counterset.steps.keys import Build, parts_of, read_all, without
-from counterset.steps.rejects import of_several_classes, places_of
-from counterset.tables import TableRef, read_metadata, read_table, write_bytes, write_table
+from counterset.steps.rejects import of_several_classes
+from counterset.storage import Place
+from counterset.tables import TableRef, conform, read_metadata, read_table, write_bytes, write_table
 from counterset.workspace import digest
 
-Places: TypeAlias = npt.NDArray[np.int64]
+Places: TypeAlias = npt.NDArray[Any]
 """Of rows in a table."""
 
 RETRY = "-retry"
@@ -91,76 +94,156 @@ def plan_shards(build: Build, crawls: Iterable[TableRef]) -> list[str]:
     Raises:
         SourceError: there is no photo at all.
     """
-    table = candidates_of(build, crawls)
-    if not table.num_rows:
+    with spilling() as connection:
+        return _planned(build, list(crawls), connection)
+
+
+def _planned(build: Build, crawls: list[TableRef], connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """`plan_shards`: texts lie in DuckDB's tables, and here a photo is the number of its candidate."""
+    file, key = build.workspace.file, build.pool_key
+    num_photos = _number(connection, candidate_parts(build, crawls, ["photo_id", "url"]))
+    if not num_photos:
         raise SourceError(
             f"no photo of the {len(build.specs)} classes is left; look at the source, its filters and the class list"
         )
-    names = build.workspace.names("shards", build.pool_key)
+    names = build.workspace.names("shards", key)
+    paths = [file("shards", key, name) for name in names]
     columns = ["photo_id", "url"]
-    listed = [read_table(build.workspace.file("shards", build.pool_key, name), CANDIDATES, columns) for name in names]
-    photo, shard_of = places_of(listed, table)
-    known = np.flatnonzero(photo >= 0)
-    photo, shard_of = photo[known], shard_of[known]
-    urls = pa.chunked_array([chunk for part in listed for chunk in part["url"].chunks], pa.string())
-    is_elsewhere = pc.not_equal(urls.take(known), table["url"].take(photo)).to_numpy()
-    for number in np.unique(shard_of[is_elsewhere]):
-        if not build.is_done("images", build.pool_key, names[number]):
-            path = build.workspace.file("shards", build.pool_key, names[number])
-            now = table.take(photo[shard_of == number])
-            others = without(read_table(path, CANDIDATES), now["photo_id"].combine_chunks())
-            write_table(pa.concat_tables([now, others]), CANDIDATES, path)
+    listed = (part.append_column("shard", _repeated(number, part)) for number, part in _each(paths, columns))
+    empty = CANDIDATES.arrow().empty_table().select(columns)
+    fill(connection, "listed", itertools.chain([empty.append_column("shard", _repeated(0, empty))], listed))
+    query = """SELECT row, shard, listed.url <> numbered.url FROM listed JOIN numbered USING (photo_id)
+        ORDER BY shard, row"""
+    found = connection.sql(query).to_arrow_table()
+    photo, shard_of, is_elsewhere = (column.to_numpy() for column in found.columns)
+    moved = np.unique(shard_of[is_elsewhere])
+    moved = moved[[not build.is_done("images", key, names[number]) for number in moved.tolist()]]
+    is_moved = np.isin(shard_of, moved)
+    for number, now in _chosen(build, crawls, connection, photo[is_moved], shard_of[is_moved]):
+        others = without(read_table(paths[number], CANDIDATES), now["photo_id"].combine_chunks())
+        write_table(pa.concat_tables([conform(now, CANDIDATES), others]), CANDIDATES, paths[number])
     # (N,) of the candidates: the last shard that holds each, and whether that has another address of it
-    last, has_moved = np.full(len(table), -1), np.zeros(len(table), np.bool_)
+    last, has_moved = np.full(num_photos, -1, np.int32), np.zeros(num_photos, np.bool_)
     last[photo], has_moved[photo] = shard_of, is_elsewhere
     relevant = [names[number] for number in np.unique(shard_of)]
 
     used = {int(name[:6]) for name in names}
     free = (number for number in itertools.count() if number not in used)
 
-    def add(todo: Places, suffix: str = "") -> None:
-        photo_ids = table["photo_id"].take(todo).to_pylist()
-        # A hash order mixes the classes
-        rows = table.take(todo[sorted(range(len(todo)), key=lambda row: digest(photo_ids[row]))])
-        size = build.config.download.shard_size
-        for start in range(0, len(rows), size):
-            part = rows.slice(start, size)
+    def add_shards(todo: Places, suffix: str = "") -> None:
+        shard = _shards(connection, todo, build.config.download.shard_size)
+        for _, part in _chosen(build, crawls, connection, todo, shard):
             name = f"{next(free):06d}-{digest(sorted(part['photo_id'].to_pylist()))[:8]}{suffix}"
-            write_table(part, CANDIDATES, build.workspace.file("shards", build.pool_key, name))
+            write_table(part, CANDIDATES, file("shards", key, name))
             relevant.append(name)
 
-    add(np.flatnonzero(last < 0))
-    planned = build.workspace.folder("retries", build.pool_key) / f"{build.crawl_key}-{build.snapshot_name}.txt"
+    add_shards(np.flatnonzero(last < 0))
+    planned = build.workspace.folder("retries", key) / f"{build.crawl_key}-{build.snapshot_name}.txt"
     if build.snapshot > 1 and not planned.is_file():
-        attempts = np.bincount(photo, minlength=len(table))
-        failed = np.flatnonzero(_has_failed(build, table, names, last, has_moved) & (attempts < MAX_ATTEMPTS))
-        add(failed, RETRY)
+        attempts = np.bincount(photo, minlength=num_photos)
+        failed = np.flatnonzero(_has_failed(build, connection, names, last, has_moved) & (attempts < MAX_ATTEMPTS))
+        add_shards(failed, RETRY)
         write_bytes(f"{len(failed)}\n".encode(), planned)
     return sorted(relevant)
 
 
+def _number(connection: duckdb.DuckDBPyConnection, parts: Iterable[pa.Table]) -> int:
+    """Fill the table `numbered` with the candidates and their numbers; how many there are."""
+    size = 0
+
+    def numbered() -> Iterator[pa.Table]:
+        nonlocal size
+        for part in parts:
+            yield part.append_column("row", pa.array(np.arange(size, size + len(part), dtype=np.int32)))
+            size += len(part)
+
+    fill(connection, "numbered", numbered())
+    return size
+
+
+def _each(paths: list[Place], columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of several lists of candidates, each with the number of its list."""
+    return ((number, read_table(path, CANDIDATES, columns)) for number, path in enumerate(paths))
+
+
+def _repeated(number: int, rows: pa.Table) -> pa.Array:
+    return pa.repeat(pa.scalar(number, pa.int32()), len(rows))
+
+
+def _shards(connection: duckdb.DuckDBPyConnection, todo: Places, size: int) -> Places:
+    """(K,) the number of the new shard of each candidate, by a hash of its photo, which mixes the classes."""
+    if not len(todo):
+        return todo
+    fill(connection, "todo", [pa.table({"row": pa.array(todo, pa.int32())})])
+    parts = rows_of(connection, "SELECT photo_id FROM numbered JOIN todo USING (row) ORDER BY row")
+    lots = [int(digest(photo_id), 16) for part in parts for photo_id in part["photo_id"].to_pylist()]
+    connection.execute("DROP TABLE todo")
+    shard = np.empty(len(todo), np.int64)
+    shard[np.argsort(np.array(lots, np.uint64), kind="stable")] = np.arange(len(todo)) // size
+    return shard
+
+
+def _chosen(
+    build: Build, crawls: list[TableRef], connection: duckdb.DuckDBPyConnection, rows: Places, shard_of: Places
+) -> Iterator[tuple[int, pa.Table]]:
+    """Shard by shard the whole candidates of some rows, which may be in several."""
+    if not len(rows):
+        return
+    is_wanted = np.zeros(int(rows.max()) + 1, np.bool_)
+    is_wanted[rows] = True
+
+    def wanted() -> Iterator[pa.Table]:
+        size = 0
+        for part in candidate_parts(build, crawls):
+            own = np.flatnonzero(is_wanted[size : size + len(part)])
+            yield part.take(own).append_column("row", pa.array(own + size, pa.int32()))
+            size += len(part)
+
+    fill(connection, "wanted", wanted())
+    fill(connection, "chosen", [pa.table({"row": pa.array(rows, pa.int32()), "shard": pa.array(shard_of, pa.int32())})])
+    ordered = rows_of(connection, "FROM wanted JOIN chosen USING (row) ORDER BY shard, row")
+    yield from runs(ordered, "shard")
+    connection.execute("DROP TABLE wanted; DROP TABLE chosen")
+
+
 def _has_failed(
-    build: Build, table: pa.Table, names: list[str], last: Places, has_moved: npt.NDArray[np.bool_]
+    build: Build,
+    connection: duckdb.DuckDBPyConnection,
+    names: list[str],
+    last: Places,
+    has_moved: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
     """(N,) which photos failed in their last shard for a reason that may heal, or were gone and have moved since.
 
     A shard that is not finished is asked for anyway.
     """
-    failed = np.zeros(len(table), np.bool_)
-    places = [("images", "download_rejects", build.pool_key), ("photos", "photos_rejects", build.photos_key)]
-    for files, rejects, key in places:
-        done = set(build.workspace.names(files, key))
-        asked = [number for number in np.unique(last[last >= 0]).tolist() if names[number] in done]
-        paths = [build.workspace.file(rejects, key, names[number]) for number in asked]
-        told = [read_table(path, REJECTS, ["photo_id", "reason"]) for path in paths]
-        photo, part = places_of(told, table)
-        reasons = pa.chunked_array([chunk for rows in told for chunk in rows["reason"].chunks], pa.string())
-        may_heal = pc.is_in(reasons, pa.array([RejectReason(reason).value for reason in MAY_HEAL])).to_numpy()
-        is_gone = pc.equal(reasons, RejectReason.GONE.value).to_numpy()
-        known = np.flatnonzero(photo >= 0)
-        photo, shard_of = photo[known], np.array(asked, np.int64)[part[known]]
-        counts = (last[photo] == shard_of) & (may_heal[known] | (is_gone[known] & has_moved[photo]))
-        failed[photo[counts]] = True
+    failed = np.zeros(len(last), np.bool_)
+    files = [("images", "download_rejects", build.pool_key), ("photos", "photos_rejects", build.photos_key)]
+    reasons = pa.array([RejectReason(reason).value for reason in MAY_HEAL])
+    for stage, rejects, key in files:
+        done = set(build.workspace.names(stage, key))
+        told = [
+            pa.table(
+                {
+                    "photo_id": pa.array([], pa.string()),
+                    "shard": pa.array([], pa.int32()),
+                    "may_heal": pa.array([], pa.bool_()),
+                    "is_gone": pa.array([], pa.bool_()),
+                }
+            )
+        ]
+        for number in np.unique(last[last >= 0]).tolist():
+            if names[number] in done:
+                rows = read_table(build.workspace.file(rejects, key, names[number]), REJECTS, ["photo_id", "reason"])
+                kinds = pc.is_in(rows["reason"], reasons), pc.equal(rows["reason"], RejectReason.GONE.value)
+                told.append(pa.table([rows["photo_id"], _repeated(number, rows), *kinds], told[0].column_names))
+        fill(connection, "told", [pa.concat_tables(told)])
+        query = "SELECT row, shard, may_heal, is_gone FROM told JOIN numbered USING (photo_id)"
+        photo, shard_of, may_heal, is_gone = (
+            column.to_numpy() for column in connection.sql(query).to_arrow_table().columns
+        )
+        connection.execute("DROP TABLE told")
+        failed[photo[(last[photo] == shard_of) & (may_heal | (is_gone & has_moved[photo]))]] = True
     return failed
 
 
