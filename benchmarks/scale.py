@@ -10,7 +10,7 @@ step wrote are kept too: `--equal FOLDER` compares them with those of another fo
 
 `--floors benchmarks/floors.toml` ends with an error where a step writes other numbers of rows than are stated there,
 needs more memory, or takes more per photo at the largest number of photos than at the smallest times the stated growth.
-`make bench` does so up to 100,000 photos and `make bench-large` up to ten million.
+`make bench` does so up to a million photos and `make bench-large` up to ten million.
 """
 
 from __future__ import annotations
