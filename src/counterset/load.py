@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from counterset.errors import ConfigError, ReleaseError
 from counterset.naming.words import NAMINGS, TRUSTED, named
 from counterset.release.checksums import verify_files
+from counterset.release.table_files import files_of
 from counterset.release.versions.locate import MAX_RELEASE_BYTES, find_release
 from counterset.release.versions.order import LATEST
 from counterset.storage import cache_folder
@@ -195,11 +196,7 @@ class Release:
 
     def _paths(self, name: str) -> list[str]:
         """The files of a table."""
-        return sorted(
-            path
-            for path in self._files
-            if (path.startswith(f"data/{name}-") if name in _SPLITS else path == f"{name}.parquet")
-        )
+        return files_of(name, self._files)
 
     def _check_classes(self, photos: pa.Table) -> None:
         unknown = set(photos["class_id"].unique().to_pylist()) - self.class_names.keys()

@@ -23,10 +23,11 @@ from counterset.statistics.after_selection import confidence_among, shrink
 from counterset.statistics.breaking import breaking_share
 from counterset.statistics.carving import guarded, joint_p_value
 from counterset.statistics.choice import Limits, choose, eligible_groups
-from counterset.statistics.counts import ClassUnits, Rows, count, sensitivity, with_spread
+from counterset.statistics.counts import ClassUnits, count, sensitivity, with_spread
 from counterset.statistics.likeness import has_places, measure_sharing, say_sharing
 from counterset.statistics.observers import CONFIRM, DISCOVER, Bools, Dispersion, Floats, estimate_dispersion
 from counterset.statistics.permutation import SelectionTest, selection_test
+from counterset.statistics.photo_numbers import Rows
 from counterset.statistics.power import detectable_drop
 from counterset.statistics.resplit import Estimate, estimate_drop, share_confirmed
 from counterset.tables import table_of

@@ -1,36 +1,30 @@
 """What selection counts: group accuracies of every model, and each class's outcomes by unit.
 
-DuckDB reads tables or Parquet datasets without holding the predictions in memory; what the
-statistics see is one row per group and unit.
+Tables or Parquet datasets are read in their order and never held: photos become numbers once (`photo_numbers`), an
+answer is counted by that number, and what the statistics see is one row per group and unit.
 """
 
 from __future__ import annotations
 
 import logging
-import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.dataset as ds
-from pyarrow.fs import LocalFileSystem
 
 from counterset.errors import WorkspaceError
-from counterset.parquet_sql import parquet_sql
-from counterset.schemas import GROUP_ACCURACY, PAIRS, SENSITIVITY
-from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Floats, Results
+from counterset.schemas import GROUP_ACCURACY, PAIRS, SENSITIVITY, Half
+from counterset.statistics.grouped_photos import GroupedPhotos, Names, group_photos
+from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Floats, Ints, Results
+from counterset.statistics.photo_numbers import PhotoNumbers, Rows, batches, codes_of
 from counterset.statistics.selector_margin import double_ranks
 from counterset.tables import conform
 
 logger = logging.getLogger(__name__)
-
-Rows: TypeAlias = pa.Table | ds.Dataset
-"""A table in memory, or a dataset on disk that is read as it streams by."""
-
-Columns: TypeAlias = dict[str, Any]
-"""Columns by name, each a numpy array of equal length."""
 
 
 class ClassUnits(NamedTuple):
@@ -88,196 +82,215 @@ def count(
     Raises:
         WorkspaceError: no photo was predicted by every selector in the label space.
     """
-    with tempfile.TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
-        connection.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")
-        sources = {
-            name: register(connection, name, rows)
-            for name, rows in (("members", members), ("backgrounds", backgrounds), ("predictions", predictions))
-        }
-        key = _key(connection, sources["members"])
-        _load_photos(connection, sources, key, class_ids)
-        predicted = f"(SELECT {key} AS key, model, label_space, is_correct, margin FROM {sources['predictions']})"
-        group_accuracy = _group_accuracy(connection, predicted, label_space)
-        photos = _photos(connection, predicted, selectors, label_space)
-        groups = [name for (name,) in connection.execute('SELECT "group" FROM group_code ORDER BY 1').fetchall()]
-    return Counts(group_accuracy, _by_class(photos, sorted(class_ids), groups, len(selectors)))
+    labels = {"unit": "unit", "observer": "observer"}
+    photos = group_photos(members, backgrounds, labels, class_ids)
+    answers = _Answers(photos, selectors)
+    for answer in answered(photos.numbers, predictions, label_space, answers.models):
+        answers.add(answer)
+    seen = answers.partly()
+    for answer in answered(photos.numbers, predictions, label_space, answers.models) if seen else ():
+        for model, photos_seen in seen.items():
+            own = answer.place[answer.model == model]
+            np.bitwise_or.at(photos_seen, own >> 3, (1 << (own & 7)).astype(np.uint8))
+    return Counts(_group_accuracy(photos, answers, seen), _by_class(photos, answers, label_space))
 
 
-def register(connection: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> str:
-    """The SQL that reads `rows`; local Parquet files are read by DuckDB itself, which is faster."""
-    if (
-        isinstance(rows, ds.FileSystemDataset)
-        and isinstance(rows.format, ds.ParquetFileFormat)
-        and isinstance(rows.filesystem, LocalFileSystem)
+class Answer(NamedTuple):
+    """Some answers of models about photos.
+
+    Attributes:
+        place: (R,) numbers of the photos; the number of photos = of none of them, or in another label space.
+        model: (R,) numbers of the models.
+        is_correct: (R,) whether they are right.
+        margin: (R,) how sure the models are.
+    """
+
+    place: Ints
+    model: Ints
+    is_correct: npt.NDArray[np.bool_]
+    margin: npt.NDArray[np.float32]
+
+
+def answered(numbers: PhotoNumbers, predictions: Rows, label_space: str, models: Names) -> Iterator[Answer]:
+    """All answers in a label space, some at a time.
+
+    Args:
+        numbers: of the photos.
+        predictions: photo_id, model, label_space, is_correct, margin are read.
+        label_space: the label space to use.
+        models: gives the models their numbers.
+    """
+    for batch in batches(predictions, ["photo_id", "model", "label_space", "is_correct", "margin"]):
+        place = numbers.places(batch.column("photo_id"))
+        space, spaces = codes_of(batch.column("label_space"))
+        is_wanted = np.array([*(name == label_space for name in spaces.to_pylist()), False])
+        if not is_wanted[:-1].all():
+            place = np.where(is_wanted[space], place, len(numbers))
+        is_correct = batch.column("is_correct").to_numpy(zero_copy_only=False)
+        margin = np.asarray(batch.column("margin"), np.float32)
+        yield Answer(place, models.codes(batch.column("model")), is_correct, margin)
+
+
+class _Answers:
+    """What models answered: counted by stratum, and of the selectors photo by photo.
+
+    Attributes:
+        selectors: whose answers are kept.
+        models: the models' numbers.
+        given: by selector, (N + 1,) 0 = no answer, 1 = wrong, 2 = right.
+        margins: by selector, (N + 1,) of their answers.
+    """
+
+    def __init__(self, photos: GroupedPhotos, selectors: tuple[str, ...]) -> None:
+        self._photos = photos
+        self._counted = np.zeros((0, len(photos.codes) + 1, 2), np.int64)
+        self.selectors = selectors
+        self.models = Names()
+        self._numbers = [int(self.models.codes(pa.array([name]))[0]) for name in selectors]
+        self.given = [np.zeros(len(photos.numbers) + 1, np.int8) for _ in selectors]
+        self.margins = [np.zeros(len(photos.numbers) + 1, np.float32) for _ in selectors]
+
+    @property
+    def counted(self) -> Ints:
+        """(M, S, 2) answers by model and stratum, wrong and right ones."""
+        return self._counted[:, :-1]
+
+    def add(self, answer: Answer) -> None:
+        """Count some more."""
+        num_models, size = len(self.models.numbers), self._counted.shape[1]
+        if len(self._counted) < num_models:
+            more = np.zeros((num_models - len(self._counted), size, 2), np.int64)
+            self._counted = np.concatenate([self._counted, more])
+        code = (answer.model * size + self._photos.stratum[answer.place]) * 2 + answer.is_correct
+        np.add.at(self._counted.reshape(-1), code, 1)
+        for number, given, margins in zip(self._numbers, self.given, self.margins, strict=True):
+            own = answer.model == number
+            if own.any():
+                place = answer.place[own]
+                given[place] = 1 + answer.is_correct[own].astype(np.int8)
+                margins[place] = answer.margin[own]
+
+    def partly(self) -> dict[int, npt.NDArray[np.uint8]]:
+        """The models that lack photos of a stratum of which they have others, each with (N / 8,) bits of photos."""
+        answers = self.counted.sum(axis=2)
+        lacking = ((answers > 0) & (answers < self._photos.num_photos)).any(axis=1)
+        return {int(model): np.zeros(len(self._photos.numbers) // 8 + 1, np.uint8) for model in np.flatnonzero(lacking)}
+
+
+def _group_accuracy(photos: GroupedPhotos, answers: _Answers, seen: dict[int, npt.NDArray[np.uint8]]) -> pa.Table:
+    """The group_accuracy table: every model, and the halves discover, confirm and all.
+
+    Args:
+        photos: the photos.
+        answers: of all models.
+        seen: model -> bits of the photos that it answered of, where these are not all.
+    """
+    if not len(photos.codes):
+        return GROUP_ACCURACY.arrow().empty_table()
+    counted = answers.counted
+    # (K, M, S) of photos, right answers, observers and units, of strata of which the model has answers
+    found = np.zeros((4, *counted.shape[:2]), np.int64)
+    found[0], found[1] = counted.sum(axis=2), counted[:, :, 1]
+    for strata, own in photos.by_class():
+        for number, name in ((2, "observer"), (3, "unit")):
+            found[number][:, strata] = _distinct(photos, name, strata, own)
+            for model, bits in seen.items():
+                kept = own[(bits[own >> 3] >> (own & 7)) & 1 == 1]
+                found[number][model, strata] = _distinct(photos, name, strata, kept)
+    found *= found[0] > 0
+    # A cell is a group of a class, whose halves are one after the other
+    cells, starts = np.unique(photos.codes // 2, return_index=True)
+    whole = np.add.reduceat(found, starts, axis=2)
+    halves = [Half.DISCOVER.value, Half.CONFIRM.value, Half.ALL.value]
+    parts = []
+    for values, cell, half in (
+        (found, photos.codes // 2, photos.codes % 2),
+        (whole, cells, np.full(len(cells), 2)),
     ):
-        return parquet_sql(rows.files)
-    connection.register(name, rows)
-    return name
+        by_model, place = np.nonzero(values[0])
+        num_photos, num_correct, num_observers, num_units = values[:, by_model, place]
+        columns = {
+            "class_id": pa.array(photos.class_ids).take(pa.array(cell[place] // len(photos.groups))),
+            "group": pa.array(photos.groups).take(pa.array(cell[place] % len(photos.groups))),
+            "model": pa.array([*answers.models.numbers]).take(pa.array(by_model)),
+            "half": pa.array(halves).take(pa.array(half[place])),
+            "num_photos": num_photos,
+            "num_observers": num_observers,
+            "num_units": num_units,
+            "num_correct": num_correct,
+            "accuracy": num_correct / num_photos,
+        }
+        parts.append(pa.table(columns))
+    return conform(pa.concat_tables(parts), GROUP_ACCURACY)
 
 
-def _key(connection: duckdb.DuckDBPyConnection, members: str) -> str:
-    """What photos are joined by: a 64-bit hash of photo_id, a quarter of the id's time and memory, where it tells
-    all members apart."""
-    ((different, total),) = connection.sql(f"SELECT count(DISTINCT hash(photo_id)), count(*) FROM {members}").fetchall()
-    return "hash(photo_id)" if different == total else "photo_id"
+def _distinct(photos: GroupedPhotos, name: str, strata: slice, own: Ints) -> Ints:
+    """How many different labels some photos of a class have, by stratum."""
+    label, stratum = photos.labels[name][own], photos.stratum[own]
+    order = np.lexsort((label, stratum))
+    label, stratum = label[order], stratum[order]
+    is_new = np.ones(len(own), np.bool_)
+    is_new[1:] = (label[1:] != label[:-1]) | (stratum[1:] != stratum[:-1])
+    return np.bincount(stratum[is_new] - strata.start, minlength=strata.stop - strata.start)
 
 
-def _load_photos(
-    connection: duckdb.DuckDBPyConnection, sources: dict[str, str], key: str, class_ids: tuple[str, ...]
-) -> None:
-    """Tables `photo`, the grouped photos, and `stratum`, the halves of groups of classes, in order of their names.
+def _medians(photos: GroupedPhotos, strata: slice, own: Ints) -> npt.NDArray[np.float32]:
+    """The median margin of each stratum of a class, as SQL has it: in single precision."""
+    margin = photos.margin[own][np.lexsort((photos.margin[own], photos.stratum[own]))]
+    size = photos.num_photos[strata]
+    start = np.cumsum(size) - size
+    low, high = margin[start + (size - 1) // 2], margin[start + size // 2]
+    return np.asarray(low + (high - low).astype(np.float64) * 0.5, np.float32)
 
-    Observers and units become numbers by MD5, which is the same everywhere, so their order is too.
+
+def _by_class(photos: GroupedPhotos, answers: _Answers, label_space: str) -> list[ClassUnits]:
+    """The outcomes of each class by group, half and unit, its own groups only.
+
+    Whole numbers are summed, which is exact in any order, and divided by the number of selectors afterwards.
+
+    Raises:
+        WorkspaceError: no photo was predicted by every selector.
     """
-    connection.register("class_name", pa.table({"class_id": pa.array(sorted(class_ids), pa.string())}))
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE class_code AS
-        SELECT class_id, row_number() OVER (ORDER BY class_id) - 1 AS class_code FROM class_name;
-
-        CREATE TEMP TABLE group_code AS
-        SELECT "group", row_number() OVER (ORDER BY "group") - 1 AS group_code
-        FROM (SELECT DISTINCT "group" FROM {sources["backgrounds"]} WHERE "group" IS NOT NULL);
-
-        CREATE TEMP TABLE grouped AS
-        SELECT {key} AS key, group_code::SMALLINT AS group_code, margin
-        FROM {sources["backgrounds"]} JOIN group_code USING ("group");
-
-        CREATE TEMP TABLE photo AS
-        SELECT key, margin AS background_margin, md5_number_lower(unit) AS unit, md5_number_lower(observer) AS observer,
-               (((class_code * (SELECT count(*) FROM group_code)) + group_code) * 2)::INTEGER
-                   + (half = 'confirm')::INTEGER AS stratum
-        FROM (SELECT {key} AS key, class_id, half, unit, observer FROM {sources["members"]})
-        JOIN class_code USING (class_id)
-        JOIN grouped USING (key);
-
-        DROP TABLE grouped;
-
-        CREATE TEMP TABLE stratum AS
-        SELECT stratum, class_id, "group", CASE stratum % 2 WHEN 1 THEN 'confirm' ELSE 'discover' END AS half,
-               num_photos, num_observers, num_units, median_margin
-        FROM (SELECT stratum, count(*) AS num_photos, count(DISTINCT observer) AS num_observers,
-                     count(DISTINCT unit) AS num_units, median(background_margin) AS median_margin
-              FROM photo GROUP BY stratum)
-        JOIN class_code ON class_code = stratum // 2 // (SELECT count(*) FROM group_code)
-        JOIN group_code ON group_code = stratum // 2 % (SELECT count(*) FROM group_code);
-        """
-    )
-
-
-def _group_accuracy(connection: duckdb.DuckDBPyConnection, predictions: str, label_space: str) -> pa.Table:
-    """The group_accuracy table: every model, and the halves discover, confirm and all."""
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE counted AS
-        SELECT stratum, model, count(*) AS num_photos, count(*) FILTER (is_correct) AS num_correct
-        FROM {predictions} JOIN photo USING (key)
-        WHERE label_space = ? GROUP BY ALL
-        """,
-        [label_space],
-    )
-    # A model that has predicted every photo has the stratum's observers and units; only others are counted one by one.
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE partly AS
-        SELECT stratum, model, count(DISTINCT observer) AS num_observers, count(DISTINCT unit) AS num_units
-        FROM {predictions} JOIN photo USING (key)
-        WHERE label_space = ? AND model IN (
-            SELECT model FROM counted JOIN stratum USING (stratum) WHERE counted.num_photos < stratum.num_photos)
-        GROUP BY ALL
-        """,
-        [label_space],
-    )
-    table = connection.sql(
-        """
-        WITH halves AS (
-            SELECT class_id, "group", model, half, counted.num_photos, num_correct,
-                   coalesce(partly.num_observers, stratum.num_observers) AS num_observers,
-                   coalesce(partly.num_units, stratum.num_units) AS num_units
-            FROM counted JOIN stratum USING (stratum) LEFT JOIN partly USING (stratum, model)
-        ), summed AS (
-            FROM halves UNION ALL BY NAME SELECT * REPLACE ('all' AS half) FROM halves
-        )
-        SELECT class_id, "group", model, half, sum(num_photos)::BIGINT AS num_photos,
-               sum(num_observers)::BIGINT AS num_observers, sum(num_units)::BIGINT AS num_units,
-               sum(num_correct)::BIGINT AS num_correct,
-               sum(num_correct) / sum(num_photos) AS accuracy
-        FROM summed GROUP BY class_id, "group", model, half
-        """
-    ).to_arrow_table()
-    return conform(table, GROUP_ACCURACY)
-
-
-def _photos(
-    connection: duckdb.DuckDBPyConnection, predictions: str, selectors: tuple[str, ...], label_space: str
-) -> Columns:
-    """Columns stratum, unit, k, is_sure and margin_0, margin_1, ...: one row a grouped photo that every selector
-    has predicted.
-
-    k is the number of selectors that were right; is_sure photos are of the upper half of background margins of their
-    stratum; margin_0 is the first selector's.
-    """
-    number = len(selectors)
-    codes = pa.array(range(number), pa.int8())
-    connection.register("selector", pa.table({"model": pa.array(selectors, pa.string()), "code": codes}))
-    right = f"FROM {predictions} JOIN selector USING (model) JOIN photo USING (key) WHERE label_space = ?"
-    margins = ", ".join(f"max(margin) FILTER (code = {code}) AS margin_{code}" for code in range(number))
-    per_photo = (
-        f"SELECT stratum, unit, background_margin, is_correct::INTEGER AS k, margin AS margin_0 {right}"
-        if number == 1
-        else "SELECT any_value(stratum) AS stratum, any_value(unit) AS unit, "
-        "any_value(background_margin) AS background_margin, "
-        f"(count(*) FILTER (is_correct))::INTEGER AS k, {margins} {right} GROUP BY key HAVING count(*) = {number}"
-    )
-    photos: Columns = connection.execute(
-        f"""
-        SELECT stratum, unit, k, background_margin >= median_margin AS is_sure, COLUMNS('^margin_[0-9]+$')
-        FROM ({per_photo}) JOIN stratum USING (stratum)
-        """,
-        [label_space],
-    ).fetchnumpy()
-    (num_photos,) = connection.execute("SELECT count(*) FROM photo").fetchone() or (0,)
-    lacking = num_photos - len(photos["k"])
-    if lacking > 0 and not len(photos["k"]):
+    number = len(answers.given)
+    is_whole = np.ones(len(photos.stratum), np.bool_)
+    for given in answers.given:
+        is_whole &= given > 0
+    is_whole[-1] = False
+    num_photos = int(photos.num_photos.sum())
+    lacking = num_photos - int((is_whole & (photos.stratum < len(photos.codes))).sum())
+    if lacking == num_photos > 0:
         raise WorkspaceError(
-            f"the selectors {', '.join(selectors)} have not all predicted a photo in the label space {label_space!r}; "
-            "evaluate them first"
+            f"the selectors {', '.join(answers.selectors)} have not all predicted a photo in the label space "
+            f"{label_space!r}; evaluate them first"
         )
     if lacking > 0:
         logger.warning("%d of %d grouped photos lack a selector's prediction and do not count", lacking, num_photos)
-    return photos
-
-
-def _by_class(photos: Columns, class_ids: list[str], groups: list[str], num_selectors: int) -> list[ClassUnits]:
-    """The outcomes of each class by group, half and unit, its own groups only.
-
-    DuckDB's threads hand out photos in any order, so whole numbers are summed, which is exact, and
-    divided by the number of selectors afterwards.
-    """
-    margins = [photos[f"margin_{code}"] for code in range(num_selectors)]
-    order = np.lexsort((*margins, photos["unit"], photos["stratum"]))
-    photos = {name: column[order] for name, column in photos.items()}
-    starts = np.searchsorted(photos["stratum"], 2 * len(groups) * np.arange(len(class_ids) + 1))
     classes = []
-    for class_id, start, end in zip(class_ids, starts[:-1], starts[1:], strict=True):
-        stratum, unit, k, is_sure = (photos[name][start:end] for name in ("stratum", "unit", "k", "is_sure"))
-        ranks = double_ranks(np.column_stack([photos[f"margin_{code}"][start:end] for code in range(num_selectors)]))
+    for class_id, (strata, own) in zip(photos.class_ids, photos.by_class(), strict=True):
+        median = _medians(photos, strata, own)
+        own = own[is_whole[own]]
+        own = own[np.lexsort((photos.labels["unit"][own], photos.stratum[own]))]
+        unit, stratum = photos.labels["unit"][own], photos.stratum[own]
+        is_sure = photos.margin[own] >= median[stratum - strata.start]
+        k = sum((given[own] == 2).astype(np.int64) for given in answers.given)
+        ranks = double_ranks(np.column_stack([margins[own] for margins in answers.margins]))
         # A new row wherever the stratum or the unit changes: (N,) photos -> (C,) first photos
-        is_first = np.ones(len(stratum), np.bool_)
+        is_first = np.ones(len(own), np.bool_)
         is_first[1:] = (stratum[1:] != stratum[:-1]) | (unit[1:] != unit[:-1])
         row = np.cumsum(is_first) - 1
         columns = [np.ones_like(k), k, k * k, is_sure, np.where(is_sure, k, 0), ranks, ranks * ranks]
         n, right, squares, num_sure, sure_right, rank, rank_squares = (
             _summed(column, row, int(is_first.sum())) for column in columns
         )
-        codes, group = np.unique(stratum[is_first] // 2 % max(len(groups), 1), return_inverse=True)
-        half = np.where(stratum[is_first] % 2 == 1, CONFIRM, DISCOVER)
+        code = photos.codes[stratum[is_first]]
+        codes, group = np.unique(code // 2 % max(len(photos.groups), 1), return_inverse=True)
+        half = np.where(code % 2 == 1, CONFIRM, DISCOVER)
         numbers = np.unique(unit[is_first], return_inverse=True)[1]
-        results = Results(len(codes), group, half, numbers, n, right / num_selectors, squares / num_selectors**2)
-        largest = 2.0 * len(ranks) * num_selectors
+        results = Results(len(codes), group, half, numbers, n, right / number, squares / number**2)
+        largest = 2.0 * len(ranks) * number
         graded = replace(results, sum_correct=rank / largest, sum_squares=rank_squares / largest**2)
-        names = tuple(groups[code] for code in codes)
-        classes.append(ClassUnits(class_id, names, results, num_sure, sure_right / num_selectors, graded))
+        names = tuple(photos.groups[place] for place in codes)
+        classes.append(ClassUnits(class_id, names, results, num_sure, sure_right / number, graded))
     return classes
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from counterset.schemas import Half
-from counterset.statistics.counts import Rows, register
+from counterset.statistics.counts import answered
+from counterset.statistics.grouped_photos import Names, group_photos
 from counterset.statistics.observers import Floats, Ints
+from counterset.statistics.photo_numbers import Rows
 from counterset.statistics.units import NONE
 
 ROUNDS = 20
@@ -81,10 +83,14 @@ def _pairs(residual: Floats, group: Ints, labels: list[Ints], num_groups: int | 
     num_groups = num_groups or int(group.max()) + 1
     if not len(residual):
         return np.zeros((2, num_groups))
-    cells, cell = np.unique(np.stack([group, *labels]), axis=1, return_inverse=True)
+    cell = group
+    for label in labels:  # one number for both, in the order of the first and then of the second
+        together = cell.astype(np.int64) * (int(label.max()) + 1) + label
+        first, cell = np.unique(together, return_index=True, return_inverse=True)[1:]
+    group_of = group[first]
     photos = np.bincount(cell).astype(np.float64)
     products = np.bincount(cell, residual) ** 2 - np.bincount(cell, residual**2)
-    return np.stack([np.bincount(cells[0], values, num_groups) for values in (products, photos * (photos - 1))])
+    return np.stack([np.bincount(group_of, values, num_groups) for values in (products, photos * (photos - 1))])
 
 
 def _correlation(sums: Floats, variance: Floats, of_mean: Floats) -> float:
@@ -126,39 +132,34 @@ def measure_sharing(
         selectors: models whose mean outcome counts.
         label_space: of the predictions.
     """
-    with duckdb.connect() as connection:
-        connection.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")
-        sources = {
-            name: register(connection, name, rows)
-            for name, rows in (("members", members), ("backgrounds", backgrounds), ("predictions", predictions))
-        }
-        photos = connection.sql(
-            f"""
-            SELECT m.class_id, "group", md5_number_lower(m.class_id || unit) AS unit,
-                   md5_number_lower(m.class_id || observer) AS observer,
-                   md5_number_lower(m.class_id || place) AS place, num_right
-            FROM {sources["members"]} AS m JOIN {sources["backgrounds"]} USING (photo_id) JOIN (
-                SELECT photo_id, count(*) FILTER (is_correct) AS num_right FROM {sources["predictions"]}
-                WHERE label_space = ? AND list_contains(?, model) GROUP BY photo_id HAVING count(*) = ?
-            ) USING (photo_id)
-            WHERE "group" IS NOT NULL
-            """,
-            params=[label_space, list(selectors), len(selectors)],
-        ).to_arrow_table()
-    columns = {name: _codes(photos[name]) for name in ("unit", "observer", "place")}
-    names = pc.binary_join_element_wise(photos["class_id"], photos["group"], "\x00").combine_chunks().to_pylist()
-    strata, group = np.unique(np.array(names, dtype=object).astype(str), return_inverse=True)
-    right = photos["num_right"].to_numpy()
+    labels = {name: f"class_id || {name}" for name in ("unit", "observer", "place")}
+    photos = group_photos(members, backgrounds, labels)
+    # (N + 1,) answers of the selectors, and right ones
+    given, correct = (np.zeros(len(photos.stratum), np.int32) for _ in range(2))
+    models = Names()
+    wanted = models.codes(pa.array(selectors, pa.string()))
+    for answer in answered(photos.numbers, predictions, label_space, models):
+        for number in wanted:
+            own = answer.model == number
+            given[answer.place[own]] += 1
+            correct[answer.place[own]] += answer.is_correct[own]
+    kept = np.flatnonzero((given[:-1] == len(selectors)) & (photos.stratum[:-1] < len(photos.codes)))
+    stratum, right = photos.stratum[kept], correct[kept].astype(np.int64)
+    is_used = np.bincount(stratum, minlength=len(photos.codes)) > 0
+    cells, own = np.unique(photos.codes[is_used] // 2, return_inverse=True)
+    cell = np.zeros(len(photos.codes), np.int64)
+    cell[is_used] = own
+    group = cell[stratum]
+    unit, observer, place = (_codes(photos.labels.pop(name)[kept]) for name in labels)
     # Rows come in any order; sums of floats depend on it.
-    order = np.lexsort((right, columns["place"], columns["observer"], columns["unit"], group))
-    unit, observer, place, group = (part[order] for part in (*columns.values(), group))
-    found = likeness(right[order] / len(selectors), group, unit, observer, place)
+    order = np.lexsort((right, place, observer, unit, group))
+    group, unit, observer, place, right = group[order], unit[order], observer[order], place[order], right[order]
+    found = likeness(right / len(selectors), group, unit, observer, place)
     is_cut = _holds_several(place, unit)
-    shares = np.bincount(group, is_cut, len(strata)) / np.maximum(np.bincount(group, minlength=len(strata)), 1)
-    keys = (tuple(name.split("\x00")) for name in strata.tolist())
-    return Sharing(
-        found, {(class_id, name): float(share) for (class_id, name), share in zip(keys, shares, strict=True)}
-    )
+    shares = np.bincount(group, is_cut, len(cells)) / np.maximum(np.bincount(group, minlength=len(cells)), 1)
+    width = max(len(photos.groups), 1)
+    names = [(photos.class_ids[cell // width], photos.groups[cell % width]) for cell in cells]
+    return Sharing(found, {name: float(share) for name, share in zip(names, shares, strict=True)})
 
 
 def say_sharing(rows: list[dict[str, Any]], group_accuracy: pa.Table, sharing: Sharing) -> None:
@@ -189,18 +190,18 @@ def say_sharing(rows: list[dict[str, Any]], group_accuracy: pa.Table, sharing: S
         row["share_cut"] = cut / photos
 
 
-def _codes(column: pa.ChunkedArray) -> Ints:
-    """Numbers from 0 in the order of the values; NONE for null."""
-    codes = np.unique(column.fill_null(0).to_numpy(), return_inverse=True)[1]
-    is_known = column.is_valid().to_numpy()
-    return np.where(is_known, codes, NONE).astype(np.int64)
+def _codes(labels: npt.NDArray[np.uint64]) -> Ints:
+    """Numbers from 0 in the order of the values; NONE for 0, which stands for null."""
+    codes = np.unique(labels, return_inverse=True)[1]
+    return np.where(labels == 0, NONE, codes).astype(np.int64)
 
 
 def _holds_several(place: Ints, unit: Ints) -> Floats:
     """(N,) 1 where photos of several units lie in the photo's place."""
     placed = place != NONE
-    pairs = np.unique(np.stack([place[placed], unit[placed]]), axis=1)
-    units = np.bincount(pairs[0], minlength=int(place.max(initial=NONE)) + 1)
+    width = int(unit.max(initial=0)) + 1
+    pairs = np.unique(place[placed] * width + unit[placed])
+    units = np.bincount(pairs // width, minlength=int(place.max(initial=NONE)) + 1)
     several = np.zeros(len(place))
     several[placed] = units[place[placed]] > 1
     return several

@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
 from pydantic import BaseModel
 
 from counterset.backgrounds import Background, Templates, load_cue, load_elsewhere, load_templates, load_vocabulary
@@ -29,8 +31,8 @@ from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
 from counterset.sources import Source
 from counterset.sources.budget import Budget
 from counterset.steps.progress import Progress
-from counterset.storage import Place, place
-from counterset.tables import TableRef, read_parts, read_table, write_bytes, write_table
+from counterset.storage import ObjectPath, Place, place
+from counterset.tables import TableRef, check_stamp, read_metadata, read_parts, read_table, write_bytes, write_table
 from counterset.workspace import Workspace, digest, versions
 
 READS = {
@@ -289,6 +291,21 @@ def parts_of(refs: Iterable[TableRef], schema: TableSchema, columns: list[str] |
     yield empty if columns is None else empty.select(columns)
     for ref in refs:
         yield from read_parts(ref.path, schema, columns)
+
+
+def stored(refs: Iterable[TableRef], schema: TableSchema) -> ds.Dataset:
+    """The rows of several files of one table, which are read where they lie.
+
+    Raises:
+        SchemaError: a file holds another table or a newer version.
+        WorkspaceError: a file is missing or damaged.
+    """
+    places = [place(ref.path) for ref in refs]
+    for where in places:
+        check_stamp(read_metadata(where).schema.to_arrow_schema(), schema, str(where))
+    files = [where.key if isinstance(where, ObjectPath) else str(where) for where in places]
+    filesystem = next((where.filesystem for where in places if isinstance(where, ObjectPath)), LocalFileSystem())
+    return ds.dataset(files, schema.arrow(), format="parquet", filesystem=filesystem)
 
 
 def without(table: pa.Table, photo_ids: pa.Array) -> pa.Table:

@@ -42,6 +42,7 @@ from counterset.steps.keys import (
     parts_of,
     read_all,
     settings_of,
+    stored,
 )
 from counterset.steps.rejects import of_several_classes
 from counterset.steps.series import Basis, class_identity, place_in_series
@@ -289,16 +290,16 @@ def select_pairs(
     key = pairs_key(build, [members, backgrounds, stability, *predictions], by_templates, series)
     if not build.is_done("pairs", key, "all"):
         result = select.select_pairs(
-            read_table(members.path, MEMBERS),
-            read_table(backgrounds.path, BACKGROUNDS),
-            read_all(predictions, PREDICTIONS),
+            stored([members], MEMBERS),
+            stored([backgrounds], BACKGROUNDS),
+            stored(predictions, PREDICTIONS),
             config.select.model_copy(update={"max_q_value": level}),
             selectors=config.models.selectors,
             label_space=build.space.name,
             class_ids=tuple(spec.class_id for spec in build.specs),
             seed=config.seed,
             templates=config.evaluate.templates,
-            predictions_by_templates={name: read_all(refs, PREDICTIONS) for name, refs in by_templates.items()},
+            predictions_by_templates={name: stored(refs, PREDICTIONS) for name, refs in by_templates.items()},
             stability=read_table(stability.path, STABILITY),
             held={class_id: (pair.common, pair.counter) for class_id, pair in series.held.items()},
         )

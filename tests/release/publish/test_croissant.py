@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from counterset.load import Release, load
-from counterset.release.publish import files
+from counterset.release import table_files
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.lineage import collection, lineage
 from counterset.release.publish.lineage import is_synthetic as sources_are_synthetic
@@ -158,7 +158,7 @@ def test_an_imported_release_selected_nothing(release: Release) -> None:
 
 
 def test_many_shards_are_one_record_set(inputs: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "ROWS_PER_SHARD", 40)
+    monkeypatch.setattr(table_files, "ROWS_PER_SHARD", 40)
     config = build_config(thumbnails_per_group=0).model_copy(update={"releases": str(tmp_path)})
     release = load(publish(with_tables(inputs, config=config)).path)
     assert len(list((release.path / "data").glob("common-*.parquet"))) > 1
@@ -168,7 +168,7 @@ def test_many_shards_are_one_record_set(inputs: ReleaseInputs, tmp_path: Path, m
 
 
 def test_bundled_photos_are_pictures(inputs: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "ROWS_PER_SHARD_WITH_IMAGES", 40)
+    monkeypatch.setattr(table_files, "ROWS_PER_SHARD_WITH_IMAGES", 40)
     rows = inputs.candidates.to_pylist()
     for number, row in enumerate(rows):
         row["license"] = None if number % 2 else "cc-by"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jinja2
@@ -17,6 +17,7 @@ from counterset.release.publish.lineage import collection
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import cue_words, of_cue, percent, plain, points
 from counterset.release.schemas import SPLITS
+from counterset.release.table_files import file_pattern
 from counterset.release.versions.changelog import markdown_text
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -58,8 +59,10 @@ TABLE_WORDS = {
 }
 
 
-def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[str, pa.Table]) -> str:
-    """The card: front matter for the Hugging Face hub, results, how to load, datasheet."""
+def render_card(
+    metadata: Mapping[str, Any], summary: Summary, tables: Mapping[str, pa.Table], paths: Collection[str]
+) -> str:
+    """The card: front matter for the Hugging Face hub, results, how to load, datasheet. `paths` are of all tables."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("counterset.release.publish"),
         # The card is Markdown: every outside text goes through the `md` filter.
@@ -88,6 +91,7 @@ def render_card(metadata: Mapping[str, Any], summary: Summary, tables: Mapping[s
         hub_licenses=_hub_licenses(summary),
         size=next((label for limit, label in _SIZES if summary.num_common + summary.num_counter < limit), "1M<n<10M"),
         table_words={name: _markdown(of_cue(words, metadata)) for name, words in TABLE_WORDS.items()},
+        table_files={name: file_pattern(name, paths) for name in TABLE_WORDS},
         not_bundled=not_bundled(
             {split: tables[split] for split in SPLITS}, metadata["config"]["source"]["kind"] in ("folder", "url_list")
         ),

@@ -12,6 +12,7 @@ from counterset.release.publish.lineage import collection, is_synthetic, lineage
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import cue_words, of_cue, plain
 from counterset.release.schemas import SPLITS, TABLES, split_schema
+from counterset.release.table_files import file_pattern, files_of
 from counterset.schemas import TableSchema
 
 _PARQUET = "application/x-parquet"
@@ -68,27 +69,24 @@ def describe(
     record_sets: list[dict[str, Any]] = []
     file_sets: list[dict[str, Any]] = []
     # Whoever checks asks each record set for its first record.
-    for split in SPLITS:
-        if not sum(entry["num_rows"] for entry in files.values() if entry["table"] == split):
+    schemas = {split: split_schema(split, with_images) for split in SPLITS} | TABLES
+    for name, schema in schemas.items():
+        paths = files_of(name, files)
+        if not sum(files[path]["num_rows"] for path in paths):
             continue
-        shards = [path for path in sorted(files) if path.startswith(f"data/{split}-")]
-        source = {"fileObject": {"@id": shards[0]}}
-        if len(shards) > 1:
-            source = {"fileSet": {"@id": f"{split}-files"}}
+        source = {"fileObject": {"@id": paths[0]}}
+        if len(paths) > 1:
+            source = {"fileSet": {"@id": f"{name}-files"}}
             file_sets.append(
                 {
                     "@type": "cr:FileSet",
-                    "@id": f"{split}-files",
-                    "name": f"{split}-files",
+                    "@id": f"{name}-files",
+                    "name": f"{name}-files",
                     "encodingFormat": _PARQUET,
-                    "includes": f"data/{split}-*.parquet",
+                    "includes": file_pattern(name, paths),
                 }
             )
-        record_sets.append(_record_set(split, split_schema(split, with_images), source, metadata))
-    for name, schema in TABLES.items():
-        if not files[f"{name}.parquet"]["num_rows"]:
-            continue
-        record_sets.append(_record_set(name, schema, {"fileObject": {"@id": f"{name}.parquet"}}, metadata))
+        record_sets.append(_record_set(name, schema, source, metadata))
     description: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",

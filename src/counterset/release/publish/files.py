@@ -15,13 +15,12 @@ import pyarrow.parquet as pq
 from counterset.licenses import may_share
 from counterset.naming.schemas import Naming
 from counterset.naming.words import TRUSTED
+from counterset.release import table_files
 from counterset.release.bundle import strip_metadata, suffix_of
 from counterset.release.schemas import SPLITS, TABLES, split_schema
 from counterset.schemas import TableSchema
 from counterset.tables import ROW_GROUP_SIZE_WITH_BYTES, conform, parquet_options, row_group_size, sha256_of
 
-ROWS_PER_SHARD, ROWS_PER_SHARD_WITH_IMAGES = 100_000, 2_000
-"""The most rows in one `data/common-*.parquet` file, without and with photos."""
 BYTES_PER_PART = 250_000_000
 """Bytes of photos after which a row group ends."""
 
@@ -71,13 +70,8 @@ def write_tables(
     written: dict[str, str] = {}
     labels = label_names(class_names or {})
     for name, table in tables.items():
-        if name in SPLITS:
-            for path, parts, schema in _shards(name, table, photo_bytes, verdicts):
-                write_parquet(parts, schema, folder / path, version, labels)
-                written[path] = name
-        else:
-            path = f"{name}.parquet"
-            write_parquet([table], TABLES[name], folder / path, version)
+        for path, parts, schema in _files(name, table, photo_bytes if name in SPLITS else None, verdicts):
+            write_parquet(parts, schema, folder / path, version, labels if name in SPLITS else ())
             written[path] = name
     return {path: describe_file(folder, path, table) for path, table in written.items()}
 
@@ -105,32 +99,36 @@ def describe_file(folder: Path, path: str, table: str | None = None) -> dict[str
     return entry
 
 
-def _shards(
-    split: str,
+def _files(
+    name: str,
     table: pa.Table,
     photo_bytes: Callable[[str], bytes | None] | None,
     verdicts: Sequence[str] | None,
 ) -> Iterator[tuple[str, Iterable[pa.Table], TableSchema]]:
     """Path, parts and schema of each file. Photos are read while their part is written, so one part's are in memory.
 
-    Rows that `load` gives come first, in files that a pattern tells from the others: data/common-[0-9]*.parquet.
+    Rows of a split that `load` gives come first, in files that a pattern tells from the others:
+    data/common-[0-9]*.parquet.
     """
-    size = ROWS_PER_SHARD if photo_bytes is None else ROWS_PER_SHARD_WITH_IMAGES
-    kinds = {split: table}
+    if name not in SPLITS:
+        size = table_files.ROWS_PER_FILE
+        for number, path in enumerate(table_files.file_names(name, table.num_rows, size)):
+            yield path, [table.slice(number * size, size)], TABLES[name]
+        return
+    size = table_files.ROWS_PER_SHARD if photo_bytes is None else table_files.ROWS_PER_SHARD_WITH_IMAGES
+    kinds = {name: table}
     if verdicts is not None:
         offered = is_offered(table, verdicts)
-        kinds = {split: table.filter(offered), f"{split}-others": table.filter(pc.invert(offered))}
+        kinds = {name: table.filter(offered), f"{name}-others": table.filter(pc.invert(offered))}
     # Of a kind without rows there is no file, for hubs refuse those; of a split without any there is one.
-    kinds = {kind: rows for kind, rows in kinds.items() if rows.num_rows} or {split: table}
+    kinds = {kind: rows for kind, rows in kinds.items() if rows.num_rows} or {name: table}
     for kind, rows in kinds.items():
-        count = max(-(-rows.num_rows // size), 1)
-        for number in range(count):
+        for number, path in enumerate(table_files.file_names(kind, rows.num_rows, size, is_split=True)):
             shard = rows.slice(number * size, size)
-            path = f"data/{kind}-{number:05d}-of-{count:05d}.parquet"
             if photo_bytes is None:
-                yield path, [shard], split_schema(split)
+                yield path, [shard], split_schema(name)
             else:
-                yield path, _with_images(shard, photo_bytes), split_schema(split, with_images=True)
+                yield path, _with_images(shard, photo_bytes), split_schema(name, with_images=True)
 
 
 def _with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> Iterator[pa.Table]:

@@ -22,7 +22,9 @@ from pathlib import Path
 
 from counterset.errors import ReleaseError, WorkspaceError
 from counterset.release.checksums import METADATA, SUMS, parse_sums
+from counterset.release.schemas import SPLITS
 from counterset.release.stated import stated
+from counterset.release.table_files import files_of
 from counterset.release.versions.last import LastRelease, damaged, opened
 from counterset.release.versions.order import POINTER, is_version, newest
 from counterset.storage import ObjectPath, fetch
@@ -53,7 +55,7 @@ class Head:
 
 
 def fetch_last(home: ObjectPath, folder: Path) -> tuple[Head, LastRelease | None]:
-    """The last release below `home`, copied to `folder / <version>` without its `data/` files, all verified.
+    """The last release below `home`, copied to `folder / <version>` without the splits, all verified.
 
     These are all that the next version is compared with.
 
@@ -116,8 +118,9 @@ def _versions(home: ObjectPath, name: str) -> list[str]:
 def _fetch(release: ObjectPath, folder: Path, name: str) -> LastRelease:
     try:
         said = stated(_read(release / METADATA), _read(release / SUMS), str(release))
+        splits = {path for split in SPLITS for path in files_of(split, said.digests)}
         for path, digest in said.digests.items():
-            if path.startswith("data/"):
+            if path in splits:
                 read = _digest(release / path)
             else:
                 write_bytes(_read(release / path), folder / path)

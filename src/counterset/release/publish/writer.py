@@ -142,7 +142,7 @@ def _write_pages(
     names = {spec.class_id: spec.name for spec in inputs.classes}
     cite_as = f"{metadata['title']}, release {metadata['name']} {metadata['version']}, made with counterset"
     pages = {
-        "README.md": render_card(metadata, summary, tables),
+        "README.md": render_card(metadata, summary, tables, files),
         "CITATION.cff": render_citation(metadata),
         "CHANGELOG.md": _changelog(metadata, summary, diff, last),
         "croissant.json": _json(describe(metadata, summary, files, cite_as)),
@@ -184,7 +184,7 @@ def _gate(inputs: ReleaseInputs, summary: Summary, diff: ReleaseDiff | None, las
         )
     if diff is None or last is None:
         return
-    before = last.table("all_photos").num_rows
+    before = last.num_rows("all_photos")
     share = diff.removed.num_rows / max(before, 1)
     if share > limits.max_removed_share:
         raise GateRefused(

@@ -15,6 +15,7 @@ from counterset.errors import ReleaseError
 from counterset.release.bounded import read_files
 from counterset.release.checksums import METADATA, SUMS
 from counterset.release.stated import stated
+from counterset.release.table_files import files_of
 from counterset.release.versions.last import damaged
 from counterset.release.versions.order import newest
 from counterset.storage import Place
@@ -45,18 +46,19 @@ class Followed:
             ReleaseError: it is missing or altered.
         """
         if name not in self._tables:
-            self._tables[name] = self._read(name) if f"{name}.parquet" in self.digests else None
+            paths = files_of(name, self.digests)
+            self._tables[name] = self._read(name, paths) if paths else None
         return self._tables[name]
 
-    def _read(self, name: str) -> pa.Table:
-        path = f"{name}.parquet"
+    def _read(self, name: str, paths: list[str]) -> pa.Table:
         try:
-            content = (self.folder / path).read_bytes()
-            if hashlib.sha256(content).hexdigest() != self.digests[path]:
-                raise ReleaseError(f"{path} does not match {SUMS}")
             with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
-                write_bytes(content, Path(folder) / path)
-                return read_files(Path(folder), name, [path])
+                for path in paths:
+                    content = (self.folder / path).read_bytes()
+                    if hashlib.sha256(content).hexdigest() != self.digests[path]:
+                        raise ReleaseError(f"{path} does not match {SUMS}")
+                    write_bytes(content, Path(folder) / path)
+                return read_files(Path(folder), name, paths)
         except (OSError, ReleaseError) as error:
             raise ReleaseError(damaged(str(self.folder), error)) from error
 

@@ -13,10 +13,9 @@ from counterset.errors import ReleaseError
 from counterset.release.bounded import read_files
 from counterset.release.checksums import METADATA, SUMS, verify_files
 from counterset.release.stated import Stated, read_stated
+from counterset.release.table_files import files_of
 from counterset.release.versions.order import newest
-
-NEEDED = ("CHANGELOG.md", "tombstones.parquet")
-"""Files that carry a name's history from one release to the next."""
+from counterset.tables import read_metadata
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,13 @@ class LastRelease:
     def table(self, name: str) -> pa.Table:
         """One of its tables other than the two splits."""
         if name not in self._tables:
-            self._tables[name] = read_files(self.path, name, [f"{name}.parquet"])
+            self._tables[name] = read_files(self.path, name, files_of(name, self.metadata["files"]))
         return self._tables[name]
+
+    def num_rows(self, name: str) -> int:
+        """The rows of one of its tables."""
+        paths = files_of(name, self.metadata["files"])
+        return sum(int(read_metadata(self.path / path).num_rows) for path in paths)
 
 
 def read_last(home: Path, name: str) -> LastRelease | None:
@@ -78,7 +82,8 @@ def opened(folder: Path, stated: Stated, name: str) -> LastRelease:
     said = stated.metadata["name"], stated.metadata["version"]
     if said != (name, folder.name):
         raise ReleaseError(f"{METADATA} is of {' '.join(said)}")
-    for path in NEEDED:
+    # These carry a name's history from one release to the next
+    for path in ("CHANGELOG.md", *(files_of("tombstones", stated.files) or ["tombstones.parquet"])):
         if path not in stated.files:
             raise ReleaseError(f"{SUMS} does not list {path}")
     return LastRelease(folder, stated.metadata)
