@@ -59,9 +59,11 @@ bench: $(INSTALLED)  ## how the steps that look at all photos grow, up to a mill
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py --photos 20000 100000 1000000 --folder .bench \
 		--floors benchmarks/floors.toml
 
-bench-large: $(INSTALLED)  ## the same up to ten million photos; many hours
+bench-large: $(INSTALLED)  ## the same up to ten million photos, and a billion predictions; many hours
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py --photos 20000 100000 1000000 10000000 --folder .bench \
 		--floors benchmarks/floors.toml
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.selection --photos 10000000 --models 10 --times 10 \
+		--folder .bench/selection --floors benchmarks/floors.toml
 
 lock:  ## write constraints.txt anew from a fresh environment
 	rm -rf .venv.lock && $(PYTHON) -m venv .venv.lock

@@ -58,7 +58,7 @@ def test_tables_are_those_of_one_file(parts: Release, release: Release) -> None:
 def test_a_photo_is_known_from_whichever_part(parts: Release) -> None:
     rows = parts.photos._rows
     assert list(rows) == parts.all_photos["photo_id"].to_pylist()
-    for row in parts.all_photos.select(["photo_id", "url", "sha256", "size_bytes"]).to_pylist()[:: ROWS // 3]:
+    for row in parts.all_photos.select(["photo_id", "url", "sha256", "size_bytes", "phash"]).to_pylist()[:: ROWS // 3]:
         assert rows[row.pop("photo_id")] == tuple(row.values())
 
 

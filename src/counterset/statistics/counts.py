@@ -20,7 +20,7 @@ from counterset.errors import WorkspaceError
 from counterset.schemas import GROUP_ACCURACY, PAIRS, SENSITIVITY, Half
 from counterset.statistics.grouped_photos import GroupedPhotos, Names, group_photos
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Floats, Ints, Results
-from counterset.statistics.photo_numbers import PhotoNumbers, Rows, batches, codes_of
+from counterset.statistics.photo_numbers import Numbers, PhotoNumbers, Rows, batches, codes_of
 from counterset.statistics.selector_margin import double_ranks
 from counterset.tables import conform
 
@@ -105,8 +105,8 @@ class Answer(NamedTuple):
         margin: (R,) how sure the models are.
     """
 
-    place: Ints
-    model: Ints
+    place: Numbers
+    model: Numbers
     is_correct: npt.NDArray[np.bool_]
     margin: npt.NDArray[np.float32]
 
@@ -125,7 +125,7 @@ def answered(numbers: PhotoNumbers, predictions: Rows, label_space: str, models:
         space, spaces = codes_of(batch.column("label_space"))
         is_wanted = np.array([*(name == label_space for name in spaces.to_pylist()), False])
         if not is_wanted[:-1].all():
-            place = np.where(is_wanted[space], place, len(numbers))
+            place = np.where(is_wanted[space], place, np.int32(len(numbers)))
         is_correct = batch.column("is_correct").to_numpy(zero_copy_only=False)
         margin = np.asarray(batch.column("margin"), np.float32)
         yield Answer(place, models.codes(batch.column("model")), is_correct, margin)
@@ -143,7 +143,8 @@ class _Answers:
 
     def __init__(self, photos: GroupedPhotos, selectors: tuple[str, ...]) -> None:
         self._photos = photos
-        self._counted = np.zeros((0, len(photos.codes) + 1, 2), np.int64)
+        # Answers about one photo lie together, so that counting them is one look into memory
+        self._counted = np.zeros((len(photos.codes) + 1, 0, 2), np.int64)
         self.selectors = selectors
         self.models = Names()
         self._numbers = [int(self.models.codes(pa.array([name]))[0]) for name in selectors]
@@ -153,22 +154,25 @@ class _Answers:
     @property
     def counted(self) -> Ints:
         """(M, S, 2) answers by model and stratum, wrong and right ones."""
-        return self._counted[:, :-1]
+        return self._counted[:-1].transpose(1, 0, 2)
 
     def add(self, answer: Answer) -> None:
         """Count some more."""
-        num_models, size = len(self.models.numbers), self._counted.shape[1]
-        if len(self._counted) < num_models:
-            more = np.zeros((num_models - len(self._counted), size, 2), np.int64)
-            self._counted = np.concatenate([self._counted, more])
-        code = (answer.model * size + self._photos.stratum[answer.place]) * 2 + answer.is_correct
+        size, known = self._counted.shape[:2]
+        num_models = len(self.models.numbers)
+        if known < num_models:
+            self._counted = np.concatenate([self._counted, np.zeros((size, num_models - known, 2), np.int64)], axis=1)
+        code = self._photos.stratum[answer.place].astype(np.int64)
+        code *= num_models
+        code += answer.model
+        code *= 2
+        code += answer.is_correct
         np.add.at(self._counted.reshape(-1), code, 1)
         for number, given, margins in zip(self._numbers, self.given, self.margins, strict=True):
-            own = answer.model == number
-            if own.any():
-                place = answer.place[own]
-                given[place] = 1 + answer.is_correct[own].astype(np.int8)
-                margins[place] = answer.margin[own]
+            own = np.flatnonzero(answer.model == number)
+            place = answer.place[own]
+            given[place] = 1 + answer.is_correct[own].astype(np.int8)
+            margins[place] = answer.margin[own]
 
     def partly(self) -> dict[int, npt.NDArray[np.uint8]]:
         """The models that lack photos of a stratum of which they have others, each with (N / 8,) bits of photos."""
@@ -201,27 +205,32 @@ def _group_accuracy(photos: GroupedPhotos, answers: _Answers, seen: dict[int, np
     # A cell is a group of a class, whose halves are one after the other
     cells, starts = np.unique(photos.codes // 2, return_index=True)
     whole = np.add.reduceat(found, starts, axis=2)
-    halves = [Half.DISCOVER.value, Half.CONFIRM.value, Half.ALL.value]
+    halves = sorted(half.value for half in Half)
+    models = sorted(answers.models.numbers)
+    rank = np.argsort([answers.models.numbers[name] for name in models])
     parts = []
     for values, cell, half in (
-        (found, photos.codes // 2, photos.codes % 2),
-        (whole, cells, np.full(len(cells), 2)),
+        (found, photos.codes // 2, np.where(photos.codes % 2, halves.index(Half.CONFIRM), halves.index(Half.DISCOVER))),
+        (whole, cells, np.full(len(cells), halves.index(Half.ALL))),
     ):
         by_model, place = np.nonzero(values[0])
-        num_photos, num_correct, num_observers, num_units = values[:, by_model, place]
-        columns = {
-            "class_id": pa.array(photos.class_ids).take(pa.array(cell[place] // len(photos.groups))),
-            "group": pa.array(photos.groups).take(pa.array(cell[place] % len(photos.groups))),
-            "model": pa.array([*answers.models.numbers]).take(pa.array(by_model)),
-            "half": pa.array(halves).take(pa.array(half[place])),
-            "num_photos": num_photos,
-            "num_observers": num_observers,
-            "num_units": num_units,
-            "num_correct": num_correct,
-            "accuracy": num_correct / num_photos,
-        }
-        parts.append(pa.table(columns))
-    return conform(pa.concat_tables(parts), GROUP_ACCURACY)
+        parts.append(np.stack([cell[place], rank[by_model], half[place], *values[:, by_model, place]]))
+    # (3 + K, R) in the order of the table, which therefore need not be sorted
+    columns = np.concatenate(parts, axis=1)
+    columns = columns[:, np.lexsort((columns[2], columns[1], columns[0]))]
+    cell, model, half, num_photos, num_correct, num_observers, num_units = columns
+    table = {
+        "class_id": pa.array(photos.class_ids).take(pa.array(cell // len(photos.groups))),
+        "group": pa.array(photos.groups).take(pa.array(cell % len(photos.groups))),
+        "model": pa.array(models, pa.string()).take(pa.array(model)),
+        "half": pa.array(halves).take(pa.array(half)),
+        "num_photos": num_photos,
+        "num_observers": num_observers,
+        "num_units": num_units,
+        "num_correct": num_correct,
+        "accuracy": num_correct / num_photos,
+    }
+    return conform(pa.table(table), GROUP_ACCURACY)
 
 
 def _distinct(photos: GroupedPhotos, name: str, strata: slice, own: Ints) -> Ints:

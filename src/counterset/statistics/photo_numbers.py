@@ -11,16 +11,18 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from counterset.errors import WorkspaceError
-from counterset.statistics.observers import Ints
 
 Rows: TypeAlias = pa.Table | ds.Dataset
 """A table in memory, or a dataset on disk that is read as it streams by."""
+Numbers: TypeAlias = npt.NDArray[np.int32]
+"""Of photos and texts; int32, for they are read as often as there are answers."""
 
 BATCH_ROWS = 1 << 17
 """Rows that are in memory at once."""
@@ -58,12 +60,12 @@ def _dictionaries(metadata: pq.FileMetaData) -> list[str]:
     return [one.path_in_schema for one in columns if one.physical_type == "BYTE_ARRAY" and one.has_dictionary_page]
 
 
-def codes_of(column: pa.Array) -> tuple[Ints, pa.Array]:
+def codes_of(column: pa.Array) -> tuple[Numbers, pa.Array]:
     """(R,) the place of each row's text in the different texts, -1 for null; and these."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     indices = column.indices
-    return np.asarray(indices.fill_null(-1) if indices.null_count else indices, np.int64), column.dictionary
+    return np.asarray(indices.fill_null(-1) if indices.null_count else indices, np.int32), column.dictionary
 
 
 class PhotoNumbers:
@@ -83,25 +85,25 @@ class PhotoNumbers:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def places(self, photo_ids: pa.Array) -> Ints:
+    def places(self, photo_ids: pa.Array) -> Numbers:
         """(R,) the place of each row's photo; the number of photos = it is none of them."""
         if not len(photo_ids):
-            return np.zeros(0, np.int64)
+            return np.zeros(0, np.int32)
         if not pa.types.is_dictionary(photo_ids.type):
             start = self._next if self._next < len(self) else 0
             if self._ids.slice(start, len(photo_ids)).equals(self._alike(photo_ids)):
                 self._next = start + len(photo_ids)
-                return np.arange(start, self._next)
+                return np.arange(start, self._next, dtype=np.int32)
         codes, texts = codes_of(photo_ids)
-        texts, steps = self._alike(texts), np.diff(codes)
-        if ((steps == 0) | (steps == 1)).all() and codes[0] >= 0:
+        texts, steps = self._alike(texts), codes[1:] - codes[:-1]
+        if codes[0] >= 0 and steps.min(initial=0) >= 0 and steps.max(initial=0) <= 1:
             texts = texts.slice(codes[0], codes[-1] - codes[0] + 1)
             codes = codes - codes[0]
             start = self._start(texts[0].as_py())
             if self._ids.slice(start, len(texts)).equals(texts):
                 self._next = start + len(texts)
-                return np.asarray(codes + start, np.int64)
-        return np.asarray(self._looked_up(texts)[codes], np.int64)
+                return np.asarray(codes + start, np.int32)
+        return np.asarray(self._looked_up(texts)[codes], np.int32)
 
     def _alike(self, texts: pa.Array) -> pa.Array:
         return texts if texts.type == self._ids.type else texts.cast(self._ids.type)
@@ -116,12 +118,12 @@ class PhotoNumbers:
     def _first(self, photo_id: str, side: object) -> int:
         return int(side(range(len(self)), photo_id, key=lambda place: self._ids[place].as_py()))  # type: ignore[operator]
 
-    def _looked_up(self, texts: pa.Array) -> Ints:
+    def _looked_up(self, texts: pa.Array) -> Numbers:
         """(T + 1,) the places of different texts, and of null; only what lies between them is made an index of."""
         ends = pc.min_max(texts)
         if not ends["min"].is_valid:
-            return np.full(len(texts) + 1, len(self), np.int64)
+            return np.full(len(texts) + 1, len(self), np.int32)
         low = self._first(ends["min"].as_py(), bisect.bisect_left)
         high = self._first(ends["max"].as_py(), bisect.bisect_right)
         found = pc.index_in(texts, value_set=self._ids.slice(low, high - low))
-        return np.append(np.asarray(pc.fill_null(found.cast(pa.int64()), len(self) - low)) + low, len(self))
+        return np.append(np.asarray(pc.fill_null(found, len(self) - low)) + low, len(self)).astype(np.int32)

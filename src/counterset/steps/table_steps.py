@@ -40,7 +40,6 @@ from counterset.steps.keys import (
     TEST_PACKAGES,
     Build,
     parts_of,
-    read_all,
     settings_of,
     stored,
 )

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
+from counterset.load import Release
 from counterset.release.bounded import read_files
 from counterset.release.bundle import strip_metadata
 from counterset.release.photo_store import BundledPhotos
 from counterset.release.publish import files
 from counterset.release.publish.inputs import ReleaseInputs
-from counterset.release.publish.rows import release_tables
 
 from ..build_inputs import draw_photo
 
@@ -90,11 +90,11 @@ def test_anything_else_or_damaged_is_not_bundled() -> None:
 
 
 def test_a_file_of_photos_may_pass_two_gibibytes(
-    inputs: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: ReleaseInputs, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scaled down: parts are cut by their bytes, and read one at a time."""
     monkeypatch.setattr(files, "BYTES_PER_PART", 20_000)
-    rows = release_tables(inputs)["common"]
+    rows = release.table("common").sort_by([("class_id", "ascending"), ("photo_id", "ascending")])
     written = files.write_tables({"common": rows}, tmp_path, "0", inputs.photo_bytes)
     (path,) = written
     with pq.ParquetFile(tmp_path / path) as file:

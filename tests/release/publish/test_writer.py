@@ -501,7 +501,7 @@ def test_the_same_inputs_are_not_written_again(
     small: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = published(small, tmp_path)
-    monkeypatch.setattr("counterset.release.publish.writer.release_tables", lambda inputs: pytest.fail("made again"))
+    monkeypatch.setattr("counterset.release.publish.writer.photo_tables", lambda *_: pytest.fail("made again"))
     again = published(replace(small, predictions=small.predictions.slice(0)), tmp_path)
     assert (again.is_new, again.path) == (False, first.path)
 

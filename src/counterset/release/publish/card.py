@@ -158,5 +158,5 @@ def _num_present(column: pa.ChunkedArray) -> int:
 
 
 def _dates(column: pa.ChunkedArray) -> str:
-    days = sorted(day for day in column.to_pylist() if day is not None)
-    return f"{days[0].isoformat()} to {days[-1].isoformat()}" if days else ""
+    ends = pc.min_max(column).as_py()
+    return f"{ends['min'].isoformat()} to {ends['max'].isoformat()}" if ends["min"] is not None else ""

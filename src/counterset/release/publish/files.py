@@ -32,6 +32,16 @@ def write_parquet(
 
     `labels` are the names that the numbers in its column `class_label` stand for.
     """
+    with open_parquet(path, schema, version, labels) as writer:
+        for part in parts:
+            # An empty row group, which an empty table would get, stops Hugging Face `datasets`.
+            if part.num_rows:
+                conformed = conform(part, schema).replace_schema_metadata(writer.schema.metadata)
+                writer.write_table(conformed, row_group_size=row_group_size(writer.schema))
+
+
+def open_parquet(path: Path, schema: TableSchema, version: str, labels: Sequence[str] = ()) -> pq.ParquetWriter:
+    """A file for rows of a table, stamped as a release's; they are given the metadata of the writer's schema."""
     arrow = schema.arrow()
     metadata = dict(arrow.metadata or {}) | {b"counterset.version": version.encode()}
     if "class_label" in arrow.names:
@@ -40,12 +50,7 @@ def write_parquet(
         metadata[b"huggingface"] = json.dumps({"info": {"features": features}}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     stamped = arrow.with_metadata(metadata)
-    with pq.ParquetWriter(path, stamped, **parquet_options(stamped)) as writer:
-        for part in parts:
-            # An empty row group, which an empty table would get, stops Hugging Face `datasets`.
-            if part.num_rows:
-                conformed = conform(part, schema).replace_schema_metadata(metadata)
-                writer.write_table(conformed, row_group_size=row_group_size(stamped))
+    return pq.ParquetWriter(path, stamped, **parquet_options(stamped))
 
 
 def write_tables(

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from counterset.backgrounds import BACKGROUND
@@ -36,6 +37,8 @@ INPUT_TABLES = (
 """The tables of ReleaseInputs."""
 
 
+DIGEST_ROWS = 250_000
+"""Rows that are put in order and digested at a time."""
 _KEYS = ("photo_id", "class_id", "model", "label_space", "templates", "stage", "group", "half")
 """Columns of which those that a table has tell its rows apart."""
 
@@ -118,10 +121,14 @@ def _digest_of(table: pa.Table) -> str:
     """A digest of a table's rows, the same for every order and chunking of them."""
     told = [name for name in table.column_names if name != "place"]  # who knows all else could try all places
     table, keys = table.select(told), [name for name in _KEYS if name in told]
-    if not is_ascending(table, keys):
-        table = table.sort_by([(name, "ascending") for name in keys])
+    table = table.replace_schema_metadata(None)
+    order = None if is_ascending(table, keys) else pc.sort_indices(table, [(name, "ascending") for name in keys])
     sink = _Digest()
-    pq.write_table(table.replace_schema_metadata(None).combine_chunks(), sink, compression="none")
+    with pq.ParquetWriter(sink, table.schema, compression="none") as writer:
+        for start in range(0, max(len(table), 1), DIGEST_ROWS):
+            own = slice(start, start + DIGEST_ROWS)
+            part = table.slice(start, DIGEST_ROWS) if order is None else table.take(order[own])
+            writer.write_table(part.combine_chunks(), row_group_size=DIGEST_ROWS)
     return sink.state.hexdigest()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.config import Config
 from counterset.errors import ReleaseError
@@ -144,7 +145,8 @@ def public_inputs(inputs: ReleaseInputs) -> tuple[ReleaseInputs, PublicNames]:
     }
     changed["predictions"] = _mapped(changed["predictions"], "label_space", names.text)
     changed["sensitivity"] = _mapped(changed["sensitivity"], "templates", names.text)
-    changed["candidates"] = _mapped(inputs.candidates, "url", names.url)
+    if pc.any(pc.starts_with(inputs.candidates["url"], "file:")).as_py():  # each of them is another, unlike all else
+        changed["candidates"] = _mapped(inputs.candidates, "url", names.url)
     changed["rejects"] = _mapped(inputs.rejects, "detail", names.sentence)
     return replace(inputs, models=models, **changed), names
 

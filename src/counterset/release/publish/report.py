@@ -151,13 +151,18 @@ def _cards(
     asked = int(metadata["config"]["publish"]["thumbnails_per_group"])
     per_group = min(asked, MAX_THUMBNAILS // max(2 * len(pairs), 1))
     selectors = [model["name"] for model in metadata["models"] if model["role"] == "selector"]
-    sides = {split: _Side.by_class(tables[split], 2 * per_group) for split in SPLITS}
+    columns = ["photo_id", "class_id", "license", "attribution"]
+    sides = {split: _Side.by_class(tables[split].select(columns), 2 * per_group) for split in SPLITS}
     shown = pa.array(
         sorted({photo_id for side in sides.values() for one in side.values() for photo_id in one.picked}), pa.string()
     )
-    outcomes = _outcomes(tables["predictions"], selectors, metadata["config"]["evaluate"]["label_space"], shown)
-    attribution = tables["attribution"].filter(pc.is_in(tables["attribution"]["photo_id"], shown))
-    pages = dict(zip(*(attribution[c].to_pylist() for c in ("photo_id", "page_url")), strict=True))
+    outcomes, pages = {}, {}
+    if len(shown):
+        answers = tables["predictions"].select(["photo_id", "model", "label_space", "is_correct"])
+        outcomes = _outcomes(answers, selectors, metadata["config"]["evaluate"]["label_space"], shown)
+        attribution = tables["attribution"].select(["photo_id", "page_url"])
+        attribution = attribution.filter(pc.is_in(attribution["photo_id"], shown))
+        pages = dict(zip(*(attribution[c].to_pylist() for c in ("photo_id", "page_url")), strict=True))
     cards = []
     for row in pairs:
         sheets = tuple(
@@ -193,8 +198,9 @@ class _Side(NamedTuple):
             own = order[ends[place] : ends[place + 1]]
             allowed = own[is_open[own]]
             # A few more than are shown, for photos whose bytes are not at hand.
-            places = dict(zip(rows["photo_id"].take(allowed).to_pylist(), allowed.tolist(), strict=True))
-            chosen = pick(places, count) if count else []
+            tried = allowed if count else allowed[:0]
+            places = dict(zip(rows["photo_id"].take(tried).to_pylist(), tried.tolist(), strict=True))
+            chosen = pick(places, count)
             told = rows.select(["license", "attribution"]).take(pa.array([places[one] for one in chosen], pa.int64()))
             picked = dict(zip(chosen, told.to_pylist(), strict=True))
             sides[class_id] = cls(picked, len(own) - len(allowed))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -13,12 +16,12 @@ from counterset.causes.wrong_answers import where_errors_go
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.naming.schemas import GROUP_NAMES, Naming
+from counterset.parquet_sql import spilling
 from counterset.release.publish import captions
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.series import replication, with_since
+from counterset.release.publish.written import Written, WrittenTable
 from counterset.release.schemas import (
-    ALL_PHOTOS,
-    ATTRIBUTION,
     CAPTIONS,
     GROUPS,
     SPLITS,
@@ -32,28 +35,70 @@ BATCH_ROWS = 20_000
 """Photos whose rows are Python's at a time."""
 MAX_ATTRIBUTION = 1_000
 """Characters kept of a credit line."""
+_BY_PHOTO = ("all_photos", "captions", "attribution")
+_COVARIATES_READ = [
+    *("photo_id", "class_id", "group", "observer", "width_px", "height_px", "size_bytes", "observed_on", "taxon_name"),
+]
 
 
-def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
-    """Every table of a release but `tombstones`, by name, conformed to `release.schemas`."""
-    all_photos = _all_photos(inputs)
+def photo_tables(inputs: ReleaseInputs, written: Written) -> ReleaseInputs:
+    """Write the tables that have one row per photo or answer; the inputs without what is only read for these."""
+    told = _write_photos(inputs, written)
+    _write_predictions(inputs, written)
+    places = ["photo_id", "place"] if "place" in inputs.members.column_names else ["photo_id"]
+    return replace(
+        inputs,
+        candidates=told,
+        members=inputs.members.select(places),
+        **{name: getattr(inputs, name).slice(0, 0) for name in ("photos", "backgrounds", "predictions")},
+    )
+
+
+def release_tables(inputs: ReleaseInputs, written: Written) -> None:
+    """Write every other table of a release but `tombstones`, conformed to `release.schemas`.
+
+    Args:
+        inputs: what `photo_tables` left of them.
+        written: with the tables that it wrote.
+    """
     pairs = conform(inputs.pairs, PAIRS)
-    predictions = _predictions(inputs, all_photos)
-    wrong = where_errors_go(all_photos, pairs, predictions, inputs.classes, inputs.imagenet_labels)
+    # Of each photo and answer what is read of it, not the whole rows
+    photos = written["all_photos"]
+    predictions = written["predictions"].select(
+        ["photo_id", "model", "label_space", "predicted", "is_correct", "margin"]
+    )
     looks = looks_until(inputs.series.looks, pairs, inputs.series.day or inputs.source_snapshot)
+    written.add(
+        groups=_groups(inputs, pairs),
+        pairs=pairs,
+        sensitivity=conform(inputs.sensitivity, SENSITIVITY),
+        group_names=conform(inputs.group_names, GROUP_NAMES),
+        rejects=conform(inputs.rejects, REJECTS),
+        looks=looks,
+    )
+    for split in SPLITS:
+        written.add(**{split: _split(inputs, photos, pairs, split)})
+    people = photos.select(["photo_id", "class_id", "split", "unit", "unit_since"])
+    selectors = list(inputs.config.models.selectors)
+    written.add(replication=replication(people, pairs, predictions, looks, selectors))
+    people = photos.select(["photo_id", "class_id", "group", "unit", "observer"])
+    wrong = where_errors_go(people, pairs, predictions, inputs.classes, inputs.imagenet_labels)
+    written.add(wrong_answers=wrong.by_class, wrong_answers_by_model=wrong.by_model)
+    predictions = predictions.drop_columns(["label_space", "predicted"])
     selectors = [model.name for model in inputs.models if model.role == "selector"]
-    limits = inputs.config.select
     covariates = covariates_of(
-        all_photos,
+        photos.select(_COVARIATES_READ),
         predictions,
         selectors,
         appearance=inputs.appearance,
         places=_places(inputs),
         animals=inputs.animals,
-        told=inputs.candidates.select(["photo_id", *TOLD]),
+        told=inputs.candidates,
     )
+    written.add(covariates=covariates)
+    limits = inputs.config.select
     remains = what_remains(
-        all_photos,
+        photos.select(["photo_id", "class_id", "group", "half", "observer", "unit"]),
         pairs,
         predictions,
         covariates,
@@ -62,28 +107,7 @@ def release_tables(inputs: ReleaseInputs) -> dict[str, pa.Table]:
         num_permutations=limits.num_permutations,
         seed=inputs.config.seed,
     )
-    tables = {
-        "all_photos": all_photos,
-        "groups": _groups(inputs, pairs),
-        "pairs": pairs,
-        "predictions": predictions,
-        "sensitivity": conform(inputs.sensitivity, SENSITIVITY),
-        "wrong_answers": wrong.by_class,
-        "wrong_answers_by_model": wrong.by_model,
-        "covariates": covariates,
-        "balance": remains.balance,
-        "decomposition": remains.decomposition,
-        "controlled": remains.controlled,
-        "group_names": conform(inputs.group_names, GROUP_NAMES),
-        "captions": _captions(inputs, all_photos),
-        "rejects": conform(inputs.rejects, REJECTS),
-        "looks": looks,
-        "replication": replication(all_photos, pairs, inputs.predictions, looks, list(inputs.config.models.selectors)),
-        "attribution": _attribution(all_photos),
-    }
-    for split in SPLITS:
-        tables[split] = _split(inputs, all_photos, pairs, split)
-    return tables
+    written.add(balance=remains.balance, decomposition=remains.decomposition, controlled=remains.controlled)
 
 
 def _places(inputs: ReleaseInputs) -> pa.Table | None:
@@ -112,45 +136,62 @@ def _class_rows(inputs: ReleaseInputs) -> pa.Table:
     )
 
 
-def _all_photos(inputs: ReleaseInputs) -> pa.Table:
-    return query(
-        """
+def _write_photos(inputs: ReleaseInputs, written: Written) -> pa.Table:
+    """Write `all_photos`, `captions` and `attribution`, some photos at a time; what the source tells of all of them
+    (photo_id and TOLD)."""
+    sql = """
         SELECT m.photo_id, m.class_id, k.class_name, k.imagenet_index,
                CASE b."group" WHEN q.common THEN 'common' WHEN q.counter THEN 'counter' END AS split,
                b."group", b.background, b.margin AS background_margin,
                m.half, m.observer, m.unit, m.unit_since, c.source, c.url,
                p.sha256, p.width_px, p.height_px, p.size_bytes, p.phash,
-               c.license, c.attribution, c.observed_on, c.taxon_id, c.taxon_name
+               c.license, left(c.attribution, $limit) AS attribution, c.observed_on, c.taxon_id, c.taxon_name,
+               c.title, c.description, c.tags, c.hour, c.life_stage, c.sex
         FROM (SELECT * FROM members ANTI JOIN withdrawn USING (photo_id)) m
         JOIN photos p USING (photo_id)
-        JOIN (SELECT * REPLACE (left(attribution, $limit) AS attribution) FROM candidates) c USING (photo_id)
+        JOIN candidates c USING (photo_id)
         JOIN classes k ON k.class_id = m.class_id
         LEFT JOIN backgrounds b USING (photo_id)
         LEFT JOIN pairs q ON q.class_id = m.class_id
-        """.replace("$limit", str(MAX_ATTRIBUTION)),
-        ALL_PHOTOS,
-        members=with_since(inputs.members, inputs.series),
-        withdrawn=inputs.rejects.filter(pc.equal(inputs.rejects["stage"], "publish")).select(["photo_id"]),
-        photos=inputs.photos,
-        candidates=inputs.candidates,
-        classes=_class_rows(inputs),
-        backgrounds=inputs.backgrounds.drop_columns(["profile"]),
-        pairs=inputs.pairs,
-    )
+        ORDER BY m.photo_id
+        """.replace("$limit", str(MAX_ATTRIBUTION))
+    tables = {
+        "members": with_since(inputs.members, inputs.series),
+        "withdrawn": inputs.rejects.filter(pc.equal(inputs.rejects["stage"], "publish")).select(["photo_id"]),
+        "photos": inputs.photos,
+        "candidates": inputs.candidates,
+        "classes": _class_rows(inputs),
+        "backgrounds": inputs.backgrounds.drop_columns(["profile"]),
+        "pairs": inputs.pairs,
+    }
+    told = []
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(spilling())
+        for name, table in tables.items():
+            connection.register(name, table)
+        photos, texts, credits = (stack.enter_context(written.growing(one)) for one in _BY_PHOTO)
+        for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
+            rows = pa.Table.from_batches([batch])
+            photos.add(rows)
+            texts.add(_captioned(rows, cue=inputs.cue))
+            credits.add(_attribution(rows))
+            # Copied, for one column of DuckDB's holds all others of its batch
+            told.append(rows.select(["photo_id", *TOLD]).take(pa.array(np.arange(len(rows)))))
+    empty = inputs.candidates.select(["photo_id", *TOLD]).slice(0, 0)
+    return pa.concat_tables(told) if told else empty
 
 
-def _split(inputs: ReleaseInputs, all_photos: pa.Table, pairs: pa.Table, split: str) -> pa.Table:
+def _split(inputs: ReleaseInputs, photos: WrittenTable, pairs: pa.Table, split: str) -> pa.Table:
     return query(
         f"""
         SELECT a.*, k.class_label, a."group" AS background, q.verdict,
                coalesce(q.naming, '{Naming.UNAUDITED.value}') AS naming
-        FROM (SELECT * EXCLUDE (background) FROM all_photos) a
+        FROM (SELECT * EXCLUDE (background) FROM {photos.sql}) a
         JOIN pairs q USING (class_id)
         JOIN classes k USING (class_id)
         WHERE a.split = '{split}'
         """,
         split_schema(split),
-        all_photos=all_photos,
         pairs=pairs,
         classes=_class_rows(inputs).select(["class_id", "class_label"]),
     )
@@ -169,29 +210,22 @@ def _groups(inputs: ReleaseInputs, pairs: pa.Table) -> pa.Table:
     )
 
 
-def _predictions(inputs: ReleaseInputs, all_photos: pa.Table) -> pa.Table:
-    return query(
-        "SELECT p.* FROM predictions p SEMI JOIN all_photos USING (photo_id)",
-        PREDICTIONS,
-        predictions=inputs.predictions,
-        all_photos=all_photos,
-    )
+def _write_predictions(inputs: ReleaseInputs, written: Written) -> None:
+    """Write the answers about the photos of the release."""
+    key = ", ".join(PREDICTIONS.key)
+    sql = f"""
+        SELECT * FROM predictions SEMI JOIN (SELECT photo_id FROM {written["all_photos"].sql}) USING (photo_id)
+        ORDER BY {key}
+        """
+    with spilling() as connection, written.growing("predictions") as answers:
+        connection.register("predictions", inputs.predictions)
+        for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
+            answers.add(pa.Table.from_batches([batch]))
 
 
-def _captions(inputs: ReleaseInputs, all_photos: pa.Table) -> pa.Table:
-    place = pc.index_in(all_photos["photo_id"], inputs.candidates["photo_id"].combine_chunks())
-    texts = inputs.candidates.select(["title", "description", "tags"]).take(place)
-    photos = all_photos.select(["photo_id", "class_id", "class_name", "group"])
-    parts = [CAPTIONS.arrow().empty_table()]
-    for start in range(0, len(photos), BATCH_ROWS):
-        own, said = (table.slice(start, BATCH_ROWS).combine_chunks() for table in (photos, texts))
-        parts.append(_captioned(own, *(said[name].combine_chunks() for name in said.column_names), cue=inputs.cue))
-    return conform(pa.concat_tables(parts), CAPTIONS)
-
-
-def _captioned(photos: pa.Table, titles: pa.Array, descriptions: pa.Array, tags: pa.ListArray, *, cue: str) -> pa.Table:
+def _captioned(photos: pa.Table, *, cue: str) -> pa.Table:
     """The captions of some photos, from what the source says of each."""
-    title, description = captions.clean_texts(titles), captions.clean_texts(descriptions)
+    title, description = (captions.clean_texts(photos[name].combine_chunks()) for name in ("title", "description"))
     names, groups = (photos[name].combine_chunks().dictionary_encode() for name in ("class_name", "group"))
     animals, backgrounds = names.dictionary.to_pylist(), [*groups.dictionary.to_pylist(), None]
     group = pc.fill_null(groups.indices, len(groups.dictionary)).to_numpy()
@@ -206,7 +240,7 @@ def _captioned(photos: pa.Table, titles: pa.Array, descriptions: pa.Array, tags:
             "class_id": photos["class_id"],
             "title": title,
             "description": description,
-            "tags": captions.clean_tag_lists(tags),
+            "tags": captions.clean_tag_lists(photos["tags"].combine_chunks()),
             "language": captions.guess_languages(title, description),
             "caption_object": pa.array([*map(captions.caption_object, animals)], pa.string()).take(names.indices),
             "caption_object_background": pa.array(both, pa.string()).take(pa.array(pair_of)),
@@ -214,16 +248,16 @@ def _captioned(photos: pa.Table, titles: pa.Array, descriptions: pa.Array, tags:
     ).cast(CAPTIONS.arrow())
 
 
-def _attribution(all_photos: pa.Table) -> pa.Table:
-    kinds = {name: SOURCES[name] for name in all_photos["source"].unique().to_pylist() if name in SOURCES}
-    license_of = {code: license_url(code) for code in all_photos["license"].unique().to_pylist()}
-    pages, licenses = [], []
-    for batch in all_photos.select(["source", "photo_id", "url", "license"]).to_batches(max_chunksize=BATCH_ROWS):
-        rows = list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-        told = [kinds[source].page_url(photo_id, url) if source in kinds else None for source, photo_id, url, _ in rows]
-        pages.append(pa.array(told, pa.string()))
-        licenses.append(pa.array([license_of[code] for *_, code in rows], pa.string()))
-    table = all_photos.select(["photo_id", "source", "license", "attribution"])
-    for name, chunks in (("license_url", licenses), ("page_url", pages)):
-        table = table.append_column(name, pa.chunked_array(chunks, pa.string()))
-    return conform(table, ATTRIBUTION)
+def _attribution(photos: pa.Table) -> pa.Table:
+    """Licence and credit of some photos."""
+    kinds = {name: SOURCES[name] for name in photos["source"].unique().to_pylist() if name in SOURCES}
+    license_of = {code: license_url(code) for code in photos["license"].unique().to_pylist()}
+    columns = (photos[name].to_pylist() for name in ("source", "photo_id", "url"))
+    told = [
+        kinds[source].page_url(photo_id, url) if source in kinds else None
+        for source, photo_id, url in zip(*columns, strict=True)
+    ]
+    urls = [license_of[code] for code in photos["license"].to_pylist()]
+    table = photos.select(["photo_id", "license", "attribution"])
+    table = table.append_column("license_url", pa.array(urls, pa.string()))
+    return table.append_column("page_url", pa.array(told, pa.string()))

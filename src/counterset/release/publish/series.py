@@ -72,6 +72,9 @@ def replication(
         looks: of the series, this one included.
         selectors: whose mean outcome counts.
     """
+    followed = pairs.filter(pc.less(pairs["confirmed_look"], pairs["look"])).to_pylist()
+    if not followed:
+        return table_of(REPLICATION, [])
     day = dict(zip(looks["look"].to_pylist(), looks["day"].to_pylist(), strict=True))
     chosen = predictions.filter(pc.is_in(predictions["model"], pa.array(selectors, pa.string())))
     outcomes = chosen.append_column("right", chosen["is_correct"].cast(pa.float64()))
@@ -89,7 +92,7 @@ def replication(
         for number, class_id in enumerate(class_ids.to_pylist())
     }
     rows = []
-    for pair in pairs.filter(pc.and_(pc.is_valid(pairs["confirmed_look"]), pc.is_valid(pairs["look"]))).to_pylist():
+    for pair in followed:
         own = part_of.get(pair["class_id"], sides.slice(0, 0))
         found = replication_rows(
             own["right_mean"].to_numpy(),

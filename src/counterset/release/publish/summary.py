@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,7 @@ from counterset.naming.schemas import Naming
 from counterset.naming.words import NAMINGS, named
 from counterset.release.publish.inputs import ModelRecord
 from counterset.schemas import Half, Verdict
+from counterset.tables import ranks
 
 WHICH_PHOTOS = (
     "Figures are over all tested pairs, confirmed or not, on photos of the confirm half, which chose no pair, but not "
@@ -135,7 +137,13 @@ def summarise(
     `share_placed` of the photos have a place that the source told of.
     """
     pairs = tables["pairs"]
-    reasons = tables["rejects"].group_by(["stage", "reason"]).aggregate([([], "count_all")]).to_pylist()
+    reasons = (
+        tables["rejects"]
+        .select(["stage", "reason"])
+        .group_by(["stage", "reason"])
+        .aggregate([([], "count_all")])
+        .to_pylist()
+    )
     verdicts = Counter(pairs["verdict"].to_pylist())
     half = score_half(mode)
     return Summary(
@@ -164,8 +172,8 @@ def score_half(mode: str) -> str:
 
 def _units(tables: Mapping[str, pa.Table], share_placed: float) -> UnitSummary:
     photos = tables["all_photos"].select(["class_id", "unit", "observer"])
-    names = pc.coalesce(photos["unit"], photos["observer"])
-    number = len(pc.binary_join_element_wise(photos["class_id"], names, "\x00").unique())
+    (class_of, _), (unit, names) = ranks(photos["class_id"]), ranks(pc.coalesce(photos["unit"], photos["observer"]))
+    number = len(np.unique(class_of * (len(names) + 1) + unit))
     columns = ("unit_correlation", "observer_correlation", "place_correlation", "cut_correlation")
     return UnitSummary(number, share_placed, *(pc.max(tables["pairs"][name]).as_py() for name in columns))
 

@@ -25,14 +25,16 @@ from counterset.release.publish.provenance import build_digest, release_metadata
 from counterset.release.publish.public import public_inputs
 from counterset.release.publish.publisher import Turn, release_turn
 from counterset.release.publish.report import render_report
-from counterset.release.publish.rows import query, release_tables
+from counterset.release.publish.rows import photo_tables, query, release_tables
 from counterset.release.publish.summary import Summary, summarise
 from counterset.release.publish.takedowns import bounds_in_words, takedowns
+from counterset.release.publish.written import Written, WrittenTable
 from counterset.release.schemas import TOMBSTONES
 from counterset.release.stated import MAX_NAME
 from counterset.release.versions.changelog import render_markdown
 from counterset.release.versions.diff import ReleaseDiff, diff_tables, stored_tables
 from counterset.release.versions.last import LastRelease
+from counterset.release.versions.meaning import COMPARED
 from counterset.release.versions.order import check_asked, newest, next_version
 from counterset.schemas import Verdict
 from counterset.storage import Place, place
@@ -80,9 +82,12 @@ def publish(
     _check_classes(inputs)
     inputs, names = public_inputs(inputs)
     said = statement(inputs, names, kind, default_verdicts)
-    home = place(inputs.config.releases) / inputs.config.name
-    with release_turn(home, inputs.config.name) as (turn, last):
-        return _write(turn, inputs, said, last)
+    name = inputs.config.name
+    home = place(inputs.config.releases) / name
+    held = [inputs]
+    del inputs  # of large builds they are gigabytes, which are not held once their tables are written
+    with release_turn(home, name) as (turn, last):
+        return _write(turn, held.pop(), said, last)
 
 
 def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRelease | None) -> Published:
@@ -90,20 +95,21 @@ def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRe
     aside = turn.aside
     if last is not None and all(last.metadata.get(key) == value for key, value in said.items()):
         return _unchanged(turn, last)  # the same inputs, so nothing need be written to see that
-    tables = release_tables(inputs)
     placed = inputs.members.num_rows - inputs.members["place"].null_count
     share_placed = placed / max(inputs.members.num_rows, 1)
-    summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode, share_placed)
-    with_images = inputs.config.publish.with_images
-    files = write_tables(
-        tables,
+    photo_bytes = inputs.photo_bytes if inputs.config.publish.with_images else None
+    names = {spec.class_id: spec.name for spec in inputs.classes}
+    tables = Written(
         aside,
         __version__,
-        inputs.photo_bytes if with_images else None,
-        class_names={spec.class_id: spec.name for spec in inputs.classes},
-        verdicts=said["default_verdicts"],
+        lambda tables: write_tables(
+            tables, aside, __version__, photo_bytes, class_names=names, verdicts=said["default_verdicts"]
+        ),
     )
-    digest = build_digest(said, files)
+    inputs = photo_tables(inputs, tables)
+    release_tables(inputs, tables)
+    summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode, share_placed)
+    digest = build_digest(said, tables.files)
     if last is not None and last.metadata.get("build_digest") == digest:
         return _unchanged(turn, last)
     previous = {"version": last.version, "sha256sums": sha256_of(last.path / SUMS)} if last else None
@@ -114,12 +120,11 @@ def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRe
     diff = _diff(inputs, tables, said, last)
     _gate(inputs, summary, diff, last)
     version = _version(inputs, last, diff)
-    tables["tombstones"] = _tombstones(last, diff, tables, version)
-    files |= write_tables({"tombstones": tables["tombstones"]}, aside, __version__)
+    tables.add(tombstones=_tombstones(last, diff, tables, version))
     metadata = release_metadata(inputs, said, summary, version, digest, previous, diff)
     if last is not None and diff is not None and (kept := takedowns(last, diff.removed, tables["pairs"])):
         metadata["takedowns"] = kept
-    digests = _write_pages(aside, inputs, metadata, summary, tables, files, diff, last)
+    digests = _write_pages(aside, inputs, metadata, summary, tables, diff, last)
     return Published(turn.commit(version, digests), version, is_new=True, diff=diff)
 
 
@@ -133,12 +138,12 @@ def _write_pages(
     inputs: ReleaseInputs,
     metadata: dict[str, Any],
     summary: Summary,
-    tables: dict[str, pa.Table],
-    files: dict[str, dict[str, Any]],
+    tables: Written,
     diff: ReleaseDiff | None,
     last: LastRelease | None,
 ) -> dict[str, str]:
     """Write the pages and release.json; the sha256 of every file of the release by its path."""
+    files = dict(tables.files)
     names = {spec.class_id: spec.name for spec in inputs.classes}
     cite_as = f"{metadata['title']}, release {metadata['name']} {metadata['version']}, made with counterset"
     pages = {
@@ -165,13 +170,12 @@ def _changelog(metadata: dict[str, Any], summary: Summary, diff: ReleaseDiff | N
     return f"# Changes of {metadata['name']}\n\n{text}" + (f"\n## {earlier}" if earlier else "")
 
 
-def _diff(
-    inputs: ReleaseInputs, tables: dict[str, pa.Table], said: dict[str, Any], last: LastRelease | None
-) -> ReleaseDiff | None:
+def _diff(inputs: ReleaseInputs, tables: Written, said: dict[str, Any], last: LastRelease | None) -> ReleaseDiff | None:
     if last is None:
         return None
     name = inputs.config.name
-    return diff_tables(stored_tables(last), tables, f"{name} {last.version}", f"{name} (new)", (last.metadata, said))
+    now = {one: of.stored if isinstance(of := tables[one], WrittenTable) else of for one in COMPARED}
+    return diff_tables(stored_tables(last), now, f"{name} {last.version}", f"{name} (new)", (last.metadata, said))
 
 
 def _gate(inputs: ReleaseInputs, summary: Summary, diff: ReleaseDiff | None, last: LastRelease | None) -> None:
@@ -214,9 +218,7 @@ def _version(inputs: ReleaseInputs, last: LastRelease | None, diff: ReleaseDiff 
     return asked
 
 
-def _tombstones(
-    last: LastRelease | None, diff: ReleaseDiff | None, tables: dict[str, pa.Table], version: str
-) -> pa.Table:
+def _tombstones(last: LastRelease | None, diff: ReleaseDiff | None, tables: Written, version: str) -> pa.Table:
     """The last release's tombstones and the photos removed since; a photo that came back has none."""
     if last is None or diff is None:
         return table_of(TOMBSTONES, [])
