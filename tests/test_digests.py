@@ -145,3 +145,14 @@ def test_a_missing_file_is_one_sentence(finished: Path) -> None:
     finished.unlink()
     with pytest.raises(WorkspaceError, match="cannot be read"):
         kept.ref(finished)
+
+
+def test_a_digest_taken_elsewhere_counts_for_the_file_that_was_read(finished: Path, tmp_path: Path) -> None:
+    kept = Digests(tmp_path / "work", tmp_path / "digests.jsonl")
+    assert kept.sha256(finished) is None
+    before = digests.mark_of(finished)
+    os.utime(finished, ns=(LONG_AGO_NS, LONG_AGO_NS + 10**9))  # somebody wrote it meanwhile
+    kept.keep(finished, "a" * 64, before)
+    assert kept.sha256(finished) is None
+    kept.keep(finished, "b" * 64, digests.mark_of(finished))
+    assert Digests(tmp_path / "work", tmp_path / "digests.jsonl").sha256(finished) == "b" * 64

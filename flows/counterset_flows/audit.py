@@ -17,8 +17,8 @@ from counterset.steps.progress import Progress
 from counterset.steps.similarity_steps import Source, locked
 from counterset.storage import Place
 from counterset.tables import TableRef
-from counterset_flows.pool import on_demand, retrying
-from counterset_flows.similarity_tasks import Run, find_nearest, gather_queries
+from counterset_flows.pool import on_demand, one_way, retrying
+from counterset_flows.similarity_tasks import Run, find_nearest, gather_queries, identify
 
 
 @task(name="publish audit", **retrying)
@@ -55,8 +55,9 @@ def audit(
         UserError: something that the user can fix, in one sentence.
     """
     work, told = output / ".work", progress or Progress()
-    with locked(work), on_demand(runner, told) as pool:
+    with locked(work), on_demand(runner, told) as pool, one_way(runner, pool):
         run = Run(work, pool, told)
+        identify(run, base)
         asked = gather_queries(run, [source], base, None)
         is_exact = options.index == "exact"
         if is_exact:

@@ -34,7 +34,7 @@ from counterset.steps.series import Basis, basis_of
 from counterset.storage import Place, place
 from counterset.tables import TableRef, read_table
 from counterset_flows.artifacts import Pages
-from counterset_flows.pool import Pool, on_demand, retrying
+from counterset_flows.pool import Pool, on_demand, one_way, retrying
 from counterset_flows.shards import run_shards
 
 
@@ -169,9 +169,10 @@ def build(config: Config, refresh: bool = False, progress: Progress | None = Non
         if refresh:
             current.refresh()
         with (
+            on_demand(config.runner) as pool,
+            one_way(config.runner, pool),
             Pages(config, current.progress) as pages,
             Record(current) as record,
-            on_demand(config.runner) as pool,
         ):
             return _build(current, pages, record, pool)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import TaskRunner
 
 from counterset.errors import ShardError
+from counterset.machine import ways
 from counterset.runners import RUNNERS
 from counterset.steps.failures import as_user_error
 from counterset.steps.progress import Progress
@@ -50,6 +52,11 @@ class Pool:
     limits: dict[str, int]
     threads: int
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def way(self) -> str:
+        """How all machines multiply 16-bit numbers (`counterset.models.ways.WAYS`)."""
+        return ways.way()
 
     @property
     def num_tables(self) -> int:
@@ -107,3 +114,13 @@ def on_demand(runner: str, progress: Progress | None = None) -> Iterator[Callabl
             return stack.enter_context(started(runner, progress))
 
         yield pool
+
+
+@contextlib.contextmanager
+def one_way(runner: str, pool: Callable[[], Pool]) -> Iterator[None]:
+    """Have all machines that a runner may use compute large models in one way while the block runs."""
+    ways.agree_on(pool().way if runner == "ray" and os.environ.get("RAY_ADDRESS") else None)
+    try:
+        yield
+    finally:
+        ways.agree_on(None)

@@ -22,8 +22,8 @@ from counterset.steps.pruning_steps import Pruned, PruneOptions, check_ids, limi
 from counterset.steps.similarity_steps import Source, locked, only, part
 from counterset.storage import Place
 from counterset.tables import TableRef
-from counterset_flows.pool import on_demand, retrying
-from counterset_flows.similarity_tasks import Job, Run, find_nearest, gather_queries, run_jobs
+from counterset_flows.pool import on_demand, one_way, retrying
+from counterset_flows.similarity_tasks import Job, Run, find_nearest, gather_queries, identify, run_jobs
 
 ids = task(name="check ids", **retrying)(check_ids)
 limits_of = task(name="limits", **retrying)(limits_table)
@@ -92,8 +92,9 @@ def prune(
     work, told = output / ".work", progress or Progress()
     if reference is not None:
         check_same(base, reference)
-    with locked(work), on_demand(runner, told) as pool:
+    with locked(work), on_demand(runner, told) as pool, one_way(runner, pool):
         run = Run(work, pool, told)
+        identify(run, base, *(() if reference is None else (reference,)))
         run.whole(ids, base=base)
         asked = gather_queries(run, sources, base, id_column)
         if reference is not None:

@@ -15,7 +15,7 @@ from typing import Any
 from prefect import task
 
 from counterset.errors import EmbeddingsError
-from counterset.similarity.embedding_sets import EmbeddingSet, check_same, open_embeddings
+from counterset.similarity.embedding_sets import EmbeddingSet, Shard, check_same, open_embeddings
 from counterset.steps import similarity_steps
 from counterset.steps.progress import Progress
 from counterset.steps.similarity_steps import (
@@ -34,10 +34,10 @@ from counterset_flows.pool import Pool, retrying
 
 @dataclass(frozen=True)
 class Job:
-    """One task's parameters, the file that says it is done, and its size for the progress."""
+    """One task's parameters, the file that says it is done (None = nothing does), and its size for the progress."""
 
     parameters: dict[str, Any]
-    done: Place
+    done: Place | None
     size: int
 
 
@@ -63,13 +63,18 @@ class Run:
         return result
 
 
-def run_jobs(run: Run, stage: str, doing: Any, jobs: Sequence[Job]) -> None:
-    """Run what is not done yet; the first error ends the stage, and what would follow is never begun."""
-    missing = [job for job in jobs if not job.done.is_file()]
+def run_jobs(run: Run, stage: str, doing: Any, jobs: Sequence[Job]) -> list[Any]:
+    """Run what is not done yet; the first error ends the stage, and what would follow is never begun.
+
+    Returns:
+        What the tasks that ran gave, in order.
+    """
+    missing = [job for job in jobs if job.done is None or not job.done.is_file()]
+    outcomes: list[Any] = []
     total = sum(job.size for job in jobs)
     run.progress.begin(stage, total, reused=total - sum(job.size for job in missing))
     if not missing:
-        return
+        return outcomes
     waiting, pool = iter(missing), run.pool()
     at_once = pool.limits["embed"]  # a search uses as many processors as an embedding
     ahead = [(job, pool.submit(doing, "embed", **job.parameters)) for job in itertools.islice(waiting, at_once)]
@@ -78,10 +83,28 @@ def run_jobs(run: Run, stage: str, doing: Any, jobs: Sequence[Job]) -> None:
         outcome = pool.outcome(future)
         if isinstance(outcome, BaseException):
             raise outcome
+        outcomes.append(outcome)
         run.progress.advance(stage, job.size)
         ahead += [
             (next_job, pool.submit(doing, "embed", **next_job.parameters)) for next_job in itertools.islice(waiting, 1)
         ]
+    return outcomes
+
+
+@task(name="digest", task_run_name="digest {name}", **retrying)
+def digest(shard: Shard, name: str) -> tuple[str, str]:
+    """The digests of one shard's files."""
+    return shard.sha256
+
+
+def identify(run: Run, *sets: EmbeddingSet) -> None:
+    """Have the digests of all shards, under which finished work is filed; a file that did not change is not read."""
+    kept = similarity_steps.kept_digests(run.work)
+    shards = [shard for one in sets for shard in one.shards if not similarity_steps.know_shard(kept, shard)]
+    before = [similarity_steps.marks_of(shard) for shard in shards]
+    jobs = [Job({"shard": shard, "name": shard.name}, None, shard.num_rows) for shard in shards]
+    for shard, found, marks in zip(shards, run_jobs(run, "digest", digest, jobs), before, strict=True):
+        similarity_steps.keep_digests(kept, shard, found, marks)
 
 
 @task(name="embed release", task_run_name="embed {chunk}", **retrying)

@@ -108,9 +108,9 @@ class Machine:
         found = set()
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                title = " ".join(process.cmdline())
+                title = " ".join(process.cmdline()).strip()
                 if title.startswith("ray::") and "IDLE" not in title:
-                    found.add(title)
+                    found.add(title.removeprefix("ray::"))
         return found
 
     def pull_the_plug(self) -> None:

@@ -16,6 +16,7 @@ from counterset_flows.similarity_tasks import Run
 from counterset.errors import EmbeddingsError, ReleaseError
 from counterset.load import load
 from counterset.release.publish.writer import publish
+from counterset.similarity import embedding_sets
 from counterset.similarity.embedding_sets import open_embeddings, read_all
 from counterset.similarity.results import Folder, check_home
 from counterset.steps.audit_steps import AuditOptions
@@ -23,6 +24,7 @@ from counterset.steps.pruning_steps import PruneOptions
 from counterset.steps.similarity_steps import Source
 from counterset.steps.stored_vectors import is_workspace
 from counterset.storage import ObjectPath, Place, files_below, name_below, place
+from counterset.tables import sha256_of
 
 from ..release.build_inputs import build_config, build_inputs, with_tables
 from ..s3_server import BUCKET, s3_server
@@ -116,8 +118,13 @@ def test_every_layout_is_read_alike(sets: tuple[Path, ObjectPath], name: str) ->
 
 
 def test_a_pruning_on_s3_has_the_same_bytes(
-    sets: tuple[Path, ObjectPath], s3: ObjectPath, ran: list[str], tmp_path: Path
+    sets: tuple[Path, ObjectPath],
+    s3: ObjectPath,
+    ran: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COUNTERSET_CACHE", str(tmp_path / "cache"))
     local, remote = pruned(sets[0], tmp_path / "out"), pruned(sets[1], s3 / "out")
     assert ran == ["check ids", "queries", "limits", "publish pruning"] * 2, "none of them needs this machine"
     assert local.is_new and remote.is_new and remote.path == s3 / "out" / "p" / "1.0.0"
@@ -125,7 +132,10 @@ def test_a_pruning_on_s3_has_the_same_bytes(
     assert b'"duplicate": 20' in everything(local.path)["pruning.json"]
     assert not list((s3 / "out" / ".work" / "clusters").walk()), "the sorted copy was left behind"
     assert not (s3 / "out" / ".work" / ".lease").exists()
+    read: list[Any] = []
+    monkeypatch.setattr(embedding_sets, "sha256_of", lambda path: read.append(path) or sha256_of(path))
     again = pruned(sets[1], s3 / "out")
+    assert [path.name for path in read] == ["q.parquet"], "what is compared with is digested once, however large"
     assert not again.is_new and again.path == remote.path
     check_home(s3 / "out" / "p", "pruning")
     kept = next(path for path in files_below(remote.path) if "kept" in str(path))

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from counterset.demo.serve import ServerProcess
 from counterset.storage import ObjectPath, place
 
+from ..similarity.shard_files import unit, write_parquet
 from .cluster import BUCKET, HOST, Machine, bridge, services, what_is_missing
 from .small_build import SMALL_BUILD
 
@@ -101,8 +103,41 @@ def test_a_machine_is_lost_and_one_joins_and_the_bytes_are_the_same(
     assert lost, "no embedding was caught at work"
     assert any(tasks for name, tasks in seen.items() if name != lost), "nobody took over"
     # The head, where the build was started, takes no work of Ray's
-    assert {task.partition("ray::")[2] for tasks in seen.values() for task in tasks} >= STEPS
+    assert {task for tasks in seen.values() for task in tasks} >= STEPS
     workspace = place(f"s3://{BUCKET}/x")
     assert isinstance(workspace, ObjectPath)
     assert (workspace / "releases/a-build/1.0.0/SHA256SUMS").read_bytes() == expected
     assert (workspace / "workspace/.budget").is_file()
+
+    pruned_alone, pruned = _prune(tmp_path, environment, head, machines)
+    assert pruned == pruned_alone
+
+
+def _prune(work: Path, environment: dict[str, str], head: Machine, machines: list[Machine]) -> tuple[bytes, bytes]:
+    """SHA256SUMS of a pruning by threads in folders, and of the same by the cluster with every file on S3."""
+    vectors = unit(np.random.default_rng(0).standard_normal((1_000, 32)))
+    vectors[500:520] = vectors[:20]
+    for number in range(5):
+        ids = [f"image-{row}" for row in range(200 * number, 200 * (number + 1))]
+        write_parquet(work / "base" / f"{number}.parquet", ids, vectors[200 * number :][:200])
+    write_parquet(work / "queries" / "q.parquet", [f"q-{row}" for row in range(40)], vectors[100:140])
+    for path in (*work.glob("base/*"), *work.glob("queries/*")):
+        there = place(f"s3://{BUCKET}/p/{path.relative_to(work)}")
+        assert isinstance(there, ObjectPath)
+        there.upload(path)
+
+    def arguments(where: str, runner: str) -> list[str]:
+        places = ["--base", f"{where}base", "--queries", f"{where}queries", "--output", f"{where}out"]
+        options = ["--model", "toy", "--keep", "400", "--max-similarity", "0.9", "--runner", runner]
+        return [sys.executable, "-m", "counterset.cli", "prune", *places, *options]
+
+    run = subprocess.run(arguments("", "threads"), cwd=work, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    pruning, seen = head.start(*arguments(f"s3://{BUCKET}/p/", "ray"), cwd=work), set[str]()
+    while pruning.poll() is None:
+        seen |= {task for one in machines for task in one.tasks()}
+        time.sleep(0.05)
+    assert pruning.returncode == 0, head.output()
+    assert {"far", "publish pruning"} <= seen
+    result = place(f"s3://{BUCKET}/p/out/base/1.0.0/SHA256SUMS")
+    return (work / "out" / "base" / "1.0.0" / "SHA256SUMS").read_bytes(), result.read_bytes()

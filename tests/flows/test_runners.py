@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from prefect import task
 
 from counterset.demo.serve import ServerProcess
 from counterset.errors import ConfigError
+from counterset.machine.ways import way as own_way
 
 from .small_build import SMALL_BUILD
 
@@ -120,6 +122,36 @@ def test_what_a_step_warns_of_elsewhere_comes_back() -> None:
     sent = cloudpickle.loads(cloudpickle.dumps(heard(step)))
     assert sent.fn(photos=3) == (3, [("counterset.steps", logging.WARNING, "3 photos are odd")])
     assert step.fn is warn, "the task itself is as it was"
+
+
+GPUS = """
+import json, os, time
+from counterset_flows.pool import started
+
+def embed():
+    time.sleep(1)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+with started("ray") as pool:
+    import ray  # not before, for it reads its settings then
+    tasks = [ray.remote(embed).options(**pool.needs("embed")).remote() for _ in range(4)]
+    first, _ = ray.wait(tasks, num_returns=2)
+    at_once = sorted(ray.get(first))
+    print(json.dumps([pool.limits, pool.threads, at_once, sorted(ray.get(tasks)), pool.num_tables, pool.way]))
+"""
+
+
+def test_each_embedding_has_a_gpu_of_its_own_where_there_are_some(sandbox: Any) -> None:
+    """Ray is told of two GPUs; nothing is computed on them."""
+    pytest.importorskip("ray", reason="the extra counterset[ray] is not installed")
+    resources = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 4, "GPU": 2}', "OMP_NUM_THREADS": "3"}
+    environment = sandbox.environment | resources
+    run = subprocess.run([sys.executable, "-c", GPUS], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    limits, threads, at_once, devices, num_tables, way = json.loads(run.stdout.splitlines()[-1])
+    assert limits == {"download": 1, "inspect": 1, "embed": 2} and threads == 2, "the machine's processors are shared"
+    assert at_once == ["0", "1"] and devices == ["0", "0", "1", "1"]
+    assert num_tables == 4 and way == own_way()
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

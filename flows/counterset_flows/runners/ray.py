@@ -11,11 +11,13 @@ import secrets
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from prefect.task_runners import TaskRunner
 
 from counterset.errors import ConfigError
+from counterset.machine import ways
 from counterset_flows import server
 from counterset_flows.pool import Pool, limits_of
 
@@ -26,22 +28,64 @@ WORKER_RETRIES = 3
 """Times that Ray starts a task again whose worker process or machine was lost."""
 
 
+class Machine(NamedTuple):
+    """One machine of a cluster: Ray's id of it, its address, and what it has."""
+
+    node: str
+    address: str
+    num_cpus: int
+    num_gpus: int
+
+
+@dataclass
 class RayPool(Pool):
-    """A pool whose tasks say how many processors they need."""
+    """A pool whose tasks say what they need.
+
+    Attributes:
+        machines: those that compute: all that have a GPU, or else all that have a processor.
+    """
+
+    machines: Sequence[Machine] = ()
+
+    def needs(self, stage: str) -> dict[str, float]:
+        """What Ray keeps for a task of a stage."""
+        # A download waits for its host, and img2dataset's own process does the work.
+        num_cpus = {"download": 0, "inspect": 1, "embed": self.threads, "table": 1}[stage]
+        if not any(machine.num_gpus for machine in self.machines):
+            return {"num_cpus": num_cpus}
+        # A GPU for each embedding; texts are encoded where there is one, for their features are those of its numbers
+        return {"num_cpus": num_cpus, "num_gpus": {"embed": 1, "table": 0.01}.get(stage, 0)}
 
     def submit(self, task: Any, stage: str, **parameters: Any) -> Any:
         """Start a task of a stage; its future."""
         from prefect_ray.context import remote_options
 
-        # A download waits for its host, and img2dataset's own process does the work.
-        needs = {"download": 0, "inspect": 1, "embed": self.threads, "table": 1}
-        with remote_options(num_cpus=needs[stage], max_retries=WORKER_RETRIES):
+        with remote_options(max_retries=WORKER_RETRIES, **self.needs(stage)):
             return super().submit(task, stage, **parameters)
+
+    @property
+    def way(self) -> str:
+        """Each machine is asked."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        asked: Any = ray.remote(ways.ways)
+        needs = self.needs("table") | {"num_cpus": 0}
+        return ways.way_of_all(
+            ray.get(
+                [
+                    asked.options(
+                        scheduling_strategy=NodeAffinitySchedulingStrategy(machine.node, soft=False), **needs
+                    ).remote()
+                    for machine in self.machines
+                ]
+            )
+        )
 
     @property
     def num_tables(self) -> int:
         """As many as there are processors."""
-        return self.limits["embed"] * self.threads
+        return sum(machine.num_cpus for machine in self.machines)
 
     def run(self, task: Any, calls: Sequence[dict[str, Any]]) -> Iterator[Any]:
         """On any machines of the cluster, side by side; what they warn of is said here."""
@@ -86,14 +130,19 @@ def start(threads: int) -> Iterator[Pool]:
         ConfigError: Ray is not installed, its cluster cannot be reached, or cannot reach the Prefect server.
     """
     with _ray() as runner:
-        num_machines, num_cpus, smallest = _ray_cpus()
-        if num_machines > 1 and server.is_temporary():
+        machines = _machines()
+        if len({machine.address for machine in machines}) > 1 and server.is_temporary():
             raise ConfigError(
                 "the machines of this Ray cluster cannot reach a build's own temporary Prefect server; "
                 "start one that they reach and set PREFECT_API_URL to it, as docs/operations.md says"
             )
-        threads = min(threads, smallest)
-        yield RayPool(runner, limits_of(num_cpus, threads), threads)
+        if not machines:
+            raise ConfigError("no machine of this Ray cluster has a processor for tasks; add one that has")
+        threads = min(threads, *(max(machine.num_cpus // max(machine.num_gpus, 1), 1) for machine in machines))
+        limits = limits_of(sum(machine.num_cpus for machine in machines), threads)
+        if num_gpus := sum(machine.num_gpus for machine in machines):
+            limits["embed"] = num_gpus
+        yield RayPool(runner, limits, threads, machines=machines)
 
 
 @contextlib.contextmanager
@@ -148,11 +197,15 @@ def _check_answer(address: str) -> None:
         ) from error
 
 
-def _ray_cpus() -> tuple[int, int, int]:
-    """Machines of the cluster that have processors, all their processors, and those of the smallest."""
+def _machines() -> list[Machine]:
+    """The machines of the cluster that compute."""
     import ray
 
     nodes: Any = ray.nodes  # untyped in ray
-    workers = [node for node in nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-    counts = [int(node["Resources"]["CPU"]) for node in workers] or [1]
-    return len({node["NodeManagerAddress"] for node in workers}), sum(counts), min(counts)
+    found = [
+        Machine(node["NodeID"], node["NodeManagerAddress"], int(node["Resources"]["CPU"]), int(gpus))
+        for node in nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+        for gpus in [node["Resources"].get("GPU", 0)]
+    ]
+    return [machine for machine in found if machine.num_gpus] or found

@@ -7,6 +7,9 @@ more processors work on more batches: the bits are the same for any number of th
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -15,6 +18,8 @@ import torch
 
 MAX_SIDE_BY_SIDE = 32
 """Each batch at work holds its activations, a few hundred megabytes for a large model."""
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+"""Options of glibc's mallopt(3)."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -43,3 +48,13 @@ def in_batches(items: Sequence[Item], size: int, work: Callable[[Sequence[Item]]
             return list(pool.map(one, starts))
     finally:
         torch.set_num_threads(threads)  # a worker's setting is also that of threads to come
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed: each batch's activations are otherwise given back and
+    faulted in again, which took half of the embedding time on small machines."""
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        libc = ctypes.CDLL("libc.so.6")
+        for option, size in ((M_TRIM_THRESHOLD, 1 << 30), (M_TOP_PAD, 256 << 20), (M_MMAP_THRESHOLD, 1 << 30)):
+            libc.mallopt(option, size)

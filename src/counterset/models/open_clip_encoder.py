@@ -8,7 +8,6 @@ A model's name is an open_clip tag (`ViT-B-32/laion400m_e31`), a folder
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import hashlib
 import os
@@ -28,7 +27,9 @@ from safetensors import SafetensorError
 from torch.nn import functional
 
 from counterset.errors import ModelError
-from counterset.models.batches import in_batches
+from counterset.machine.ways import check_way, device, way_suffix
+from counterset.models import ahead
+from counterset.models.batches import in_batches, keep_freed_memory
 from counterset.models.decoding import PixelDecoder
 from counterset.models.held import held
 from counterset.models.locations import features_and_places
@@ -43,8 +44,6 @@ from counterset.workspace import digest, versions
 
 DEMO_WEIGHTS = Path(__file__).resolve().parents[1] / "demo" / "weights"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
-"""Options of glibc's mallopt(3)."""
 LOAD_ERRORS = (
     *(OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError),
     *(UnpicklingError, SafetensorError),
@@ -105,8 +104,16 @@ class OpenClipEncoder:
                 encoded = functional.normalize(self._tower.encode(pixels), dim=-1)
             return np.asarray(encoded.cpu().numpy(), np.float32)
 
+        if self._device.type == "cuda" and len(images) > batch_size:
+            return self.encode_ahead(images, batch_size)
         empty = np.empty((0, self.embedding_dim), np.float32)
         return np.concatenate([empty, *in_batches(images, batch_size, encode)])
+
+    def encode_ahead(self, images: Sequence[bytes], batch_size: int) -> Features:
+        """The same features, on a device that does not wait for photos to be decoded."""
+        with self._lock:
+            encoded = torch.cat(ahead.encode(images, batch_size, self._tower.decode, self._tower.encode))
+        return np.asarray(functional.normalize(encoded, dim=-1).cpu().numpy(), np.float32)
 
     def encode_whole(
         self, images: Sequence[bytes], weights: Sequence[Features], batch_size: int
@@ -154,16 +161,6 @@ class OpenClipEncoder:
         return np.concatenate(in_batches(texts, TEXTS_PER_BATCH, encode))
 
 
-@functools.cache
-def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed: each batch's activations are otherwise given back and
-    faulted in again, which took half of the embedding time on small machines."""
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
-        libc = ctypes.CDLL("libc.so.6")
-        for option, size in ((M_TRIM_THRESHOLD, 1 << 30), (M_TOP_PAD, 256 << 20), (M_MMAP_THRESHOLD, 1 << 30)):
-            libc.mallopt(option, size)
-
-
 def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
     """Load a model by its config name, onto a GPU where there is one; once per process, unless its files change.
 
@@ -186,7 +183,7 @@ def read_encoder(name: str, backend: Backend) -> OpenClipEncoder:
     Raises:
         ModelError: as `load_encoder`.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     model_name, pretrained = _resolve(name)
     model, preprocess = _create(name)
     try:
@@ -196,6 +193,7 @@ def read_encoder(name: str, backend: Backend) -> OpenClipEncoder:
     wanted = precision(name, backend)
     if wanted == "float32" or not PixelDecoder.covers(PreprocessCfg(**model.visual.preprocess_cfg)):
         return OpenClipEncoder(name, weights_sha256(name), model, tokenizer, PlainTower(model, preprocess))
+    check_way()
     exact = TorchTower(model, torch.float32)
     reference = probe_features(exact, exact.pixels.size)
     tower = OpenVinoTower(model) if wanted == "int8" else TorchTower(model, getattr(torch, wanted))
@@ -241,11 +239,10 @@ def features_id(name: str, backend: Backend = "torch") -> str:
         ModelError: as `load_encoder`.
     """
     kind = precision(name, backend)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    identity = digest(_config(name), weights_sha256(name), device, DECODER_VERSION, versions(*PACKAGES))
+    identity = digest(_config(name), weights_sha256(name), device(), DECODER_VERSION, versions(*PACKAGES))
     if kind == "int8":  # OpenVINO shares products out among threads of its own
         return f"{identity}-{kind}-{digest(versions(*INT8_PACKAGES), len(os.sched_getaffinity(0)))}"
-    return identity if kind == "float32" else f"{identity}-{kind}"
+    return identity if kind == "float32" else f"{identity}-{kind}{way_suffix()}"
 
 
 def texts_id(name: str, backend: Backend = "torch") -> str:
@@ -263,7 +260,7 @@ def texts_id(name: str, backend: Backend = "torch") -> str:
     identity = digest(_config(name), weights_sha256(name), files, versions(*PACKAGES, *TEXT_PACKAGES))
     if precision(name, backend) == "float32":
         return identity
-    return f"{identity}-{str(native_half() or torch.float32).removeprefix('torch.')}-short"
+    return f"{identity}-{str(native_half() or torch.float32).removeprefix('torch.')}-short{way_suffix()}"
 
 
 def _config(name: str) -> dict[str, Any]:
@@ -285,11 +282,10 @@ def _create(name: str) -> tuple[Any, Any]:
         ModelError: as `load_encoder`.
     """
     model_name, pretrained = _resolve(name)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer_options(_config(name))  # no questions on the terminal by text models either
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(
-            model_name, pretrained=pretrained, device=device, weights_only=True, require_pretrained=True
+            model_name, pretrained=pretrained, device=device(), weights_only=True, require_pretrained=True
         )
     except LOAD_ERRORS as error:
         raise cannot_load(name, error) from error

@@ -8,12 +8,13 @@ generated probe images. What a small tower costs is decoding, so it stays in flo
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from counterset.machine.ways import way
 
 Features = npt.NDArray[np.float32]
 Backend = Literal["torch", "torch-float32", "openvino"]
@@ -41,20 +42,8 @@ logger = logging.getLogger(__name__)
 
 
 def native_half() -> torch.dtype | None:
-    """The 16-bit type that this machine multiplies natively; None = float32 only."""
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if _cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"} else None
-
-
-def _cpu_flags() -> set[str]:
-    """The processor's features as Linux names them (`bf16` is ARM's); none elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return set()
-    lines = [line.partition(":")[2] for line in text.splitlines() if line.startswith(("flags", "Features"))]
-    return set(lines[0].split()) if lines else set()
+    """The 16-bit type that this process multiplies natively; None = float32 only."""
+    return {"": None, "cuda-float16": torch.float16}.get(way(), torch.bfloat16)
 
 
 def probes(image_size: tuple[int, int], count: int = NUM_PROBES, seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -24,6 +24,7 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 
 from counterset.errors import ModelError
+from counterset.machine.ways import device
 from counterset.models.batches import in_batches
 from counterset.models.held import held
 from counterset.models.labels import LabelSpace
@@ -165,7 +166,7 @@ def _load(name: str, asked: str) -> TimmClassifier:
             f"the model {asked!r} has {num_classes} classes, not ImageNet's 1000; "
             "give it as timm:local-dir:FOLDER with label_names in its config.json"
         )
-    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    model.eval().to(device())
     return TimmClassifier(asked, model, transform, labels, model_name.partition("@")[0])
 
 

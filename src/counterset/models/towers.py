@@ -51,7 +51,7 @@ class PlainTower:
         return self._preprocess(rgb(content))
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self._model.encode_image(pixels.to(self._device))
+        features: torch.Tensor = self._model.encode_image(_on(self._device, pixels))
         return features.float()
 
 
@@ -71,10 +71,16 @@ class TorchTower:
             logger.debug("the image tower's weights are laid out for bfloat16")
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        if self._device.type == "cuda":
-            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
-        features: torch.Tensor = self._model.encode_image(self.pixels.normalise(pixels, self._dtype))
+        pixels = self.pixels.normalise(_on(self._device, pixels), self._dtype)
+        features: torch.Tensor = self._model.encode_image(pixels)
         return features.float()
+
+
+def _on(device: torch.device, pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels on a device; a GPU takes them from pinned memory and does not wait."""
+    if device.type != "cuda":
+        return pixels
+    return (pixels if pixels.is_pinned() else pixels.pin_memory()).to(device, non_blocking=True)
 
 
 def probe_features(tower: ImageTower, size: tuple[int, int]) -> precision.Features:

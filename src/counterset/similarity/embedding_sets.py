@@ -73,6 +73,10 @@ class Shard:
         except OSError as error:
             raise EmbeddingsError(f"{self.vectors} cannot be read ({in_words(error)}); write it again") from error
 
+    def know(self, sha256: tuple[str, str]) -> None:
+        """Take over digests that were taken before, or elsewhere."""
+        self.__dict__["sha256"] = sha256
+
     @property
     def identity(self) -> str:
         """What finished work is filed under: name and content. Sizes and times may be another shard's, too."""

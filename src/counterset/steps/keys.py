@@ -19,6 +19,7 @@ from counterset.config_sections import ANNOTATORS, SOURCES
 from counterset.content import content
 from counterset.digests import Digests
 from counterset.errors import ConfigError
+from counterset.machine.ways import agree_on, way
 from counterset.models.door import identity, open_model, open_text_model
 from counterset.models.labels import LabelSpace, label_space
 from counterset.models.lineage import check_roles
@@ -123,7 +124,11 @@ class Build:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: the keys as they are here, and no open connection."""
-        return {name: value for name, value in self.__dict__.items() if name not in UNSENT}
+        return {name: value for name, value in self.__dict__.items() if name not in UNSENT} | {"way": way()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        agree_on(state.pop("way"))  # all processes of a build compute alike, whatever their machines have besides
+        self.__dict__.update(state)
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -19,8 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from counterset import lease
+from counterset.digests import Digests, Mark, mark_of
 from counterset.errors import EmbeddingsError, ReleaseError, WorkspaceError
 from counterset.load import Release, load
+from counterset.machine.ways import agree_on, way
 from counterset.models.door import identity, open_text_model
 from counterset.release.checksums import SUMS
 from counterset.schemas import embeddings
@@ -34,7 +36,7 @@ from counterset.similarity.schemas import (
     queries,
 )
 from counterset.similarity.search import exceeding, nearest
-from counterset.storage import ObjectPath, Place
+from counterset.storage import ObjectPath, Place, scratch_of
 from counterset.tables import TableRef, read_table, sha256_of, table_of, write_table
 from counterset.workspace import digest
 
@@ -82,11 +84,12 @@ class Source:
         if release is None:
             return Source, (None, *beside)
         where = self.address or str(release.path.resolve())
-        return _opened_elsewhere, (where, release.version, release.verdicts, release.naming, *beside)
+        return _opened_elsewhere, (way(), where, release.version, release.verdicts, release.naming, *beside)
 
 
 @functools.lru_cache(maxsize=4)
 def _opened_elsewhere(
+    way_of_all: str,
     where: str,
     version: str,
     verdicts: tuple[str, ...],
@@ -95,6 +98,7 @@ def _opened_elsewhere(
     mirrors: tuple[str, ...],
     address: str,
 ) -> Source:
+    agree_on(way_of_all)
     release = load(where, version, verdicts=verdicts, naming=naming, verify=False, mirrors=mirrors)
     return Source(release, embeddings, mirrors, address)
 
@@ -127,6 +131,32 @@ def locked(work: Place) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def kept_digests(work: Place) -> Digests:
+    """The digests of files that were compared with, kept on this machine from one run to the next."""
+    return Digests(work, (scratch_of(work) if isinstance(work, ObjectPath) else work) / "digests.jsonl")
+
+
+def know_shard(kept: Digests, shard: Shard) -> bool:
+    """Whether the digests of both files of a shard are kept; then it has them."""
+    vectors, ids = kept.sha256(shard.vectors), kept.sha256(shard.ids)
+    if vectors is None or ids is None:
+        return False
+    shard.know((vectors, ids))
+    return True
+
+
+def keep_digests(kept: Digests, shard: Shard, sha256: tuple[str, str], before: Sequence[Mark | None]) -> None:
+    """Keep the digests of both files of a shard; `before` is what each was before it was read."""
+    shard.know(sha256)
+    for path, one, mark in zip((shard.vectors, shard.ids), sha256, before, strict=True):
+        kept.keep(path, one, mark)
+
+
+def marks_of(shard: Shard) -> list[Mark | None]:
+    """What both files of a shard are now."""
+    return [mark_of(shard.vectors), mark_of(shard.ids)]
 
 
 def only(embedding_set: EmbeddingSet, shard: Shard) -> EmbeddingSet:
