@@ -140,10 +140,10 @@ def push(folder: Path, where: str, *, is_private: bool = False, endpoint: str | 
 
 def _has_content(api: Any, repo: str, revision: str, content: bytes) -> bool:
     """Whether a revision's SHA256SUMS, which says all other content, is this one."""
-    for found in api.get_paths_info(repo, [SUMS], repo_type="dataset", revision=revision):
-        if found.lfs is not None:
-            return bool(found.lfs.sha256 == hashlib.sha256(content).hexdigest())
-        return bool(found.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
+    for listed in api.get_paths_info(repo, [SUMS], repo_type="dataset", revision=revision):
+        if listed.lfs is not None:
+            return bool(listed.lfs.sha256 == hashlib.sha256(content).hexdigest())
+        return bool(listed.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
     return False
 
 

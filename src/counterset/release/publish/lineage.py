@@ -85,11 +85,11 @@ def collection(metadata: Mapping[str, Any]) -> Collection:
     """How the photos of a release were collected."""
     if metadata["kind"] == "imported":
         return IMPORTED
-    found = KINDS.get(metadata["config"]["source"]["kind"], OTHER)
+    collected = KINDS.get(metadata["config"]["source"]["kind"], OTHER)
     if metadata["config"]["source"].get("match"):
-        found = replace(found, how=found.how.replace("told by the list", "said by the captions of the list"))
+        collected = replace(collected, how=collected.how.replace("told by the list", "said by the captions of the list"))
     if not is_synthetic(metadata):
-        return found
+        return collected
     return Collection(
         "Photos were drawn, rendered or generated, not taken.",
         ("Others",),
@@ -103,12 +103,12 @@ def collection(metadata: Mapping[str, Any]) -> Collection:
 def lineage(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """`prov:wasDerivedFrom` and `prov:wasGeneratedBy`: what photos come from, and what was done, in order."""
     config = metadata["config"]
-    found, cues = collection(metadata), cue_words(metadata)["cues"]
-    derived: list[dict[str, Any]] = [_entity(found.origin)]
+    collected, cues = collection(metadata), cue_words(metadata)["cues"]
+    derived: list[dict[str, Any]] = [_entity(collected.origin)]
     if metadata["previous"]:
         label = f"{metadata['name']} {metadata['previous']['version']}, the release before"
         derived.append(_entity({"prov:label": plain(label)}))
-    activities = [_activity("Collection", found.how)]
+    activities = [_activity("Collection", collected.how)]
     if metadata["kind"] != "imported":
         annotator = plain(config["models"]["annotator"])
         selectors = " and ".join(plain(name) for name in config["models"]["selectors"])

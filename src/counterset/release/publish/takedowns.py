@@ -94,9 +94,9 @@ def _bounds(answers: pa.Table, version: str) -> list[dict[str, Any]]:
     side = np.array([SPLITS.index(split) for split in columns["split"]])
 
     def cells(name: str) -> npt.NDArray[np.float64]:
-        found = np.zeros((len(classes), 2, len(models)))
-        found[number, side, model] = columns[name]
-        return found
+        filled = np.zeros((len(classes), 2, len(models)))
+        filled[number, side, model] = columns[name]
+        return filled
 
     photos, gone = cells("num_photos"), cells("num_removed")
     rows = []
