@@ -17,7 +17,10 @@ from counterset.tables import parquet_options, row_group_size
 from .forging import reseal
 
 COPIES = 50
-PHOTOS = ("all_photos.parquet", "captions.parquet", "attribution.parquet", "data/common-00000-of-00001.parquet")
+PHOTOS = (
+    *("all_photos.parquet", "captions.parquet", "attribution.parquet"),
+    *("data/common-00000-of-00001.parquet", "data/common-others-00000-of-00001.parquet"),
+)
 
 MEASURE = """
 import sys, counterset

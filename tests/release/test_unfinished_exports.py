@@ -99,6 +99,7 @@ def test_long_names_that_begin_alike_stay_two(release: Release, tmp_path: Path) 
         class_names, labels = release.class_names, release.labels
         common = pa.Table.from_pylist(rows, schema=release.common.schema)
         counter = release.counter.slice(0, 0)
+        changed_photos = release.changed_photos
 
         def parts(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
             yield getattr(self, name).select(columns)

@@ -87,7 +87,8 @@ def collection(metadata: Mapping[str, Any]) -> Collection:
         return IMPORTED
     collected = KINDS.get(metadata["config"]["source"]["kind"], OTHER)
     if metadata["config"]["source"].get("match"):
-        collected = replace(collected, how=collected.how.replace("told by the list", "said by the captions of the list"))
+        how = collected.how.replace("told by the list", "said by the captions of the list")
+        collected = replace(collected, how=how)
     if not is_synthetic(metadata):
         return collected
     return Collection(
