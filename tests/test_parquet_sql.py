@@ -37,3 +37,18 @@ def test_rows_come_in_parts_and_by_value(size: int) -> None:
             fill(connection, f"beside_{value}", [rows])  # while the rows are read
         assert list(rows_of(connection, "FROM beside_3", size))
     assert found == {1: [1, 4], 2: [2], 3: [0, 3, 5, 6]}
+
+
+def test_small_parts_go_in_together_by_their_columns_names() -> None:
+    strict = pa.schema([pa.field("a", pa.string(), nullable=False), pa.field("b", pa.int32(), nullable=False)])
+    parts = [
+        pa.table({"a": pa.array([], pa.string()), "b": pa.array([], pa.int32())}),
+        pa.table({"a": ["x"], "b": pa.array([1], pa.int32())}, schema=strict),
+        pa.table({"b": pa.array([2, 3], pa.int32()), "a": ["y", None]}),
+        *(pa.table({"b": pa.array([row], pa.int32()), "a": ["z"]}) for row in range(4, 9)),
+    ]
+    with spilling() as connection:
+        fill(connection, "given", parts)
+        assert connection.sql("FROM given ORDER BY b").fetchall() == [
+            ("x", 1), ("y", 2), (None, 3), *(("z", row) for row in range(4, 9))
+        ]  # fmt: skip

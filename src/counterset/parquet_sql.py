@@ -23,6 +23,8 @@ from counterset.errors import WorkspaceError
 
 MEMORY_LIMIT = "300MB"
 """What a `spilling` DuckDB holds."""
+PART_ROWS = 20_000
+"""Rows that go in or come out at a time."""
 
 
 def parquet_sql(files: Iterable[Path | str]) -> str:
@@ -58,15 +60,20 @@ def spilling(memory_limit: str = MEMORY_LIMIT) -> Iterator[duckdb.DuckDBPyConnec
 
 
 def fill(connection: duckdb.DuckDBPyConnection, name: str, parts: Iterable[pa.Table]) -> None:
-    """A table of DuckDB's from the parts of one, at least one part."""
-    is_first = True
-    for part in parts:
-        if is_first:
+    """A table of DuckDB's from the parts of one, at least one part; the first one's types count. Small ones go in
+    together, for each takes DuckDB a millisecond."""
+    pending: list[pa.Table] = []
+    for number, part in enumerate(parts):
+        if not number:
             connection.register("part", part)
             connection.execute(f"CREATE TABLE {name} AS FROM part LIMIT 0")
             connection.unregister("part")
-            is_first = False
-        add(connection, name, part)
+        pending.append(part)
+        if sum(map(len, pending)) >= PART_ROWS:
+            add(connection, name, pa.concat_tables(pending, promote_options="permissive"))
+            pending = []
+    if pending:
+        add(connection, name, pa.concat_tables(pending, promote_options="permissive"))
 
 
 def add(connection: duckdb.DuckDBPyConnection, name: str, part: pa.Table) -> None:
@@ -76,7 +83,7 @@ def add(connection: duckdb.DuckDBPyConnection, name: str, part: pa.Table) -> Non
     connection.unregister("part")
 
 
-def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, num_rows: int = 20_000) -> Iterator[pa.Table]:
+def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, num_rows: int = PART_ROWS) -> Iterator[pa.Table]:
     """What a query gives, in parts of at most `num_rows` rows. The connection can be asked something else meanwhile."""
     for batch in connection.cursor().sql(sql).to_arrow_reader(num_rows):
         yield pa.Table.from_batches([batch])

@@ -44,19 +44,21 @@ def connected(hashes: Hashes, max_bits: int) -> Ints:
         max_bits: two hashes that differ in at most this many bits are near.
     """
     values, inverse = np.unique(hashes, return_inverse=True)
-    return _sets(values, HASH_BITS, max_bits, np.arange(len(values)))[inverse]
+    place = inverse.astype(np.uint32)  # of ten million hashes each column counts
+    del inverse
+    return _sets(values, HASH_BITS, max_bits)[place]
 
 
-def _sets(values: Hashes, width: int, max_bits: int, known: Ints) -> Ints:
+def _sets(values: Hashes, width: int, max_bits: int, known: Ints | None = None) -> Ints:
     """The same of N different hashes of `width` bits in ascending order, of which it is known that some are in one set.
 
     Args:
         values: (N,) the hashes.
         width: bits of each.
         max_bits: as for `connected`.
-        known: (N,) hashes of the same number are in one set.
+        known: (N,) hashes of the same number are in one set; None = nothing is known.
     """
-    joined = _Joined(known)
+    joined = _Joined(np.arange(len(values)) if known is None else np.unique(known, return_inverse=True)[1])
     chosen = _cheapest(len(values), width, max_bits)
     if chosen is None:
         for first, second in _all_near(values, max_bits):
@@ -84,8 +86,8 @@ def _cheapest(num_hashes: int, width: int, max_bits: int) -> tuple[int, int] | N
 class _Joined:
     """Which of N hashes are in one set, told pair by pair; only so many pairs are kept."""
 
-    def __init__(self, known: Ints) -> None:
-        self._set_of: Ints = np.unique(known, return_inverse=True)[1]
+    def __init__(self, set_of: Ints) -> None:
+        self._set_of = set_of
         self._pairs: list[Ints] = []
         self._num_pairs = 0
 
@@ -130,20 +132,25 @@ def _join_where_equal(
     def positions(moved: Hashes) -> Ints:
         return np.searchsorted(values, _moved(moved, back))
 
-    moved = np.sort(_moved(values, moves))
-    starts = np.append(0, np.flatnonzero(np.diff(moved >> np.uint64(left))) + 1)
+    moved = _moved(values, moves)
+    moved.sort()
+    agreeing = moved >> np.uint64(left)
+    starts = np.append(0, np.flatnonzero(agreeing[1:] != agreeing[:-1]) + 1)
+    del agreeing
     lengths = np.diff(np.append(starts, len(moved)))
-    is_compared = (lengths > 1) & (lengths <= MAX_RUN)
-    ends = np.repeat((starts + lengths)[is_compared], lengths[is_compared])
-    rows = np.flatnonzero(np.repeat(is_compared, lengths))
-    for step in range(1, MAX_RUN):
-        inside = rows + step < ends
-        rows, ends = rows[inside], ends[inside]
-        if not len(rows):
-            break
-        near = rows[np.bitwise_count(moved[rows] ^ moved[rows + step]) <= max_bits]
-        if len(near):
-            joined.add(positions(moved[near]), positions(moved[near + step]))
+    compared = np.flatnonzero((lengths > 1) & (lengths <= MAX_RUN))
+    num_rows = np.cumsum(lengths[compared])
+    for own in np.split(compared, np.searchsorted(num_rows, np.arange(_MAX_PAIRS, num_rows[-1:].sum(), _MAX_PAIRS))):
+        ends = np.repeat(starts[own] + lengths[own], lengths[own])
+        rows = np.arange(len(ends)) + np.repeat(starts[own] + lengths[own] - np.cumsum(lengths[own]), lengths[own])
+        for step in range(1, MAX_RUN):
+            inside = rows + step < ends
+            rows, ends = rows[inside], ends[inside]
+            if not len(rows):
+                break
+            near = rows[np.bitwise_count(moved[rows] ^ moved[rows + step]) <= max_bits]
+            if len(near):
+                joined.add(positions(moved[near]), positions(moved[near + step]))
 
     for start, length in zip(starts[lengths > MAX_RUN], lengths[lengths > MAX_RUN], strict=True):
         run = moved[start : start + length]
@@ -172,5 +179,8 @@ def _moved(values: Hashes, moves: list[tuple[int, int, int]]) -> Hashes:
     """The hashes with their blocks of bits elsewhere."""
     moved = np.zeros_like(values)
     for source, size, target in moves:
-        moved |= ((values >> np.uint64(source)) & np.uint64(2**size - 1)) << np.uint64(target)
+        block = values >> np.uint64(source)
+        block &= np.uint64(2**size - 1)
+        block <<= np.uint64(target)
+        moved |= block
     return moved

@@ -271,6 +271,7 @@ def _keep_first_of_each(
     add(connection, "turned_away", away)
     away = rows.row[others[~is_copy & ~is_member[others]]]
     add(connection, "turned_away", _turned_away(away, None, [RejectReason.SAME_OBSERVATION.value], []))
+    del rows.content, rows.observation
     rows.keep(is_member)
 
 

@@ -154,7 +154,7 @@ def units_of(
     unit, bridges = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.bool_)
     all_numbers, all_halves, num_units = [pa.array([], pa.string())], [pa.array([], pa.string())], 0
     order = np.argsort(class_of, kind="stable").astype(np.int32)
-    edges = np.searchsorted(class_of[order], np.arange(len(class_ids) + 1))
+    edges = np.append(0, np.cumsum(np.bincount(class_of, minlength=len(class_ids))))
     for number, class_id in enumerate(class_ids):
         own = order[edges[number] : edges[number + 1]]
         if not len(own):
@@ -194,7 +194,7 @@ class _Last(NamedTuple):
     def of(cls, connection: duckdb.DuckDBPyConnection, rows: Small, size: int, published: pa.Table | None) -> _Last:
         """Of the rows that the release has under the same class; imported photos are in no half."""
         if published is None:
-            return cls(np.full(len(rows), NONE, np.int32), [], np.zeros(0, object))
+            return cls(np.broadcast_to(np.int32(NONE), len(rows)), [], np.zeros(0, object))
         fill(connection, "published", [published])
         connection.execute(f"""CREATE TABLE units AS
             SELECT (row_number() OVER (ORDER BY observer, number, half) - 1)::INTEGER AS unit, * FROM (
