@@ -4,8 +4,9 @@
                                                                 \\-> predictions -----------------+-> pairs -> release
 
 Prefect orders, retries and shows; what is done is in `shard_steps` and `table_steps`. Only missing work
-becomes a task, so a second build of one config runs next to none. `shards` runs the bracket, in a `pool`; on a cluster
-the steps after it go there too.
+becomes a task, and behind the bracket none where all is as it was when the last build ended (`ended`), so a second
+build of one config runs next to none. `shards` runs the bracket, in a `pool`; on a cluster the steps after it go there
+too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import flow, get_run_logger, task
 
@@ -24,6 +25,7 @@ from counterset.config import Config
 from counterset.schemas import PAIRS
 from counterset.steps import shard_steps, table_steps
 from counterset.steps.before_build import check_places
+from counterset.steps.ended import Ended, ended_key, how_it_ended, keep, warnings_kept
 from counterset.steps.keys import Build
 from counterset.steps.naming_steps import name_pairs
 from counterset.steps.progress import Progress
@@ -186,12 +188,6 @@ def _finished(current: Build, stage: str, key: str) -> TableRef | None:
 
 
 def _build(current: Build, pages: Pages, record: Record, pool: Callable[[], Pool]) -> BuildResult:
-    def run(step: Any, **parameters: Any) -> Any:
-        """A step that looks at all photos, wherever the runner has such steps done."""
-        [result] = pool().run(step, [{"build": current} | parameters])
-        return result
-
-    logger = get_run_logger()
     current.check_models()
     if anew := current.anew:
         logging.getLogger(__name__).warning(  # not the run's own logger, whose lines the command line does not show
@@ -201,15 +197,64 @@ def _build(current: Build, pages: Pages, record: Record, pool: Callable[[], Pool
         )
     crawls = _crawl_all(current)
     table_steps.snapshot_date(current, _today())  # now, for a killed build may go on another day
-    recheck(current, crawls)
+    if current.is_done("withdrawn", current.crawl_key, current.snapshot_name):
+        shard_steps.recheck(current, crawls)
+    else:
+        recheck(current, crawls)
     shards = plan(current, crawls)
-    logger.info("%d candidates in %d shards", sum(ref.num_rows for ref in crawls), len(shards))
+    get_run_logger().info("%d candidates in %d shards", sum(ref.num_rows for ref in crawls), len(shards))
     finished = run_shards(current, shards, pool)
     photos = [current.ref("photos", current.photos_key, shard) for shard in finished]
     embedded = {
         model: [current.ref("embeddings", current.embed_key(model), shard) for shard in finished]
         for model in current.model_names
     }
+    key = ended_key(current, crawls, shards, photos, embedded) if finished == shards else ""
+    if key and (ended := how_it_ended(current, key)):
+        return _as_it_ended(current, ended, pages, record)
+    with warnings_kept() as told:
+        made = _made_of(current, crawls, shards, photos, embedded, pages, pool)
+    keys = table_steps.keys(current, (*crawls, *photos, *made.tables.values()))
+    if key:
+        keys.add(key)
+        keep(
+            current,
+            key,
+            place(made.release),
+            tables=made.tables,
+            num_photos=made.num_photos,
+            num_predictions=made.num_predictions,
+            keys=keys,
+            told=told,
+        )
+    pairs, groups = made.tables["pairs"], made.tables["group_accuracy"]
+    return _shown(current, place(made.release), made.is_new, pairs, groups, keys, pages, record)
+
+
+class _Made(NamedTuple):
+    """What was made of all shards: tables by name, and their release."""
+
+    tables: dict[str, TableRef]
+    num_photos: int
+    num_predictions: int
+    release: str
+    is_new: bool
+
+
+def _made_of(
+    current: Build,
+    crawls: list[TableRef],
+    shards: list[str],
+    photos: list[TableRef],
+    embedded: dict[str, list[TableRef]],
+    pages: Pages,
+    pool: Callable[[], Pool],
+) -> _Made:
+    def run(step: Any, **parameters: Any) -> Any:
+        """A step that looks at all photos, wherever the runner has such steps done."""
+        [result] = pool().run(step, [{"build": current} | parameters])
+        return result
+
     looked_at = embedded[current.config.models.annotator]
     basis = basis_of(current, crawls, photos)
     key = table_steps.members_key(current, crawls, photos, looked_at, basis)
@@ -230,7 +275,8 @@ def _build(current: Build, pages: Pages, record: Record, pool: Callable[[], Pool
         item: _finished(current, "predictions", table_steps.predictions_key(current, chosen, *item)) for item in wanted
     }
     reused = sum(ref.num_rows for ref in known.values() if ref)
-    current.progress.begin("evaluate", chosen.num_rows * len(wanted), reused=reused)
+    num_predictions = chosen.num_rows * len(wanted)
+    current.progress.begin("evaluate", num_predictions, reused=reused)
     made = {item: ref for item, ref in known.items() if ref is not None}
     missing = [item for item in wanted if item not in made]
     calls = [
@@ -249,20 +295,49 @@ def _build(current: Build, pages: Pages, record: Record, pool: Callable[[], Pool
             by_templates.setdefault(templates, []).append(ref)
     reviewed = apply_review(current, chosen, annotated)
     final = {"chosen": reviewed.members, "annotated": reviewed.backgrounds, "predicted": predicted}
-    chosen_pairs = run(select, **final, by_templates=by_templates, basis=basis)
-    chosen_pairs |= run(name, **final, pairs=chosen_pairs["pairs"])
-    pairs = chosen_pairs["pairs"]
-    pages.show_pairs(pairs)
-    tables = {"members": reviewed.members, "backgrounds": reviewed.backgrounds, **chosen_pairs}
+    tables: dict[str, TableRef] = run(select, **final, by_templates=by_templates, basis=basis)
+    tables |= run(name, **final, pairs=tables["pairs"])
+    tables |= {"members": reviewed.members, "backgrounds": reviewed.backgrounds}
     if reviewed.decisions is not None:
         tables["decisions"] = reviewed.decisions
+    pages.show_pairs(tables["pairs"])
     gathered: dict[str, Any] = {"crawls": crawls, "shards": shards, "photos": photos, "tables": tables}
     gathered |= {"predicted": predicted, "basis": basis, "files": named_files(current)}
     is_here = isinstance(place(current.config.releases), Path)  # a folder may be of this machine alone
     release, is_new = publish(current, **gathered) if is_here else run(publish, **gathered)
-    pages.show_release(place(release), is_new, pairs)
+    before = {"members before review": chosen, "backgrounds before review": annotated}
+    scores = {f"predictions of {model} under {templates}": ref for (model, templates), ref in made.items()}
+    return _Made(tables | before | scores, chosen.num_rows, num_predictions, release, is_new)
+
+
+def _as_it_ended(current: Build, ended: Ended, pages: Pages, record: Record) -> BuildResult:
+    """What the same build came to before, which still stands: nothing is read but what is shown."""
+    for warning in ended.told:
+        logging.getLogger(__name__).warning("%s", warning)
+    current.progress.begin("annotate", ended.num_photos, reused=ended.num_photos)
+    current.progress.begin("evaluate", ended.num_predictions, reused=ended.num_predictions)
+    pairs, groups = (
+        current.ref(made.stage, made.key, "all") for made in (ended.tables["pairs"], ended.tables["group_accuracy"])
+    )
+    pages.show_pairs(pairs)
+    release = place(current.config.releases) / current.config.name / ended.version
+    get_run_logger().info("nothing to do behind the shards: all is as it was when the last build ended")
+    return _shown(current, release, False, pairs, groups, set(ended.keys), pages, record)
+
+
+def _shown(
+    current: Build,
+    release: Place,
+    is_new: bool,
+    pairs: TableRef,
+    groups: TableRef,
+    keys: set[str],
+    pages: Pages,
+    record: Record,
+) -> BuildResult:
+    pages.show_release(release, is_new, pairs)
     verdicts = read_table(pairs.path, PAIRS, ["verdict"])["verdict"].to_pylist()
-    logger.info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)
-    record.release = release
-    record.use(*table_steps.keys(current, (*crawls, *photos, chosen, annotated, *made.values(), *tables.values())))
-    return BuildResult(place(release), is_new, pairs, chosen_pairs["group_accuracy"], current.progress.counts())
+    get_run_logger().info("%d of %d classes confirmed; release %s", verdicts.count("confirmed"), len(verdicts), release)
+    record.release = str(release)
+    record.use(*keys)
+    return BuildResult(release, is_new, pairs, groups, current.progress.counts())

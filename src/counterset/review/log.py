@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from counterset.errors import ReviewError, SchemaError, WorkspaceError
 from counterset.review.schemas import DECISIONS, Answer, Mode, Origin, reject_reasons
+from counterset.storage import Place
 from counterset.tables import read_table, table_of, write_table
 from counterset.workspace import Workspace
 
@@ -140,13 +141,18 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
+def files(workspace: Workspace) -> list[Place]:
+    """The log's files, in the order in which they were added."""
+    return sorted((workspace.root / FOLDER).glob("*.parquet"), key=lambda path: path.name)
+
+
 def read(workspace: Workspace) -> pa.Table:
     """Everything that was ever said (decisions schema), sorted by time.
 
     Raises:
         ReviewError: a file is damaged, of another program or newer, or two decisions have one id.
     """
-    paths = sorted((workspace.root / FOLDER).glob("*.parquet"), key=lambda path: path.name)
+    paths = files(workspace)
     with ThreadPoolExecutor(READERS) as pool:
         tables = list(pool.map(_read_file, paths))
     rows = {row: None for table in tables for row in _rows(table)}  # a batch that was sent twice is one

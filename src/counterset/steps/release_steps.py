@@ -98,7 +98,7 @@ def _inputs(
         rejects=rejects,
         sensitivity=read_table(tables["sensitivity"].path, SENSITIVITY),
         group_names=read_table(tables["group_names"].path, GROUP_NAMES),
-        models=_models(build),
+        models=model_records(build),
         source_snapshot=snapshot_date(build, today),
         funnel={
             "offered": candidates.num_rows + pc.count_distinct(before_download).as_py(),
@@ -130,11 +130,7 @@ def named_files(build: Build) -> dict[str, str]:
         config.evaluate.label_space,
         *config.source.paths.values(),
     ]
-    return {
-        name: sha256_of(Path(name))
-        for name in (*named, *config.source.paths.values())
-        if Path(name).is_absolute() and Path(name).is_file()
-    }
+    return {name: sha256_of(Path(name)) for name in named if Path(name).is_absolute() and Path(name).is_file()}
 
 
 def _imagenet_labels(build: Build) -> dict[str, int]:
@@ -142,7 +138,7 @@ def _imagenet_labels(build: Build) -> dict[str, int]:
     return {label: index for label, index in known if index is not None}
 
 
-def _models(build: Build) -> tuple[ModelRecord, ...]:
+def model_records(build: Build) -> tuple[ModelRecord, ...]:
     models = build.config.models
     roles = [("annotator", models.annotator)]
     roles += [("selector", name) for name in models.selectors]

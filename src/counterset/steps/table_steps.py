@@ -188,7 +188,7 @@ def predictions_key(build: Build, members: TableRef, model: str, templates: str)
         members.sha256,
         model,
         build.embed_key(model),
-        _classifier_key(build, model, templates),
+        classifier_key(build, model, templates),
         build.space.index_of,
         build.space.name,
     )
@@ -219,7 +219,8 @@ def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], mo
     return build.ref("predictions", key, "all")
 
 
-def _classifier_key(build: Build, model: str, templates: str) -> str:
+def classifier_key(build: Build, model: str, templates: str) -> str:
+    """Of the labels' rows under a model and a set of prompts."""
     return labels_id(open_model(model, build.config.models.backend), build.space, templates)
 
 
@@ -233,14 +234,14 @@ def keys(build: Build, refs: Iterable[TableRef]) -> set[str]:
         appearance_key(build),
         animals_key(build),
         *map(build.embed_key, build.model_names),
-        *(_classifier_key(build, *item) for item in build.evaluations),
+        *(classifier_key(build, *item) for item in build.evaluations),
         *(place(ref.path).parent.name for ref in refs),
     }
 
 
 def _classifier(build: Build, model: str, templates: str) -> np.ndarray:
     """(C, D) rows of the labels, kept: 80 prompts for each of 1000 labels take a while without a GPU."""
-    key = _classifier_key(build, model, templates)
+    key = classifier_key(build, model, templates)
     opened = open_model(model, build.config.models.backend)
     schema = text_features(opened.embedding_dim)
     path = build.workspace.file("classifier", key, "all")
