@@ -286,7 +286,7 @@ def test_a_second_run_is_cancelled_and_a_killed_one_is_told(
         arguments = ("--param", "photos_per_class=200", "--flow-run-name", name)
         service.prefect("deployment", "run", "counterset-demo/demo", *arguments)
         if name == "asked-first":
-            wait_for(lambda: in_state(service, "RUNNING"), 60, "a running flow")
+            wait_for(lambda: in_state(service, "RUNNING"), 120, "a running flow")
     wait_for(lambda: in_state(service, "CANCELLED"), 60, "the state Cancelled")
     assert [run["name"] for run in in_state(service, "RUNNING")] == ["asked-first"]
     for process in psutil.process_iter():

@@ -53,9 +53,6 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
             many = many.drop_columns([column for column in many.column_names if column in ("image", "bundled_sha256")])
         options = parquet_options(many.schema)
         pq.write_table(many, folder / name, row_group_size=row_group_size(many.schema), **options)
-    for path in folder.glob("data/*-others-*.parquet"):  # which has photos inside, unlike what is beside it now
-        table = pq.read_table(path).drop_columns(["image", "bundled_sha256"])
-        pq.write_table(table, path, **parquet_options(table.schema))
     reseal(folder)
     return folder
 
