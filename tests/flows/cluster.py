@@ -84,10 +84,8 @@ class Machine:
         options += ["--disable-usage-stats", "--block"]
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--node-ip-address", self.address]
         process = self.start(*ray, *place, *options)
-        while is_head:
+        while "Ray runtime started" not in self.output():
             assert process.poll() is None, self.output()
-            with contextlib.suppress(OSError), socket.create_connection((HEAD, RAY_PORT), timeout=1):
-                return
             time.sleep(0.1)
 
     def output(self) -> str:
