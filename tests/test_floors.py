@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+from .benchmark_files import BENCHMARKS, load_benchmark
+
 FLOORS = tomllib.loads((BENCHMARKS / "floors.toml").read_text())["scale"]
 
 
 @pytest.fixture(scope="module")
 def scale() -> Any:
-    spec = importlib.util.spec_from_file_location("scale", BENCHMARKS / "scale.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("scale")
 
 
 def steps(scale: Any, usual_s: float, **changed: Any) -> dict[str, Any]:

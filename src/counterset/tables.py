@@ -1,7 +1,6 @@
 """Tables in and out: conform to a declared schema, write atomically, read with checks.
 
-A finished file is complete by construction: it is written beside its final name and renamed. The same rows give the
-same bytes, whether they are written at once or in parts.
+A file is written beside its final name and renamed, so one that is there is whole. The same rows give the same bytes.
 """
 
 from __future__ import annotations
@@ -114,8 +113,7 @@ def write_table(table: pa.Table, schema: TableSchema, path: str | Path | ObjectP
 
 
 def write_parts(parts: Iterable[pa.Table], schema: TableSchema, path: str | Path | ObjectPath) -> TableRef:
-    """Write a table whose rows come in parts in the order of its key: a row group at a time, so that no more is in
-    memory. The bytes are those of `write_table`.
+    """Write a table whose rows come in parts, in the order of its key, a row group at a time: as `write_table` would.
 
     Raises:
         SchemaError: as `conform`; or a part's keys do not come after those of the part before.
@@ -146,17 +144,19 @@ def _write(parts: Iterable[pa.Table], schema: TableSchema, path: str | Path | Ob
 
 
 def _in_order(parts: Iterable[pa.Table], schema: TableSchema) -> Iterator[pa.Table]:
-    """The parts that have rows, conformed."""
-    last: pa.Table | None = None
+    last = None
     for part in parts:
-        conformed = conform(part, schema)
-        if not len(conformed):
-            continue
-        keys = conformed.select(list(schema.key))
-        if last is not None and not is_ascending(pa.concat_tables([last, keys.slice(0, 1)]), schema.key):
-            raise SchemaError(schema.name, ",".join(schema.key), "the key is not unique, or its rows are not in order")
-        last = keys.slice(len(keys) - 1)
-        yield conformed
+        if len(conformed := conform_after(last, part, schema)):
+            yield (last := conformed)
+
+
+def conform_after(last: pa.Table | None, part: pa.Table, schema: TableSchema) -> pa.Table:
+    """A part conformed, whose keys come after those of the part before it, `last`. Raises SchemaError as `conform`."""
+    conformed = conform(part, schema)
+    edge = [] if last is None else [last.slice(len(last) - 1), conformed.slice(0, 1)]
+    if edge and not is_ascending(pa.concat_tables(edge), schema.key):
+        raise SchemaError(schema.name, ",".join(schema.key), "the key is not unique, or its rows are not in order")
+    return conformed
 
 
 def _row_groups(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,19 +12,15 @@ from counterset.causes import composites
 from counterset.causes.effects import paired_effect
 from counterset.demo.world.causes import CLASSES
 
+from ..benchmark_files import load_benchmark
+
 ANIMALS = 24
 MODEL = "demo:medium"
 
 
 @pytest.fixture(scope="module")
 def benchmark_of_truth() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks/causes_truth.py"
-    spec = importlib.util.spec_from_file_location("truth_of_causes", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where annotations are looked up
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("causes_truth")
 
 
 def test_an_intervention_shows_what_exact_cutting_out_would(benchmark_of_truth: Any) -> None:

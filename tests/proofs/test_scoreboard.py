@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,18 +10,14 @@ import pytest
 
 from counterset.demo.world.causes import CLASSES
 
+from ..benchmark_files import load_benchmark
+
 ANIMALS = 300
 
 
 @pytest.fixture(scope="module")
 def scoreboard() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks/causes.py"
-    spec = importlib.util.spec_from_file_location("scoreboard_of_causes", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where annotations are looked up
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("causes")
 
 
 def pool(scoreboard: Any) -> Any:

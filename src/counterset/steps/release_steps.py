@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -56,68 +55,52 @@ def publish_release(
     found = check_annotator(build, tables["members"], tables["backgrounds"])
     is_empty = found is not None and found.is_empty
     empty_names = asdict(found) if found is not None and is_empty else None
-    # Nothing here holds the inputs: of large builds they are gigabytes
-    release = publish(
-        _inputs(build, crawls, shards, photos, tables, predictions, basis, empty_names, today, files),
-        default_verdicts=() if is_empty else (Verdict.CONFIRMED.value,),
-    )
+
+    def inputs() -> ReleaseInputs:  # so that nothing here holds them: of large builds they are gigabytes
+        candidates = candidates_of(build, crawls)
+        kept = read_table(tables["members"].path, MEMBERS)
+        inspected = read_all(photos, PHOTOS)
+        inspected = inspected.filter(pc.is_in(inspected["photo_id"], candidates["photo_id"].combine_chunks()))
+        rejects = all_rejects(build, tables["members"], shards, candidates)
+        backgrounds = read_table(tables["backgrounds"].path, BACKGROUNDS)
+        downloads = pc.sum(pc.equal(rejects["stage"], "download")).as_py() or 0
+        before_download = rejects.filter(pc.is_in(rejects["stage"], pa.array(["crawl", "publish"])))["photo_id"]
+        return ReleaseInputs(
+            config=build.config,
+            classes=build.specs,
+            candidates=candidates,
+            photos=inspected,
+            members=kept,
+            backgrounds=backgrounds,
+            predictions=read_all(predictions, PREDICTIONS),
+            group_accuracy=read_table(tables["group_accuracy"].path, GROUP_ACCURACY),
+            pairs=read_table(tables["pairs"].path, PAIRS),
+            rejects=rejects,
+            sensitivity=read_table(tables["sensitivity"].path, SENSITIVITY),
+            group_names=read_table(tables["group_names"].path, GROUP_NAMES),
+            models=model_records(build),
+            source_snapshot=snapshot_date(build, today),
+            funnel={
+                "offered": candidates.num_rows + pc.count_distinct(before_download).as_py(),
+                "chosen": candidates.num_rows,
+                "downloaded": candidates.num_rows - downloads,
+                "readable": inspected.num_rows,
+                "kept": kept.num_rows,
+                "grouped": pc.sum(backgrounds["is_confident"]).as_py() or 0,
+            },
+            files=named_files(build) if files is None else files,
+            review=cite(read_table(tables["decisions"].path, DECISIONS)).metadata() if "decisions" in tables else None,
+            appearance=measured(build, [place(ref.path).stem for ref in photos]),
+            animals=located(build, [place(ref.path).stem for ref in photos]),
+            imagenet_labels=_imagenet_labels(build),
+            series=place_in_series(build, tables["members"], basis).inputs,
+            empty_names=empty_names,
+            cue=build.cue,
+            photo_bytes=photo_bytes(build, kept),
+        )
+
+    release = publish(inputs(), default_verdicts=() if is_empty else (Verdict.CONFIRMED.value,))
     return str(release.path), release.is_new
-
-
-def _inputs(
-    build: Build,
-    crawls: list[TableRef],
-    shards: list[str],
-    photos: list[TableRef],
-    tables: dict[str, TableRef],
-    predictions: list[TableRef],
-    basis: Basis,
-    empty_names: dict[str, Any] | None,
-    today: str,
-    files: dict[str, str] | None,
-) -> ReleaseInputs:
-    """As `publish_release`; `empty_names` are what a check measured that the annotator's names failed."""
-    candidates = candidates_of(build, crawls)
-    kept = read_table(tables["members"].path, MEMBERS)
-    inspected = read_all(photos, PHOTOS)
-    inspected = inspected.filter(pc.is_in(inspected["photo_id"], candidates["photo_id"].combine_chunks()))
-    rejects = all_rejects(build, tables["members"], shards, candidates)
-    backgrounds = read_table(tables["backgrounds"].path, BACKGROUNDS)
-    downloads = pc.sum(pc.equal(rejects["stage"], "download")).as_py() or 0
-    before_download = rejects.filter(pc.is_in(rejects["stage"], pa.array(["crawl", "publish"])))["photo_id"]
-    return ReleaseInputs(
-        config=build.config,
-        classes=build.specs,
-        candidates=candidates,
-        photos=inspected,
-        members=kept,
-        backgrounds=backgrounds,
-        predictions=read_all(predictions, PREDICTIONS),
-        group_accuracy=read_table(tables["group_accuracy"].path, GROUP_ACCURACY),
-        pairs=read_table(tables["pairs"].path, PAIRS),
-        rejects=rejects,
-        sensitivity=read_table(tables["sensitivity"].path, SENSITIVITY),
-        group_names=read_table(tables["group_names"].path, GROUP_NAMES),
-        models=model_records(build),
-        source_snapshot=snapshot_date(build, today),
-        funnel={
-            "offered": candidates.num_rows + pc.count_distinct(before_download).as_py(),
-            "chosen": candidates.num_rows,
-            "downloaded": candidates.num_rows - downloads,
-            "readable": inspected.num_rows,
-            "kept": kept.num_rows,
-            "grouped": pc.sum(backgrounds["is_confident"]).as_py() or 0,
-        },
-        files=named_files(build) if files is None else files,
-        review=cite(read_table(tables["decisions"].path, DECISIONS)).metadata() if "decisions" in tables else None,
-        appearance=measured(build, [place(ref.path).stem for ref in photos]),
-        animals=located(build, [place(ref.path).stem for ref in photos]),
-        imagenet_labels=_imagenet_labels(build),
-        series=place_in_series(build, tables["members"], basis).inputs,
-        empty_names=empty_names,
-        cue=build.cue,
-        photo_bytes=photo_bytes(build, kept),
-    )
 
 
 def named_files(build: Build) -> dict[str, str]:

@@ -13,14 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterset.errors import SchemaError
 from counterset.parquet_sql import parquet_sql
 from counterset.release import table_files
 from counterset.release.publish.files import describe_file, open_parquet
 from counterset.release.schemas import SPLITS, TABLES
 from counterset.release.table_files import file_names, files_of
 from counterset.release.versions.diff import Stored
-from counterset.tables import conform, row_group_size
+from counterset.tables import conform_after, row_group_size
 
 Files = dict[str, dict[str, Any]]
 """Path -> its entry in release.json."""
@@ -109,10 +108,9 @@ class Written(Mapping[str, Any]):
         table = GrowingTable(name, self._folder, self._version)
         try:
             yield table
-        except BaseException:
+            self._is_there(name, table.close())
+        finally:
             table.abandon()
-            raise
-        self._is_there(name, table.close())
 
 
 class GrowingTable:
@@ -123,7 +121,7 @@ class GrowingTable:
         self._schema = TABLES[name]
         self._group_size = row_group_size(self._schema.arrow())
         self._waiting: list[pa.Table] = []
-        self._last: tuple[Any, ...] | None = None
+        self._last: pa.Table | None = None
         self._aside: list[Path] = []
         self._writer: pq.ParquetWriter | None = None
         self._num_rows = 0
@@ -132,16 +130,12 @@ class GrowingTable:
         """Some more rows, all of which come after those before in the order of the key.
 
         Raises:
-            SchemaError: they do not, or as `conform`.
+            SchemaError: as `conform_after`.
         """
         if not rows.num_rows:
             return
-        table = conform(rows, self._schema)
-        first, last = (tuple(table[name][place].as_py() for name in self._schema.key) for place in (0, -1))
-        if self._last is not None and first <= self._last:
-            raise SchemaError(self._schema.name, ",".join(self._schema.key), "rows are not in order, or not unique")
-        self._last = last
-        self._waiting.append(table)
+        self._last = conform_after(self._last, rows, self._schema)
+        self._waiting.append(self._last)
         if sum(part.num_rows for part in self._waiting) >= 4 * self._group_size:
             self._flush(is_end=False)
 
