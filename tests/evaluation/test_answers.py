@@ -11,7 +11,7 @@ from PIL import Image
 
 import counterset
 from counterset.errors import ModelError, UserError
-from counterset.evaluation.answers import label_of
+from counterset.release.harness_files.reading import label_of
 
 LABELS = ["bear", "brown bear", "ice bear", "lion", "St. Bernard"]
 
@@ -33,6 +33,25 @@ LABELS = ["bear", "brown bear", "ice bear", "lion", "St. Bernard"]
 )
 def test_an_answer_names_one_candidate_or_none(answer: str, label: str | None) -> None:
     assert label_of(answer, LABELS) == label
+
+
+@pytest.mark.parametrize(
+    ("labels", "answer", "label"),
+    [
+        (["ox", "fox"], "an ox and a fox", None),
+        (["cat", "caterpillar"], "a cat, no caterpillar", None),
+        (["bear", "brown bear"], "a bear, to be exact a brown bear", "brown bear"),
+        (["शेर", "शोर"], "यह शेर है", "शेर"),
+        (["C+", "C#"], "C#", "C#"),
+        (["C+", "C#"], "it is C", None),
+        (["+", "-"], "", None),
+        (["a.*", "lion"], "axx", None),
+        (["L'ours", "ours"], "l’ours", "L'ours"),
+        (["the cat", "dog"], "cat", "the cat"),
+    ],
+)
+def test_names_within_names_and_other_scripts(labels: list[str], answer: str, label: str | None) -> None:
+    assert label_of(answer, labels) == label
 
 
 class Talker:

@@ -37,7 +37,7 @@ from counterset.evaluation.hub_results import write_results
 from counterset.evaluation.record import read_candidates
 from counterset.load import Release
 from counterset.release.exports.vlmevalkit import export as export_table
-from counterset.release.harness_files import figures, lmms_utils
+from counterset.release.harness_files import figures
 from counterset.release.questions import LETTERS, QUESTION, Candidates
 
 pytestmark = pytest.mark.filterwarnings(
@@ -312,29 +312,6 @@ def test_lmms_eval_itself(answered: Answered, tmp_path: Path, monkeypatch: pytes
     assert close({name: said[f"{name},none"] for name in answered.figures}, answered.figures)
     # Clustered by unit: here each photo is its own, so it is the plain error.
     assert 0.02 < said["photo_average_counter_stderr_clustered,none"] < 0.2
-
-
-@pytest.mark.parametrize(
-    ("answer", "letter"),
-    [
-        ("B", "B"),
-        (" b. ", "B"),
-        ("**C**", "C"),
-        ("(A)", "A"),
-        ("The answer is (C).", "C"),
-        ("I think A bear is likely. Answer: B", "B"),
-        ("C. brown bear", "C"),
-        ("It is a brown bear.", "C"),
-        ("A bear", "A"),
-        ("a lion or a bear", None),
-        ("Z", None),
-        ("", None),
-        ("no idea", None),
-        ("the answer is A-frame", None),
-    ],
-)
-def test_which_letter_an_answer_gives(answer: str, letter: str | None) -> None:
-    assert lmms_utils.letter_of(answer, ["bear", "lion", "brown bear"]) == letter
 
 
 def test_vlmevalkit_by_its_rules(answered: Answered, tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from counterset.classes import ClassSpec
 from counterset.errors import ConfigError
-from counterset.evaluation.answers import label_of
 from counterset.evaluation.label_spaces import nearest_labels, open_space, space_name
 from counterset.models.labels import label_space
 from counterset.models.prompts import prompts
+from counterset.release.harness_files.reading import label_of
 
 SPECS = (ClassSpec("lion", "lion", 291), ClassSpec("yak", "yak"))
 

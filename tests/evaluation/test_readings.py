@@ -37,10 +37,31 @@ OPTIONS = ["lion", "brown bear", "ice bear", "arctic fox"]
         ("My choice is a difficult one", None),
         ("", None),
         ("A, B", None),
+        ("The answer is a lion.", "lion"),
+        ("Answer: A ice bear", "ice bear"),
+        ("The answer is A because it is no ice bear", "lion"),
+        ("Answer: I believe that this is an arctic fox.", "arctic fox"),
+        ("A: lion, B: brown bear, C: ice bear. Answer: C", "ice bear"),
+        ("White fur, black skin. <answer>C</answer>", "ice bear"),
+        ("<answer>\nD. arctic fox\n</answer>", "arctic fox"),
+        ("Final answer: $\\boxed{\\text{C}}$", "ice bear"),
+        ("The letter is B", "brown bear"),
+        ('{"answer": "D"}', "arctic fox"),
+        ("答案：C", "ice bear"),
+        ("Ｂ。", "brown bear"),
+        ("The answer is not A but B", None),
+        ("the answer is A-frame", None),
     ],
 )
 def test_an_answer_means_one_option_or_none(answer: str, option: str | None) -> None:
     assert chosen(answer, OPTIONS) == option
+
+
+def test_the_letter_i_is_a_letter_where_no_sentence_follows() -> None:
+    options = [*OPTIONS, "ox", "fox", "cat", "caterpillar", "red panda"]
+    assert chosen("Answer: I", options) == "red panda"
+    assert chosen("Answer: I. red panda", options) == "red panda"
+    assert chosen("Answer: I think it is an ox", options) == "ox"
 
 
 def test_an_open_answer_is_matched_to_the_labels() -> None:

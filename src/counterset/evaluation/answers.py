@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from counterset.classes import normal_name
 from counterset.errors import ModelError
 from counterset.evaluation.label_spaces import CandidateLabels
 from counterset.evaluation.photos import PairPhotos, bytes_of
@@ -22,6 +20,7 @@ from counterset.evaluation.schemas import ANSWERS
 from counterset.evaluation.vectors import Progress
 from counterset.load import Release
 from counterset.pictures import DECODER_VERSION, rgb
+from counterset.release.harness_files.reading import label_of
 from counterset.schemas import PREDICTIONS
 from counterset.tables import conform, read_table, table_of, write_table
 from counterset.workspace import digest
@@ -127,31 +126,6 @@ def ask(
         "unknown_answers": tuple(sorted(set(unknown))[:NUM_EXAMPLES]),
     }
     return Answered(conform(pa.concat_tables(tables), PREDICTIONS), facts, num_asked)
-
-
-def label_of(answer: str, labels: Sequence[str]) -> str | None:
-    """The one candidate that an answer names, or None.
-
-    Case, punctuation and a leading article do not count. An answer that is no candidate by
-    itself names the one that stands in it as whole words; of a name within another name
-    ("bear" in "brown bear") only the longer counts, and two different ones are no answer.
-    """
-    said, by_plain = _plain(answer), _by_plain(tuple(labels))
-    if said in by_plain:
-        return by_plain[said]
-    named = [plain for plain in by_plain if plain and f" {plain} " in f" {said} "]
-    longest = [plain for plain in named if not any(plain != other and plain in other for other in named)]
-    return by_plain[longest[0]] if len(longest) == 1 else None
-
-
-@functools.lru_cache(maxsize=64)
-def _by_plain(labels: tuple[str, ...]) -> Mapping[str, str]:
-    return {_plain(label): label for label in labels}
-
-
-def _plain(text: str) -> str:
-    words = re.sub(r"[^\w\s]+", " ", normal_name(text)).split()
-    return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
 
 
 def text_figures(label: str | None, said: str, truth: str, num_labels: int) -> dict[str, Any]:

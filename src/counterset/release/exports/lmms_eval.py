@@ -67,5 +67,6 @@ def export(release: Photos, folder: str | Path, candidates: Mapping[str, Candida
         text = TASK.format(name=name, metrics=metrics, version=release.metadata["version"])
         (target / f"{name}.yaml").write_text(text, encoding="utf-8")
         copy_file("lmms_utils.py", target / "lmms_utils.py")
+        copy_file("reading.py", target / "reading.py")
         copy_file("figures.py", target / "figures.py")
     return notes.exported(folder, count)
