@@ -24,6 +24,7 @@ FOUNDATION = {
     "fetching",
     "pictures",
     "picture_files",
+    "stamps",
     "storage",
     "tables",
     "manifests",

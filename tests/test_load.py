@@ -22,7 +22,7 @@ from counterset.load import load
 from counterset.release.photo_store import PhotoStore
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.writer import publish
-from counterset.release.versions import locate
+from counterset.release.versions import fetched, locate
 from counterset.schemas import SCHEMA_VERSION
 
 from .release.build_inputs import build_config, build_inputs, drop_photos, with_tables
@@ -86,9 +86,10 @@ def test_import_is_light() -> None:
 
 def test_the_first_row_needs_nothing_heavy_but_arrow(home: Path) -> None:
     """pyarrow imports pandas for the least thing; with pydantic's classes it was most of the time to the first row."""
+    heavy = {"pandas", "pydantic", "duckdb", "requests", "torch", "PIL", "jinja2", "pyarrow.compute"}
     code = (
         f"import sys, counterset; counterset.load({str(home)!r}).common[:1].to_pylist();"
-        "print(sorted({'pandas', 'pydantic', 'duckdb', 'requests', 'torch', 'PIL', 'jinja2'} & set(sys.modules)))"
+        f"print(sorted({heavy!r} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
@@ -213,7 +214,7 @@ def test_a_remote_release_is_no_larger_than_it_says_nor_than_there_is_room(
         while True:
             yield bytes(1 << 20)
 
-    monkeypatch.setattr(locate, "_http", endless)
+    monkeypatch.setattr(fetched, "_http", endless)
     cache = tmp_path / "cache"
     with pytest.raises(ReleaseError, match=r"CHANGELOG\.md is larger than release\.json says"):
         load("https://releases.example.org/1.0.0", cache=cache)
@@ -374,8 +375,8 @@ def test_over_s3(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def unlisted(pattern: str) -> None:
         raise WorkspaceError("s3://bucket cannot be reached")
 
-    monkeypatch.setattr(locate, "_s3_file", from_uri)
-    monkeypatch.setattr(locate, "place", lambda _: SimpleNamespace(glob=unlisted))  # there is no network
+    monkeypatch.setattr(fetched, "_s3_file", from_uri)
+    monkeypatch.setattr(fetched, "place", lambda _: SimpleNamespace(glob=unlisted))  # there is no network
     release = load("s3://bucket", "2.0.0", cache=tmp_path)
     assert release.pairs.equals(load(home, "2.0.0").pairs)
     with pytest.raises(ReleaseError, match="check the address and your credentials"):

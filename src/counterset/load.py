@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from counterset.errors import ConfigError, ReleaseError
 from counterset.naming.words import NAMINGS, TRUSTED, named
-from counterset.release.checksums import verify_files
+from counterset.release.checksums import MAX_RELEASE_BYTES, verify_files
 from counterset.release.table_files import files_of
-from counterset.release.versions.locate import MAX_RELEASE_BYTES, find_release
+from counterset.release.versions.locate import find_release
 from counterset.release.versions.order import LATEST
-from counterset.storage import cache_folder
 
 if TYPE_CHECKING:
     import datasets
@@ -96,7 +95,7 @@ def load(
     if unknown:
         raise ReleaseError(f"unknown naming {unknown[0]!r}; use {', '.join(NAMINGS)}")
     files = tuple(said.digests)
-    places = cache_folder(cache), tuple(mirrors), tuple(allowed_hosts)
+    places = cache, tuple(mirrors), tuple(allowed_hosts)
     return Release(folder, said.metadata, files, chosen, *places, naming=trusted, accept_changed=accept_changed)
 
 
@@ -116,7 +115,7 @@ class Release:
         metadata: Mapping[str, Any],
         files: tuple[str, ...],
         verdicts: tuple[str, ...],
-        cache: Path,
+        cache: str | Path | None,
         mirrors: tuple[str, ...],
         allowed_hosts: tuple[str, ...],
         naming: tuple[str, ...] = TRUSTED,
@@ -167,13 +166,11 @@ class Release:
         Raises:
             ReleaseError: no such table, or its file is damaged.
         """
-        from counterset.release.bounded import read_files
+        from counterset.release.bounded import Rows, read_files
 
         if name not in self._tables:
-            table = read_files(self.path, name, self._paths(name))
-            if name in _SPLITS:
-                self._check_classes(table)
-            self._tables[name] = table
+            rows = Rows(self.class_names) if name in _SPLITS else None
+            self._tables[name] = read_files(self.path, name, self._paths(name), rows=rows)
         return self._tables[name]
 
     def parts(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -183,38 +180,27 @@ class Release:
         Raises:
             ReleaseError: as `table`.
         """
-        from counterset.release.bounded import read_parts
+        from counterset.release.bounded import Rows, read_parts
 
-        if name not in _SPLITS:
-            yield from read_parts(self.path, name, self._paths(name), columns)
-            return
-        needed = None if columns is None else {*columns, "class_id", "verdict", "naming"}
-        for part in read_parts(self.path, name, self._paths(name), needed):
-            self._check_classes(part)
-            wanted = self._wanted(part)
-            yield wanted if columns is None else wanted.select([one for one in wanted.column_names if one in columns])
+        rows = None
+        if name in _SPLITS:
+            trusted = {*self.naming, None} if "unaudited" in self.naming else {*self.naming}  # None: it does not say
+            rows = Rows(self.class_names, {"verdict": self.verdicts, "naming": trusted})
+        return read_parts(self.path, name, self._paths(name), columns, rows=rows)
 
     def _paths(self, name: str) -> list[str]:
         """The files of a table."""
         return files_of(name, self._files)
 
-    def _check_classes(self, photos: pa.Table) -> None:
-        unknown = set(photos["class_id"].unique().to_pylist()) - self.class_names.keys()
-        if unknown:
-            raise ReleaseError(
-                f"{self.path} has photos of the class {min(unknown)!r}, which its release.json does not name; "
-                "do not use this release"
-            )
-
     @functools.cached_property
     def common(self) -> pa.Table:
         """One row per photo of a common background, of the classes with the wanted verdicts."""
-        return self._wanted(self.table("common"))
+        return self._split("common")
 
     @functools.cached_property
     def counter(self) -> pa.Table:
         """One row per photo of a counter background, of the classes with the wanted verdicts."""
-        return self._wanted(self.table("counter"))
+        return self._split("counter")
 
     @property
     def all_photos(self) -> pa.Table:
@@ -270,6 +256,7 @@ class Release:
     def photos(self) -> PhotoStore:
         """The photos' bytes, by photo id."""
         from counterset.release.photo_store import BundledPhotos, PhotoStore, StoredRows
+        from counterset.storage import cache_folder
 
         bundled = None
         if any("image" in part.column_names for split in _SPLITS for part in itertools.islice(self.parts(split), 1)):
@@ -278,7 +265,7 @@ class Release:
         config = self.metadata["config"]
         return PhotoStore(
             rows,
-            self._cache,
+            cache_folder(self._cache),
             self._mirrors,
             self._allowed_hosts,
             bundled,
@@ -368,18 +355,8 @@ class Release:
             return {row["class_id"]: row["imagenet_index"] for row in classes}
         return {row["class_id"]: position for position, row in enumerate(classes)}
 
-    def _wanted(self, table: pa.Table) -> pa.Table:
-        """The rows of a split, or of a part of it, of the wanted verdicts and namings."""
-        import pyarrow.compute as pc
+    def _split(self, split: str) -> pa.Table:
+        """The rows of a split of the wanted verdicts and namings."""
+        import pyarrow as pa
 
-        if not self.verdicts or not self.naming:
-            return table.slice(0, 0)
-        # A pattern, not pc.equal or pc.is_in: making an Arrow value imports pandas, half a second.
-        table = table.filter(pc.match_substring_regex(table["verdict"], f"^({'|'.join(self.verdicts)})$"))
-        if set(self.naming) == set(NAMINGS):
-            return table
-        pattern = f"^({'|'.join(self.naming)})$"
-        is_kept = pc.match_substring_regex(table["naming"], pattern)  # null where the release does not say
-        return table.filter(
-            is_kept if "unaudited" not in self.naming else pc.or_kleene(is_kept, table["naming"].is_null())
-        )
+        return pa.concat_tables(self.parts(split))

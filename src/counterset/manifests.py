@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from counterset.csv_rows import BadLine, header_of, records_of
 from counterset.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -30,6 +29,8 @@ def read_csv(path: Path, what: str, remedy: str) -> list[dict[str, str]]:
     Raises:
         ConfigError: no such file, one that is not CSV in UTF-8, or a line of another number of cells than the first.
     """
+    from counterset.csv_rows import BadLine, header_of, records_of  # opening a release asks for paths alone
+
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             _, names = header_of(file.readline(), (",",), lambda _: False)

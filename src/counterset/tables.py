@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from counterset.errors import SchemaError, WorkspaceError
 from counterset.schemas import TableSchema
+from counterset.stamps import check_stamp
 from counterset.storage import CHUNK_BYTES, ObjectPath, place
 
 ROW_GROUP_SIZE = 5_000
@@ -316,21 +317,6 @@ def read_metadata(path: str | Path | ObjectPath) -> pq.FileMetaData:
 
 def _unreadable(path: str | Path | ObjectPath, error: Exception) -> WorkspaceError:
     return WorkspaceError(f"{path} cannot be read ({str(error)[:200]}); delete it and run again")
-
-
-def check_stamp(found: pa.Schema, schema: TableSchema, path: str) -> None:
-    """Check the table name and version stamped into a file's metadata."""
-    metadata = found.metadata or {}
-    name = metadata.get(b"counterset.table", b"").decode()
-    version = metadata.get(b"counterset.schema_version", b"0").decode()
-    if name != schema.name:
-        raise SchemaError(schema.name, "", f"{path} holds the table {name or 'of another program'!r}")
-    if int(version) > schema.version:
-        raise SchemaError(
-            schema.name,
-            "",
-            f"{path} has schema version {version}, newer than {schema.version}; upgrade counterset",
-        )
 
 
 def write_bytes(content: bytes, path: str | Path | ObjectPath) -> None:

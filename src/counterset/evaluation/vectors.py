@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from counterset.errors import SchemaError, WorkspaceError
 from counterset.evaluation.schemas import vectors
-from counterset.tables import check_stamp, table_of, write_table
+from counterset.stamps import check_stamp
+from counterset.tables import table_of, write_table
 from counterset.workspace import digest
 
 Floats32 = npt.NDArray[np.float32]

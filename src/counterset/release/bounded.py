@@ -2,23 +2,29 @@
 
 A few bytes of Parquet may stand for billions of rows, or for one long text repeated in every row.
 So the rows and sizes that the file itself states are looked at first, texts are read as dictionaries
-with indices, and both are written out only where the whole stays below a bound.
+with indices, and both are written out only where the whole stays below a bound. Rows are chosen by these indices.
+Nothing here asks pyarrow.compute, whose import takes a fifth of the time to a release's first row.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterset.errors import ReleaseError, SchemaError
 from counterset.release.schemas import ADDED, BUNDLED_COLUMNS, SPLITS, TABLES, split_schema
 from counterset.schemas import TableSchema
-from counterset.tables import check_stamp
+from counterset.stamps import check_stamp
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MAX_EXPANSION = 200
 """Bytes in memory that a byte of a file may become; tables as they are published become 5 to 30."""
@@ -28,6 +34,18 @@ MAX_FOOTER_BYTES = 64_000_000
 
 ABSENT = b"counterset.absent"
 """In a field's metadata: the file was written before the table had this column."""
+
+
+class Rows(NamedTuple):
+    """Which rows of a table of photos are wanted.
+
+    Attributes:
+        classes: ids of all classes that it may have photos of.
+        texts: column -> what the wanted rows say there, None = nothing; a column that the file lacks says nothing.
+    """
+
+    classes: Collection[str]
+    texts: Mapping[str, Collection[str | None]] = MappingProxyType({})
 
 
 def check_footer(path: Path, num_rows: int | None) -> None:
@@ -63,17 +81,19 @@ def check_footer(path: Path, num_rows: int | None) -> None:
     _check(max((4 * column.num_values for column in columns), default=0), limit, path)
 
 
-def read_files(folder: Path, name: str, paths: list[str]) -> pa.Table:
+def read_files(folder: Path, name: str, paths: list[str], *, rows: Rows | None = None) -> pa.Table:
     """A release's table from its files, checked to be the declared one; a table that was added since is empty.
 
     Raises:
-        ReleaseError: a file is damaged, holds another table, or has a newer schema version.
+        ReleaseError: a file is damaged, holds another table or photos of no class, or has a newer schema version.
     """
-    return pa.concat_tables(read_parts(folder, name, paths))
+    return pa.concat_tables(read_parts(folder, name, paths, rows=rows))
 
 
-def read_parts(folder: Path, name: str, paths: list[str], columns: Collection[str] | None = None) -> Iterator[pa.Table]:
-    """The same in order, a row group at a time and at least one part; `columns` = only those.
+def read_parts(
+    folder: Path, name: str, paths: list[str], columns: Collection[str] | None = None, *, rows: Rows | None = None
+) -> Iterator[pa.Table]:
+    """The same in order, a row group at a time and at least one part; `columns` and `rows` = only those.
 
     Raises:
         ReleaseError: as `read_files`.
@@ -84,7 +104,7 @@ def read_parts(folder: Path, name: str, paths: list[str], columns: Collection[st
     if not paths:
         yield pa.Table.from_batches([], schema.arrow() if columns is None else _only(schema.arrow(), columns))
     for path in paths:
-        yield from _parts(folder / path, schema, BUNDLED_COLUMNS, columns)
+        yield from _parts(folder / path, schema, BUNDLED_COLUMNS, columns, rows)
 
 
 def read_bounded(path: Path, schema: TableSchema, *, optional: Collection[str] = ()) -> pa.Table:
@@ -110,10 +130,14 @@ def _only(schema: pa.Schema, columns: Collection[str]) -> pa.Schema:
 
 
 def _parts(
-    path: Path, schema: TableSchema, optional: Collection[str], columns: Collection[str] | None = None
+    path: Path,
+    schema: TableSchema,
+    optional: Collection[str],
+    columns: Collection[str] | None = None,
+    rows: Rows | None = None,
 ) -> Iterator[pa.Table]:
     """As `read_bounded`, by row groups; without any, one part without rows."""
-    with naming(path), BoundedFile(path, schema, optional, columns) as file:
+    with naming(path), BoundedFile(path, schema, optional, columns, rows) as file:
         yield file.empty()
         for group in range(file.num_groups):
             yield file.read(group)
@@ -136,6 +160,7 @@ class BoundedFile:
         schema: what it must hold.
         optional: columns of the schema that are left out where the file lacks them.
         columns: only these of the schema; None = all.
+        rows: only these; None = all.
 
     Raises:
         SchemaError: it holds another table or other types, lacks a column, or has a newer schema version.
@@ -148,6 +173,7 @@ class BoundedFile:
         schema: TableSchema,
         optional: Collection[str] = (),
         columns: Collection[str] | None = None,
+        rows: Rows | None = None,
     ) -> None:
         declared = schema.arrow() if columns is None else _only(schema.arrow(), columns)
         self._path, self._limit = path, _limit(path)
@@ -159,6 +185,9 @@ class BoundedFile:
         self.held = present(found, schema, declared.names)
         """The wanted columns that the file has."""
         self._kept = pa.schema([declared.field(name) for name in self.held])
+        self._rows = rows
+        asked = {"class_id", *rows.texts} if rows else set()
+        self._read = [*self.held, *sorted(asked & set(found.names) - set(self.held))]
         _check(self.metadata.num_rows * sum(_width(field.type) for field in self._kept), self._limit, path)
         self._added = [
             (position, field.with_metadata({**(field.metadata or {}), ABSENT: b""}))
@@ -188,14 +217,28 @@ class BoundedFile:
 
     def read(self, group: int) -> pa.Table:
         """The rows of one row group."""
-        table = self._file.read_row_group(group, columns=self.held)
+        table = self._file.read_row_group(group, columns=self._read)
         self._sizes[group] = sum(_decoded_bytes(chunk) for column in table.columns for chunk in column.chunks)
         _check(sum(self._sizes.values()), self._limit, self._path)
-        return self._whole(table.cast(self._kept))
+        whole = self._whole(_written_out(table.select(self.held), self._kept))
+        return whole if self._rows is None else _only_rows(whole, self._wanted(table, self._rows))
+
+    def _wanted(self, table: pa.Table, rows: Rows) -> npt.NDArray[np.bool_]:
+        """(N,) which rows of a row group, as it was read, are wanted."""
+        found = {text for chunk in table["class_id"].chunks for text in chunk.dictionary.to_pylist()}
+        if unknown := found - set(rows.classes):
+            raise ReleaseError(
+                f"{self._path} has photos of the class {min(unknown)!r}, which its release.json does not name; "
+                "do not use this release"
+            )
+        is_wanted = np.ones(len(table), np.bool_)
+        for name, texts in rows.texts.items():
+            is_wanted &= _is_one_of(table[name], texts) if name in table.column_names else None in texts
+        return is_wanted
 
     def _whole(self, table: pa.Table) -> pa.Table:
-        for position, field in self._added:
-            table = table.add_column(min(position, table.num_columns), field, pa.nulls(table.num_rows, field.type))
+        for position, column in self._added:
+            table = table.add_column(min(position, table.num_columns), column, pa.nulls(table.num_rows, column.type))
         return table.replace_schema_metadata(self._stamp)
 
 
@@ -224,13 +267,49 @@ def _width(kind: pa.DataType) -> int:
     return 4 if pa.types.is_nested(kind) or not pa.types.is_primitive(kind) else max(kind.bit_width // 8, 1)
 
 
+def _written_out(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with its dictionaries written out."""
+    loose = pa.schema([field.with_nullable(True) for field in schema])
+    parts = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())  # casts without pyarrow.compute
+    return pa.Table.from_arrays(parts.cast(loose).read_all().columns, schema=schema)
+
+
+def _only_rows(table: pa.Table, is_wanted: npt.NDArray[np.bool_]) -> pa.Table:
+    """The (N,) wanted rows, which lie together where rows are sorted by class."""
+    if is_wanted.all():
+        return table
+    # (R, 2) beginning and end of each run of wanted rows
+    ends = np.flatnonzero(np.diff(is_wanted.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+    return pa.concat_tables([table.slice(0, 0), *(table.slice(start, end - start) for start, end in ends.tolist())])
+
+
+def _is_one_of(column: pa.ChunkedArray, texts: Collection[str | None]) -> npt.NDArray[np.bool_]:
+    """(N,) which of a column's texts, read as dictionaries, are among `texts`."""
+    found = [np.zeros(0, np.bool_)]
+    for chunk in column.chunks:
+        is_known = np.array([text in texts for text in (*chunk.dictionary.to_pylist(), None)])
+        found.append(is_known[_codes(chunk.indices)])
+    return np.concatenate(found)
+
+
+def _codes(indices: pa.Int32Array) -> npt.NDArray[np.int32]:
+    """(N,) places in a dictionary, -1 = null."""
+    rows = slice(indices.offset, indices.offset + len(indices))
+    validity, values = indices.buffers()
+    codes = np.frombuffer(values, np.int32)[rows] if len(indices) else np.zeros(0, np.int32)
+    if indices.null_count:
+        is_valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[rows]
+        codes = np.where(is_valid, codes, np.int32(-1))
+    return codes
+
+
 def _decoded_bytes(array: pa.Array) -> int:
     """Bytes that an array takes with its dictionaries written out."""
     if pa.types.is_dictionary(array.type):
-        import pyarrow.compute as pc
-
-        lengths = pc.binary_length(array.dictionary).cast(pa.int64()).take(array.indices)
-        return int(pc.sum(lengths).as_py() or 0) + 4 * len(array)
+        words = array.dictionary
+        starts = np.frombuffer(words.buffers()[1], np.int32)[words.offset :][: len(words) + 1] if len(words) else [0]
+        lengths = np.append(np.diff(starts).astype(np.int64), 0)  # the last is that of null
+        return int(lengths[_codes(array.indices)].sum()) + 4 * len(array)
     if pa.types.is_struct(array.type):
         return sum(_decoded_bytes(field) for field in array.flatten())
     if pa.types.is_list(array.type):

@@ -13,6 +13,8 @@ from counterset.errors import ReleaseError
 METADATA, SUMS = "release.json", "SHA256SUMS"
 MAX_LISTING_BYTES = 10_000_000
 """The most bytes that either may have: enough for some 50,000 files."""
+MAX_RELEASE_BYTES = 100_000_000_000
+"""The most bytes that a remote release may have, unless the caller says otherwise."""
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,150}"
 _PATH = re.compile(rf"{_NAME}(?:/{_NAME}){{0,4}}")

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from counterset.errors import ReleaseError
 from counterset.release.checksums import METADATA, SUMS, verify_files
-from counterset.release.versions.order import LATEST
+from counterset.release.versions.order import HUB, LATEST
 
 _ADDRESS = re.compile(r"hf:(?://)?(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([^\s?#@]+))?")
 _HUB = "https://huggingface.co"
@@ -34,7 +34,7 @@ class Pushed(NamedTuple):
 
 def is_hub(text: str) -> bool:
     """Whether a text is an address of the hub."""
-    return text.startswith("hf:")
+    return text.startswith(HUB)
 
 
 def parse_address(text: str) -> tuple[str, str]:

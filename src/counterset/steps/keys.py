@@ -31,9 +31,10 @@ from counterset.release.versions.followed import Followed, newest_release
 from counterset.schemas import CANDIDATES, PHOTOS, TableSchema
 from counterset.sources import Source
 from counterset.sources.budget import Budget
+from counterset.stamps import check_stamp
 from counterset.steps.progress import Progress
 from counterset.storage import ObjectPath, Place, place
-from counterset.tables import TableRef, check_stamp, read_metadata, read_parts, read_table, write_bytes, write_table
+from counterset.tables import TableRef, read_metadata, read_parts, read_table, write_bytes, write_table
 from counterset.workspace import Workspace, digest, versions
 
 READS = {

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import http.server
 import io
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 
 from counterset.errors import ReleaseError
 from counterset.manifests import manifest_path
-from counterset.release.versions import locate
+from counterset.release.versions import fetched, locate
 from counterset.release.versions.locate import find_release
 
 
@@ -132,8 +133,8 @@ def remote(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     """The packaged release, on a host."""
     [packaged] = manifest_path("releases").glob("*/1.0.0")
     found = Remote(Path(shutil.copytree(packaged, tmp_path_factory.mktemp("host") / "1.0.0")))
-    monkeypatch.setattr(locate, "_http", found)
-    monkeypatch.setattr(locate, "_s3", found)
+    monkeypatch.setattr(fetched, "_http", found)
+    monkeypatch.setattr(fetched, "_s3", found)
     return found
 
 
@@ -175,10 +176,10 @@ def test_a_release_json_of_another_release_is_refused(remote: Remote, tmp_path: 
 
 def test_listings_are_bounded(remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     largest = max((remote.folder / name).stat().st_size for name in ("SHA256SUMS", "release.json"))
-    monkeypatch.setattr(locate, "MAX_LISTING_BYTES", largest - 1)
+    monkeypatch.setattr(fetched, "MAX_LISTING_BYTES", largest - 1)
     with pytest.raises(ReleaseError, match=f"is larger than {largest - 1} bytes; it is no release"):
         find_release("https://a.example/1.0.0", None, tmp_path)
-    monkeypatch.setattr(locate, "MAX_LISTING_BYTES", largest)
+    monkeypatch.setattr(fetched, "MAX_LISTING_BYTES", largest)
     find_release("https://a.example/1.0.0", None, tmp_path)
 
 
@@ -224,7 +225,7 @@ def test_a_copy_that_another_process_finished_first_serves(
 def test_what_is_left_of_a_killed_copy_is_cleared(remote: Remote, tmp_path: Path) -> None:
     found = find_release("https://a.example/1.0.0", None, tmp_path)
     shutil.rmtree(found)
-    aside = found.with_name(f".{found.name}.{locate.os.getpid()}.part")
+    aside = found.with_name(f".{found.name}.{os.getpid()}.part")
     aside.mkdir()
     (aside / "stale.txt").write_text("")
     find_release("https://a.example/1.0.0", None, tmp_path)
@@ -235,11 +236,11 @@ def test_a_file_is_copied_up_to_its_stated_size() -> None:
     chunks = [b"ab", b"cd"]
     for limit in (4, 5):
         file = io.BytesIO()
-        assert locate._copy(iter(chunks), file, limit, "x") == hashlib.sha256(b"abcd").hexdigest()
+        assert fetched._copy(iter(chunks), file, limit, "x") == hashlib.sha256(b"abcd").hexdigest()
         assert file.getvalue() == b"abcd"
     file = io.BytesIO()
     with pytest.raises(ReleaseError, match="x is larger than"):
-        locate._copy(iter(chunks), file, 3, "x")
+        fetched._copy(iter(chunks), file, 3, "x")
     assert len(file.getvalue()) <= 3, "no more is written than was stated"
 
 
@@ -268,7 +269,7 @@ def test_s3_that_cannot_be_read_is_one_sentence(
     def fails(url: str) -> None:
         raise error
 
-    monkeypatch.setattr(locate, "_s3_file", fails)
+    monkeypatch.setattr(fetched, "_s3_file", fails)
     with pytest.raises(
         ReleaseError, match=r"cannot read s3://bucket/1\.0\.0/SHA256SUMS \(no such bucket\); check the address"
     ):

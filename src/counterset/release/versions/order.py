@@ -19,6 +19,9 @@ LATEST = "latest"
 POINTER = "latest.txt"
 """Beside the versions: says the newest one, for hosts whose folders cannot be listed."""
 
+HUB = "hf:"
+"""What addresses of releases on the hub begin with."""
+
 PATTERN = r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
 """`major.minor.patch`, in one spelling."""
 _VERSION = re.compile(PATTERN)
