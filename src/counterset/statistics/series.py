@@ -33,11 +33,6 @@ def share_spent(look: int) -> float:
     return 6 / (math.pi * look) ** 2
 
 
-def share_spent_until(look: int) -> float:
-    """The share that all looks up to one have spent together."""
-    return sum(share_spent(number) for number in range(1, look + 1))
-
-
 class Held(NamedTuple):
     """A pair that an earlier look confirmed.
 

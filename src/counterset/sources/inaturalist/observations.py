@@ -14,7 +14,6 @@ from counterset.sources.inaturalist.settings import ServiceConfig
 from counterset.sources.places import place_of
 
 OPEN_HOST = "https://inaturalist-open-data.s3.amazonaws.com"
-PHOTO_HOSTS = ("inaturalist-open-data.s3.amazonaws.com", "static.inaturalist.org")
 PAGES = "https://www.inaturalist.org/photos/"
 PHOTO_ID_PREFIX = "inaturalist-"
 """Of both the API and the bulk tables, so that a photo is one photo whichever way it came."""
