@@ -26,7 +26,7 @@ PINNED = {  # without quotes, for annotations bear them or not
     "evaluate": """(release: Release | str | Path, models: Sequence[str] = (), *, predict: Predict | None = None,
         name: str = , version: str = , label_space: str = , templates: str = paper, half: str = , scale: str = logit,
         output: str | Path = evaluations, selector: str = , seed: int = 0, batch_size: int = 64, shard_size: int = 512,
-        parallel: int = 8, progress: Say | None = None) -> Evaluation""",
+        parallel: int = 8, price: Price | None = None, progress: Say | None = None) -> Evaluation""",
     "intervene": """(release: Release | str | Path, models: Sequence[str], *, animals: str | Path | Segmenter,
         label_space: str = , templates: str = paper, half: str = , output: str | Path = evaluations, save: int = 0,
         seed: int = 0, batch_size: int = 64, shard_size: int = 512, progress: Say | None = None) -> Interventions""",

@@ -32,6 +32,7 @@ class Endpoint:
         answered: those of them that were answered well.
         headers: of all requests.
         bodies: of all requests.
+        without_photo: the status of its answer to a question without a photo.
     """
 
     url: str
@@ -44,6 +45,7 @@ class Endpoint:
     photos: list[Image.Image] = field(default_factory=list)
     unseen: list[dict[str, Any]] = field(default_factory=list)
     tokens_photo: int = 64
+    without_photo: int = 200
 
 
 def completion(content: Any, tokens_in: int = 100, **choice: Any) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def serving(answer: Callable[..., Any] = bright) -> Iterator[Endpoint]:
             *pictures, question = asked["messages"][0]["content"]
             if not pictures:
                 endpoint.unseen.append(asked)
-                send(self, completion("A", tokens_in=100 - endpoint.tokens_photo))
+                send(self, completion("A", tokens_in=100 - endpoint.tokens_photo), endpoint.without_photo)
                 return
             [picture] = pictures
             encoded = picture["image_url"]["url"].removeprefix("data:image/jpeg;base64,")
@@ -104,7 +106,7 @@ def serving(answer: Callable[..., Any] = bright) -> Iterator[Endpoint]:
                 said = endpoint.answer(image, options)
                 with lock:
                     endpoint.answered[key] += 1
-                send(self, said if isinstance(said, dict) else completion(said))
+                send(self, completion(said) if isinstance(said, str) else said)
 
         def log_message(self, *args: object) -> None:
             pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 import random
@@ -201,6 +202,34 @@ def test_an_endpoint_that_misbehaves_gives_the_table_of_one_that_does_not(
     assert found.facts == whole.facts and found.num_asked == 24
 
 
+def test_what_tokens_cost_is_estimated_early_and_kept(
+    small: Any,
+    endpoint: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("COUNTERSET_CACHE", str(small.cache))
+    command = ["evaluate", str(small.path), "--mirror", small.mirror, "--label-space", "classes", "--model"]
+    command += [f"openai:{endpoint.url}#eyes", "--output", str(tmp_path), "--price"]
+    for wrong in ("1", "1,2,3", "cheap,1", "1,-2", "nan,1"):
+        assert main([*command, wrong]) == 2
+    assert not endpoint.asked
+    assert main([*command, "150,1000"]) == 0
+    num = endpoint.asked.total()
+    # a question of 100 tokens and an answer of 2, per million
+    cost = num * (100 * 150 + 2 * 1000) / 1e6
+    assert f"which cost {cost:.3g}; answered by" in capsys.readouterr().out
+    record = json.loads((tmp_path / "small-1.0.0/classes-paper/evaluation.json").read_text())
+    asked = record["models"][f"openai:{endpoint.url}#eyes"]["asked"]
+    assert asked["cost"] == pytest.approx(cost) and asked["price"] == [150, 1000]
+    said = [one.getMessage() for one in caplog.records if "at this price" in one.getMessage()]
+    assert len(said) == 1 and f"so all {num} will cost about {cost:.3g}" in said[0]
+    untold = [Reply("A", tokens_in=1, tokens_out=1), Reply("B", tokens_in=1)]
+    assert asking._cost(untold[:1], (3, 4)) == 7e-6 and asking._cost(untold, (3, 4)) is None
+
+
 def test_a_server_that_drops_photos_is_noticed(
     small: Any, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -337,6 +366,65 @@ def test_a_few_photos_without_an_answer_are_asked_about_in_the_next_run(
     assert endpoint.asked.total() == 25
 
 
+def test_photos_at_which_the_server_fails_each_time_are_not_taken(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the first one; no other photo waits for them, and the next run asks about them again."""
+    monkeypatch.setattr(chat_completions, "TRIES", 2)
+    odd: list[str] = []
+
+    def answer(image: Image.Image, options: dict[str, str]) -> Any:
+        shown = str(np.asarray(image).sum())
+        if not odd or (len(odd) == 1 and endpoint.answered.total() == 9):
+            odd.append(shown)
+        return ["not a completion"] if shown in odd else bright(image, options)
+
+    with serving(answer) as endpoint:
+        found = ask(small, endpoint, tmp_path, parallel=1)
+        asked = endpoint.asked.total()
+        assert len(odd) == 2 and asked == NUM_PHOTOS + 2 * 3, "each twice, and twice alone"
+        counted = found.facts["asked"]
+        assert (counted.num_turned_away, found.facts["num_unknown"], found.predictions.num_rows) == (2, 2, NUM_PHOTOS)
+        odd[:] = ["none"]
+        assert ask(small, endpoint, tmp_path, parallel=1).num_asked == 2
+        assert endpoint.asked.total() == asked + 2
+
+
+def test_a_server_that_fails_without_a_photo_is_asked_with_it(
+    small: Any, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_completions, "TRIES", 1)
+    endpoint.without_photo = 500
+    assert ask(small, endpoint, tmp_path).facts["asked"].tokens_photo is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"usage": "none"},
+        {"usage": {"prompt_tokens": -1, "completion_tokens": "many"}},
+        {"usage": {"prompt_tokens": 1.5, "completion_tokens": None}},
+        {"model": 7},
+        {"model": None},
+    ],
+)
+def test_no_answer_is_lost_for_what_stands_beside_it(endpoint: Endpoint, odd: dict[str, Any]) -> None:
+    endpoint.faults = [lambda handler, asked: send(handler, completion("lion") | odd)]
+    said = ChatModel(f"openai:{endpoint.url}#eyes", is_open=False).ask("?", jpeg())
+    assert said.text == "lion" and ("usage" not in odd or said.tokens_in is said.tokens_out is None)
+    assert endpoint.bodies[0]["stream"] is False
+    endpoint.faults = [
+        lambda handler, asked: send(handler, completion([{"type": "text", "text": None}, "ox"], finish_reason=1))
+    ]
+    assert ChatModel(f"openai:{endpoint.url}#eyes", is_open=False).ask("?", jpeg()).text == "ox"
+
+
+@pytest.mark.parametrize("status", [520, 524, 529, 599])
+def test_what_a_proxy_says_of_a_server_may_pass(endpoint: Endpoint, status: int) -> None:
+    endpoint.faults = [lambda handler, asked: send(handler, b"", status)]
+    assert ChatModel(f"openai:{endpoint.url}#eyes", is_open=False).ask("?", jpeg()).text == "lion"
+
+
 def test_many_photos_that_are_not_taken_give_no_table(small: Any, endpoint: Endpoint, tmp_path: Path) -> None:
     odd = [lambda handler, asked: send(handler, {"error": {"message": "odd"}}, 400)]
     endpoint.faults = [None, *odd, None, *odd, None, *odd]
@@ -352,7 +440,7 @@ def test_parameters_that_a_model_does_not_know_are_left_out(endpoint: Endpoint) 
     endpoint.faults = [refuse("max_tokens"), refuse("temperature")]
     model = ChatModel(f"openai:{endpoint.url}#eyes", is_open=False)
     assert model.ask("?", jpeg()) == Reply("lion", tokens_in=100, tokens_out=2, served="served-1")
-    sent = [set(body) - {"model", "messages"} for body in endpoint.bodies]
+    sent = [set(body) - {"model", "messages", "stream"} for body in endpoint.bodies]
     assert sent == [{"temperature", "max_tokens"}, {"temperature", "max_completion_tokens"}, {"max_completion_tokens"}]
     endpoint.faults = [refuse("messages")]
     with pytest.raises(NoReply, match="status 400: no"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from counterset.cli.flows import import_models, model_bars
 from counterset.cli.printing import percent, print_table
+from counterset.errors import UserError
 from counterset.models.kinds import KINDS
 from counterset.outputs import check_output
 
@@ -44,6 +45,9 @@ def add(commands: Any) -> None:
         "--model", action="append", required=True, metavar="NAME", help="a model; repeat for more (see below)"
     )
     evaluate.add_argument("--scale", default="logit", choices=["linear", "logit", "probit"], help="axes of the lines")
+    evaluate.add_argument(
+        "--price", metavar="IN,OUT", help="of a million tokens of questions and answers at an endpoint, e.g. 0.15,0.6"
+    )
     add_candidates(evaluate)
     add_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
@@ -107,6 +111,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    price = _price(args.price) if args.price else None
     import_models()
     from counterset.evaluation.evaluate import evaluate
     from counterset.evaluation.photos import TESTED
@@ -128,10 +133,19 @@ def _evaluate(args: argparse.Namespace) -> int:
             batch_size=args.batch_size,
             shard_size=args.shard_size,
             parallel=args.parallel,
+            price=price,
             progress=say,
         )
     _show(evaluation)
     return 0
+
+
+def _price(text: str) -> tuple[float, float]:
+    try:
+        tokens_in, tokens_out = map(float, text.split(","))
+    except ValueError:
+        raise UserError(f"--price {text!r} is not two numbers; write it as 0.15,0.6") from None
+    return tokens_in, tokens_out
 
 
 def _show(evaluation: Any) -> None:
@@ -180,6 +194,11 @@ def _asked(model: str, asked: dict[str, Any]) -> str:
         f"{asked['num_turned_away']} photos not taken",
     )
     served = ", ".join(asked["served"]) or "an unnamed model"
+    cost = asked.get("cost")
+    if cost is not None:
+        tokens += f", which cost {cost:.3g}"
+    elif asked.get("price"):
+        tokens += ", of unknown cost, for some answers did not tell theirs"
     return f"{model}: {', '.join(counts)}; tokens of all questions: {tokens}; answered by {served}"
 
 

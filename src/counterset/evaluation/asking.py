@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +29,8 @@ from counterset.schemas import PREDICTIONS
 from counterset.tables import table_of
 from counterset.workspace import digest
 
+logger = logging.getLogger(__name__)
+
 MAX_SIDE_PX = 1_024
 """Of what a model is shown; a larger photo is scaled down."""
 JPEG_QUALITY = 90
@@ -35,6 +39,10 @@ PROBED = 3
 """Photos that are asked about one by one before all others: if none of them is taken, the question is at fault."""
 IN_A_ROW = 10
 """Photos without an answer, one after the other, after which the rest is not asked about."""
+NUM_ESTIMATED = 20
+"""Answers from whose tokens the cost of all is estimated."""
+Price = tuple[float, float]
+"""What a million tokens of questions and of answers cost."""
 
 
 class _Question(NamedTuple):
@@ -49,10 +57,14 @@ class _Question(NamedTuple):
 
 @dataclass
 class _Failures:
-    """Questions without an answer, by key: what the endpoint would not take, and what it may answer later."""
+    """Questions without an answer, by key: what the endpoint would not take, and what it may answer later.
 
-    turned_away: dict[str, str]
-    unanswered: dict[str, str]
+    Of the latter, those in `at_photo` may have failed for their photos.
+    """
+
+    turned_away: dict[str, str] = field(default_factory=dict)
+    unanswered: dict[str, str] = field(default_factory=dict)
+    at_photo: set[str] = field(default_factory=set)
     in_a_row: int = 0
 
     def add(self, key: str, failure: NoReply) -> None:
@@ -62,9 +74,21 @@ class _Failures:
             NoReply: no other question will bring a reply either.
         """
         (self.unanswered if failure.may_pass else self.turned_away)[key] = str(failure)
+        if failure.may_be_photo:
+            self.at_photo.add(key)
         self.in_a_row += 1
         if failure.is_of_all or self.in_a_row >= IN_A_ROW:
             raise failure
+
+
+def check_price(price: Price | None) -> None:
+    """See that a price is one.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if price is not None and not all(math.isfinite(part) and part >= 0 for part in price):
+        raise ConfigError(f"{price} is no price; give what a million tokens of questions and of answers cost")
 
 
 def check_options(model: Answerer, candidates: int) -> None:
@@ -88,6 +112,7 @@ def ask_each(
     folder: Path,
     parallel: int,
     progress: Progress,
+    price: Price | None = None,
 ) -> Answered:
     """Ask about every photo whose question was not answered before.
 
@@ -101,6 +126,7 @@ def ask_each(
         folder: where replies are kept.
         parallel: questions under way at once. When the run is stopped, it waits for these and keeps their answers.
         progress: told after every answer.
+        price: what tokens cost; the cost of all questions is logged as soon as it can be estimated.
 
     The first question is also asked without its photo: a server of a text-only model may drop photos without a word,
     and its count of tokens tells.
@@ -115,9 +141,15 @@ def ask_each(
     with contextlib.closing(ReplyStore(path)) as store:
         kept = store.read()
         missing = list({question.key: question for question in questions if question.key not in kept}.values())
-        failures = _Failures({}, {})
+        failures = _Failures()
+
+        def told(done: int, total: int) -> None:
+            progress(done, total)
+            if price and done == total - len(missing) + NUM_ESTIMATED < total:
+                _estimate(model.name, [store.read().get(question.key) for question in questions], price)
+
         try:
-            _ask(release, model, missing, blind, store, failures, parallel, progress, len(questions), kept)
+            _ask(release, model, missing, blind, store, failures, parallel, told, len(questions), kept)
         except NoReply as failure:
             raise ModelError(
                 f"{model.name} gives no answers: {failure}; see that it is served there and takes photos, "
@@ -135,10 +167,10 @@ def ask_each(
         raise ModelError(
             f"{model.name} would not take {len(failures.turned_away)} of {total} photos ({why}); see what it takes"
         )
-    asked = len(missing) - len(failures.turned_away)
+    num_asked = len(missing) - len(failures.turned_away)
     with_photo, without = (replies.get(key, Reply("")).tokens_in for key in (questions[0].key, blind.key))
     tokens_photo = None if with_photo is None or without is None else with_photo - without
-    return _answered(questions, replies, failures.turned_away, model, candidates.name, asked, tokens_photo)
+    return _answered(questions, replies, failures.turned_away, model, candidates.name, num_asked, tokens_photo, price)
 
 
 def _questions(photos: PairPhotos, candidates: CandidateLabels, model: Answerer) -> list[_Question]:
@@ -191,7 +223,7 @@ def _ask(
             has_any = True
         except NoReply as failure:
             failures.add(question.key, failure)
-            if failure.may_pass or num_probed == PROBED:
+            if (failure.may_pass and not failure.may_be_photo) or num_probed == PROBED:
                 raise
         progress(num_done + num_probed, total)
     failures.in_a_row = 0
@@ -204,7 +236,7 @@ def _ask(
         while True:
             running |= {pool.submit(one, question): question.key for question in islice(rest, parallel - len(running))}
             if not running:
-                return
+                break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 key = running.pop(future)
                 num_asked += 1
@@ -214,6 +246,19 @@ def _ask(
                 except NoReply as failure:
                     failures.add(key, failure)
                 progress(num_asked, total)
+    if len(failures.at_photo) <= FEW * total:
+        _ask_alone([question for question in missing if question.key in failures.at_photo], one, failures)
+
+
+def _ask_alone(questions: Sequence[_Question], one: Callable[[_Question], None], failures: _Failures) -> None:
+    """Ask once more, one by one, what failed at photos; of what fails in the same way again the photo is why."""
+    for question in questions:
+        try:
+            one(question)
+            del failures.unanswered[question.key]
+        except NoReply as failure:
+            if failure.may_be_photo:
+                failures.turned_away[question.key] = failures.unanswered.pop(question.key)
 
 
 def _without_photo(model: Answerer, text: str) -> Reply:
@@ -225,7 +270,7 @@ def _without_photo(model: Answerer, text: str) -> Reply:
     try:
         return model.ask(text, None)
     except NoReply as failure:
-        if failure.may_pass or failure.is_of_all:
+        if (failure.may_pass and not failure.may_be_photo) or failure.is_of_all:
             raise
         return Reply("")
 
@@ -238,6 +283,7 @@ def _answered(
     label_space: str,
     num_asked: int,
     tokens_photo: int | None,
+    price: Price | None,
 ) -> Answered:
     """One prediction per photo, and what is said of all answers."""
     rows, unknown = [], []
@@ -256,13 +302,29 @@ def _answered(
         rows.append({"photo_id": question.photo_id, "model": model.name, "label_space": label_space, **figures})
     tokens_in, tokens_out = _total([r.tokens_in for r in given]), _total([r.tokens_out for r in given])
     served = tuple(sorted({reply.served for reply in given} - {""}))
+    counts = (num_refused, num_cut, len(turned_away))
     facts = {
         "has_scores": False,
         "num_unknown": len(unknown),
         "unknown_answers": tuple(sorted(set(unknown))[:NUM_EXAMPLES]),
-        "asked": AskedFacts(num_refused, num_cut, len(turned_away), tokens_in, tokens_out, served, tokens_photo),
+        "asked": AskedFacts(*counts, tokens_in, tokens_out, served, tokens_photo, price, _cost(given, price)),
     }
     return Answered(table_of(PREDICTIONS, rows), facts, num_asked)
+
+
+def _cost(replies: Sequence[Reply], price: Price | None) -> float | None:
+    """What questions and answers cost; None without a price, or where one does not tell its tokens."""
+    if price is None or any(one.tokens_in is None or one.tokens_out is None for one in replies):
+        return None
+    return sum((one.tokens_in or 0) * price[0] + (one.tokens_out or 0) * price[1] for one in replies) / 1e6
+
+
+def _estimate(name: str, replies: Sequence[Reply | None], price: Price) -> None:
+    """Say what all questions will cost, from those that were answered."""
+    given = [reply for reply in replies if reply is not None]
+    if (cost := _cost(given, price)) is not None and given:
+        say = "%s: %d answers cost %.3g at this price, so all %d will cost about %.3g; stop the run if that is too much"
+        logger.warning(say, name, len(given), cost, len(replies), cost * len(replies) / len(given))
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

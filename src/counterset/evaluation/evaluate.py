@@ -19,7 +19,7 @@ import pyarrow as pa
 from counterset.classes import ClassSpec
 from counterset.errors import ConfigError, UserError
 from counterset.evaluation.answers import Predict, ask
-from counterset.evaluation.asking import PARALLEL, ask_each, check_options
+from counterset.evaluation.asking import PARALLEL, Price, ask_each, check_options, check_price
 from counterset.evaluation.bounds import withdrawn_cells
 from counterset.evaluation.label_spaces import (
     NUM_TOP,
@@ -106,6 +106,7 @@ def evaluate(
     batch_size: int = BATCH_SIZE,
     shard_size: int = SHARD_SIZE,
     parallel: int = PARALLEL,
+    price: Price | None = None,
     progress: Say | None = None,
 ) -> Evaluation:
     """Predictions and figures of models on a release's pairs, kept in a folder.
@@ -137,6 +138,7 @@ def evaluate(
         batch_size: photos in one forward pass.
         shard_size: photos between two files; a killed run repeats less.
         parallel: questions under way at once at an endpoint.
+        price: of a million tokens of questions and of answers there; their cost is then kept and estimated early.
         progress: called with a model's name, its photos done and its photos wanted.
 
     Raises:
@@ -153,6 +155,7 @@ def evaluate(
     if predict is not None and not name:
         raise UserError("a callable needs a name: its figures stand under it; give name=")
     axes = _scale(scale)
+    check_price(price)
     answerers = [one for one in map(open_answerer, dict.fromkeys(models)) if one is not None]
     names_of = {one.name for one in answerers}
     specs = tuple(ClassSpec(row["class_id"], row["name"], row["imagenet_index"]) for row in release.metadata["classes"])
@@ -175,7 +178,7 @@ def evaluate(
     photos = pair_photos(release)
     is_new = run.is_new(photos, [*by_name.values(), *selectors], are_all=predict is not None or bool(answerers))
     missing = fetch(release, photos.only(is_new), are_many=bool(is_new.mean() > FEW))
-    is_missing = _is_in(photos, missing)
+    is_missing = np.array([photo_id in missing for photo_id in photos.photo_id], np.bool_)
     run.vanished, run.photos = photos.only(is_missing), photos.only(~is_missing).as_read(release)
     photos = run.photos
     half = chosen_half(half, photos)
@@ -189,7 +192,8 @@ def evaluate(
         tables.append(score(photos, run.vectors(model), rows[model.name], candidates, model.name))
         facts[model.name] = run.facts(model)
     for one in answerers:
-        answered = ask_each(release, photos, candidates, one, run.output / "answers", parallel, run.say(one.name))
+        to, said = run.output / "answers", run.say(one.name)
+        answered = ask_each(release, photos, candidates, one, to, parallel, said, price)
         tables.append(answered.predictions)
         facts[one.name] = dataclasses.replace(ModelFacts(one.family), **answered.facts)
         run.num_computed[one.name] = answered.num_asked
@@ -345,10 +349,6 @@ def chosen_half(half: str, photos: PairPhotos) -> str:
     if not in_half(photos, half).any():
         raise ConfigError(f"the release has no half {half!r}; use all")
     return half
-
-
-def _is_in(photos: PairPhotos, photo_ids: Mapping[str, str]) -> npt.NDArray[np.bool_]:
-    return np.array([photo_id in photo_ids for photo_id in photos.photo_id], np.bool_)
 
 
 def _finish(

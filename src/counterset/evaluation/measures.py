@@ -48,6 +48,8 @@ class AskedFacts:
         tokens_in, tokens_out: of all questions and answers; None = not told.
         served: the models that answered, in the endpoint's words.
         tokens_photo: that one photo adds to its question; 0 = the endpoint may drop photos; None = not told.
+        price: that the user stated of a million tokens of questions and of answers.
+        cost: of all questions and answers at this price; None = no price, or some answer did not tell its tokens.
     """
 
     num_refused: int
@@ -57,6 +59,8 @@ class AskedFacts:
     tokens_out: int | None
     served: tuple[str, ...]
     tokens_photo: int | None = None
+    price: tuple[float, float] | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({403, 404, 410})
-_MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MAY_PASS = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
+"""Also 520 to 530, by which proxies say what is wrong behind them; what a host cannot do (501, 505) stays so."""
 
 
 class FetchFailed(Exception):

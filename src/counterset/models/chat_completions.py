@@ -11,9 +11,9 @@ import base64
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from counterset.errors import ModelError
 from counterset.fetching.addresses import AddressRefused, HostRules, is_loopback, netloc, parse, shown
@@ -35,35 +35,47 @@ MAX_SAID = 200
 """Characters of what an endpoint says that a message quotes."""
 FILTERED = ("content_filter", "content_policy_violation")
 """What endpoints say where a filter stops a question or an answer."""
-HOPELESS = (401, 402, 403, 404, 405)
+HOPELESS = (401, 402, 403, 404, 405, 501, 505)
 """Statuses that no other photo would change."""
 
 
+def _if_told(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """What stands beside an answer, or None where it is of another form: no answer is lost for it."""
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+_Text = Annotated[str | None, WrapValidator(_if_told)]
+_Count = Annotated[Annotated[int, Field(ge=0)] | None, WrapValidator(_if_told)]
+
+
 class _Part(BaseModel):
-    text: str = ""
+    text: _Text = None
 
 
 class _Message(BaseModel):
-    content: str | list[_Part] | None = None
-    refusal: str | None = None
+    content: str | list[_Part | str] | None = None
+    refusal: _Text = None
 
 
 class _Choice(BaseModel):
     message: _Message
-    finish_reason: str | None = None
+    finish_reason: _Text = None
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
 
 
 class _Completion(BaseModel):
     """What is read of an answer; more may stand in it."""
 
     choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
-    model: str | None = None
+    usage: Annotated[_Usage | None, WrapValidator(_if_told)] = None
+    model: _Text = None
 
 
 class ChatModel:
@@ -136,7 +148,8 @@ class ChatModel:
             headers["Authorization"] = f"Bearer {self._key}"
         while True:
             limits = self._limits
-            asked = {"model": self._model, "messages": [{"role": "user", "content": parts}], **limits}
+            messages = [{"role": "user", "content": parts}]
+            asked = {"model": self._model, "messages": messages, "stream": False, **limits}
             try:
                 return self._gate.post(self._url, json.dumps(asked).encode(), headers, MAX_ANSWER_BYTES, _reply)
             except FetchFailed as failure:
@@ -158,7 +171,10 @@ class ChatModel:
             why += "; a server that answers one question after the other needs --parallel 1"
         is_of_all = failure.status in HOPELESS or 300 <= failure.status < 400
         is_of_all = is_of_all or failure.reason == RejectReason.URL_REFUSED
-        return NoReply(why, is_of_all=is_of_all, may_pass=failure.may_pass)
+        # A server that fails at a photo says so, says nothing that can be read, or breaks off.
+        may_be_photo = failure.reason == RejectReason.SERVER_ERROR and failure.status in (0, 500)
+        may_be_photo = may_be_photo and failure.may_pass and not failure.is_silent
+        return NoReply(why, is_of_all=is_of_all, may_pass=failure.may_pass, may_be_photo=may_be_photo)
 
 
 def _without(limits: Mapping[str, int], parameter: str) -> Mapping[str, int]:
@@ -180,7 +196,9 @@ def _reply(content: bytes) -> Reply:
         raise FetchFailed(RejectReason.SERVER_ERROR, "the answer is no whole completion", may_pass=True) from None
     choice, usage = completion.choices[0], completion.usage or _Usage()
     said = choice.message.content or ""
-    text = said if isinstance(said, str) else "".join(part.text for part in said)
+    text = (
+        said if isinstance(said, str) else "".join(part if isinstance(part, str) else part.text or "" for part in said)
+    )
     return Reply(
         text or choice.message.refusal or "",
         is_refusal=bool(choice.message.refusal) or choice.finish_reason == "content_filter",

@@ -98,12 +98,16 @@ class NoReply(Exception):
     Attributes:
         is_of_all: no other question will bring one either.
         may_pass: this question may bring one later.
+        may_be_photo: though it may pass, the photo itself may be why, and then it never does.
     """
 
-    def __init__(self, why: str, *, is_of_all: bool = False, may_pass: bool = False) -> None:
+    def __init__(
+        self, why: str, *, is_of_all: bool = False, may_pass: bool = False, may_be_photo: bool = False
+    ) -> None:
         super().__init__(why)
         self.is_of_all = is_of_all
         self.may_pass = may_pass
+        self.may_be_photo = may_be_photo
 
 
 class Answerer(Protocol):
