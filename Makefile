@@ -55,15 +55,11 @@ faults: $(INSTALLED)  ## break builds in every way and compare with an undisturb
 cluster: $(INSTALLED)  ## a build on three machines in network namespaces, one of which is lost; needs root and PostgreSQL
 	COUNTERSET_PROOFS=1 $(BIN)/pytest -n 0 -s tests/flows/test_cluster.py
 
-bench: $(INSTALLED)  ## how the steps that look at all photos grow, up to a million; fails below benchmarks/floors.toml
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py --photos 20000 100000 1000000 --folder .bench \
-		--floors benchmarks/floors.toml
+bench: $(INSTALLED)  ## every benchmark that fits into half an hour; fails below benchmarks/floors.toml
+	$(BIN)/python benchmarks/floors.py
 
-bench-large: $(INSTALLED)  ## the same up to ten million photos, and a billion predictions; many hours
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py --photos 20000 100000 1000000 10000000 --folder .bench \
-		--floors benchmarks/floors.toml
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.selection --photos 10000000 --models 10 --times 10 \
-		--folder .bench/selection --floors benchmarks/floors.toml
+bench-large: $(INSTALLED)  ## the same of ten million photos and a billion predictions; many hours
+	$(BIN)/python benchmarks/floors.py --large
 
 lock:  ## write constraints.txt anew from a fresh environment
 	rm -rf .venv.lock && $(PYTHON) -m venv .venv.lock

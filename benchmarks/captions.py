@@ -4,7 +4,7 @@
 
 Captions and entries are generated: words of 1 to 10 letters whose frequency falls with their rank (Zipf). The plain
 loop asks of each entry whether a caption has it; its time is of 20 captions. Times are processor seconds of one thread,
-memory is the process's peak.
+memory is the process's peak. `--floors NAME` holds the ratios and what is kept to `floors.toml`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from floors import add_floors, hold
 
-from counterset.sources.balanced_lists import balance_lists
+from counterset.sources.balanced_lists import Balanced, balance_lists
 from counterset.sources.matching import Phrases, words_of
 
 BATCH = 20_000
@@ -46,13 +47,17 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    """Generate, balance, and print a line per way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--captions", type=int, default=1_000_000)
     parser.add_argument("--entries", type=int, default=500_000)
+    add_floors(parser)
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-    words = np.unique(["".join(rng.choice(letters, rng.integers(1, 11))) for _ in range(200_000)])
+    words = np.unique(
+        ["".join(rng.choice(letters, rng.integers(1, 11))) for _ in range(min(200_000, 4 * args.entries))]
+    )
     words = rng.permutation(words)
     num_single = args.entries * 3 // 10
     phrases = dict.fromkeys([*words[:num_single], *generated(rng, words, [2, 2, 2, 3, 3, 4, 5], args.entries * 2)])
@@ -65,14 +70,17 @@ def main() -> None:
         ids = [f"https://photos.example/{number}.jpg" for number in range(len(captions))]
         pq.write_table(pa.table({"url": ids, "caption": captions}), folder / "captions.parquet")
         before = peak_mb()
+        balanced: list[Balanced] = []
 
         def whole() -> None:
             paths = [folder / "captions.parquet"], folder / "entries.txt", folder / "balanced"
-            print(balance_lists(*paths, t=20_000, seed=0))
+            balanced.append(balance_lists(*paths, t=20_000, seed=0))
 
         took = seconds(whole)
+        print(balanced[0])
         print(f"counterset balance, all of it: {took:.1f} s, {len(captions) / took:,.0f} captions per second")
-        print(f"peak memory {peak_mb():,.0f} MB, of which {before:,.0f} MB before it began")
+        above_mb = peak_mb() - before
+        print(f"peak memory {above_mb + before:,.0f} MB, of which {before:,.0f} MB before it began")
     made: list[Phrases] = []
     print(f"reading {len(entries):,} entries: {seconds(lambda: made.append(Phrases(entries))):.1f} s")
 
@@ -80,7 +88,8 @@ def main() -> None:
         for start in range(0, len(some), BATCH):
             made[0].find([caption] for caption in some[start : start + BATCH])
 
-    print(f"the walk alone: {len(some) / seconds(walk):,.0f} captions per second")
+    walked = len(some) / seconds(walk)
+    print(f"the walk alone: {walked:,.0f} captions per second")
     if importlib.util.find_spec("ahocorasick_rs"):
         import ahocorasick_rs
 
@@ -94,8 +103,10 @@ def main() -> None:
         print(f"ahocorasick_rs: {len(some) / seconds(search):,.0f} captions per second")
     plain = [f" {entry} " for entry in entries]
     few = captions[:20]
-    loop = seconds(lambda: [[entry for entry in plain if entry in f" {caption} "] for caption in few])
-    print(f"a plain loop: {len(few) / loop:,.0f} captions per second")
+    looped = len(few) / seconds(lambda: [[entry for entry in plain if entry in f" {caption} "] for caption in few])
+    print(f"a plain loop: {looped:,.0f} captions per second")
+    figures = {"of_plain_loop": walked / looped, "peak_mb": above_mb, "kept": balanced[0].num_kept}
+    hold(args.floors, figures)
 
 
 if __name__ == "__main__":

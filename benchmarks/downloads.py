@@ -6,7 +6,7 @@ A process of its own serves equal bytes for every URL, so that all meet the same
 timed from nothing to finished: process start, download, and the tables that the next stage reads (for
 plain img2dataset its own Parquet shards). The ways take turns, and each round gives a ratio of its own, for
 other work on the machine changes from minute to minute. `gate` is the gate's client in threads without
-img2dataset: what img2dataset's share of the work costs.
+img2dataset: what img2dataset's share of the work costs. `--floors NAME` holds the medians to `floors.toml`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from floors import add_floors, hold
 
 from counterset.config import DownloadConfig
 from counterset.download.photos import download_photos
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument("--size-bytes", type=int, default=60_000)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--keep-alive", action="store_true", help="the host keeps connections open")
+    add_floors(parser)
     options = parser.parse_args()
     config = DownloadConfig(threads=32)
     ways = {"img2dataset": plain, "stage": ours, "gate": gate}
@@ -162,9 +164,12 @@ def main() -> None:
                 wall, cpu = (took["img2dataset"][part] / took[name][part] for part in (0, 1))
                 ratios[name].append((wall, cpu))
                 print(f"{name} beside img2dataset: {wall:.2f} of its photos a second, {cpu:.2f} a processor second")
+    figures: dict[str, float] = {}
     for name, found in ratios.items():
         wall, cpu = (statistics.median(pair[part] for pair in found) for part in (0, 1))
         print(f"{name}: ratio {wall:.2f} by the clock, {cpu:.2f} by processor seconds (medians of {len(found)} rounds)")
+        figures |= {f"{name}_of_img2dataset": wall, f"{name}_of_img2dataset_by_processor": cpu}
+    hold(options.floors, figures)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ models (no pixels; once, the folder is kept until you delete it) and runs each s
 the steps before it wrote. What was measured is kept in `<folder>/<photos>/measured.jsonl`, so a run that was killed
 goes on; `--again STEP ...` forgets these steps and what they wrote and measures them anew. The digests of what each
 step wrote are kept too: `--equal FOLDER` compares them with those of another folder, which another commit wrote.
+After `publish` come the uses of its release (`release_uses.py`): `verify`, `diff`, `photos`, exports; their memory is
+that above what they import, which is far less than what a build imports.
 
-`--floors benchmarks/floors.toml` ends with an error where a step writes other numbers of rows than are stated there,
-needs more memory, or takes more per photo at the largest number of photos than at the smallest times the stated growth.
-`make bench` does so up to a million photos and `make bench-large` up to ten million.
+`--floors NAME` ends with an error where a step writes other numbers of rows than that section of `floors.toml` states,
+needs more memory, or takes more per photo at the largest number of photos than at a smaller one times a stated growth.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ import multiprocessing
 import resource
 import shutil
 import sys
+import tempfile
 import time
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from floors import add_floors, end, section
+from release_uses import USES, imports
 
 STEPS = ("plan", "basis", "members", "backgrounds", "predictions", "pairs", "names", "publish")
 WRITES = {
@@ -43,7 +46,7 @@ WRITES = {
     "pairs": ("pairs", "group_accuracy", "sensitivity"),
     "names": ("named_pairs", "group_names"),
     "publish": (),
-}
+} | dict.fromkeys(USES, ())
 """The folders of the workspace that each step writes; the release is beside the workspace."""
 CONFIG = """
 name = "scale"
@@ -274,10 +277,16 @@ def rows_of(folder: Path, which: str) -> dict[str, int]:
     import pyarrow.parquet as pq
 
     if which == "publish":
-        paths = {path.stem: [path] for path in sorted((folder / "releases").glob("*/*/*.parquet"))}
-    else:
-        paths = {stage: sorted((folder / "workspace" / stage).glob("*/*.parquet")) for stage in WRITES[which]}
+        files = [file for path in released(folder) for file in json.loads(path.read_text())["files"].values()]
+        tables = {file["table"] for file in files if "table" in file}
+        return {name: sum(file["num_rows"] for file in files if file.get("table") == name) for name in sorted(tables)}
+    paths = {stage: sorted((folder / "workspace" / stage).glob("*/*.parquet")) for stage in WRITES[which]}
     return {name: sum(pq.read_metadata(path).num_rows for path in files) for name, files in paths.items()}
+
+
+def released(folder: Path) -> list[Path]:
+    """What each release of a workspace says of itself."""
+    return sorted((folder / "releases").glob("*/*/release.json"))
 
 
 def broken(measured: dict[int, dict[str, Any]], floors: dict[str, Any]) -> list[str]:
@@ -285,10 +294,11 @@ def broken(measured: dict[int, dict[str, Any]], floors: dict[str, Any]) -> list[
 
     Args:
         measured: what was measured of each step, by number of photos.
-        floors: `growth`, `peak_mb`, and `rows` of tables by number of photos and step.
+        floors: `growth` and the number of photos that it is `from`, `peak_mb`, and `rows` of tables by number of photos
+            and step.
     """
     said = []
-    small, large = min(measured), max(measured)
+    small, large = min(measured, key=lambda num_photos: abs(num_photos - floors["from"])), max(measured)
     for step, row in measured[large].items():
         growth = row["seconds"] / large / (measured[small][step]["seconds"] / small)
         if growth > floors["growth"]:
@@ -303,15 +313,29 @@ def broken(measured: dict[int, dict[str, Any]], floors: dict[str, Any]) -> list[
     return said
 
 
+def measure_use(folder: Path, which: str, queue: Any) -> None:
+    """The same of what a user does with the release, whose files are forgotten."""
+    imports()
+    before = peak_mb()
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        begun = time.process_time()
+        num_photos = USES[which](released(folder)[-1].parent, Path(scratch))
+        seconds = time.process_time() - begun
+    rows = {"photos": num_photos}
+    row = {"step": which, "seconds": seconds, "peak_mb": peak_mb() - before, "imports_mb": before}
+    queue.put(row | {"rows": rows, "digests": {}})
+
+
 def measure(folder: Path, which: str, queue: Any) -> None:
-    """Put a step's processor seconds and peak MB above the imports into `queue`."""
+    """Put a step's processor seconds and peak MB above the imports, and what it wrote, into `queue`."""
     from counterset.models.door import open_text_model  # noqa: F401 - all imports of a build come before
     from counterset.steps import naming_steps, release_steps, table_steps  # noqa: F401
 
     opened(folder).check_models()
-    imports = peak_mb()
+    above = peak_mb()
     seconds = run_step(folder, which)
-    queue.put({"step": which, "seconds": seconds, "peak_mb": peak_mb() - imports, "imports_mb": imports})
+    row = {"step": which, "seconds": seconds, "peak_mb": peak_mb() - above, "imports_mb": above}
+    queue.put(row | {"digests": digests_of(folder, which), "rows": rows_of(folder, which)})
 
 
 def prepare(folder: Path, num_photos: int, num_classes: int) -> None:
@@ -352,24 +376,24 @@ def main() -> None:
     """Prepare, measure, and print one line per step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, nargs="+", default=[20_000])
-    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--classes", type=int, help="without it 100, or one per 10,000 photos where that is more")
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
-    parser.add_argument("--again", nargs="*", choices=STEPS, default=[])
+    parser.add_argument("--steps", nargs="+", choices=[*STEPS, *USES], default=STEPS)
+    parser.add_argument("--again", nargs="*", choices=[*STEPS, *USES], default=[])
     parser.add_argument("--equal", type=Path, help="a folder of another commit, whose digests must be the same")
-    parser.add_argument("--floors", type=Path, help="a TOML file of what must be kept to")
+    add_floors(parser)
     arguments = parser.parse_args()
     is_equal = True
     measured: dict[int, dict[str, Any]] = {}
     for num_photos in arguments.photos:
         folder = arguments.folder.resolve() / str(num_photos)
-        in_process(prepare, folder, num_photos, arguments.classes)
+        in_process(prepare, folder, num_photos, arguments.classes or max(100, num_photos // 10_000))
         known = {row["step"]: row for row in forget(folder, arguments.again)}
         for step in arguments.steps:
             if step not in known:
                 queue = multiprocessing.get_context("spawn").SimpleQueue()
-                in_process(measure, folder, step, queue)
-                known[step] = queue.get() | {"digests": digests_of(folder, step), "rows": rows_of(folder, step)}
+                in_process(measure_use if step in USES else measure, folder, step, queue)
+                known[step] = queue.get()
                 with (folder / "measured.jsonl").open("a") as file:
                     file.write(json.dumps(known[step]) + "\n")
             row = known[step]
@@ -385,9 +409,8 @@ def main() -> None:
                 said += ", the same bytes" if same else ", OTHER BYTES"
             sys.stdout.write(f"{said}\n")
             sys.stdout.flush()
-    said = broken(measured, tomllib.loads(arguments.floors.read_text())["scale"]) if arguments.floors else []
-    sys.stdout.write("".join(f"BELOW THE FLOOR: {sentence}\n" for sentence in said))
-    sys.exit(0 if is_equal and not said else 1)
+    end(broken(measured, section(arguments.floors)) if arguments.floors else [])
+    sys.exit(0 if is_equal else 1)
 
 
 if __name__ == "__main__":

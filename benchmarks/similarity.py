@@ -1,6 +1,6 @@
 """Exact search over shards: 1, 2 and 4 million base vectors against 13,000 queries of 512 dimensions.
 
-    python benchmarks/similarity.py FOLDER [--millions 1 2 4] [--only ours] [--json FILE]
+    python benchmarks/similarity.py FOLDER [--millions 1 2 4] [--ways nearest torch faiss] [--json FILE]
 
 Shards of 250,000 float16 vectors are made in FOLDER (1 GB a million) and kept there. Every way runs
 in its own process and is measured whole, reading included:
@@ -10,12 +10,14 @@ in its own process and is measured whole, reading included:
     far         each base vector's most similar query (far-pruning)
     torch       plain torch: chunks of the base in float32, matrix multiplication, topk, merged
     torch-bf16  the same in bfloat16: its nearest vectors are not exact
+    faiss       FAISS's exact index (IndexFlatIP), filled and asked a shard at a time
 
 The machine's limit is the largest rate of a 4096-cubed product in the way's precision, measured
 before and after each way in the same process; `share` is the way's own rate (2 Q N D) over it, both
 a CPU second, so that it says the same on a machine that others use too; `wall share` is by the clock.
 Peak memory is the process's largest anonymous memory (pages of the shards that the
-kernel keeps for it, and may take back, do not count), sampled.
+kernel keeps for it, and may take back, do not count), sampled. `--floors NAME` holds `nearest` at the largest size to
+`floors.toml`: its rate per processor second beside torch's and FAISS's, and that it gives the same similarities.
 """
 
 from __future__ import annotations
@@ -30,12 +32,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from floors import add_floors, hold
 
 ROWS, DIM, QUERIES = 250_000, 512, 13_000
-WAYS = ("nearest", "near", "far", "torch", "torch-bf16")
+WAYS = ("nearest", "near", "far", "torch", "torch-bf16", "faiss")
 
 
-def make(folder: Path, millions: int) -> None:
+def make(folder: Path, millions: float) -> None:
     """Shards of clustered unit vectors, as embeddings are: a few hundred directions with spread around them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -51,7 +54,7 @@ def make(folder: Path, millions: int) -> None:
 
     if not (folder / "queries.npy").is_file():
         np.save(folder / "queries.npy", draw(1, QUERIES))
-    for shard in range(millions * 1_000_000 // ROWS):
+    for shard in range(int(millions * 1e6) // ROWS):
         path = folder / f"base-{shard:03d}" / f"{shard:03d}.npy"
         if not path.is_file():
             path.parent.mkdir(exist_ok=True)
@@ -99,7 +102,7 @@ def limits() -> dict[str, float]:
     return found
 
 
-def run(folder: Path, millions: int, way: str) -> dict[str, object]:
+def run(folder: Path, millions: float, way: str) -> dict[str, object]:
     """One way in this process."""
     import torch
 
@@ -107,7 +110,7 @@ def run(folder: Path, millions: int, way: str) -> dict[str, object]:
     from counterset.similarity.search import exceeding, fastest_precision, nearest
 
     queries = np.load(folder / "queries.npy")
-    sets = [open_embeddings(folder / f"base-{n:03d}", "toy") for n in range(millions * 1_000_000 // ROWS)]
+    sets = [open_embeddings(folder / f"base-{n:03d}", "toy") for n in range(int(millions * 1e6) // ROWS)]
     before = limits()
     checksum = 0.0
 
@@ -133,6 +136,16 @@ def run(folder: Path, millions: int, way: str) -> dict[str, object]:
             for one in sets:
                 for tile in tiles(one):
                     checksum += float(nearest(tile, [queries]).similarity.astype(np.float64).sum())
+        elif way == "faiss":
+            import faiss
+
+            most = np.full(QUERIES, -np.inf, np.float32)
+            for one in sets:
+                index = faiss.IndexFlatIP(DIM)
+                for tile in tiles(one):
+                    index.add(tile)
+                most = np.maximum(most, index.search(queries, 1)[0][:, 0])
+            checksum = float(most.astype(np.float64).sum())
         else:
             precision = torch.bfloat16 if way == "torch-bf16" else torch.float32
             asked = torch.from_numpy(queries).to(precision)
@@ -149,7 +162,7 @@ def run(folder: Path, millions: int, way: str) -> dict[str, object]:
     after = limits()
     best_limits = {name: max(before[name], after[name]) for name in before}
     gflop = 2 * QUERIES * millions * 1e6 * DIM / 1e9
-    precision_name = {"torch": "float32", "torch-bf16": "bfloat16"}.get(
+    precision_name = {"torch": "float32", "faiss": "float32", "torch-bf16": "bfloat16"}.get(
         way, str(fastest_precision()).removeprefix("torch.")
     )
     return {
@@ -172,13 +185,14 @@ def main() -> None:
     """Run every way for every size, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--millions", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--millions", type=float, nargs="+", default=[1, 2, 4])
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--json", type=Path, help="also write the figures here")
+    add_floors(parser)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(run(args.folder, int(args.one[0]), args.one[1])))
+        print(json.dumps(run(args.folder, float(args.one[0]), args.one[1])))
         return
     make(args.folder, max(args.millions))
     rows = []
@@ -189,7 +203,7 @@ def main() -> None:
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             row = rows[-1]
             print(
-                f"{row['way']:<11} {row['millions']} M  {row['seconds']:>7.1f} s  cpu {row['cpu_seconds']:>7.1f} s  "
+                f"{row['way']:<11} {row['millions']:g} M  {row['seconds']:>7.1f} s  cpu {row['cpu_seconds']:>7.1f} s  "
                 f"peak {row['peak_mb']:>5} MB  share {row['share']:.2f} of {row['limit_gflop_a_cpu_second']} "
                 f"GFLOP a CPU second (wall share {row['wall_share']:.2f})"
                 f"  checksum {row['checksum']:.6f}  load {row['load']:.1f}",
@@ -197,6 +211,14 @@ def main() -> None:
             )
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    largest = {row["way"]: row for row in rows if row["millions"] == max(args.millions)}
+    figures = {"nearest_share": largest["nearest"]["share"]} if "nearest" in largest else {}
+    for peer in largest.keys() & {"torch", "faiss"} if figures else ():
+        ours, other = largest["nearest"], largest[peer]
+        figures[f"nearest_of_{peer}"] = other["cpu_seconds"] / ours["cpu_seconds"]
+        figures[f"difference_from_{peer}"] = abs(ours["checksum"] - other["checksum"]) / QUERIES
+    sys.stdout.write("".join(f"{name} {value:.6g}\n" for name, value in sorted(figures.items())))
+    hold(args.floors, figures)
 
 
 if __name__ == "__main__":
