@@ -187,3 +187,51 @@ def test_the_p_value_counts_the_deals_that_reach_the_observed_drop() -> None:
     assert int((found.tail >= observed - 0.01).sum()) > reached
     assert found.observed == pytest.approx(float(observed))
     assert found.p_value == (reached + 1) / (found.num_permutations + 1)
+
+
+def test_rotations_deal_what_is_dealt_by_hand() -> None:
+    rng = np.random.default_rng(3)
+    size, num_groups, side = 31, 4, 9
+    values, group = rng.random((2, size)), rng.integers(0, num_groups, size)
+    dealt = np.empty((2, num_groups - 1, side * side))
+    permutation._rotated(values, group, side, np.random.default_rng(7), dealt)
+    again = np.random.default_rng(7)
+    # 81 deals are three circles of 31 places: two of labels, two of results
+    results = again.permuted(np.tile(np.arange(size), (2, 1)), axis=1)
+    labels = again.permuted(np.tile(group, (2, 1)), axis=1)
+    for number in range(side * side):
+        circle, rotation = divmod(number, size)
+        dealt_to = np.roll(results[circle % 2], -rotation)
+        for name in range(num_groups - 1):
+            expected = values[:, dealt_to[labels[circle // 2] == name]].sum(axis=1)
+            assert dealt[:, name, number] == pytest.approx(expected, rel=1e-12)
+
+
+def test_rotations_of_a_large_class_are_as_exact_as_single_deals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over seeds, p-values have the mean of those by composed deals, and scatter as those of independent deals do."""
+    results = make([0.70, 0.71, 0.68], 600, 2)
+    weights = Dispersion(0.1, 1.0).weights(results.num_photos)
+    assert np.bincount(results.half).min() >= permutation.MANY
+
+    def p_values() -> Floats:
+        rngs = map(np.random.default_rng, range(150))
+        tests = [selection_test(results, weights, num_permutations=400, rng=rng) for rng in rngs]
+        return np.array([test.p_value for test in tests])
+
+    rotated = p_values()
+    monkeypatch.setattr(permutation, "MANY", len(results.group))
+    composed = p_values()
+    independent = composed.mean() * (1 - composed.mean()) / 400
+    assert rotated.mean() == pytest.approx(composed.mean(), abs=4 * np.sqrt(2 * independent / 150))
+    assert 0.6 < rotated.var(ddof=1) / independent < 1.6  # four standard errors of a variance of 150
+
+
+def test_p_values_of_large_classes_are_uniform_where_nothing_differs() -> None:
+    p_values = []
+    for seed in range(200):
+        results = make([0.7] * 3, 600, seed, rho=0.3)
+        weights = Dispersion(0.3, 1.0).weights(results.num_photos)
+        rng = np.random.default_rng(seed)
+        p_values.append(selection_test(results, weights, num_permutations=400, rng=rng).p_value)
+    assert kstest(p_values, "uniform").pvalue > 0.01
+    assert np.mean(np.array(p_values) <= 0.05) < 0.1

@@ -12,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from counterset.statistics.choice import Pair, choose
-from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Results
+from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Ints, Results
 
 TIE = 1e-9
 CHUNK = 1_000_000
 """Elements of an array of deals: in a class of many units some groups are counted at a time."""
+MANY = 150
+"""Results of a half from which on they are rotated; rotations of few results would be too much alike."""
 
 
 class SelectionTest(NamedTuple):
@@ -79,8 +81,8 @@ def selection_test(
 
     Within each half the results are dealt anew to the groups, each group keeping its number
     of observers. A deal is a permutation of the results composed with one of the group
-    labels; n of each, drawn independently, give n * n deals of which any two are independent,
-    so the p-value is as exact as from n * n permutations drawn one by one.
+    labels. Few of each give many deals of which any two are independent, or nearly so, hence
+    the p-value is as exact as from as many permutations drawn one by one (`_composed`, `_rotated`).
 
     Args:
         results: the class's eligible groups only.
@@ -93,29 +95,67 @@ def selection_test(
     """
     side = math.ceil(math.sqrt(num_permutations))
     values = np.stack([weights, weights * results.sum_correct / results.num_photos])
-    weight, right = np.empty((2, 2, results.num_groups, side, side))  # (half, G, labels, values) of each
+    dealt = np.empty((2, 2, results.num_groups, side * side))  # (weights and rights, half, G, deals)
     for half in (DISCOVER, CONFIRM):
         rows = results.half == half
-        index = np.tile(np.flatnonzero(rows), (side, 1))
-        permuted = values.take(rng.permuted(index, axis=1), axis=1)
-        labels = rng.permuted(np.tile(results.group[rows], (side, 1)), axis=1)
-        step = max(CHUNK // labels.size, 1)
-        last = results.num_groups - 1
-        for first in range(0, last, step):
-            groups = np.arange(first, min(first + step, last))
-            in_group = (labels == groups[:, None, None]).astype(np.float64).reshape(-1, labels.shape[1])
-            for dealt, of_values in zip((weight, right), permuted, strict=True):
-                # (groups labels, C) @ (C, values) -> (groups labels, values)
-                np.matmul(in_group, of_values.T, out=dealt[half, first : first + len(groups)].reshape(-1, side))
-        for dealt, of_rows in zip((weight, right), values[:, rows], strict=True):
-            np.subtract(of_rows.sum(), dealt[half, :last].sum(axis=0), out=dealt[half, last])  # what is left
+        own, others = values.compress(rows, axis=1), dealt[:, half, :-1]
+        deal = _composed if own.shape[1] < MANY else _rotated
+        deal(own, results.group[rows], side, rng, others)
+        np.subtract(own.sum(axis=1)[:, None], others.sum(axis=1), out=dealt[:, half, -1])  # what is left
     held = None if pair is None else Pair(np.array(pair[0]), np.array(pair[1]))
     observed = float(statistic(results.by_half(values[0]), results.by_half(values[1]), held))
-    # (half, G, labels, values) -> (labels, values, half, G)
-    weight, right = (np.moveaxis(dealt, (2, 3), (0, 1)) for dealt in (weight, right))
-    null = statistic(weight, right).ravel()
+    weight, right = np.moveaxis(dealt, 3, 1)  # (2, half, G, deals) -> (deals, half, G) of each
+    null = statistic(weight, right)
     exceedances = int((null >= observed - TIE).sum())
     kept = min(math.ceil(largest_p_value * (len(null) + 1)), len(null))
     tail = np.sort(np.partition(null, -kept)[-kept:])
     p_value = (exceedances + 1) / (len(null) + 1)
     return SelectionTest(p_value, observed, tail, len(null), results.num_groups)
+
+
+def _composed(values: Floats, group: Ints, side: int, rng: np.random.Generator, dealt: Floats) -> None:
+    """Deal n permutations of the results to each of n permutations of the labels, any two deals independent.
+
+    Args:
+        values: (2, H) of one half.
+        group: (H,) its labels.
+        side: n.
+        rng: of the permutations.
+        dealt: (2, G - 1, n * n), filled with sums of values by all groups but the last.
+    """
+    index = np.tile(np.arange(len(group)), (side, 1))
+    permuted = values.take(rng.permuted(index, axis=1), axis=1)
+    labels = rng.permuted(np.tile(group, (side, 1)), axis=1)
+    last = dealt.shape[1]
+    step = max(CHUNK // labels.size, 1)
+    for first in range(0, last, step):
+        groups = np.arange(first, min(first + step, last))
+        in_group = (labels == groups[:, None, None]).astype(np.float64).reshape(-1, labels.shape[1])
+        for sums, of_values in zip(dealt, permuted, strict=True):
+            # (groups labels, H) @ (H, values) -> (groups labels, values)
+            np.matmul(in_group, of_values.T, out=sums[first : first + len(groups)].reshape(-1, side))
+
+
+def _rotated(values: Floats, group: Ints, side: int, rng: np.random.Generator, dealt: Floats) -> None:
+    """The same number of deals of fewer permutations: results and labels lie in circles, and each rotation is a deal.
+
+    A deal is a random permutation still. No two rotations of the same circles deal a result the label of one place, so
+    their sums correlate by -1 / (H - 1); any other two deals are independent. All rotations at once are a circular
+    correlation, for which fast Fourier transforms take H log H steps.
+
+    Args:
+        values, group, side, rng, dealt: as for `_composed`.
+    """
+    size, number = len(group), side * side
+    num_pairs = math.ceil(number / size)
+    num_labels = math.ceil(math.sqrt(num_pairs))
+    num_values = math.ceil(num_pairs / num_labels)
+    of_label, of_values = np.divmod(np.arange(num_pairs), num_values)
+    index = rng.permuted(np.tile(np.arange(size), (num_values, 1)), axis=1)
+    labels = rng.permuted(np.tile(group, (num_labels, 1)), axis=1)
+    both = np.fft.fft((values[0] + 1j * values[1])[index])  # (values, H): one transform for both
+    for number_of_group, sums in enumerate(dealt.transpose(1, 0, 2)):
+        in_group = np.conj(np.fft.fft((labels == number_of_group).astype(np.float64)))
+        # (pairs, H): by rotation, the sum over places of a result whose place, so far away, has the label
+        rotated = np.fft.ifft(both[of_values] * in_group[of_label]).reshape(-1)[:number]
+        sums[0], sums[1] = rotated.real, rotated.imag

@@ -138,19 +138,24 @@ def _least(p_value: float) -> float:
 
 def _chosen_drop(drop: float, num_groups: int) -> tuple[Floats, Floats]:
     """(D,) the chosen pair's drop on discover, and (D,) its true drop, in standard errors of all photos."""
-    truth = np.zeros(num_groups)
-    truth[0], truth[-1] = drop / 2, -drop / 2
-    # a drop's error is 1 over all photos, so a group's is sqrt(1 / 2), and more on its share of them
-    seen = truth + _errors(num_groups) / math.sqrt(2 * DISCOVER_SHARE)
-    rows = np.arange(NUM_DRAWS)
-    common, counter = seen.argmax(axis=1), seen.argmin(axis=1)
-    return seen[rows, common] - seen[rows, counter], truth[common] - truth[counter]
+    first, last, highest, lowest = _errors(num_groups)
+    first, last = drop / 2 + first, -drop / 2 + last
+    common, counter = np.maximum(np.maximum(first, last), highest), np.minimum(np.minimum(first, last), lowest)
+    truth = np.zeros(NUM_DRAWS)
+    for chosen, sign in ((common, 0.5), (counter, -0.5)):
+        truth += sign * drop * ((chosen == first).astype(np.float64) - (chosen == last))
+    return common - counter, truth
 
 
 @cache
-def _errors(num_groups: int) -> Floats:
-    """(D, G) seeded normal draws."""
-    return np.random.default_rng(0).standard_normal((NUM_DRAWS, num_groups))
+def _errors(num_groups: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """(D,) seeded normal errors on discover: of the first group, the last, and the highest and lowest of the others.
+
+    A drop's error is 1 over all photos, so a group's is sqrt(1 / 2), and more on its share of them.
+    """
+    drawn = np.random.default_rng(0).standard_normal((NUM_DRAWS, num_groups)) / math.sqrt(2 * DISCOVER_SHARE)
+    others = drawn[:, 1:-1]
+    return drawn[:, 0], drawn[:, -1], others.max(axis=1, initial=-np.inf), others.min(axis=1, initial=np.inf)
 
 
 def _reached(drop: float, critical: float, num_groups: int) -> float:
