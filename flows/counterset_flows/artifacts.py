@@ -6,6 +6,7 @@ history. Nothing here fails a build: a server that does not answer is not asked 
 
 from __future__ import annotations
 
+import contextvars
 import json
 import logging
 import threading
@@ -53,7 +54,9 @@ class Pages:
         self._progress_id: UUID | None = None
         self._shown: tuple[float, str] = (0.0, "")
         self._ended = threading.Event()
-        self._follower = threading.Thread(target=self._follow, name="progress page", daemon=True)
+        # With the run's settings, which a thread of its own would not know: Prefect would start another server for it.
+        follow, settings = self._follow, contextvars.copy_context()
+        self._follower = threading.Thread(target=settings.run, args=(follow,), name="progress page", daemon=True)
 
     def __enter__(self) -> Self:
         self._progress_id = self._create("progress", "progress", 0.0, "begun")

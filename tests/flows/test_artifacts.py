@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -111,6 +112,25 @@ def test_a_server_that_is_away_costs_only_the_pages(caplog: pytest.LogCaptureFix
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "Prefect's UI shows no pages of this build"
     ]
+
+
+def test_the_progress_page_is_told_to_the_server_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect's settings are of one thread; without them a server of its own, open to all, is started."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    url = f"http://127.0.0.1:{free_port()}/api"
+    progress, asked, is_asked = Progress(), [], threading.Event()
+
+    def told(*_: object) -> None:
+        asked.append((threading.current_thread().name, PREFECT_API_URL.value()))
+        is_asked.set()
+
+    monkeypatch.setattr(Pages, "_create", lambda *_: uuid4())
+    monkeypatch.setattr(Pages, "_update", told)
+    with temporary_settings({PREFECT_API_URL: url}), Pages(config(), progress, every_s=0.01):
+        progress.begin("crawl", 1)
+        assert is_asked.wait(10)
+    assert asked[0] == ("progress page", url)
 
 
 def test_pages_outside_a_flow_run_ask_nobody() -> None:
