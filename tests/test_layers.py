@@ -32,6 +32,7 @@ FOUNDATION = {
     "naming",
     "outputs",
     "parquet_sql",
+    "photo_rows",
     "registry",
     "runners",
     "classes",

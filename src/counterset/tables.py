@@ -129,7 +129,7 @@ def _write(parts: Iterable[pa.Table], schema: TableSchema, path: str | Path | Ob
     def write(file: Any) -> None:
         nonlocal num_rows
         with pq.ParquetWriter(file, arrow, **parquet_options(arrow)) as writer:
-            for group in _row_groups(parts, row_group_size(arrow)):
+            for group in in_groups(parts, row_group_size(arrow)):
                 writer.write_table(group)
                 num_rows += len(group)
             if not num_rows:
@@ -160,7 +160,7 @@ def conform_after(last: pa.Table | None, part: pa.Table, schema: TableSchema) ->
     return conformed
 
 
-def _row_groups(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+def in_groups(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
     """The rows of some tables as tables of `size` rows; the last may have fewer."""
     pending, missing = list[pa.Table](), size
     for part in parts:
@@ -287,14 +287,14 @@ class RowGroups:
         """The row group that holds a value of the first column, by which the file is sorted; any, if none does."""
         return min(bisect.bisect_left(self._last, value), max(len(self._last) - 1, 0))
 
-    def read(self, number: int) -> pa.Table:
-        """The rows of one row group."""
+    def read(self, number: int, columns: list[str] | None = None) -> pa.Table:
+        """The rows of one row group, of all columns or some."""
         try:
             if isinstance(self._path, ObjectPath):
                 with self._path.open() as file:
-                    return pq.ParquetFile(file, page_checksum_verification=True).read_row_group(number)
+                    return pq.ParquetFile(file, page_checksum_verification=True).read_row_group(number, columns)
             with pq.ParquetFile(self._path, page_checksum_verification=True) as opened:
-                return opened.read_row_group(number)
+                return opened.read_row_group(number, columns)
         except (OSError, pa.ArrowInvalid) as error:
             raise _unreadable(self._path, error) from error
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 
+from counterset.photo_rows import Beside
 from counterset.schemas import IMAGES, PHOTOS
 from counterset.steps import causes_steps
 from counterset.steps.causes_steps import appearance_key, measured
@@ -37,23 +39,27 @@ def build_with(folder: Path, **shards: dict[str, bytes]) -> Any:
 
 def test_each_readable_photo_has_a_row(tmp_path: Path) -> None:
     build = build_with(tmp_path, one={"a": photo(0), "bad": b"no picture"}, two={"b": photo(255), "a": photo(51)})
-    found = {row["photo_id"]: row["luminance"] for row in measured(build, ["one", "two"]).to_pylist()}
-    assert found == pytest.approx({"a": 0.2, "b": 1.0}), "of a photo in two shards the last one counts"
+    found = Beside(measured(build, ["one", "two"], tmp_path), ["luminance"])
+    rows = found.of(pa.chunked_array([["a", "b", "bad"]]))
+    assert rows["luminance"].to_pylist()[:2] == pytest.approx([0.2, 1.0]), (
+        "of a photo in two shards the last one counts"
+    )
+    assert rows["photo_id"].to_pylist() == ["a", "b", None]
 
 
 def test_a_measured_shard_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build = build_with(tmp_path, one={"a": photo(0)})
-    first = measured(build, ["one"])
+    first = measured(build, ["one"], tmp_path).table()
 
     def refuse(content: bytes) -> dict[str, float]:
         raise AssertionError("decoded again")
 
     monkeypatch.setattr(causes_steps, "appearance", refuse)
-    assert measured(build, ["one"]) == first
+    assert measured(build, ["one"], tmp_path).table() == first
     with pytest.raises(AssertionError, match="decoded again"):
         build.photos_key = "other"
         (tmp_path / "photos/photos").rename(tmp_path / "photos/other")
-        measured(build, ["one"])
+        measured(build, ["one"], tmp_path)
 
 
 def test_the_key_has_all_that_decides_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import logging
 from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterset.errors import PictureError
 from counterset.pictures import Picture
@@ -16,7 +18,7 @@ from counterset.stages.annotate.information import MAX_PHOTOS, SIDE_PX, Informat
 from counterset.steps.keys import Build
 from counterset.steps.table_steps import photo_bytes
 from counterset.storage import place
-from counterset.tables import TableRef, read_table, write_bytes
+from counterset.tables import TableRef, read_parts, write_bytes
 from counterset.workspace import digest
 
 logger = logging.getLogger(__name__)
@@ -52,12 +54,15 @@ def check_annotator(build: Build, members: TableRef, backgrounds: TableRef) -> I
 
 def _look(build: Build, members: TableRef, backgrounds: TableRef) -> Information | None:
     """Look at the edges of at most MAX_PHOTOS photos, chosen by a hash of their ids."""
-    kept = read_table(members.path, MEMBERS)
-    read = photo_bytes(build, kept)
-    table = read_table(backgrounds.path, BACKGROUNDS, ["photo_id", "class_id", "profile"])
-    chosen = sorted(sorted(kept["photo_id"].to_pylist(), key=digest)[:MAX_PHOTOS])
+    read = photo_bytes(build, members)
+    photo_ids = (
+        one for part in read_parts(members.path, MEMBERS, ["photo_id"]) for one in part["photo_id"].to_pylist()
+    )
+    chosen = sorted(heapq.nsmallest(MAX_PHOTOS, photo_ids, key=digest))
     rows = {
-        row["photo_id"]: row for row in table.filter(pa.compute.is_in(table["photo_id"], pa.array(chosen))).to_pylist()
+        row["photo_id"]: row
+        for part in read_parts(backgrounds.path, BACKGROUNDS, ["photo_id", "class_id", "profile"])
+        for row in part.filter(pc.is_in(part["photo_id"], pa.array(chosen, pa.string()))).to_pylist()
     }
     looks, profiles, classes = [], [], []
     for photo_id in chosen:

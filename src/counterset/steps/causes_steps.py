@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from counterset.causes.appearance import appearance
 from counterset.causes.schemas import ANIMALS, APPEARANCE
+from counterset.photo_rows import Rows
 from counterset.pictures import DECODER_VERSION
 from counterset.places import PLACES
 from counterset.schemas import IMAGES, PHOTOS, TableSchema
 from counterset.steps.keys import Build
-from counterset.tables import conform, read_table, table_of, write_table
+from counterset.tables import read_table, table_of, write_table
 from counterset.workspace import digest, versions
 
 REVISION = 1
@@ -46,9 +47,12 @@ def measure_shard(build: Build, shard: str) -> pa.Table:
     return read_table(path, APPEARANCE)
 
 
-def measured(build: Build, shards: Iterable[str]) -> pa.Table:
-    """The appearance of all photos of some shards; of a photo in several shards that of the last one."""
-    return _last(APPEARANCE, (measure_shard(build, shard) for shard in shards))
+def measured(build: Build, shards: Iterable[str], folder: Path) -> Rows:
+    """The appearance of all photos of some shards; of a photo in several shards that of the last one comes first.
+
+    `folder` is for a file, which must stay.
+    """
+    return _in_order(APPEARANCE, (measure_shard(build, shard) for shard in shards), folder)
 
 
 def locate_shard(build: Build, shard: str) -> pa.Table:
@@ -70,10 +74,10 @@ def locate_shard(build: Build, shard: str) -> pa.Table:
     return read_table(path, ANIMALS)
 
 
-def located(build: Build, shards: Iterable[str]) -> pa.Table:
-    """Where the animals of all photos of some shards are; nothing is read or written where no file says so."""
+def located(build: Build, shards: Iterable[str], folder: Path) -> Rows:
+    """Where the animals of all photos of some shards are, as `measured`; no shard is read where no file says so."""
     shards = shards if build.animals.boxes or build.animals.masks else ()
-    return _last(ANIMALS, (locate_shard(build, shard) for shard in shards))
+    return _in_order(ANIMALS, (locate_shard(build, shard) for shard in shards), folder)
 
 
 def _readable(build: Build, shard: str) -> list[str]:
@@ -81,9 +85,7 @@ def _readable(build: Build, shard: str) -> list[str]:
     return [str(photo_id) for photo_id in photos["photo_id"].to_pylist()]
 
 
-def _last(schema: TableSchema, tables: Iterable[pa.Table]) -> pa.Table:
-    """The rows of several shards; of a photo in several that of the last one."""
-    table = pa.concat_tables([schema.arrow().empty_table(), *tables])
-    numbered = pa.table({"photo_id": table["photo_id"], "row": np.arange(len(table))})
-    last = numbered.group_by("photo_id").aggregate([("row", "max")])["row_max"]
-    return conform(table.take(last), schema)
+def _in_order(schema: TableSchema, tables: Iterable[pa.Table], folder: Path) -> Rows:
+    numbered = (table.append_column("shard", pa.repeat(number, len(table))) for number, table in enumerate(tables))
+    columns = schema.arrow().append(pa.field("shard", pa.int64()))
+    return Rows.sorted(numbered, columns, folder / f"{schema.name}.parquet", "photo_id, shard DESC")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,17 +11,29 @@ import pyarrow.compute as pc
 
 from counterset.models.door import open_model, trained_on
 from counterset.naming.schemas import GROUP_NAMES
+from counterset.photo_rows import Rows
 from counterset.release.publish.inputs import DEFAULT_FAMILY, ModelRecord, ReleaseInputs
 from counterset.release.publish.writer import publish
 from counterset.review.citing import cite
 from counterset.review.schemas import DECISIONS
-from counterset.schemas import BACKGROUNDS, GROUP_ACCURACY, MEMBERS, PAIRS, PHOTOS, PREDICTIONS, SENSITIVITY, Verdict
+from counterset.schemas import (
+    BACKGROUNDS,
+    CANDIDATES,
+    GROUP_ACCURACY,
+    MEMBERS,
+    PAIRS,
+    PHOTOS,
+    PREDICTIONS,
+    REJECTS,
+    SENSITIVITY,
+    Verdict,
+)
 from counterset.steps.annotator_check import check_annotator
 from counterset.steps.causes_steps import located, measured
-from counterset.steps.keys import Build, read_all
+from counterset.steps.keys import Build, parts_of
 from counterset.steps.rejects import all_rejects
 from counterset.steps.series import Basis, place_in_series
-from counterset.steps.shard_steps import candidates_of
+from counterset.steps.shard_steps import candidate_parts
 from counterset.steps.table_steps import photo_bytes, snapshot_date
 from counterset.storage import place
 from counterset.tables import TableRef, read_table, sha256_of
@@ -56,23 +69,26 @@ def publish_release(
     is_empty = found is not None and found.is_empty
     empty_names = asdict(found) if found is not None and is_empty else None
 
-    def inputs() -> ReleaseInputs:  # so that nothing here holds them: of large builds they are gigabytes
-        candidates = candidates_of(build, crawls)
-        kept = read_table(tables["members"].path, MEMBERS)
-        inspected = read_all(photos, PHOTOS)
-        inspected = inspected.filter(pc.is_in(inspected["photo_id"], candidates["photo_id"].combine_chunks()))
-        rejects = all_rejects(build, tables["members"], shards, candidates)
-        backgrounds = read_table(tables["backgrounds"].path, BACKGROUNDS)
-        downloads = pc.sum(pc.equal(rejects["stage"], "download")).as_py() or 0
-        before_download = rejects.filter(pc.is_in(rejects["stage"], pa.array(["crawl", "publish"])))["photo_id"]
-        return ReleaseInputs(
+    with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
+        # All that grows with the photos is put in their order once, and read from there
+        told = pa.schema([field for field in CANDIDATES.arrow() if field.name != "place"])
+        parts = candidate_parts(build, crawls, told.names)
+        candidates = Rows.sorted(parts, told, Path(folder) / "candidates.parquet")
+        parts = parts_of(photos, PHOTOS)
+        inspected = Rows.sorted(parts, PHOTOS.arrow(), Path(folder) / "photos.parquet").among(candidates)
+        names = [place(ref.path).stem for ref in photos]
+        wanted = candidates.table(["photo_id", "class_id"])
+        rejects = Rows.of(all_rejects(build, tables["members"], shards, wanted), REJECTS.key)
+        backgrounds = Rows.stored(tables["backgrounds"], BACKGROUNDS)
+        num_candidates = candidates.count()
+        inputs = ReleaseInputs(
             config=build.config,
             classes=build.specs,
             candidates=candidates,
             photos=inspected,
-            members=kept,
+            members=Rows.stored(tables["members"], MEMBERS),
             backgrounds=backgrounds,
-            predictions=read_all(predictions, PREDICTIONS),
+            predictions=Rows.merged([Rows.stored(ref, PREDICTIONS) for ref in predictions], PREDICTIONS),
             group_accuracy=read_table(tables["group_accuracy"].path, GROUP_ACCURACY),
             pairs=read_table(tables["pairs"].path, PAIRS),
             rejects=rejects,
@@ -81,26 +97,35 @@ def publish_release(
             models=model_records(build),
             source_snapshot=snapshot_date(build, today),
             funnel={
-                "offered": candidates.num_rows + pc.count_distinct(before_download).as_py(),
-                "chosen": candidates.num_rows,
-                "downloaded": candidates.num_rows - downloads,
-                "readable": inspected.num_rows,
-                "kept": kept.num_rows,
-                "grouped": pc.sum(backgrounds["is_confident"]).as_py() or 0,
+                "offered": num_candidates + _num_photos(rejects, "crawl", "publish"),
+                "chosen": num_candidates,
+                "downloaded": num_candidates - _num_photos(rejects, "download"),
+                "readable": inspected.count(),
+                "kept": tables["members"].num_rows,
+                "grouped": sum(pc.sum(part["is_confident"]).as_py() for part in backgrounds.read(["is_confident"])),
             },
             files=named_files(build) if files is None else files,
             review=cite(read_table(tables["decisions"].path, DECISIONS)).metadata() if "decisions" in tables else None,
-            appearance=measured(build, [place(ref.path).stem for ref in photos]),
-            animals=located(build, [place(ref.path).stem for ref in photos]),
+            appearance=measured(build, names, Path(folder)),
+            animals=located(build, names, Path(folder)),
             imagenet_labels=_imagenet_labels(build),
             series=place_in_series(build, tables["members"], basis).inputs,
             empty_names=empty_names,
             cue=build.cue,
-            photo_bytes=photo_bytes(build, kept),
+            photo_bytes=photo_bytes(build, tables["members"]),
         )
-
-    release = publish(inputs(), default_verdicts=() if is_empty else (Verdict.CONFIRMED.value,))
+        release = publish(inputs, default_verdicts=() if is_empty else (Verdict.CONFIRMED.value,))
     return str(release.path), release.is_new
+
+
+def _num_photos(rejects: Rows, *stages: str) -> int:
+    """Photos that any of some stages turned away."""
+    number, last = 0, None
+    for part in rejects.read(["photo_id", "stage"]):
+        ids = part.filter(pc.is_in(part["stage"], pa.array(stages)))["photo_id"].unique()
+        if len(ids):
+            number, last = number + len(ids) - (ids[0].as_py() == last), ids[-1].as_py()
+    return number
 
 
 def named_files(build: Build) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 
@@ -47,12 +47,23 @@ from counterset.steps.rejects import of_several_classes
 from counterset.steps.series import Basis, class_identity, place_in_series
 from counterset.steps.shard_steps import candidate_parts
 from counterset.storage import place
-from counterset.tables import TableRef, feature_matrix, read_parts, read_table, table_of, write_parts, write_table
+from counterset.tables import (
+    RowGroups,
+    TableRef,
+    feature_matrix,
+    read_parts,
+    read_table,
+    table_of,
+    write_parts,
+    write_table,
+)
 from counterset.workspace import digest
 from counterset.workspace_photos import WorkspacePhotos
 
 MAX_CACHED_BYTES = 1_000_000_000
 """Of photos, while a release is written."""
+MEMBER_GROUPS = 40
+"""Row groups of members, of 5,000 photos each, of which it is held in which shards they lie."""
 
 
 def members_key(
@@ -310,15 +321,18 @@ def select_pairs(
     return {name: build.ref(name, key, "all") for name in ("group_accuracy", "sensitivity", "pairs")}
 
 
-def photo_bytes(build: Build, members: pa.Table) -> WorkspacePhotos:
+def photo_bytes(build: Build, members: TableRef) -> WorkspacePhotos:
     """The bytes of the members' photos. They are asked for in the order of their ids, in which a shard's row groups
     come one after another."""
-    photo_ids, shards = (members[name].combine_chunks() for name in ("photo_id", "shard"))
+    groups = RowGroups(members.path, MEMBERS)
+
+    @functools.lru_cache(maxsize=MEMBER_GROUPS)
+    def shards_of(number: int) -> dict[str, str]:
+        table = groups.read(number, ["photo_id", "shard"])
+        return dict(zip(table["photo_id"].to_pylist(), table["shard"].to_pylist(), strict=True))
 
     def shard_of(photo_id: str) -> str | None:
-        # Members are sorted by photo_id, so no index of them is held
-        row = bisect.bisect_left(range(len(photo_ids)), photo_id, key=lambda row: photo_ids[row].as_py())
-        return shards[row].as_py() if row < len(photo_ids) and photo_ids[row].as_py() == photo_id else None
+        return shards_of(groups.group_with(photo_id)).get(photo_id)
 
     return WorkspacePhotos(build.workspace, build.pool_key, shard_of, MAX_CACHED_BYTES)
 

@@ -11,10 +11,11 @@ import pytest
 
 from counterset.errors import ReleaseError
 from counterset.load import load
+from counterset.photo_rows import Rows
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.provenance import statement
 from counterset.release.publish.public import public_inputs
-from counterset.release.publish.series import SEEN, SeriesInputs, with_since
+from counterset.release.publish.series import SEEN, SeriesInputs, seen_before
 from counterset.release.publish.writer import publish
 from counterset.release.versions.followed import newest_release
 from counterset.schemas import PAIRS
@@ -49,7 +50,7 @@ def followed_by(inputs: ReleaseInputs, look: int, folder: Path) -> ReleaseInputs
     return replace(at_look(inputs, look, folder), series=series)
 
 
-def test_units_are_first_seen_once(whole: ReleaseInputs) -> None:
+def test_units_are_first_seen_once(tmp_path: Path) -> None:
     members = pa.table(
         {
             "photo_id": ["a", "b", "c", "d", "e"],
@@ -58,8 +59,10 @@ def test_units_are_first_seen_once(whole: ReleaseInputs) -> None:
         }
     )
     seen = pa.table({"photo_id": ["a", "e", "gone"], "unit_since": [2, 1, 1]}, SEEN)
-    found = with_since(members, SeriesInputs(4, seen=seen))
-    assert found["unit_since"].to_pylist() == [2, 2, 4, 4, 1]
+    found = seen_before(Rows.of(members, ["photo_id"]), SeriesInputs(4, seen=seen), tmp_path).table()
+    assert found.to_pylist() == [
+        {"photo_id": photo_id, "unit_since": look} for photo_id, look in (("a", 2), ("b", 2), ("e", 1))
+    ]
 
 
 def test_the_second_release_tells_of_both_looks_and_of_what_came_since(whole: ReleaseInputs, tmp_path: Path) -> None:
@@ -133,9 +136,10 @@ def test_a_damaged_release_is_not_followed(whole: ReleaseInputs, tmp_path: Path)
 def test_where_places_are_is_in_no_digest_of_a_release(whole: ReleaseInputs) -> None:
     """Who knows all else of a photo could try all places."""
     inputs, names = public_inputs(whole)
+    tables = {name: inputs.rows(name).table() for name in ("candidates", "members")}
     moved = {
         name: table.set_column(table.column_names.index("place"), "place", pa.array([f"{name}"] * len(table)))
-        for name, table in (("candidates", inputs.candidates), ("members", inputs.members))
+        for name, table in tables.items()
     }
     said = [statement(each, names, "built", ("confirmed",)) for each in (inputs, replace(inputs, **moved))]
     assert said[0] == said[1]

@@ -1,4 +1,4 @@
-"""Everything a release is made from, in one frozen record: no clock, no network, no path."""
+"""Everything a release is made from, in one frozen record: no clock and no network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from counterset.causes.schemas import ANIMALS, APPEARANCE
 from counterset.classes import ClassSpec
 from counterset.config import Config
 from counterset.naming.schemas import GROUP_NAMES
+from counterset.photo_rows import Rows
 from counterset.release.publish.series import SeriesInputs
-from counterset.schemas import SENSITIVITY
+from counterset.schemas import BACKGROUNDS, CANDIDATES, MEMBERS, PHOTOS, PREDICTIONS, REJECTS, SENSITIVITY, TableSchema
 from counterset.tables import table_of
 
+BY_PHOTO: dict[str, TableSchema] = {
+    table.name: table for table in (CANDIDATES, PHOTOS, MEMBERS, BACKGROUNDS, PREDICTIONS, REJECTS, APPEARANCE, ANIMALS)
+}
+"""The tables of ReleaseInputs that grow with the photos: in memory, or read where they lie."""
 ROLES = ("annotator", "selector", "evaluator")
 DEFAULT_FAMILY = "CLIP"
 
@@ -56,7 +61,8 @@ class ReleaseInputs:
         config: the build's config.
         classes: the classes asked for, in the class list's order.
         candidates, photos, members, backgrounds, predictions, group_accuracy, pairs,
-        rejects: the stages' tables, each of its schema in `counterset.schemas`.
+        rejects: the stages' tables, each of its schema in `counterset.schemas`; of those in `BY_PHOTO`, `rows`
+            gives the rows.
         models: one record per model and role.
         source_snapshot: the day the source's content is of (ISO date), kept by the
             crawl; a release knows no clock of its own.
@@ -78,14 +84,14 @@ class ReleaseInputs:
 
     config: Config
     classes: tuple[ClassSpec, ...]
-    candidates: pa.Table
-    photos: pa.Table
-    members: pa.Table
-    backgrounds: pa.Table
-    predictions: pa.Table
+    candidates: pa.Table | Rows
+    photos: pa.Table | Rows
+    members: pa.Table | Rows
+    backgrounds: pa.Table | Rows
+    predictions: pa.Table | Rows
     group_accuracy: pa.Table
     pairs: pa.Table
-    rejects: pa.Table
+    rejects: pa.Table | Rows
     models: tuple[ModelRecord, ...]
     source_snapshot: str
     funnel: Mapping[str, int] = field(default_factory=dict)
@@ -93,10 +99,14 @@ class ReleaseInputs:
     sensitivity: pa.Table = field(default_factory=lambda: table_of(SENSITIVITY, []))
     group_names: pa.Table = field(default_factory=lambda: table_of(GROUP_NAMES, []))
     review: Mapping[str, Any] | None = None
-    appearance: pa.Table = field(default_factory=lambda: table_of(APPEARANCE, []))
-    animals: pa.Table = field(default_factory=lambda: table_of(ANIMALS, []))
+    appearance: pa.Table | Rows = field(default_factory=lambda: table_of(APPEARANCE, []))
+    animals: pa.Table | Rows = field(default_factory=lambda: table_of(ANIMALS, []))
     imagenet_labels: Mapping[str, int] = field(default_factory=dict)
     series: SeriesInputs = field(default_factory=SeriesInputs)
     empty_names: Mapping[str, Any] | None = None
     cue: str = BACKGROUND
     photo_bytes: Callable[[str], bytes | None] = no_photos
+
+    def rows(self, name: str) -> Rows:
+        """The rows of a table of `BY_PHOTO`."""
+        return Rows.of(getattr(self, name), BY_PHOTO[name].key)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from counterset.backgrounds import BACKGROUND
-from counterset.release.publish.inputs import ReleaseInputs
+from counterset.photo_rows import Rows
+from counterset.release.publish.inputs import BY_PHOTO, ReleaseInputs
 from counterset.release.publish.public import PublicNames
 from counterset.release.publish.summary import Estimate, Summary
 from counterset.release.stated import FORMAT
 from counterset.release.versions.diff import ReleaseDiff
 from counterset.schemas import SCHEMA_VERSION
-from counterset.tables import is_ascending
+from counterset.tables import in_groups
 from counterset.version import __version__
 
 INPUT_TABLES = (
@@ -64,7 +65,7 @@ def statement(
         "config": names.config(inputs.config),
         "classes": _classes(inputs),
         "models": _models(inputs),
-        "inputs": {name: _digest_of(getattr(inputs, name)) for name in INPUT_TABLES},
+        "inputs": {name: _digest_of(_rows(inputs, name)) for name in INPUT_TABLES},
     }
 
 
@@ -117,18 +118,23 @@ def release_metadata(
     }
 
 
-def _digest_of(table: pa.Table) -> str:
-    """A digest of a table's rows, the same for every order and chunking of them."""
-    told = [name for name in table.column_names if name != "place"]  # who knows all else could try all places
-    table, keys = table.select(told), [name for name in _KEYS if name in told]
-    table = table.replace_schema_metadata(None)
-    order = None if is_ascending(table, keys) else pc.sort_indices(table, [(name, "ascending") for name in keys])
-    sink = _Digest()
-    with pq.ParquetWriter(sink, table.schema, compression="none") as writer:
-        for start in range(0, max(len(table), 1), DIGEST_ROWS):
-            own = slice(start, start + DIGEST_ROWS)
-            part = table.slice(start, DIGEST_ROWS) if order is None else table.take(order[own])
-            writer.write_table(part.combine_chunks(), row_group_size=DIGEST_ROWS)
+def _rows(inputs: ReleaseInputs, name: str) -> Rows:
+    """A table's rows in an order that does not depend on how they were given."""
+    if name in BY_PHOTO:
+        rows = inputs.rows(name)
+        return rows.reordered([key for key in _KEYS if key in rows.schema.names])
+    table: pa.Table = getattr(inputs, name)
+    return Rows.of(table, [key for key in _KEYS if key in table.column_names])
+
+
+def _digest_of(rows: Rows) -> str:
+    """A digest of a table's rows."""
+    told = [name for name in rows.schema.names if name != "place"]  # who knows all else could try all places
+    schema, sink = pa.schema([rows.schema.field(name) for name in told]), _Digest()
+    parts = in_groups(rows.read(told), DIGEST_ROWS)
+    with pq.ParquetWriter(sink, schema, compression="none") as writer:
+        for part in itertools.chain([next(parts, schema.empty_table())], parts):
+            writer.write_table(part.replace_schema_metadata(None).combine_chunks(), row_group_size=DIGEST_ROWS)
     return sink.state.hexdigest()
 
 

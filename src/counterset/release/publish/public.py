@@ -7,6 +7,7 @@ another content another one. A photo of a folder is named by its path below the 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 from counterset.config import Config
 from counterset.errors import ReleaseError
 from counterset.release.publish.inputs import ReleaseInputs
+from counterset.schemas import PREDICTIONS
 
 DIGITS = 8
 """Hex digits of a digest in a name."""
@@ -139,15 +141,23 @@ def public_inputs(inputs: ReleaseInputs) -> tuple[ReleaseInputs, PublicNames]:
         )
         for model in inputs.models
     )
+    model, text, sentence = (functools.cache(change) for change in (names.model, names.text, names.sentence))
+
+    def answers(part: pa.Table) -> pa.Table:
+        return _mapped(_mapped(part, "model", model), "label_space", text)
+
+    def offered(part: pa.Table) -> pa.Table:
+        if "url" in part.column_names and pc.any(pc.starts_with(part["url"], "file:")).as_py():
+            return _mapped(part, "url", names.url)
+        return part
+
     changed: dict[str, Any] = {
-        name: _mapped(getattr(inputs, name), "model", names.model)
-        for name in ("predictions", "group_accuracy", "sensitivity")
+        "predictions": inputs.rows("predictions").reordered(PREDICTIONS.key, answers),
+        "candidates": inputs.rows("candidates").changed(offered),
+        "rejects": inputs.rows("rejects").changed(lambda part: _mapped(part, "detail", sentence)),
+        "group_accuracy": _mapped(inputs.group_accuracy, "model", model),
+        "sensitivity": _mapped(_mapped(inputs.sensitivity, "model", model), "templates", text),
     }
-    changed["predictions"] = _mapped(changed["predictions"], "label_space", names.text)
-    changed["sensitivity"] = _mapped(changed["sensitivity"], "templates", names.text)
-    if pc.any(pc.starts_with(inputs.candidates["url"], "file:")).as_py():  # each of them is another, unlike all else
-        changed["candidates"] = _mapped(inputs.candidates, "url", names.url)
-    changed["rejects"] = _mapped(inputs.rejects, "detail", names.sentence)
     return replace(inputs, models=models, **changed), names
 
 
@@ -168,7 +178,9 @@ def _address(address: str) -> str:
 
 
 def _mapped(table: pa.Table, column: str, change: Callable[[str], str]) -> pa.Table:
-    """`table` with `change` applied to each distinct value of a text column."""
+    """`table` with `change` applied to each distinct value of a text column, where it has the column."""
+    if column not in table.column_names:
+        return table
     encoded = table[column].combine_chunks().dictionary_encode()
     values = encoded.dictionary.to_pylist()
     changed = [change(value) for value in values]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+import functools
+import tempfile
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -16,10 +18,10 @@ from counterset.causes.wrong_answers import where_errors_go
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.naming.schemas import GROUP_NAMES, Naming
-from counterset.parquet_sql import spilling
+from counterset.photo_rows import Beside, Rows
 from counterset.release.publish import captions
 from counterset.release.publish.inputs import ReleaseInputs
-from counterset.release.publish.series import replication, with_since
+from counterset.release.publish.series import replication, seen_before
 from counterset.release.publish.written import Written, WrittenTable
 from counterset.release.schemas import (
     CAPTIONS,
@@ -27,12 +29,10 @@ from counterset.release.schemas import (
     SPLITS,
     split_schema,
 )
-from counterset.schemas import PAIRS, PREDICTIONS, REJECTS, SENSITIVITY, TableSchema
+from counterset.schemas import PAIRS, SENSITIVITY, TableSchema
 from counterset.statistics.series import looks_until
 from counterset.tables import conform
 
-BATCH_ROWS = 20_000
-"""Photos whose rows are Python's at a time."""
 MAX_ATTRIBUTION = 1_000
 """Characters kept of a credit line."""
 _BY_PHOTO = ("all_photos", "captions", "attribution")
@@ -41,24 +41,23 @@ _COVARIATES_READ = [
 ]
 
 
-def photo_tables(inputs: ReleaseInputs, written: Written) -> ReleaseInputs:
-    """Write the tables that have one row per photo or answer; the inputs without what is only read for these."""
-    told = _write_photos(inputs, written)
-    _write_predictions(inputs, written)
-    places = ["photo_id", "place"] if "place" in inputs.members.column_names else ["photo_id"]
-    return replace(
-        inputs,
-        candidates=told,
-        members=inputs.members.select(places),
-        **{name: getattr(inputs, name).slice(0, 0) for name in ("photos", "backgrounds", "predictions")},
-    )
+def photo_tables(inputs: ReleaseInputs, written: Written) -> None:
+    """Write the tables that have one row per photo or answer."""
+    with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
+        _write_photos(inputs, seen_before(inputs.rows("members"), inputs.series, Path(folder)), written)
+    with written.growing("predictions") as answers:
+        for part in inputs.rows("predictions").among(written["all_photos"].rows).read(None):
+            answers.add(part)
+    with written.growing("rejects") as rejects:
+        for part in inputs.rows("rejects").read(None):
+            rejects.add(part)
 
 
 def release_tables(inputs: ReleaseInputs, written: Written) -> None:
     """Write every other table of a release but `tombstones`, conformed to `release.schemas`.
 
     Args:
-        inputs: what `photo_tables` left of them.
+        inputs: the same.
         written: with the tables that it wrote.
     """
     pairs = conform(inputs.pairs, PAIRS)
@@ -73,7 +72,6 @@ def release_tables(inputs: ReleaseInputs, written: Written) -> None:
         pairs=pairs,
         sensitivity=conform(inputs.sensitivity, SENSITIVITY),
         group_names=conform(inputs.group_names, GROUP_NAMES),
-        rejects=conform(inputs.rejects, REJECTS),
         looks=looks,
     )
     for split in SPLITS:
@@ -90,10 +88,10 @@ def release_tables(inputs: ReleaseInputs, written: Written) -> None:
         photos.select(_COVARIATES_READ),
         predictions,
         selectors,
-        appearance=inputs.appearance,
-        places=_places(inputs),
-        animals=inputs.animals,
-        told=inputs.candidates,
+        appearance=inputs.rows("appearance").table(),
+        places=inputs.rows("members").table(["photo_id", "place"]),
+        animals=inputs.rows("animals").table(),
+        told=inputs.rows("candidates").table(["photo_id", *TOLD]),
     )
     written.add(covariates=covariates)
     limits = inputs.config.select
@@ -108,12 +106,6 @@ def release_tables(inputs: ReleaseInputs, written: Written) -> None:
         seed=inputs.config.seed,
     )
     written.add(balance=remains.balance, decomposition=remains.decomposition, controlled=remains.controlled)
-
-
-def _places(inputs: ReleaseInputs) -> pa.Table | None:
-    """Where photos were taken, as hashes that stay here; None where the source tells no places."""
-    names = inputs.members.column_names
-    return inputs.members.select(["photo_id", "place"]) if "place" in names else None
 
 
 def query(sql: str, schema: TableSchema, **tables: pa.Table) -> pa.Table:
@@ -136,49 +128,63 @@ def _class_rows(inputs: ReleaseInputs) -> pa.Table:
     )
 
 
-def _write_photos(inputs: ReleaseInputs, written: Written) -> pa.Table:
-    """Write `all_photos`, `captions` and `attribution`, some photos at a time; what the source tells of all of them
-    (photo_id and TOLD)."""
-    sql = """
-        SELECT m.photo_id, m.class_id, k.class_name, k.imagenet_index,
-               CASE b."group" WHEN q.common THEN 'common' WHEN q.counter THEN 'counter' END AS split,
-               b."group", b.background, b.margin AS background_margin,
-               m.half, m.observer, m.unit, m.unit_since, c.source, c.url,
-               p.sha256, p.width_px, p.height_px, p.size_bytes, p.phash,
-               c.license, left(c.attribution, $limit) AS attribution, c.observed_on, c.taxon_id, c.taxon_name,
-               c.title, c.description, c.tags, c.hour, c.life_stage, c.sex
-        FROM (SELECT * FROM members ANTI JOIN withdrawn USING (photo_id)) m
-        JOIN photos p USING (photo_id)
-        JOIN candidates c USING (photo_id)
-        JOIN classes k ON k.class_id = m.class_id
-        LEFT JOIN backgrounds b USING (photo_id)
-        LEFT JOIN pairs q ON q.class_id = m.class_id
-        ORDER BY m.photo_id
-        """.replace("$limit", str(MAX_ATTRIBUTION))
-    tables = {
-        "members": with_since(inputs.members, inputs.series),
-        "withdrawn": inputs.rejects.filter(pc.equal(inputs.rejects["stage"], "publish")).select(["photo_id"]),
-        "photos": inputs.photos,
-        "candidates": inputs.candidates,
-        "classes": _class_rows(inputs),
-        "backgrounds": inputs.backgrounds.drop_columns(["profile"]),
-        "pairs": inputs.pairs,
-    }
-    told = []
+_OF_CANDIDATES = [
+    *("source", "url", "license", "attribution", "observed_on", "taxon_id", "taxon_name"),
+    *("title", "description", "tags"),
+]
+_OF_PHOTOS = ["sha256", "width_px", "height_px", "size_bytes", "phash"]
+
+
+def _write_photos(inputs: ReleaseInputs, seen: Rows, written: Written) -> None:
+    """Write `all_photos`, `captions` and `attribution`, some photos at a time."""
+    withdrawn = Beside(inputs.rows("rejects").where("stage", "publish"), [])
+    photos, candidates = Beside(inputs.rows("photos"), _OF_PHOTOS), Beside(inputs.rows("candidates"), _OF_CANDIDATES)
+    backgrounds, since = (
+        Beside(inputs.rows("backgrounds"), ["group", "background", "margin"]),
+        Beside(seen, ["unit_since"]),
+    )
+    sides = _Sides(inputs)
     with contextlib.ExitStack() as stack:
-        connection = stack.enter_context(spilling())
-        for name, table in tables.items():
-            connection.register(name, table)
-        photos, texts, credits = (stack.enter_context(written.growing(one)) for one in _BY_PHOTO)
-        for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
-            rows = pa.Table.from_batches([batch])
-            photos.add(rows)
+        all_photos, texts, credits = (stack.enter_context(written.growing(one)) for one in _BY_PHOTO)
+        for own in inputs.rows("members").read(["photo_id", "class_id", "half", "observer", "unit"]):
+            ids = own["photo_id"]
+            found, told, seen_as = photos.of(ids), candidates.of(ids), backgrounds.of(ids)
+            columns = {name: own[name] for name in own.column_names}
+            columns |= sides.of(own["class_id"], seen_as["group"])
+            columns |= {name: found[name] for name in _OF_PHOTOS} | {name: told[name] for name in _OF_CANDIDATES}
+            columns |= {
+                "group": seen_as["group"],
+                "background": seen_as["background"],
+                "background_margin": seen_as["margin"],
+                "unit_since": pc.fill_null(since.of(ids)["unit_since"], inputs.series.look),
+                "attribution": pc.utf8_slice_codeunits(told["attribution"], 0, MAX_ATTRIBUTION),
+            }
+            is_there = [found["photo_id"], told["photo_id"], columns["class_name"]]
+            keep = functools.reduce(pc.and_, map(pc.is_valid, is_there))
+            keep = pc.and_(keep, pc.is_null(withdrawn.of(ids)["photo_id"]))
+            rows = pa.table(columns)
+            rows = (rows if pc.all(keep).as_py() else rows.filter(keep)).combine_chunks()
+            all_photos.add(rows)
             texts.add(_captioned(rows, cue=inputs.cue))
             credits.add(_attribution(rows))
-            # Copied, for one column of DuckDB's holds all others of its batch
-            told.append(rows.select(["photo_id", *TOLD]).take(pa.array(np.arange(len(rows)))))
-    empty = inputs.candidates.select(["photo_id", *TOLD]).slice(0, 0)
-    return pa.concat_tables(told) if told else empty
+
+
+class _Sides:
+    """The classes of a release and their pairs, for photos."""
+
+    def __init__(self, inputs: ReleaseInputs) -> None:
+        self._classes = _class_rows(inputs)
+        pairs = inputs.pairs.select(["class_id", *SPLITS])
+        row = pc.index_in(self._classes["class_id"], pairs["class_id"].combine_chunks())
+        self._pairs = {split: pairs[split].take(row) for split in SPLITS}
+
+    def of(self, class_ids: pa.ChunkedArray, groups: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+        """Of each photo its class's name (null = no class of the release) and ImageNet index, and its split."""
+        row = pc.index_in(class_ids, self._classes["class_id"].combine_chunks())
+        common, counter = (pc.equal(groups, self._pairs[split].take(row)) for split in SPLITS)
+        split = pc.if_else(common, SPLITS[0], pc.if_else(counter, SPLITS[1], None))
+        names = ("class_name", "imagenet_index")
+        return {name: self._classes[name].take(row) for name in names} | {"split": split}
 
 
 def _split(inputs: ReleaseInputs, photos: WrittenTable, pairs: pa.Table, split: str) -> pa.Table:
@@ -208,19 +214,6 @@ def _groups(inputs: ReleaseInputs, pairs: pa.Table) -> pa.Table:
         groups=inputs.group_accuracy,
         pairs=pairs,
     )
-
-
-def _write_predictions(inputs: ReleaseInputs, written: Written) -> None:
-    """Write the answers about the photos of the release."""
-    key = ", ".join(PREDICTIONS.key)
-    sql = f"""
-        SELECT * FROM predictions SEMI JOIN (SELECT photo_id FROM {written["all_photos"].sql}) USING (photo_id)
-        ORDER BY {key}
-        """
-    with spilling() as connection, written.growing("predictions") as answers:
-        connection.register("predictions", inputs.predictions)
-        for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
-            answers.add(pa.Table.from_batches([batch]))
 
 
 def _captioned(photos: pa.Table, *, cue: str) -> pa.Table:

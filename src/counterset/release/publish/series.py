@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterset.parquet_sql import fill, rows_of, spilling
+from counterset.photo_rows import Rows
 from counterset.statistics.schemas import LOOKS, REPLICATION
 from counterset.statistics.series import replication_rows
 from counterset.tables import ranks, table_of
@@ -24,7 +28,7 @@ class SeriesInputs:
         look: number of this look, from 1.
         looks: the looks before it (looks schema).
         day: the day of this look where it was taken before; "" = that of the source's answers.
-        seen: the photos of the last release, with the look that first saw their unit (SEEN).
+        seen: the photos of the last release, in their order, with the look that first saw their unit (SEEN).
         made_from: digest of what decided the look's members but for the release before; "" = unknown.
         base: version and sha256 of the SHA256SUMS of the release that the look stands on; None = it is the first.
         newest: sha256 of the SHA256SUMS of the newest release when the build began; "" = there was none;
@@ -34,12 +38,12 @@ class SeriesInputs:
     look: int = 1
     looks: pa.Table = field(default_factory=lambda: table_of(LOOKS, []))
     day: str = ""
-    seen: pa.Table = field(default_factory=SEEN.empty_table)
+    seen: pa.Table | Rows = field(default_factory=SEEN.empty_table)
     made_from: str = ""
     base: Mapping[str, str] | None = None
     newest: str | None = None
 
-    def at(self, look: int, looks: pa.Table, day: str, seen: pa.Table) -> SeriesInputs:
+    def at(self, look: int, looks: pa.Table, day: str, seen: pa.Table | Rows) -> SeriesInputs:
         """The same at a look."""
         return replace(self, look=look, looks=looks, day=day, seen=seen)
 
@@ -49,15 +53,26 @@ class SeriesInputs:
         return {"look": self.look, "made_from": self.made_from, "base": dict(self.base) if self.base else None}
 
 
-def with_since(photos: pa.Table, series: SeriesInputs) -> pa.Table:
-    """Photos (class_id, photo_id, unit) with the column `unit_since`: the earliest look that saw their unit."""
-    (class_of, _), (unit, known) = ranks(photos["class_id"]), ranks(photos["unit"])
-    _, unit = np.unique(class_of * (len(known) + 1) + unit, return_inverse=True)
-    place = pc.index_in(photos["photo_id"], series.seen["photo_id"].combine_chunks())
-    seen = pc.fill_null(series.seen["unit_since"].take(place), series.look).to_numpy()
-    since = np.full(int(unit.max(initial=-1)) + 1, series.look, np.int32)
-    np.minimum.at(since, unit, np.where(seen == 0, series.look, seen))
-    return photos.append_column("unit_since", pa.array(since[unit], pa.int32()))
+def seen_before(members: Rows, series: SeriesInputs, folder: Path) -> Rows:
+    """The earliest look that saw the unit of each photo (SEEN) whose unit an earlier look saw.
+
+    Args:
+        members: photo_id, class_id and unit are read.
+        series: with the photos of the last release.
+        folder: for a file, which must stay.
+    """
+    seen = Rows.of(series.seen, ["photo_id"])
+    with spilling() as connection:
+        fill(connection, "seen", itertools.chain([SEEN.empty_table()], seen.read(SEEN.names)))
+        columns = ["photo_id", "class_id", "unit"]
+        empty = pa.schema([members.schema.field(name) for name in columns]).empty_table()
+        fill(connection, "members", itertools.chain([empty], members.read(columns)))
+        sql = f"""
+            SELECT photo_id, since AS unit_since FROM members JOIN (
+                SELECT class_id, unit, min(unit_since) AS since FROM members JOIN seen USING (photo_id)
+                WHERE unit_since BETWEEN 1 AND {series.look} GROUP BY class_id, unit) USING (class_id, unit)
+            ORDER BY photo_id"""
+        return Rows.written(rows_of(connection, sql), SEEN, folder / "seen.parquet")
 
 
 def replication(

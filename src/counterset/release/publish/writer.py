@@ -84,10 +84,8 @@ def publish(
     said = statement(inputs, names, kind, default_verdicts)
     name = inputs.config.name
     home = place(inputs.config.releases) / name
-    held = [inputs]
-    del inputs  # of large builds they are gigabytes, which are not held once their tables are written
     with release_turn(home, name) as (turn, last):
-        return _write(turn, held.pop(), said, last)
+        return _write(turn, inputs, said, last)
 
 
 def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRelease | None) -> Published:
@@ -95,8 +93,8 @@ def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRe
     aside = turn.aside
     if last is not None and all(last.metadata.get(key) == value for key, value in said.items()):
         return _unchanged(turn, last)  # the same inputs, so nothing need be written to see that
-    placed = inputs.members.num_rows - inputs.members["place"].null_count
-    share_placed = placed / max(inputs.members.num_rows, 1)
+    is_placed = [len(part) - part["place"].null_count for part in inputs.rows("members").read(["place"])]
+    share_placed = sum(is_placed) / max(inputs.rows("members").count(), 1)
     photo_bytes = inputs.photo_bytes if inputs.config.publish.with_images else None
     names = {spec.class_id: spec.name for spec in inputs.classes}
     tables = Written(
@@ -106,7 +104,7 @@ def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRe
             tables, aside, __version__, photo_bytes, class_names=names, verdicts=said["default_verdicts"]
         ),
     )
-    inputs = photo_tables(inputs, tables)
+    photo_tables(inputs, tables)
     release_tables(inputs, tables)
     summary = summarise(tables, inputs.models, inputs.funnel, inputs.config.select.mode, share_placed)
     digest = build_digest(said, tables.files)

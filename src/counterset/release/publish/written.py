@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterset.parquet_sql import parquet_sql
+from counterset.photo_rows import Rows
 from counterset.release import table_files
 from counterset.release.publish.files import describe_file, open_parquet
 from counterset.release.schemas import SPLITS, TABLES
@@ -49,6 +50,11 @@ class WrittenTable:
     def sql(self) -> str:
         """Its rows, as DuckDB reads them."""
         return parquet_sql(self._paths)
+
+    @property
+    def rows(self) -> Rows:
+        """Its rows, in parts."""
+        return Rows.files(self._paths)
 
     @property
     def stored(self) -> Stored:
