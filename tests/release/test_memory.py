@@ -26,6 +26,7 @@ MEASURE = """
 import sys, counterset
 from counterset.release.exports import EXPORTS
 from counterset.release.photo_store import PhotoStore
+from counterset.release.questions import Candidates, Questions
 from counterset.release.versions.diff import diff_releases
 EXPORTS["captions"]
 
@@ -63,11 +64,18 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("assert len(release.photos._rows) > 100_000 and 'p-0090000' in release.photos._rows", 100),
         ("assert not any(diff_releases(release, release).counts.values())", 170),
         ("assert release.export('captions', sys.argv[2]).num_photos > 1000", 185),
+        (
+            "asked = dict.fromkeys(release.class_names, Candidates(('a', 'b'), 'a'))\n"
+            "parts = release.parts\n"
+            "release.parts = lambda *what: (part for _ in range(8) for part in parts(*what))\n"
+            "assert sum(1 for one in Questions(release, asked)) > 50_000",
+            250,
+        ),
     ],
-    ids=["photos", "diff", "captions"],
+    ids=["photos", "diff", "captions", "questions"],
 )
 def test_memory_does_not_grow_with_the_photos(large: Path, tmp_path: Path, work: str, limit_mb: float) -> None:
-    """Read as rows or as whole tables, it is 156, 230 and 222 MB; of ten times the photos, several times that."""
+    """Read as rows or as whole tables, it is 156, 230, 222 and 437 MB; of ten times the photos, several times that."""
     code = MEASURE.format(work=work)
     command = [sys.executable, "-c", code, str(large), str(tmp_path / "out")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -11,13 +11,13 @@ import pytest
 from counterset.errors import ReleaseError
 from counterset.evaluation.photos import default_half, in_half, pair_photos
 from counterset.load import Release
-from counterset.release.questions import LETTERS, Candidates, options_of, questions
+from counterset.release.questions import LETTERS, Candidates, Questions, options_of
 
 
 def test_questions_are_asked_of_the_photos_of_figures(release: Release) -> None:
     photos = pair_photos(release)
     photos = photos.only(in_half(photos, default_half(photos)))
-    asked = questions(release)
+    asked = Questions(release)
     sides = dict(zip(photos.photo_id.tolist(), photos.side.tolist(), strict=True))
     assert {one.photo_id: ("common", "counter").index(one.split) for one in asked} == sides
     assert {one.row["half"] for one in asked} == {"confirm"}
@@ -38,7 +38,7 @@ def test_a_class_without_photos_on_one_side_is_asked_nothing(release: Release) -
             yield part.filter(pa.array(kept, pa.bool_()))
 
     release.__dict__["parts"] = parts
-    assert gone not in {one.row["class_id"] for one in questions(release)}
+    assert gone not in {one.row["class_id"] for one in Questions(release)}
 
 
 def test_the_order_of_options_says_nothing_of_the_truth(release: Release) -> None:
@@ -52,11 +52,11 @@ def test_the_order_of_options_says_nothing_of_the_truth(release: Release) -> Non
 
 def test_candidates_of_an_evaluation(release: Release) -> None:
     own = {class_id: Candidates((name, "teapot"), name) for class_id, name in release.class_names.items()}
-    assert {frozenset(one.options) - {"teapot"} for one in questions(release, own)} == {
+    assert {frozenset(one.options) - {"teapot"} for one in Questions(release, own)} == {
         frozenset([own[class_id].truth]) for class_id in release.common["class_id"].unique().to_pylist()
     }
     with pytest.raises(ReleaseError, match="the candidates say nothing of the class"):
-        questions(release, {})
+        Questions(release, {})
     many = {class_id: Candidates(tuple(map(str, range(27))), "0") for class_id in own}
     with pytest.raises(ReleaseError, match=r"letters at most 26 options and .* has 27; .* --label-space top20"):
-        questions(release, many)
+        Questions(release, many)

@@ -27,7 +27,7 @@ from counterset.licenses import may_adapt
 from counterset.outputs import check_output
 from counterset.pictures import Picture
 from counterset.release.bundle import for_plain_readers, suffix_of
-from counterset.release.schemas import BUNDLED_COLUMNS, split_schema
+from counterset.release.schemas import split_schema
 
 logger = logging.getLogger(__name__)
 
@@ -114,10 +114,6 @@ def check_any(num_photos: int, release: Photos, missing: Mapping[str, str]) -> N
     raise ReleaseError(
         f"none of the {len(missing)} photos could be exported, so nothing was written; the first, {photo_id}: {reason}"
     )
-
-
-def without_photos(table: pa.Table) -> pa.Table:
-    return table.select([name for name in table.column_names if name not in BUNDLED_COLUMNS])
 
 
 def parts_without_photos(release: Photos, split: str) -> Iterator[pa.Table]:

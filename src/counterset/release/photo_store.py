@@ -123,12 +123,17 @@ class StoredRows(Mapping[str, PhotoRow]):
                 self._groups.append((file, number, *_bounds(metadata.row_group(number).column(column).statistics)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_files", "_kept", "_lock")}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_files", "_kept", "_kept_bytes", "_lock")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._files: dict[int, BoundedFile] = {}
-        self._kept: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int], tuple[pa.Table, int]] = OrderedDict()
+        self._kept_bytes = 0
         self._lock = threading.Lock()
 
     def __getitem__(self, photo_id: str) -> PhotoRow:
@@ -153,11 +158,13 @@ class StoredRows(Mapping[str, PhotoRow]):
         with self._lock:  # of two that want the same row group, one reads it
             if place not in self._kept:
                 with naming(self._paths[file]):
-                    self._kept[place] = self._opened(file).read(number).select(_PHOTO_COLUMNS).combine_chunks()
-            table = self._kept[place]
+                    table = self._opened(file).read(number).select(_PHOTO_COLUMNS).combine_chunks()
+                self._kept[place] = table, table.nbytes
+                self._kept_bytes += table.nbytes
+            table, _ = self._kept[place]
             self._kept.move_to_end(place)
-            while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > _MAX_KEPT_BYTES:
-                self._kept.popitem(last=False)
+            while len(self._kept) > 1 and self._kept_bytes > _MAX_KEPT_BYTES:
+                self._kept_bytes -= self._kept.popitem(last=False)[1][1]
             return table
 
     def _opened(self, file: int) -> BoundedFile:
@@ -223,15 +230,21 @@ class PhotoStore:
         held = self._bundled.get(photo_id) if self._bundled else None
         if held is not None:
             return held
-        if photo_id not in self._rows:
-            raise ReleaseError(f"the release has no photo {photo_id!r}; use a photo_id of its tables")
-        kept = self._kept(photo_id)
-        cached = kept.read_bytes() if kept.is_file() else b""
-        return cached if hashlib.sha256(cached).hexdigest() == self._rows[photo_id][1] else None
+        return self._cached(self._row(photo_id)[1])
 
-    def _kept(self, photo_id: str) -> Path:
+    def _row(self, photo_id: str) -> PhotoRow:
+        row = self._rows.get(photo_id)
+        if row is None:
+            raise ReleaseError(f"the release has no photo {photo_id!r}; use a photo_id of its tables")
+        return row
+
+    def _cached(self, sha256: str) -> bytes | None:
+        kept = self._kept(sha256)
+        content = kept.read_bytes() if kept.is_file() else b""
+        return content if hashlib.sha256(content).hexdigest() == sha256 else None
+
+    def _kept(self, sha256: str) -> Path:
         """Where a photo lies once it was fetched."""
-        sha256 = self._rows[photo_id][1]
         return self._cache / "photos" / sha256[:2] / sha256
 
     def get(self, photo_id: str) -> bytes:
@@ -240,11 +253,14 @@ class PhotoStore:
         Raises:
             ReleaseError: the release has no such photo, or no place gives the right bytes.
         """
-        held = self.at_hand(photo_id)
+        held = self._bundled.get(photo_id) if self._bundled else None
         if held is not None:
             return held
-        url, sha256, size_bytes, _ = self._rows[photo_id]
-        kept_changed = self._kept(photo_id).with_suffix(".changed")
+        url, sha256, size_bytes, _ = self._row(photo_id)
+        held = self._cached(sha256)
+        if held is not None:
+            return held
+        kept_changed = self._kept(sha256).with_suffix(".changed")
         if self._max_bits is not None and kept_changed.is_file():
             held = kept_changed.read_bytes()
             if self._shows_the_same(photo_id, held):
@@ -258,7 +274,7 @@ class PhotoStore:
         for place, is_mirror in places:
             content, failure = self._read(place, size_bytes, is_mirror)
             if content is not None and hashlib.sha256(content).hexdigest() == sha256:
-                _keep(content, self._kept(photo_id))
+                _keep(content, self._kept(sha256))
                 return content
             if changed is None and content is not None and self._max_bits is not None:
                 if self._shows_the_same(photo_id, content):

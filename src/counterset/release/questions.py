@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,15 @@ import pyarrow.compute as pc
 
 from counterset.classes import normal_name
 from counterset.errors import ReleaseError
+from counterset.parquet_sql import fill, rows_of, spilling
 from counterset.release.bundle import suffix_of
-from counterset.release.exporting import Notes, Photos, check_any, parts_without_photos, photo_file, safe_name
+from counterset.release.exporting import Notes, Photos, check_any, photo_file, safe_name
 from counterset.release.schemas import SPLITS
 from counterset.schemas import Half
 
 QUESTION = "Which of these does the photo show?"
 LETTERS = string.ascii_uppercase
+_COLUMNS = ("photo_id", "class_id", "half", "unit", "observer", "license", "attribution")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Question:
     """One photo and its options.
 
     Attributes:
-        row: the photo's row in its split.
+        row: of the photo's row in its split what is asked for: its class, half, unit and observer, licence and credit.
         split: common or counter.
         unit: the independent unit of statistics; in releases without units, the observer.
         options: the candidates in the order in which they are shown; the first is A.
@@ -87,40 +89,69 @@ def options_of(photo_id: str, labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(labels, key=lambda label: hashlib.sha256(f"{photo_id}\0{label}".encode()).digest()))
 
 
-def questions(
-    release: Photos, candidates: Mapping[str, Candidates] | None = None, most_options: int = len(LETTERS)
-) -> list[Question]:
+class Questions:
     """One question per photo that the release's figures are read from, in the order of a hash of the photo ids.
 
     Those are photos of the confirm half where there is one, of the classes with the release's verdicts that have photos
-    on both sides, without uneven pairs. The first N are a sample of all.
+    on both sides, without uneven pairs. The first N are a sample of all. Each loop over them reads and sorts the
+    release anew, so that no more than a few thousand are in memory.
 
     Args:
         release: whose photos.
         candidates: class_id -> its candidates; None = the names of all classes.
         most_options: how many options the harness can letter.
 
+    Attributes:
+        candidates: of the classes that are asked about.
+
     Raises:
         ReleaseError: there are more candidates than that, or none for a class.
     """
-    rows = [(split, row) for split in SPLITS for row in _even_rows(release, split)]
-    half = figure_half(row["half"] for _, row in rows)
-    rows = [(split, row) for split, row in rows if half in (row["half"], Half.ALL.value)]
-    sides = {(row["class_id"], split) for split, row in rows}
-    rows = [(split, row) for split, row in rows if all((row["class_id"], side) in sides for side in SPLITS)]
-    asked = _classes(release) if candidates is None else candidates
-    for class_id in sorted({row["class_id"] for _, row in rows}):
-        if class_id not in asked:
-            raise ReleaseError(
-                f"the candidates say nothing of the class {class_id!r}; give an evaluation of {release.name} itself"
-            )
-        if (count := len(asked[class_id].labels)) > most_options:
-            raise ReleaseError(
-                f"the harness letters at most {most_options} options and {class_id!r} has {count}; evaluate a model "
-                "with --label-space top20 (or top20:classes) first, and give that evaluation's folder as --candidates"
-            )
-    made = [_question(split, row, asked[row["class_id"]]) for split, row in rows]
-    return sorted(made, key=lambda one: hashlib.sha256(one.photo_id.encode()).digest())
+
+    def __init__(
+        self, release: Photos, candidates: Mapping[str, Candidates] | None = None, most_options: int = len(LETTERS)
+    ) -> None:
+        self._release = release
+        halves: dict[tuple[str, str], set[str]] = {}
+        for split in SPLITS:
+            for part in self._parts(split, ["class_id", "half"]):
+                for row in part.group_by(["class_id", "half"]).aggregate([]).to_pylist():
+                    halves.setdefault((row["class_id"], split), set()).add(row["half"])
+        self._halves = {figure_half(half for own in halves.values() for half in own), Half.ALL.value}
+        sides = {side for side, own in halves.items() if own & self._halves}
+        class_ids = sorted({class_id for class_id, _ in sides if all((class_id, side) in sides for side in SPLITS)})
+        asked = _classes(release) if candidates is None else candidates
+        for class_id in class_ids:
+            if class_id not in asked:
+                raise ReleaseError(
+                    f"the candidates say nothing of the class {class_id!r}; give an evaluation of {release.name} itself"
+                )
+            if (count := len(asked[class_id].labels)) > most_options:
+                raise ReleaseError(
+                    f"the harness letters at most {most_options} options and {class_id!r} has {count}; evaluate a "
+                    "model with --label-space top20 (or top20:classes) first, and give that evaluation's folder as "
+                    "--candidates"
+                )
+        self.candidates = {class_id: asked[class_id] for class_id in class_ids}
+
+    def __iter__(self) -> Iterator[Question]:
+        with spilling() as connection:
+            fill(connection, "photos", (self._asked(part, split) for split in SPLITS for part in self._parts(split)))
+            for part in rows_of(connection, "FROM photos ORDER BY sha256(photo_id)"):
+                for row in part.to_pylist():
+                    yield _question(row.pop("split"), row, self.candidates[row["class_id"]])
+
+    def _parts(self, split: str, columns: Sequence[str] = _COLUMNS) -> Iterator[pa.Table]:
+        """The photos of a split whose pair is not uneven."""
+        return (even_pairs(self._release, part) for part in self._release.parts(split, columns))
+
+    def _asked(self, part: pa.Table, split: str) -> pa.Table:
+        is_asked = pc.and_(
+            pc.is_in(part["half"], pa.array(self._halves)),
+            pc.is_in(part["class_id"], pa.array(self.candidates, pa.string())),
+        )
+        kept = part.filter(is_asked)
+        return kept.append_column("split", pa.repeat(split, len(kept)))
 
 
 def even_pairs(release: Any, table: pa.Table) -> pa.Table:
@@ -134,11 +165,6 @@ def even_pairs(release: Any, table: pa.Table) -> pa.Table:
 def figure_half(halves: Iterable[str]) -> str:
     """`confirm` where some photos were kept out of the choice of pairs, else `all`."""
     return Half.CONFIRM.value if Half.CONFIRM.value in set(halves) else Half.ALL.value
-
-
-def _even_rows(release: Photos, split: str) -> list[dict[str, Any]]:
-    parts = parts_without_photos(release, split)
-    return [row for part in parts for row in even_pairs(release, part).to_pylist()]
 
 
 def _classes(release: Photos) -> dict[str, Candidates]:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterset.errors import ReleaseError
 from counterset.licenses import may_share
-from counterset.release.exporting import Exported, Notes, Photos, check_any, new_folder, photo_file, without_photos
-from counterset.release.publish.files import write_tables
-from counterset.release.schemas import SPLITS
+from counterset.release.exporting import (
+    Exported,
+    Notes,
+    Photos,
+    check_any,
+    new_folder,
+    parts_without_photos,
+    photo_file,
+)
+from counterset.release.publish.files import label_names, with_images, write_parquet
+from counterset.release.schemas import SPLITS, split_schema
+from counterset.release.table_files import ROWS_PER_SHARD_WITH_IMAGES, file_names
+from counterset.tables import in_groups
 
 _CONFIGS = """\
 configs:
@@ -31,27 +42,34 @@ def export(release: Photos, folder: str | Path) -> Exported:
     Photos are bundled without metadata, and only where their licence allows passing them
     on; the other rows keep their URL and an empty `image`, and are `missing`.
     """
-    notes = Notes()
-    columns = ["photo_id", "license", "attribution"]
-    rows = {row["photo_id"]: row for split in SPLITS for row in getattr(release, split).select(columns).to_pylist()}
-
-    def photo_bytes(photo_id: str) -> bytes | None:
-        return photo_file(release, rows[photo_id], notes)
-
-    tables = {
-        split: without_photos(table) for split, table in (("common", release.common), ("counter", release.counter))
-    }
+    notes, count = Notes(), 0
     card = card_with(release, _CONFIGS)
     with new_folder(folder) as target:
-        version = str(release.metadata["counterset_version"])
-        written = write_tables(tables, target, version, photo_bytes, class_names=release.class_names)
+        for split in SPLITS:
+            num_rows = sum(part.num_rows for part in release.parts(split, ["photo_id"]))
+            paths = file_names(split, num_rows, ROWS_PER_SHARD_WITH_IMAGES, is_split=True)
+            shards = in_groups(parts_without_photos(release, split), ROWS_PER_SHARD_WITH_IMAGES)
+            for path, shard in itertools.zip_longest(paths, shards):
+                _write(release, split, shard, target / path, notes)
+            count += num_rows
         (target / "README.md").write_text(card, encoding="utf-8")
-        for photo_id in _not_bundled(target, written):
-            may_be = may_share(rows[photo_id]["license"], rows[photo_id]["attribution"])
-            why = "it cannot be bundled" if may_be else "its licence does not allow passing it on"
-            notes.missing.setdefault(photo_id, why)
-        check_any(len(rows), release, {})
-    return notes.exported(folder, len(rows) - len(notes.missing))
+        check_any(count, release, {})
+    return notes.exported(folder, count - len(notes.missing))
+
+
+def _write(release: Photos, split: str, shard: pa.Table | None, path: Path, notes: Notes) -> None:
+    """One file of a split, with its photos; those that it does not hold are missing. No shard = a file without rows."""
+    schema = split_schema(split, with_images=True)
+    of_photos = [] if shard is None else shard.select(["photo_id", "license", "attribution"]).to_pylist()
+    rows = {row["photo_id"]: row for row in of_photos}
+    parts = [] if shard is None else with_images(shard, lambda photo_id: photo_file(release, rows[photo_id], notes))
+    version = str(release.metadata["counterset_version"])
+    write_parquet(parts, schema, path, version, label_names(release.class_names))
+    written = pq.read_table(path, columns=["photo_id", "bundled_sha256"])
+    for photo_id in written.filter(written["bundled_sha256"].is_null())["photo_id"].to_pylist():
+        may_be = may_share(rows[photo_id]["license"], rows[photo_id]["attribution"])
+        why = "it cannot be bundled" if may_be else "its licence does not allow passing it on"
+        notes.missing.setdefault(photo_id, why)
 
 
 def card_with(release: Photos, configs: str) -> str:
@@ -65,13 +83,3 @@ def card_with(release: Photos, configs: str) -> str:
     except (OSError, ValueError) as error:
         raise ReleaseError(f"the card of {release.path} cannot be read ({error}); fetch the release again") from error
     return re.sub(r"^configs:\n(?:(?:- | ).*\n)*", configs, card, count=1, flags=re.MULTILINE)
-
-
-def _not_bundled(folder: Path, paths: Iterable[str]) -> list[str]:
-    """The photos of a release's files whose bytes these do not hold."""
-    tables = [pq.read_table(folder / path, columns=["photo_id", "bundled_sha256"]) for path in paths]
-    return [
-        photo_id
-        for table in tables
-        for photo_id in table.filter(table["bundled_sha256"].is_null())["photo_id"].to_pylist()
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from counterset.licenses import may_share
 from counterset.release.exporting import Exported, Notes, Photos, check_any, new_folder
 from counterset.release.exports.hub import card_with
 from counterset.release.publish.files import BYTES_PER_PART
-from counterset.release.questions import Candidates, Question, questions, with_photos
+from counterset.release.questions import Candidates, Question, Questions, with_photos
 from counterset.release.schemas import SPLITS
 
 COLUMNS = pa.schema(
@@ -70,15 +70,11 @@ def export(release: Photos, folder: str | Path, candidates: Mapping[str, Candida
     """
     notes = Notes()
     with new_folder(folder) as target:
-        asked = questions(release, candidates)
-        for one in asked:
-            if not may_share(one.row["license"], one.row["attribution"]):
-                notes.missing[one.photo_id] = "its licence does not allow passing it on"
-        asked = [one for one in asked if one.photo_id not in notes.missing]
+        asked = Questions(release, candidates)
         (target / "questions").mkdir()
         count = 0
         for split in SPLITS:
-            rows = _rows(release, [one for one in asked if one.split == split], notes)
+            rows = _rows(release, (one for one in asked if one.split == split), notes)
             count += _write(rows, target / "questions" / f"{split}.parquet")
         check_any(count, release, notes.missing)
         tasks = "".join(TASK.format(split=split) for split in SPLITS)
@@ -88,10 +84,19 @@ def export(release: Photos, folder: str | Path, candidates: Mapping[str, Candida
     return notes.exported(folder, count)
 
 
-def _rows(release: Photos, asked: list[Question], notes: Notes) -> Iterator[dict[str, Any]]:
-    for question, content, suffix in with_photos(release, asked, notes):
+def _rows(release: Photos, asked: Iterable[Question], notes: Notes) -> Iterator[dict[str, Any]]:
+    for question, content, suffix in with_photos(release, _shared(asked, notes), notes):
         kind = "jpeg" if suffix == "jpg" else suffix
         yield question.fields() | {"image": f"data:image/{kind};base64,{base64.b64encode(content).decode()}"}
+
+
+def _shared(asked: Iterable[Question], notes: Notes) -> Iterator[Question]:
+    """The questions about photos that may be passed on; the others are missing."""
+    for one in asked:
+        if may_share(one.row["license"], one.row["attribution"]):
+            yield one
+        else:
+            notes.missing[one.photo_id] = "its licence does not allow passing it on"
 
 
 def _write(rows: Iterator[dict[str, Any]], path: Path) -> int:

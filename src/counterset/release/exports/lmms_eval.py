@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from counterset.release.exporting import Exported, Notes, Photos, new_folder
-from counterset.release.questions import Candidates, copy_file, questions, task_name, write_questions
+from counterset.release.questions import Candidates, Questions, copy_file, task_name, write_questions
 
 METRICS = {
     "common": "common",
@@ -57,7 +57,7 @@ def export(release: Photos, folder: str | Path, candidates: Mapping[str, Candida
     notes = Notes()
     name = task_name(release)
     with new_folder(folder) as target:
-        count = write_questions(release, questions(release, candidates), target, notes)
+        count = write_questions(release, Questions(release, candidates), target, notes)
         metrics = "".join(
             METRIC.format(
                 metric=metric, function=function, is_higher_better="false" if metric.startswith("drop") else "true"

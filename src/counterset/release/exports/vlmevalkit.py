@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from counterset.errors import ReleaseError
 from counterset.release.exporting import Exported, Notes, Photos, check_any, new_folder
-from counterset.release.questions import LETTERS, Candidates, Question, questions, task_name, with_photos
+from counterset.release.questions import LETTERS, Candidates, Questions, task_name, with_photos
 
 MOST_OPTIONS = 25
 """VLMEvalKit writes Z for an answer that it cannot read, so no option may be Z."""
@@ -34,9 +34,9 @@ def export(release: Photos, folder: str | Path, candidates: Mapping[str, Candida
     notes = Notes()
     count = 0
     with new_folder(folder) as target:
-        asked = questions(release, candidates, MOST_OPTIONS)
-        _check_labels(asked)
-        letters = LETTERS[: max((len(one.options) for one in asked), default=0)]
+        asked = Questions(release, candidates, MOST_OPTIONS)
+        _check_labels(label for of in asked.candidates.values() for label in of.labels)
+        letters = LETTERS[: max((len(of.labels) for of in asked.candidates.values()), default=0)]
         columns = ["index", "photo_id", "split", "category", "unit", "question", *letters, "answer", "image"]
         with (target / f"{_table_name(release)}.tsv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, columns, delimiter="\t", lineterminator="\n")
@@ -51,11 +51,11 @@ def export(release: Photos, folder: str | Path, candidates: Mapping[str, Candida
     return notes.exported(folder, count)
 
 
-def _check_labels(asked: Sequence[Question]) -> None:
+def _check_labels(options: Iterable[str]) -> None:
     """Raises:
     ReleaseError: an option would be read as an empty cell.
     """
-    for option in sorted({option for one in asked for option in one.options}):
+    for option in sorted({*options}):
         if option.strip() in NO_TEXT:
             raise ReleaseError(
                 f"VLMEvalKit would read the label {option!r} as an empty cell; give the class another name"

@@ -133,10 +133,10 @@ def _files(
             if photo_bytes is None:
                 yield path, [shard], split_schema(name)
             else:
-                yield path, _with_images(shard, photo_bytes), split_schema(name, with_images=True)
+                yield path, with_images(shard, photo_bytes), split_schema(name, with_images=True)
 
 
-def _with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> Iterator[pa.Table]:
+def with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> Iterator[pa.Table]:
     """The table with the photos that may be passed on, in parts of bounded size."""
     arrow = split_schema("common", with_images=True).arrow()
     start, num_bytes = 0, 0
