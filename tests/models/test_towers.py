@@ -24,7 +24,7 @@ from counterset.models.held import let_go
 from counterset.models.open_clip_encoder import features_id, load_encoder, precision, texts_id
 from counterset.models.packed import PackedAttention, PackedLinear, PackedPatches, pack
 from counterset.models.precision import agrees, native_half, probes
-from counterset.models.text_tower import ShortTexts
+from counterset.models.text_tower import ShortTexts, WholeTexts
 
 SIZE = 64
 PREPROCESS = PreprocessCfg(size=SIZE)
@@ -94,28 +94,33 @@ def test_texts_are_float32s_within_the_limits(name: str) -> None:
 
 
 def test_places_behind_a_text_give_nothing_to_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut behind the longest text of each batch, the features are those of the whole context but for rounding."""
-    monkeypatch.setattr("counterset.models.text_tower.TEXTS_PER_BATCH", 2)
+    """Cut behind the texts of each batch, the features are those of the whole context but for rounding."""
+    monkeypatch.setattr("counterset.models.text_tower.SHORT_TEXTS_PER_BATCH", 2)
     monkeypatch.setattr(open_clip_encoder, "LARGE_BYTES", 10**12)
-    exact = load_encoder(name)
-    short = ShortTexts(exact._model, exact._tokenizer, torch.float32)
+    short = load_encoder(name).texts
+    assert isinstance(short, ShortTexts) and short.precision == "float32"
+    whole = WholeTexts(short._model, short._tokenizer)
     seen: list[tuple[int, ...]] = []
     encode = short._encode
     monkeypatch.setattr(short, "_encode", lambda tokens: seen.append(tuple(tokens.shape)) or encode(tokens))
-    np.testing.assert_allclose(short.encode(TEXTS), exact.encode_texts(TEXTS), atol=1e-6)
-    assert sorted(seen) == [(2, 3), (2, 14)]  # four different texts, by length; the context has 16 places
+    np.testing.assert_allclose(short.encode(TEXTS), whole.encode(TEXTS), atol=1e-6)
+    assert sorted(seen) == [(2, 2), (2, 4), (2, 14)]  # of 2, 3, 4 and 14 tokens; the context has 16 places
 
 
 def test_texts_that_fail_the_check_stay_in_float32(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     encode = ShortTexts.encode
-    monkeypatch.setattr(ShortTexts, "encode", lambda self, texts: encode(self, texts)[::-1])
+
+    def spoilt(tower: ShortTexts, texts: list[str]) -> Any:
+        return encode(tower, texts)[:: -1 if tower.precision == "bfloat16" else 1]
+
+    monkeypatch.setattr(ShortTexts, "encode", spoilt)
     encoder = load_encoder(name)
-    assert encoder.precision == "bfloat16" and encoder.short_texts is None
+    assert (encoder.precision, encoder.texts.precision) == ("bfloat16", "float32")
     np.testing.assert_array_equal(encoder.encode_texts(TEXTS), load_encoder(name, "torch-float32").encode_texts(TEXTS))
 
 
 def test_what_texts_are_computed_in_is_part_of_what_names_them(name: str) -> None:
-    assert texts_id(name) == texts_id(name, "torch-float32") + "-bfloat16-short"
+    assert texts_id(name) == texts_id(name, "torch-float32") + "-bfloat16"
 
 
 def test_a_load_gives_the_same_features_again(name: str) -> None:

@@ -115,6 +115,25 @@ def test_templates_are_data_and_places_are_encoded_once() -> None:
     assert len(Counting.seen) == 6 + 2 * (6 + 1)
 
 
+def test_texts_of_many_classes_are_encoded_together_where_that_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("counterset.stages.annotate.prompts.CLASSES_AT_ONCE", 3)
+
+    class Counting(WordEncoder):
+        num_calls = 0
+
+        def encode_texts(self, texts: Sequence[str]) -> Features:
+            self.num_calls += 1
+            return super().encode_texts(texts)
+
+    specs = [BEAR, *(ClassSpec(name, name) for name in ("cow", "snow bear", "paper bear", "grass"))]
+    alone, together = Counting(), Counting()
+    expected = background_classifiers(alone, VOCABULARY, specs, "conditioned")
+    found = background_classifiers(together, VOCABULARY, specs, "conditioned", are_together=True)
+    assert (alone.num_calls, together.num_calls) == (5, 2) and list(found) == list(expected)
+    for class_id, directions in expected.items():
+        np.testing.assert_array_equal(found[class_id], directions)
+
+
 def test_unknown_method_is_named() -> None:
     with pytest.raises(ConfigError, match="combined, conditioned, plain, standardised"):
         background_classifiers(WordEncoder(), VOCABULARY, [BEAR], "guess")

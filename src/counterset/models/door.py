@@ -61,6 +61,9 @@ class Model(Protocol):
 class TextModel(Model, Protocol):
     """A model that compares photos with any text; its vectors are of unit length.
 
+    It may say by `texts_are_independent = True` that a text has the same bits whichever texts it is encoded with.
+    Builds keep the texts of such a model and encode none of them twice.
+
     Attributes:
         texts_id: names all that decides its text features.
     """

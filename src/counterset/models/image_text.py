@@ -15,6 +15,7 @@ from counterset.models.lineage import address_of, data_of_folder, data_of_tag
 from counterset.models.open_clip_encoder import (
     WEIGHT_SUFFIXES,
     OpenClipEncoder,
+    embedding_dim,
     features_id,
     read_encoder,
     texts_id,
@@ -80,8 +81,8 @@ class ImageTextModel:
 
     @property
     def embedding_dim(self) -> int:
-        """D of its features."""
-        return self.encoder.embedding_dim
+        """D of its features, as its config says; its weights are not read for it."""
+        return embedding_dim(self.name)
 
     def encode_images(self, images: Sequence[bytes], batch_size: int) -> Features:
         """(N, D) unit-length image features."""
@@ -96,6 +97,11 @@ class ImageTextModel:
     def encode_texts(self, texts: Sequence[str]) -> Features:
         """(N, D) unit-length text features."""
         return self.encoder.encode_texts(texts)
+
+    @property
+    def texts_are_independent(self) -> bool:
+        """Whether a text has the same bits whichever texts it is encoded with."""
+        return self.encoder.texts_are_independent
 
 
 class FolderModel(ImageTextModel):

@@ -36,7 +36,7 @@ from counterset.models.locations import features_and_places
 from counterset.models.model_config import CONFIG_FILE, described, tokenizer_options
 from counterset.models.openvino_tower import OpenVinoTower, check_installed
 from counterset.models.precision import LARGE_BYTES, PROBE_LABELS, Backend, Features, agrees, native_half
-from counterset.models.text_tower import TEXTS_PER_BATCH, ShortTexts
+from counterset.models.text_tower import REVISION, ShortTexts, are_independent, text_tower
 from counterset.models.towers import ImageTower, PlainTower, TorchTower, probe_features
 from counterset.pictures import DECODER_VERSION
 from counterset.tables import sha256_of
@@ -70,7 +70,7 @@ class OpenClipEncoder:
         name: as in the config.
         weights_sha256: of the checkpoint file.
         precision: what its image tower computes in: float32, bfloat16, float16 or int8.
-        short_texts: computes its texts, where that agrees with float32; None = its own text tower does.
+        texts: computes its texts.
         embedding_dim: D of the features.
     """
 
@@ -79,11 +79,10 @@ class OpenClipEncoder:
         self.weights_sha256 = weights_sha256
         self.precision = tower.precision
         self._model = model
-        self._tokenizer = tokenizer
         self._tower = tower
         self._device = model.logit_scale.device
         self._lock = threading.Lock() if tower.is_serial else contextlib.nullcontext()
-        self.short_texts: ShortTexts | None = None
+        self.texts = text_tower(model, tokenizer)
         self.embedding_dim = int(self.encode_texts(["a photo"]).shape[1])
 
     def encode_images(self, images: Sequence[bytes], batch_size: int) -> Features:
@@ -150,15 +149,12 @@ class OpenClipEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> Features:
         """(N, D) unit-length text features, in order; of a large model in what its image tower computes in."""
-        if self.short_texts is not None:
-            return self.short_texts.encode(texts)
+        return self.texts.encode(texts)
 
-        def encode(batch: Sequence[str]) -> Features:
-            tokens = self._tokenizer(list(batch)).to(self._device)
-            features: Features = self._model.encode_text(tokens, normalize=True).float().cpu().numpy()
-            return features
-
-        return np.concatenate(in_batches(texts, TEXTS_PER_BATCH, encode))
+    @functools.cached_property
+    def texts_are_independent(self) -> bool:
+        """Whether a text has the same bits whichever texts it is encoded with, which is tried."""
+        return are_independent(self.name, self.texts)
 
 
 def load_encoder(name: str, backend: Backend = "torch") -> OpenClipEncoder:
@@ -204,7 +200,7 @@ def read_encoder(name: str, backend: Backend) -> OpenClipEncoder:
         if ShortTexts.covers(model):
             short = ShortTexts(model, tokenizer, native_half() or torch.float32)
             if agrees(name, f"{short.precision} for texts", short.encode(PROBE_LABELS), labels, reference):
-                encoder.short_texts = short
+                encoder.texts = short
         return encoder
     if wanted == "int8":
         return load_encoder(name)
@@ -257,10 +253,11 @@ def texts_id(name: str, backend: Backend = "torch") -> str:
         folder = Path(model_name.removeprefix("local-dir:"))
         paths = sorted(path for path in folder.iterdir() if path.suffix in TOKENIZER_SUFFIXES and path.is_file())
         files = [[path.name, sha256_of(path)] for path in paths if path.name not in (CONFIG_FILE, "recipe.json")]
-    identity = digest(_config(name), weights_sha256(name), files, versions(*PACKAGES, *TEXT_PACKAGES))
+    packages = versions(*PACKAGES, *TEXT_PACKAGES)
+    identity = digest(REVISION, _config(name), weights_sha256(name), files, device(), packages)
     if precision(name, backend) == "float32":
         return identity
-    return f"{identity}-{str(native_half() or torch.float32).removeprefix('torch.')}-short{way_suffix()}"
+    return f"{identity}-{str(native_half() or torch.float32).removeprefix('torch.')}{way_suffix()}"
 
 
 def _config(name: str) -> dict[str, Any]:
@@ -271,6 +268,18 @@ def _config(name: str) -> dict[str, Any]:
     """
     try:
         return described(*_resolve(name))
+    except LOAD_ERRORS as error:
+        raise cannot_load(name, error) from error
+
+
+def embedding_dim(name: str) -> int:
+    """D of a model's features.
+
+    Raises:
+        ModelError: as `load_encoder`.
+    """
+    try:
+        return int(_config(name)["model_cfg"]["embed_dim"])
     except LOAD_ERRORS as error:
         raise cannot_load(name, error) from error
 

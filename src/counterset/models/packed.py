@@ -34,7 +34,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedAttention(nn.Module):
-    """Self-attention without a mask, as `nn.MultiheadAttention(batch_first=True)` gives it."""
+    """Self-attention, as `nn.MultiheadAttention(batch_first=True)` gives it."""
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         super().__init__()
@@ -43,15 +43,20 @@ class PackedAttention(nn.Module):
         self._out = PackedLinear(attention.out_proj.weight, attention.out_proj.bias)
 
     def forward(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, need_weights: bool = False, attn_mask: None = None
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        need_weights: bool = False,
+        attn_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, None]:
-        """(B, T, D), three times the same -> (B, T, D) and no weights."""
-        if k is not q or v is not q or attn_mask is not None:
-            raise ValueError("packed attention is self-attention without a mask")
+        """(B, T, D), three times the same, and a (T, T) mask that is added -> (B, T, D) and no weights."""
+        if k is not q or v is not q:
+            raise ValueError("packed attention is self-attention")
         batch, tokens, width = q.shape
         # (B, T, 3 D) -> 3 x (B, heads, T, D / heads)
         parts = self._in(q).view(batch, tokens, 3, self._num_heads, width // self._num_heads).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(*parts)
+        mixed = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask)
         return self._out(mixed.transpose(1, 2).reshape(batch, tokens, width)), None
 
     def values(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -91,16 +96,25 @@ def pack(tower: nn.Module) -> bool:
     Returns:
         Whether anything was laid out.
     """
-    if not isinstance(tower, VisionTransformer) or not _has_operators():
+    if not isinstance(tower, VisionTransformer) or not pack_blocks(tower.transformer):
         return False
-    is_packed = False
-    for block in tower.transformer.resblocks:
-        if type(block) is ResidualAttentionBlock and _is_plain(block):
-            _pack_block(block)
-            is_packed = True
-    if is_packed and _is_patches(tower.conv1, tower.image_size):
+    if _is_patches(tower.conv1, tower.image_size):
         tower.conv1 = PackedPatches(tower.conv1)
-    return is_packed
+    return True
+
+
+def pack_blocks(transformer: Any) -> bool:
+    """Lay out the weights of a bfloat16 transformer's plain blocks, in place.
+
+    Returns:
+        Whether anything was laid out.
+    """
+    if not _has_operators():
+        return False
+    plain = [block for block in transformer.resblocks if type(block) is ResidualAttentionBlock and _is_plain(block)]
+    for block in plain:
+        _pack_block(block)
+    return bool(plain)
 
 
 def _pack_block(block: Any) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 
 from counterset.errors import ConfigError
-from counterset.models.door import FixedClasses, Model, TextModel, identity, reads_texts
+from counterset.models.door import FixedClasses, Model, identity, reads_texts
+from counterset.models.kept_texts import KeptTexts
 from counterset.models.labels import LabelSpace
 from counterset.models.precision import Features
+from counterset.storage import Place
 from counterset.workspace import digest
 
 PAPER_TEMPLATE = "A photo of {label}."
@@ -49,7 +51,15 @@ def _templates_of(path: Path) -> tuple[str, ...]:
     return templates
 
 
-def mean_text_features(encoder: TextModel, prompt_sets: Sequence[Sequence[str]]) -> Features:
+class TextEncoder(Protocol):
+    """A `TextModel`, or what looks into its kept texts first."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Features:
+        """(N, D) unit-length text features, in order."""
+        ...
+
+
+def mean_text_features(encoder: TextEncoder, prompt_sets: Sequence[Sequence[str]]) -> Features:
     """(C, D) unit-length means of the text features of C prompt sets."""
     flat = encoder.encode_texts([prompt for prompt_set in prompt_sets for prompt in prompt_set])
     ends = np.cumsum([len(prompt_set) for prompt_set in prompt_sets])
@@ -58,16 +68,23 @@ def mean_text_features(encoder: TextModel, prompt_sets: Sequence[Sequence[str]])
     return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)
 
 
-def label_rows(model: Model, space: LabelSpace, templates: str) -> Features:
+def label_rows(model: Model, space: LabelSpace, templates: str, kept: Place | None = None) -> Features:
     """(C, D) rows of a label space, one per label: a photo's score for a label is the product of their vectors.
 
     For an image-text model they are unit-length means over the prompts; a classifier needs no prompts.
+
+    Args:
+        model: an image-text model, or one that knows its own classes only.
+        space: the label space.
+        templates: of the prompts.
+        kept: the folder of the texts that were encoded under this model; None = none is kept.
 
     Raises:
         ModelError: a label is none of the classes of a model that knows its own only.
     """
     if reads_texts(model):
-        return mean_text_features(model, [prompts(templates, label) for label in space.labels])
+        encoder = model if kept is None else KeptTexts(model, kept)
+        return mean_text_features(encoder, [prompts(templates, label) for label in space.labels])
     return cast(FixedClasses, model).label_rows(space)
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from counterset.classes import ClassSpec
 from counterset.config_sections import ANNOTATORS
 from counterset.models.door import open_text_model
+from counterset.models.kept_texts import KeptTexts
 from counterset.parquet_sql import add, fill, rows_of, runs
 from counterset.schemas import BACKGROUNDS, MEMBERS, STABILITY, embeddings
 from counterset.stages import annotate, group
@@ -66,13 +67,16 @@ def _score_backgrounds(
     each of the B backgrounds the share of other places that suit it better. Memory does not grow with D.
     """
     config = build.config
-    encoder = open_text_model(config.models.annotator, config.models.backend)
+    model = open_text_model(config.models.annotator, config.models.backend)
+    encoder = KeptTexts(model, build.texts_folder(model))
     method, num_backgrounds = config.annotate.method, len(build.vocabulary)
-    directions = annotate.background_classifiers(encoder, build.vocabulary, specs, method, build.templates)
+    directions = annotate.background_classifiers(
+        encoder, build.vocabulary, specs, method, build.templates, are_together=encoder.texts_are_independent
+    )
     crowd = annotate.places_and_elsewhere(encoder, build.vocabulary, build.elsewhere, build.templates)
     class_ids = pa.array([spec.class_id for spec in specs])
     looks_around, look = build.places is not None, ANNOTATORS[method].vectors
-    schema = embeddings(encoder.embedding_dim, with_surroundings=looks_around)
+    schema = embeddings(model.embedding_dim, with_surroundings=looks_around)
     fill(connection, "scores", [_scores([], [], np.zeros((0, 1)), np.zeros((0, 1)))])
     for ref, own in by_shard(connection, members, embedded):
         own = own.filter(pc.is_in(own["class_id"], class_ids))

@@ -20,10 +20,11 @@ from counterset.content import content
 from counterset.digests import Digests
 from counterset.errors import ConfigError
 from counterset.machine.ways import agree_on, way
-from counterset.models.door import identity, open_model, open_text_model
+from counterset.models.door import TextModel, identity, open_model, open_text_model
 from counterset.models.labels import LabelSpace, label_space
 from counterset.models.lineage import check_roles
 from counterset.models.prompts import check_labels
+from counterset.models.schemas import kept_texts
 from counterset.models.shared_weights import check_weights
 from counterset.pictures import DECODER_VERSION
 from counterset.places import PLACES, Places
@@ -51,7 +52,7 @@ READS = {
 }
 """The sections that a stage is given. It depends on all of their settings but those that are marked (`NotContent`)."""
 
-REVISIONS = dict.fromkeys(READS, 1) | {"members": 2, "backgrounds": 2, "pairs": 4, "names": 2}
+REVISIONS = dict.fromkeys(READS, 1) | {"members": 2, "backgrounds": 3, "pairs": 4, "names": 2}
 """Raised by whoever changes what a stage makes of the same inputs."""
 
 PHOTO_PACKAGES = ("pillow", "ImageHash", "numpy", "scipy")
@@ -260,6 +261,10 @@ class Build:
     def embed_key(self, model: str) -> str:
         places = [] if self.places is None or model != self.config.models.annotator else [PLACES, self.places.digest]
         return digest(settings_of(self.config, "features"), self.photos_key, self.features_of(model), *places)
+
+    def texts_folder(self, model: TextModel) -> Place:
+        """Where the texts lie that were encoded under a model, by a key of all that decides them and nothing else."""
+        return self.workspace.folder("texts", digest("texts", kept_texts(0).version, model.texts_id))
 
     @functools.cached_property
     def digests(self) -> Digests:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from counterset.config_sections import ANNOTATORS
 from counterset.content import content
-from counterset.models.door import open_model, open_text_model
+from counterset.models.door import open_model, open_text_model, reads_texts
 from counterset.models.prompts import label_rows, labels_id
 from counterset.parquet_sql import add, fill, rows_of, spilling
 from counterset.schemas import (
@@ -237,6 +237,7 @@ def classifier_key(build: Build, model: str, templates: str) -> str:
 
 def keys(build: Build, refs: Iterable[TableRef]) -> set[str]:
     """The keys of all files that a build's tables stand on."""
+    opened = [open_model(name, build.config.models.backend) for name in build.model_names]
     return {
         build.requests_key,
         build.crawl_key,
@@ -246,18 +247,20 @@ def keys(build: Build, refs: Iterable[TableRef]) -> set[str]:
         animals_key(build),
         *map(build.embed_key, build.model_names),
         *(classifier_key(build, *item) for item in build.evaluations),
+        *(build.texts_folder(model).name for model in opened if reads_texts(model)),
         *(place(ref.path).parent.name for ref in refs),
     }
 
 
 def _classifier(build: Build, model: str, templates: str) -> np.ndarray:
-    """(C, D) rows of the labels, kept: 80 prompts for each of 1000 labels take a while without a GPU."""
+    """(C, D) rows of the labels, kept, so that the texts that they are means of are not read again."""
     key = classifier_key(build, model, templates)
     opened = open_model(model, build.config.models.backend)
     schema = text_features(opened.embedding_dim)
     path = build.workspace.file("classifier", key, "all")
     if not build.is_done("classifier", key, "all"):
-        features = label_rows(opened, build.space, templates)
+        kept = build.texts_folder(opened) if reads_texts(opened) else None
+        features = label_rows(opened, build.space, templates, kept)
         # (C, D) -> C lists of D
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), opened.embedding_dim)
         labels = build.space.labels

@@ -41,6 +41,8 @@ def background_classifiers(
     specs: Sequence[ClassSpec],
     method: str,
     templates: Templates | None = None,
+    *,
+    are_together: bool = False,
 ) -> dict[str, Features]:
     """class_id -> (B + E, D) text directions: the B backgrounds, then the E excluded phrases.
 
@@ -50,12 +52,14 @@ def background_classifiers(
         specs: the classes.
         method: one of ANNOTATORS.
         templates: None = the packaged ones.
+        are_together: the texts of many classes are encoded in one call, which is quicker; for an encoder by which a
+            text has the same bits whatever else is encoded, for a class may depend on no other.
 
     Raises:
         ConfigError: no such method.
     """
     chosen: Method = ANNOTATORS[method]
-    prompts = Prompts(encoder, vocabulary, templates or load_templates())
+    prompts = Prompts(encoder, vocabulary, templates or load_templates(), specs if are_together else ())
     return {spec.class_id: chosen.directions(prompts, spec) for spec in specs}
 
 
