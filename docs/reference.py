@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from markdown.extensions.toc import slugify
@@ -160,6 +161,8 @@ def _type(kind: Any, metadata: Any = ()) -> str:
     """A type in words, with its bounds."""
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if get_origin(kind) is UnionType:
+        return " or ".join(map(_type, get_args(kind)))
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
         return f"list of {', '.join(f'`{part}`' for part in get_args(inner))}" if get_args(inner) else "list of texts"

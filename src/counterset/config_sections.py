@@ -89,8 +89,9 @@ class SourceConfig(Section):
 
     kind: str
     """Which kind of source."""
-    photo_url: Annotated[str, marks.MIRROR] = ""
-    """Replaces the host of every photo URL, e.g. a mirror; empty = as the source says."""
+    photo_url: Annotated[str | tuple[str, ...], marks.MIRROR] = ""
+    """Replaces the host of every photo URL, e.g. a mirror; empty = as the source says. Of a list, each is asked for
+    what those before it did not give."""
     contact: Annotated[str, marks.CALLER] = ""
     """Web page or e-mail put into the User-Agent; required for real hosts."""
     allowed_hosts: Annotated[tuple[str, ...], marks.ANSWERS] = ()
@@ -119,8 +120,8 @@ class SourceConfig(Section):
 
     @field_validator("photo_url")
     @classmethod
-    def _isweb_address(cls, text: str) -> str:
-        return web_address(text)
+    def _are_addresses(cls, named: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        return web_address(named) if isinstance(named, str) else tuple(map(web_address, named))
 
     @model_serializer(mode="wrap")
     def _with_former_keys(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_bytes_come_back_under_their_own_ids(tmp_path: Path) -> None:
             tmp_path / "scratch",
             DownloadConfig(shard_size=1000),
             user_agent="counterset/test (tests@localhost)",
-            photo_host=server.photo_url,
+            photo_hosts=(server.photo_url,),
         )
         agents = {record.user_agent for record in server.requests() if "/photos/" in record.path}
     images = dict(zip(result.images["photo_id"].to_pylist(), result.images["image"].to_pylist(), strict=True))
@@ -86,7 +86,7 @@ def test_a_host_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
             tmp_path / "scratch",
             DownloadConfig(retries=0, timeout_s=2),
             user_agent="counterset/test",
-            photo_host="http://127.0.0.1:9",
+            photo_hosts=("http://127.0.0.1:9",),
         )
     assert not (tmp_path / "scratch").exists()  # or the next run would find its failures finished
 
@@ -137,6 +137,37 @@ def test_what_fails_for_a_while_comes_in_the_same_build(tmp_path: Path, monkeypa
     assert result.images["photo_id"].to_pylist() == ["flaky", "good", "worse"]
     reasons = dict(zip(result.rejects["photo_id"].to_pylist(), result.rejects["reason"].to_pylist(), strict=True))
     assert reasons == {"bad": "server_error", "gone": "gone"}
+
+
+def test_a_second_mirror_gives_what_the_first_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "REPEAT_AFTER_S", (0.0,))
+    first = {"/both": [200], "/gone": [404], "/ill": [503], "/flaky": [503, 503, 200], "/nowhere": [404]}
+    second = {"/gone": [200], "/ill": [200], "/flaky": [404], "/nowhere": [410], "/both": []}
+    asked: list[str] = []
+
+    def answering(statuses: dict[str, list[int]]) -> Callable[[str, int], int]:
+        def answer(path: str, number: int) -> int:
+            asked.append(path)
+            return statuses[path][min(number, len(statuses[path])) - 1]
+
+        return answer
+
+    def get(*hosts: str, retries: int) -> photos.Download:
+        return download_photos(
+            candidates({path[1:]: f"https://source.example{path}" for path in first}),
+            tmp_path / f"scratch-{len(asked)}",
+            DownloadConfig(retries=retries),
+            user_agent="counterset/test",
+            photo_hosts=hosts,
+        )
+
+    with scripted(answering(first)) as one, scripted(answering(second)) as two:
+        result = get(one, two, retries=1)
+        assert sorted(asked) == sorted(["/both", "/gone", "/gone", *["/ill"] * 3, *["/flaky"] * 4, *["/nowhere"] * 2])
+        assert sorted(result.images["photo_id"].to_pylist()) == ["both", "flaky", "gone", "ill"]
+        assert [(row["photo_id"], row["reason"]) for row in result.rejects.to_pylist()] == [("nowhere", "gone")]
+        with pytest.raises(SourceUnavailable, match="none of 5 photos"):
+            get("http://127.0.0.1:9", "http://127.0.0.1:10", retries=0)
 
 
 def test_many_failures_are_the_hosts_unless_they_failed_before() -> None:

@@ -125,6 +125,14 @@ def test_every_row_is_counted_or_left_out_with_a_reason(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_header_says_the_separator(separator: str, tmp_path: Path) -> None:
+    table, predictions = tmp_path / "answers.csv", tmp_path / "said.tsv"
+    table.write_text("id,class,group\na,dog,grass\nb,dog,sand\n".replace(",", separator))
+    predictions.write_text("id,prediction\nb,cat\na,dog\n".replace(",", separator))
+    assert read_grouped(table, predictions=predictions).rows["is_correct"].to_pylist() == [True, False]
+
+
 def test_labels_and_predictions_stand_for_right_and_wrong() -> None:
     rows = {"class": ["dog"] * 3, "group": ["sand"] * 3, "label": [1, 1, 1], "prediction": [1.0, 2.0, None]}
     read = read_grouped(pa.table(rows))
@@ -135,7 +143,7 @@ def test_labels_and_predictions_stand_for_right_and_wrong() -> None:
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"class": ["a"], "correct": [1]}, "'group' for the group"),
+        ({"class": ["a"], "correct": [1]}, "'group' for the group; name the one of class, correct that is"),
         ({"class": ["a"], "group": ["b"]}, "for right or wrong .or predictions, in a column or a file"),
         ({"class": ["a"], "group": ["b"], "correct": ["?"]}, "no row of the table counts .no_outcome 1."),
         ({"class": ["a"], "group": ["b"], "correct": [1], "margin": ["x"]}, "margin is no number"),

@@ -47,7 +47,7 @@ def download_photos(
     config: DownloadConfig,
     *,
     user_agent: str,
-    photo_host: str = "",
+    photo_hosts: Sequence[str] = ("",),
     allowed_hosts: Sequence[str] | None = None,
     is_retry: bool = False,
     on_progress: Callable[[int], None] | None = None,
@@ -61,7 +61,8 @@ def download_photos(
             the caller removes it once the tables are stored, so that no photo is downloaded twice.
         config: threads, timeouts, caps.
         user_agent: the requests' User-Agent.
-        photo_host: scheme and host that replace those of every http(s) URL (a mirror); empty = none.
+        photo_hosts: scheme and host that replace those of every http(s) URL (a mirror), empty = none; each is asked for
+            what those before it did not give.
         allowed_hosts: where photos may come from and be redirected to, as `HostRules` takes it; None = any
             public host, and the addresses that the list itself writes as numbers.
         is_retry: these photos failed in an earlier build, so their failure says nothing of the host.
@@ -75,7 +76,8 @@ def download_photos(
     """
     urls = dict(zip(candidates["photo_id"].to_pylist(), candidates["url"].to_pylist(), strict=True))
     class_ids = dict(zip(candidates["photo_id"].to_pylist(), candidates["class_id"].to_pylist(), strict=True))
-    remote = {photo_id: _at_host(url, photo_host) for photo_id, url in urls.items() if _is_remote(url)}
+    photo_hosts = photo_hosts or ("",)
+    remote = {photo_id: _at_host(url, photo_hosts[0]) for photo_id, url in urls.items() if _is_remote(url)}
     images: dict[str, bytes] = {}
     failures: dict[str, Failure] = {}
     for photo_id, url in urls.items():
@@ -83,13 +85,20 @@ def download_photos(
             _read_local(photo_id, url, config.max_size_bytes, images, failures)
     if remote:
         if allowed_hosts is None:
-            allowed_hosts = ["*", *sorted(set(map(netloc_of_number, remote.values())))]
-        downloader = Downloader(config, user_agent, [*allowed_hosts, netloc(photo_host)], on_bytes)
+            written = [_at_host(urls[photo_id], host) for host in photo_hosts for photo_id in remote]
+            allowed_hosts = ["*", *sorted(set(map(netloc_of_number, written)))]
+        downloader = Downloader(config, user_agent, [*allowed_hosts, *map(netloc, photo_hosts)], on_bytes)
         downloader.download(remote, folder, config.retries, on_progress)
         collect(folder, remote, images, failures)
+        for number, host in enumerate(photo_hosts[1:], 1):
+            elsewhere = {photo_id: _at_host(urls[photo_id], host) for photo_id in remote.keys() & failures.keys()}
+            if elsewhere:
+                place = folder / "again" / f"mirror-{number}"
+                downloader.download(elsewhere, place, config.retries, None)
+                _take(place, elsewhere, remote, images, failures)
         _repeat(downloader, remote, folder, images, failures, on_progress or (lambda done: None))
     try:
-        check_hosts(remote, images, failures, is_retry, is_mirror=bool(photo_host))
+        check_hosts(remote, images, failures, is_retry, is_mirror=any(photo_hosts))
     except SourceUnavailable:
         shutil.rmtree(folder if not images else folder / "again", ignore_errors=True)  # the next run asks anew
         raise
@@ -101,6 +110,27 @@ def download_photos(
     return Download(
         table_of(IMAGES, {"photo_id": list(images), "image": list(images.values())}), table_of(REJECTS, rejects)
     )
+
+
+def _take(
+    folder: Path,
+    elsewhere: dict[str, str],
+    remote: dict[str, str],
+    images: dict[str, bytes],
+    failures: dict[str, Failure],
+) -> None:
+    """Take what another mirror gave; `remote` and `failures` then say where else a photo is, and why it failed.
+
+    Where both failed, that is the mirror whose failure may pass, the last one if both may or none.
+    """
+    there: dict[str, Failure] = {}
+    collect(folder, elsewhere, images, there)
+    for photo_id, url in elsewhere.items():
+        if photo_id in images:
+            del failures[photo_id]
+            remote[photo_id] = url
+        elif there[photo_id].may_pass or not failures[photo_id].may_pass:
+            failures[photo_id], remote[photo_id] = there[photo_id], url
 
 
 def _repeat(

@@ -262,7 +262,7 @@ def download_shard(build: Build, shard: str, on_progress: Callable[[int], None] 
             scratch,
             build.config.download,
             user_agent=user_agent(source.contact),
-            photo_host=source.photo_url,
+            photo_hosts=(source.photo_url,) if isinstance(source.photo_url, str) else source.photo_url,
             allowed_hosts=build.source_kind.photo_hosts(source),
             is_retry=shard.endswith(RETRY),
             on_progress=on_progress,

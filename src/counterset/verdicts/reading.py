@@ -21,6 +21,8 @@ from counterset.verdicts.schemas import GROUPED, LEFT_OUT, RowFault
 T = TypeVar("T")
 
 PARQUET = (".parquet", ".pq")
+SEPARATORS = (",", ";", "\t", "|")
+"""Of a CSV: the first that the header has."""
 RIGHT, WRONG = ("1", "true", "t", "yes", "right"), ("0", "false", "f", "no", "wrong")
 COIN = "a grouped table"
 """What the coin takes for the class: the same of all classes, so that all rows of a unit have one half."""
@@ -157,8 +159,8 @@ def _offered(table: pa.Table | str | Path, what: str) -> _Offered:
 
 def _csv(path: str | Path) -> tuple[list[str], list[Line | BadLine]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
-        _, names = header_of(file.readline(), (",",), lambda _: False)
-        return names, list(records_of(file, names, ",", lambda _: False))
+        separator, names = header_of(file.readline(), SEPARATORS, lambda names: len(names) > 1)
+        return names, list(records_of(file, names, separator, lambda _: False))
 
 
 def _open(path: str | Path, read: Callable[[str | Path], T]) -> T:
@@ -183,8 +185,9 @@ def _column_names(
     for role in needs:
         if role not in names:
             says = "right or wrong (or predictions, in a column or a file)" if role == "correct" else f"the {role}"
+            there = ", ".join(table.column_names)
             raise UserError(
-                f"{what} has no column {named.get(role, role)!r} for {says}; name the one that is, as "
+                f"{what} has no column {named.get(role, role)!r} for {says}; name the one of {there} that is, as "
                 f"--column {role}=NAME"
             )
     return names
