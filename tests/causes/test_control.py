@@ -17,28 +17,15 @@ from counterset.causes.balance import (
     UNEXPLAINED,
     balance_of,
     components_of,
-    difference,
+    differences,
     over_classes,
     with_background,
 )
-from counterset.causes.control import (
-    COMMON,
-    COUNTER,
-    MIN_UNITS,
-    Interval,
-    Pair,
-    Regression,
-    control,
-    design_of,
-    moved,
-    partial_r2,
-    regress,
-    robustness_value,
-    times_as_strong,
-    values_of,
-)
-from counterset.causes.controlled import _Residuals, what_remains
+from counterset.causes.control import MIN_UNITS, Interval, Pair, control, moved, robustness_value, times_as_strong
+from counterset.causes.controlled import Residuals, what_remains
 from counterset.causes.covariates import known_covariates
+from counterset.causes.design import COMMON, COUNTER, Design, all_values_of, design_of, values_of
+from counterset.causes.regression import Regression, Units, regress
 from counterset.causes.schemas import APPEARANCE, COVARIATES
 from counterset.manifests import manifest_path
 from counterset.statistics.observers import Results
@@ -98,7 +85,7 @@ def test_parts_and_rest_sum_to_the_drop() -> None:
         parts = [row["explained"] for row in balance_of(pair, found) if row["explained"] is not None]
         assert len(parts) == 3
         assert math.fsum(parts) + rest.drop == pytest.approx(drop)
-        components = components_of(pair, found, rest)
+        components = components_of(found, rest)
         assert math.fsum(row["explained"] or 0.0 for row in components) == pytest.approx(drop)
         assert components[-1]["component"] == UNEXPLAINED
         by_name = {row["component"]: row for row in components}
@@ -117,7 +104,7 @@ def test_the_interval_of_a_part_covers() -> None:
             pair = drawn(np.random.default_rng(seed))
             found = control(pair, plain_drop(pair))  # nothing was chosen, so there is no luck in it
             assert found is not None
-            rows.append(components_of(pair, found, Interval(0.0, None, None, None)))
+            rows.append(components_of(found, Interval(0.0, None, None, None)))
         return [next(row for row in of if row["component"] == "photographer") for of in rows]
 
     truth = np.mean([row["explained"] for row in parts(range(1000, 1400))])
@@ -178,23 +165,55 @@ def test_a_covariate_of_no_strength_says_nothing() -> None:
     assert times_as_strong(0.0, 100, 0.1, 0.1) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_partial_r2_is_that_of_residuals() -> None:
+def slow_partial_r2(target: np.ndarray, others: np.ndarray, columns: np.ndarray) -> float:
+    """The share of what others leave of the target that columns explain, by two regressions."""
+
+    def left(exogenous: np.ndarray) -> float:
+        return float(((target - exogenous @ np.linalg.lstsq(exogenous, target, rcond=None)[0]) ** 2).sum())
+
+    return 1 - left(np.column_stack([others, columns])) / left(others)
+
+
+def test_partial_r2_is_that_of_two_regressions() -> None:
+    """Of a covariate of one column and one of two, which go with the groups and with each other."""
     rng = np.random.default_rng(0)
-    others, column = rng.normal(0, 1, (200, 2)), rng.normal(0, 1, (200, 1))
-    target = others @ [1.0, 2.0] + column[:, 0] + rng.normal(0, 1, 200)
-    base = np.column_stack([np.ones(200), others])
-    left = [values - base @ np.linalg.lstsq(base, values, rcond=None)[0] for values in (target, column[:, 0])]
-    assert partial_r2(target, others, column) == pytest.approx(np.corrcoef(*left)[0, 1] ** 2)
-    assert partial_r2(np.ones(200), others, column) == 0.0
+    group, unit = rng.integers(0, 4, 300), np.arange(300)
+    columns = rng.normal(0, 1, (300, 3)) @ rng.normal(0, 1, (3, 3)) + 0.5 * (group == COMMON)[:, None]
+    outcome = columns @ [0.3, -0.2, 0.5] + 0.4 * (group == COMMON) + rng.normal(0, 1, 300)
+    found = regress(outcome, group, columns, Units.of(unit, group), [3])[0]
+    is_common = (group == COMMON).astype(np.float64)
+    base = np.column_stack([np.ones(300), group == 2, group == 3])
+    for own in ([0], [1, 2]):
+        others = np.column_stack([base, np.delete(columns, own, axis=1)])
+        of_group, of_outcome = found.partial_r2(np.array(own))
+        assert of_group == pytest.approx(slow_partial_r2(is_common, others, columns[:, own]))
+        beside = np.column_stack([others, is_common])
+        assert of_outcome == pytest.approx(slow_partial_r2(outcome, beside, columns[:, own]))
+    plain = regress(outcome, group, columns, Units.of(unit, group), [0])[0]
+    left = plain.inverse[1, 1] / found.inverse[1, 1]
+    assert left == pytest.approx(1 - slow_partial_r2(is_common, base, columns)), "the overlap"
+
+
+def test_covariates_that_say_which_group_it_is_leave_no_overlap() -> None:
+    rng = np.random.default_rng(1)
+    group = np.repeat([COMMON, COUNTER, 2], 40)
+    table = known(120, life_stage=np.where(group == COMMON, "adult", "juvenile"), aspect=np.exp(rng.normal(0, 1, 120)))
+    pair = Pair((rng.random(120) < 0.5).astype(np.float64), group, np.arange(120), table)
+    found = control(pair, plain_drop(pair))
+    assert found is not None and "life_stage" in [covariate.name for covariate in found.adjust.covariates]
+    assert found.overlap == 0.0
+    rows = {row["covariate"]: row for row in balance_of(pair, found)}
+    assert rows["life_stage"]["partial_r2_group"] == 1.0 and rows["life_stage"]["times_as_strong"] is None
+    assert all(math.isfinite(row["explained"]) for row in rows.values() if row["explained"] is not None)
 
 
 def test_standardised_differences_by_hand() -> None:
     group = np.repeat([COMMON, COUNTER, 2], 3)
     pair = Pair(np.zeros(9), group, np.arange(9), known(9, luminance=[1, 2, 3, 3, 4, 8, 90, 91, 92]))
-    found = difference(pair, BY_NAME["luminance"])
+    found = differences(pair)["luminance"]
     assert found["difference"] == pytest.approx((2 - 5) / math.sqrt((1 + 7) / 2))
     assert (found["mean_common"], found["mean_counter"], found["num_known"]) == (2, 5, 6)
-    assert difference(pair, BY_NAME["place_photos"])["difference"] is None
+    assert differences(pair)["place_photos"]["difference"] is None
 
 
 def test_scales() -> None:
@@ -215,11 +234,19 @@ def test_what_is_not_known_or_says_the_same_has_no_column() -> None:
     rng = np.random.default_rng(0)
     some = [None] * 30 + list(rng.random(70))
     table = known(100, megapixels=np.exp(rng.normal(0, 1, 100)), luminance=some, sharpness=[1.0] * 100)
-    assert [covariate.name for covariate in design_of(table).covariates] == ["megapixels"]
+    assert names_of(design_of(all_values_of(table))) == ["megapixels"]
     x = rng.random(100)
     table = known(100, luminance=x, contrast=1 - x, colourfulness=[None] * 10 + list(x[10:] ** 2))
-    assert [covariate.name for covariate in design_of(table).covariates] == ["luminance", "colourfulness"]
-    assert design_of(known(0)).columns.shape == (0, 0)
+    assert names_of(design_of(all_values_of(table))) == ["luminance", "colourfulness"]
+    assert design_of(all_values_of(known(0))).columns.shape == (0, 0)
+    # Of three that say the same the first stays, whatever lies between them
+    y = rng.random(100)
+    table = known(100, sharpness=x, luminance=y, contrast=x + y, colourfulness=2 * x - y)
+    assert names_of(design_of(all_values_of(table))) == ["sharpness", "luminance"]
+
+
+def names_of(design: Design) -> list[str]:
+    return [covariate.name for covariate in design.covariates]
 
 
 def test_few_units_take_few_columns_and_the_most_different_first() -> None:
@@ -243,7 +270,7 @@ def test_the_regression_is_least_squares_with_clustered_errors() -> None:
     rng = np.random.default_rng(3)
     unit, group = np.repeat(np.arange(20), 5), rng.integers(0, 4, 100)
     columns, outcome = rng.normal(0, 1, (100, 2)), rng.random(100)
-    found = regress(outcome, group, columns, unit)
+    found, without = regress(outcome, group, columns, Units.of(unit, group), [2, 0])
     x = np.column_stack([np.ones(100), group == COMMON, group == 2, group == 3, columns])
     bread = np.linalg.inv(x.T @ x)
     beta = bread @ x.T @ outcome
@@ -253,6 +280,8 @@ def test_the_regression_is_least_squares_with_clustered_errors() -> None:
     assert found.coefficients == pytest.approx(beta[4:])
     assert found.moves == pytest.approx((scores @ bread)[:, [1, 4, 5]], abs=1e-12)
     assert found.num_units == len(set(unit[group < 2]))
+    assert without.drop == pytest.approx(outcome[group == COMMON].mean() - outcome[group == COUNTER].mean())
+    assert (without.freedom, found.freedom) == (96, 94)
 
 
 def test_photos_of_other_groups_say_what_a_covariate_does_and_nothing_of_the_drop() -> None:
@@ -287,7 +316,7 @@ def test_a_covariate_that_does_not_vary_in_the_pair_is_not_taken_out() -> None:
 
 def test_a_drop_moves_by_what_is_explained_and_its_interval_with_it() -> None:
     def one(drop: float, error: float, *moves: float) -> Regression:
-        return Regression(len(moves), drop, error, error, 100, 4.0, np.zeros(0), np.array([moves]).T)
+        return Regression(len(moves), drop, error, error, 100, 4.0, np.zeros(0), np.array([moves]).T, np.eye(2), True)
 
     plain = one(0.3, 0.05, 0.03, -0.04, 0.0)
     same = moved(0.2, 0.1, 0.35, plain, one(0.25, 0.05, 0.03, -0.04, 0.0))
@@ -541,7 +570,7 @@ def test_a_difference_of_residuals_is_measured_by_its_own_noise() -> None:
         3, np.repeat([0, 1, 2], 30), blank.astype(int), np.tile(np.arange(30), 3), blank + 2, blank, blank
     )
     weights = np.full(90, 2 / 1.3)
-    share = _Residuals(results, (0, 1), cell, x).variance_left(weights, 0.3)
+    share = Residuals.of(results, (0, 1), cell, x).variance_left(weights, 0.3)
     noise = math.sqrt(0.3) * rng.normal(0, 1, (2000, 30))[:, unit] + math.sqrt(0.7) * rng.normal(0, 1, (2000, 180))
     left = noise - noise @ x @ np.linalg.inv(x.T @ x) @ x.T
     spread = [
@@ -549,3 +578,24 @@ def test_a_difference_of_residuals_is_measured_by_its_own_noise() -> None:
     ]
     assert share < 0.85
     assert share == pytest.approx(spread[0] / spread[1], rel=0.1)
+
+
+def test_the_variance_left_is_that_of_each_photo() -> None:
+    """Units of one to five photos in up to three groups, three covariates: against (N,) contrasts and residuals."""
+    rng = np.random.default_rng(5)
+    group, unit = rng.integers(0, 3, 300), rng.integers(0, 90, 300)
+    x = np.column_stack([np.ones(300), rng.normal(0, 1, (300, 3)) + (group == 0)[:, None] * [0.6, -0.3, 0.0]])
+    cells, first, cell = np.unique(group * 100 + unit, return_index=True, return_inverse=True)
+    size = np.bincount(cell).astype(np.float64)
+    results = Results(3, group[first], np.zeros(len(cells), int), unit[first], size, size, size)
+    weights = size / (1 + (size - 1) * 0.2)
+    of_group = np.bincount(group[first], weights)
+    contrast = (weights / size)[cell] * ((group == 1) / of_group[1] - (group == 2) / of_group[2])
+    left = contrast - x @ np.linalg.lstsq(x, contrast, rcond=None)[0]
+    for correlation in (0.0, 0.2, 1.0):
+        variances = [
+            (1 - correlation) * (values**2).sum() + correlation * (np.bincount(unit, values) ** 2).sum()
+            for values in (left, contrast)
+        ]
+        found = Residuals.of(results, (1, 2), cell, x).variance_left(weights, correlation)
+        assert found == pytest.approx(variances[0] / variances[1], rel=1e-9)

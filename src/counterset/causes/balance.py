@@ -7,55 +7,44 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import t
+from scipy.special import stdtrit
 
-from counterset.causes.control import (
-    COMMON,
-    COUNTER,
-    LEAST_SPREAD,
-    Controlled,
-    Interval,
-    Pair,
-    by_unit,
-    share_moved,
-    times_as_strong,
-    values_of,
-)
-from counterset.causes.covariates import Covariate, known_covariates
+from counterset.causes.control import Controlled, Interval, Pair, times_as_strong
+from counterset.causes.covariates import known_covariates
+from counterset.causes.design import COMMON, COUNTER, LEAST_SPREAD, Floats, Ints, numbers_of
+from counterset.causes.regression import share_moved
 from counterset.statistics.intervals import CONFIDENCE
-
-Bools = npt.NDArray[np.bool_]
 
 UNEXPLAINED = "unexplained"
 """The component that no covariate explains: the background is in it, and everything that was not measured."""
 BACKGROUND = "background, by intervention"
 """The component that an intervention showed: what another background does to the answers about the same animals."""
 
+_WITH_MEANS = ("number", "log")
+"""Scales whose plain means say something."""
 _ENDS = ("explained", "explained_low", "explained_high")
 
 
 def balance_of(pair: Pair, found: Controlled) -> list[dict[str, Any]]:
     """One row per covariate of the project, whether it is known here or not (balance schema, without the class)."""
-    everything = {covariate.name: number for number, covariate in enumerate(found.everything.covariates)}
+    everything = [covariate.name for covariate in found.everything.covariates]
     adjusted = {covariate.name: number for number, covariate in enumerate(found.adjust.covariates)}
+    explained = dict(zip(everything, _explained(found, [[number] for number in range(len(everything))]), strict=True))
+    gaps = differences(pair)
     rows = []
     for covariate in known_covariates():
         row: dict[str, Any] = {
             "covariate": covariate.name,
             "component": covariate.component,
             "role": covariate.role,
-            **difference(pair, covariate),
+            **gaps[covariate.name],
             **dict.fromkeys(_ENDS),
             **dict.fromkeys(("partial_r2_group", "partial_r2_outcome", "times_as_strong")),
+            **explained.get(covariate.name, {}),
         }
-        if covariate.name in everything:
-            row |= _explained(pair, found, found.everything.owner == everything[covariate.name])
         if covariate.name in adjusted:
-            columns, own = found.adjust.columns, found.adjust.owner == adjusted[covariate.name]
-            group, others = (pair.group == COMMON).astype(np.float64), columns[:, ~own]
-            of_group = pair.partial_r2(group, others, columns[:, own])
-            of_outcome = pair.partial_r2(pair.outcome, np.column_stack([group, others]), columns[:, own])
+            own = np.flatnonzero(found.adjust.owner == adjusted[covariate.name])
+            of_group, of_outcome = found.controlled.partial_r2(own)
             row |= {
                 "partial_r2_group": of_group,
                 "partial_r2_outcome": of_outcome,
@@ -65,44 +54,59 @@ def balance_of(pair: Pair, found: Controlled) -> list[dict[str, Any]]:
     return rows
 
 
-def difference(pair: Pair, covariate: Covariate) -> dict[str, Any]:
-    """A covariate's means and standardised difference (Austin 2009); on a circle the length of both coordinates'."""
-    values = values_of(pair.table, covariate, pair.group <= COUNTER)
-    sides = [~np.isnan(values[:, 0]) & (pair.group == side) for side in (COMMON, COUNTER)]
-    row: dict[str, Any] = {"num_known": int(sum(side.sum() for side in sides))}
-    row |= dict.fromkeys(("mean_common", "mean_counter", "difference"))
-    if min(side.sum() for side in sides) < 2:
-        return row
-    gap = values[sides[0]].mean(axis=0) - values[sides[1]].mean(axis=0)
-    spread = np.sqrt((values[sides[0]].var(axis=0, ddof=1) + values[sides[1]].var(axis=0, ddof=1)) / 2)
+def differences(pair: Pair) -> dict[str, dict[str, Any]]:
+    """Of every covariate its means and standardised difference (Austin 2009), on a circle the length of both
+    coordinates'; null where fewer than two photos of a side are known."""
+    covariates = known_covariates()
+    first = np.cumsum([0, *(pair.values[covariate.name].shape[1] for covariate in covariates)])
+    raw = {one.name: numbers_of(pair.table[one.name]) for one in covariates if one.scale in _WITH_MEANS}
+    # (columns, N): on their scales, and as they are
+    stacked = np.stack([*(column for one in covariates for column in pair.values[one.name].T), *raw.values()])
+    known, mean, variance = zip(*(_moments(stacked[:, pair.group == side]) for side in (COMMON, COUNTER)), strict=True)
+    gap, spread = mean[0] - mean[1], np.sqrt((variance[0] + variance[1]) / 2)
     standardised = np.divide(gap, spread, out=np.zeros_like(gap), where=spread > LEAST_SPREAD)
-    row |= {"difference": float(np.linalg.norm(standardised)) if len(gap) > 1 else float(standardised[0])}
-    if covariate.scale in ("number", "log"):
-        raw = np.array([math.nan if value is None else value for value in pair.table[covariate.name].to_pylist()])
-        means = [float(raw[side].mean()) for side in sides]
-        row |= {"mean_common": means[0], "mean_counter": means[1]}
-    return row
+    place_of_raw = {name: place for place, name in enumerate(raw, first[-1])}
+    rows = {}
+    for covariate, start, end in zip(covariates, first[:-1], first[1:], strict=True):
+        row: dict[str, Any] = {"num_known": int(known[0][start] + known[1][start])}
+        row |= dict.fromkeys(("mean_common", "mean_counter", "difference"))
+        if min(known[0][start], known[1][start]) >= 2:
+            own = standardised[start:end]
+            row |= {"difference": float(np.linalg.norm(own)) if len(own) > 1 else float(own[0])}
+            if covariate.name in place_of_raw:
+                means = (float(of_side[place_of_raw[covariate.name]]) for of_side in mean)
+                row |= dict(zip(("mean_common", "mean_counter"), means, strict=True))
+        rows[covariate.name] = row
+    return rows
 
 
-def components_of(pair: Pair, found: Controlled, unexplained: Interval) -> list[dict[str, Any]]:
+def _moments(values: Floats) -> tuple[Ints, Floats, Floats]:
+    """(K, N) values, nan = not known -> (K,) how many are known, their mean, and their variance with one less."""
+    is_known = ~np.isnan(values)
+    known = is_known.sum(axis=1)
+    mean = np.where(is_known, values, 0.0).sum(axis=1) / np.maximum(known, 1)
+    squares = np.where(is_known, (values - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    return known, mean, squares / np.maximum(known - 1, 1)
+
+
+def components_of(found: Controlled, unexplained: Interval) -> list[dict[str, Any]]:
     """One row per component of the project and one of what none explains (decomposition schema, without the class).
 
     The rows sum to the drop of the pairs table.
 
     Args:
-        pair: the photos.
-        found: their regressions.
+        found: the regressions of the pair.
         unexplained: the drop with all covariates taken out, which may pass what accuracies allow, as parts may.
     """
-    rows = []
-    for component in dict.fromkeys(covariate.component for covariate in known_covariates()):
-        numbers = [n for n, covariate in enumerate(found.everything.covariates) if covariate.component == component]
-        row: dict[str, Any] = {
-            "component": component,
-            "covariates": [found.everything.covariates[number].name for number in numbers],
-            **dict.fromkeys(_ENDS),
-        }
-        rows.append(row | (_explained(pair, found, np.isin(found.everything.owner, numbers)) if numbers else {}))
+    covariates = found.everything.covariates
+    components = dict.fromkeys(covariate.component for covariate in known_covariates())
+    numbers = {name: [n for n, one in enumerate(covariates) if one.component == name] for name in components}
+    explained = iter(_explained(found, [own for own in numbers.values() if own]))
+    rows = [
+        {"component": name, "covariates": [covariates[number].name for number in own], **dict.fromkeys(_ENDS)}
+        | (next(explained) if own else {})
+        for name, own in numbers.items()
+    ]
     ends = dict(zip(_ENDS, unexplained[:3], strict=True))
     return [*rows, {"component": UNEXPLAINED, "covariates": []} | ends]
 
@@ -161,23 +165,23 @@ def over_classes(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return means
 
 
-def _explained(pair: Pair, found: Controlled, own: Bools) -> dict[str, float]:
-    """The part of the drop that goes with some columns: coefficients times differences (Gelbach 2016).
+def _explained(found: Controlled, sets: list[list[int]]) -> list[dict[str, float]]:
+    """The parts of the drop that go with some covariates: coefficients times differences (Gelbach 2016).
 
     The parts of all covariates and the coefficient of the group sum to the plain drop, in whatever order. Of the luck
     of the choice, which is in the plain drop, each part holds as much as it moves with that drop from unit to unit;
     that is taken out. The parts and the coefficient of the group move by the plain drop's move, so the shares sum to 1.
+
+    Args:
+        found: the regressions of the pair.
+        sets: of covariates, as indices into `found.everything.covariates`; one part each.
     """
-    columns = found.everything.columns[:, own]
-    sides = [pair.group == side for side in (COMMON, COUNTER)]
-    means = [columns[side].mean(axis=0) for side in sides]
-    gap, coefficients = means[0] - means[1], found.whole.coefficients[own]
-    # (N, P) what each photo adds to the errors of the differences
-    of_gap = np.zeros_like(columns)
-    for side, mean, sign in zip(sides, means, (1, -1), strict=True):
-        of_gap[side] = sign * (columns[side] - mean) / side.sum()
-    moves = by_unit(of_gap, pair.unit) @ coefficients + found.whole.moves[:, 1:][:, own] @ gap
+    # (P, K) which columns are in each set
+    taken = np.array([np.isin(found.everything.owner, own) for own in sets], np.float64).reshape(len(sets), -1).T
+    moves = found.part_moves @ taken
     size = found.whole.num_units
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, size - 1)) * math.sqrt(float((moves**2).sum()) * size / (size - 1))
-    value = float(coefficients @ gap) - share_moved(moves, found.plain) * found.luck
-    return dict(zip(_ENDS, (value, value - reach, value + reach), strict=True))
+    quantile = float(stdtrit(size - 1, (1 + CONFIDENCE) / 2))
+    reach = quantile * np.sqrt((moves**2).sum(axis=0) * size / (size - 1))
+    values = found.parts @ taken - share_moved(moves, found.plain) * found.luck
+    ends = np.stack([values, values - reach, values + reach], axis=1).tolist()
+    return [dict(zip(_ENDS, of_set, strict=True)) for of_set in ends]

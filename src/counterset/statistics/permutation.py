@@ -17,7 +17,7 @@ from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Ints, Res
 TIE = 1e-9
 CHUNK = 1_000_000
 """Elements of an array of deals: in a class of many units some groups are counted at a time."""
-MANY = 150
+MANY = 200
 """Results of a half from which on they are rotated; rotations of few results would be too much alike."""
 
 
