@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from counterset.classes import ClassSpec
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
-from counterset.sources.inaturalist.acceptance import accept, by_day, by_id, crawl_from, standing
+from counterset.sources.inaturalist.acceptance import Accepting, accept, by_day, by_id, crawl_from, standing
+from counterset.sources.inaturalist.observations import photo_id_of
 from counterset.sources.inaturalist.settings import INaturalistConfig
 from counterset.sources.selection import crawl_of
 from counterset.tables import table_of
@@ -63,6 +65,32 @@ def test_each_photo_is_taken_or_has_its_reason() -> None:
         "inaturalist-3": RejectReason.CAPTIVE,
         "inaturalist-4": RejectReason.UNIDENTIFIED,
     }
+
+
+@pytest.mark.parametrize("order", ["sample", "latest"])
+def test_a_choice_without_some_photos_is_that_of_a_world_without_them(order: str) -> None:
+    """Of photos that are gone nothing is told, and photos that were refused stay so; others take their places."""
+    draw = random.Random(5)
+    offers = [
+        offer(
+            draw.randrange(40),
+            uuid=f"uuid-{number // 2}",
+            observation_id=number // 2,
+            position=number % 2,
+            observer_id=f"user-{draw.randrange(5)}",
+            license=draw.choice(["cc0", "cc-by", None]),
+        )
+        for number in range(80)
+    ]
+    config = INaturalistConfig.model_validate({"order": order, "photos_per_class": 8, "photos_per_observer_day": 3})
+    accepting = Accepting(offers, TAXA, config, 0)
+    gone: set[str] = set()
+    for _ in range(4):
+        found = accepting.without(gone)
+        expected = accept([one for one in offers if photo_id_of(one) not in gone], TAXA, config, 0)
+        assert found == expected
+        assert 0 < len(found.taken) <= 8
+        gone |= set(sorted(found.taken)[:2]) | set(sorted(found.rejects)[:1])
 
 
 def test_a_photo_of_several_observations_counts_once_with_the_first_acceptable() -> None:

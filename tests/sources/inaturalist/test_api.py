@@ -272,6 +272,31 @@ def test_a_row_that_vanishes_before_it_is_read_is_missing_and_nothing_else(
     assert ids(found.candidates) == [row.photos[0].photo_id for row in foxes(899)]
 
 
+def test_a_look_asks_about_each_photo_once(tmp_path: Path, config_of: MakeConfig) -> None:
+    """A second look's crawl asks about all that it takes one by one, so the recheck of the same run need not."""
+    rows = foxes(250)
+    with serve(catalog(*rows)) as server:
+        crawl(config_of(server), tmp_path)
+    with serve(catalog(*rows[1:])) as server:
+        source = INaturalistSource(config_of(server), tmp_path, retry=QUICK)
+        source.check((RED_FOX,))
+        found = source.crawl(RED_FOX)
+        asked = [number for record in server.requests for number in record.path.split("/")[-1].split(",")]
+        numbers = {str(row.observation_id) for row in rows}
+        again = Counter(number for number in asked if number in numbers)
+        assert set(again) == numbers
+        assert again.pop(str(rows[0].observation_id)) == 2, "what is not in an answer is asked for again"
+        assert sorted(again.values()) == [1] * 248 + [2], "with one that is there"
+        num_asked = len(server.requests)
+        assert source.recheck(found.candidates, (RED_FOX,)).num_rows == 0
+        assert len(server.requests) == num_asked
+        as_hare = found.candidates.set_column(1, "class_id", pa.array(["hare"] * found.candidates.num_rows))
+        assert len(source.unasked(as_hare)) == len(as_hare), "it may stand in one class and not in another"
+        later = INaturalistSource(config_of(server), tmp_path, retry=QUICK)
+        assert later.recheck(found.candidates, (RED_FOX,)).num_rows == 0
+        assert len(server.requests) == num_asked + 3, "another run asks again"
+
+
 CRAWL_IN_CHILD = """
 from pathlib import Path
 from counterset.classes import ClassSpec

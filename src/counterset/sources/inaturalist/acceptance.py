@@ -58,31 +58,54 @@ def accept(
     Args:
         offers: gone through twice, so that only the photos taken are held whole.
     """
-    acceptable: dict[str, tuple[int, Item]] = {}
-    refused: dict[str, tuple[RejectReason, str]] = {}
-    for offer in offers:
-        photo_id = photo_id_of(offer)
-        reason = refusal(offer, taxon_ids, config)
-        if reason is not None:
-            refused.setdefault(photo_id, reason)
-            continue
-        item = Item(
-            photo_id, offer["uuid"], offer["position"], offer["observer_id"], offer["observed_on"], recency(offer)
-        )
-        order = offer["observation_id"] or 0
-        if photo_id not in acceptable or (order, item.observation) < (
-            acceptable[photo_id][0],
-            acceptable[photo_id][1][1],
-        ):
-            acceptable[photo_id] = order, item
-    choice = choose([item for _, item in acceptable.values()], config, seed)
-    rejects = {photo_id: reason for photo_id, reason in refused.items() if photo_id not in acceptable}
-    taken = {
-        photo_id_of(offer): offer
-        for offer in offers
-        if photo_id_of(offer) in choice.photo_ids and acceptable[photo_id_of(offer)][1].observation == offer["uuid"]
-    }
-    return Acceptance(taken, rejects | choice.rejects)
+    return Accepting(offers, taxon_ids, config, seed, recency).without(())
+
+
+class Accepting:
+    """`accept`, for a choice that is made again without some photos: the rules are applied to each photo once.
+
+    Args:
+        offers: gone through once now, and again for photos that are taken and were not before.
+    """
+
+    def __init__(
+        self,
+        offers: Iterable[Offer],
+        taxon_ids: Sequence[int],
+        config: ServiceConfig,
+        seed: int,
+        recency: Recency = by_id,
+    ) -> None:
+        self._offers, self._config, self._seed = offers, config, seed
+        self._acceptable: dict[str, tuple[int, Item]] = {}
+        self._refused: dict[str, tuple[RejectReason, str]] = {}
+        self._taken: dict[str, Offer] = {}
+        for offer in offers:
+            photo_id = photo_id_of(offer)
+            reason = refusal(offer, taxon_ids, config)
+            if reason is not None:
+                self._refused.setdefault(photo_id, reason)
+                continue
+            item = Item(
+                photo_id, offer["uuid"], offer["position"], offer["observer_id"], offer["observed_on"], recency(offer)
+            )
+            order, known = offer["observation_id"] or 0, self._acceptable.get(photo_id)
+            if known is None or (order, item.observation) < (known[0], known[1].observation):
+                self._acceptable[photo_id] = order, item
+
+    def without(self, gone: Collection[str]) -> Acceptance:
+        """The choice among all photos but those that are `gone`, by photo id, which are in neither table."""
+        items = [item for photo_id, (_, item) in self._acceptable.items() if photo_id not in gone]
+        choice = choose(items, self._config, self._seed)
+        left = {photo_id: reason for photo_id, reason in self._refused.items() if photo_id not in gone}
+        rejects = {photo_id: reason for photo_id, reason in left.items() if photo_id not in self._acceptable}
+        if missing := choice.photo_ids - self._taken.keys():
+            for offer in self._offers:
+                photo_id = photo_id_of(offer)
+                if photo_id in missing and self._acceptable[photo_id][1].observation == offer["uuid"]:
+                    self._taken[photo_id] = offer
+        taken = {photo_id: offer for photo_id, offer in self._taken.items() if photo_id in choice.photo_ids}
+        return Acceptance(taken, rejects | choice.rejects)
 
 
 def crawl_from(spec: ClassSpec, acceptance: Acceptance, config: ServiceConfig, source: str) -> Crawl:
@@ -104,9 +127,10 @@ def standing(choose: Callable[[Collection[str]], Crawl], recheck: Callable[[pa.T
         crawl = choose(set(withdrawn["photo_id"].to_pylist()))
         ids = crawl.candidates["photo_id"].combine_chunks()
         unchecked = crawl.candidates.filter(pc.invert(pc.is_in(ids, checked)))
-        if not unchecked.num_rows:
+        found = recheck(unchecked) if unchecked.num_rows else REJECTS.arrow().empty_table()
+        if not found.num_rows:
             return Crawl(crawl.candidates, conform(pa.concat_tables([crawl.rejects, withdrawn]), REJECTS))
-        withdrawn = pa.concat_tables([withdrawn, recheck(unchecked)])
+        withdrawn = pa.concat_tables([withdrawn, found])
         checked = pa.concat_arrays([checked, unchecked["photo_id"].combine_chunks()])
 
 

@@ -18,7 +18,7 @@ from counterset.errors import SourceUnavailable
 from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl, Foresight
 from counterset.sources.budget import Budget
-from counterset.sources.inaturalist.acceptance import accept, by_id, crawl_from, standing
+from counterset.sources.inaturalist.acceptance import Accepting, accept, by_id, crawl_from, standing
 from counterset.sources.inaturalist.client import ApiClient, RetryPolicy
 from counterset.sources.inaturalist.observations import PHOTO_ID_PREFIX, Offer, observation_id_of, offers_of, refusal
 from counterset.sources.inaturalist.pages import PageStore, Window, Without
@@ -133,9 +133,15 @@ class INaturalistSource(ServiceSource):
         if len(windows) == 1:
             return self._choose(spec, store, query, windows[0])
         # What earlier runs told may no longer be true, and no later run mentions what was deleted.
-        return standing(
-            lambda gone: self._choose(spec, store, query, windows[0], gone), lambda table: self.recheck(table, (spec,))
-        )
+        is_sample = self.config.order == "sample"
+        accepting = Accepting(store if is_sample else (), taxon_ids, self.config, self.seed)
+
+        def choose(gone: Collection[str]) -> Crawl:
+            if is_sample:
+                return crawl_from(spec, accepting.without(gone), self.config, self.name)
+            return self._choose(spec, store, query, windows[0], gone)  # asks for more where some are gone
+
+        return self.stands(standing(choose, lambda table: self.recheck(table, (spec,))))
 
     def _read(
         self,
@@ -191,12 +197,12 @@ class INaturalistSource(ServiceSource):
 
         Asks for each observation by id, so the answer is of now and not of the
         search index: deleted, re-identified out of its class, re-graded, hidden, or
-        its photo's licence closed.
+        its photo's licence closed. What `crawl` has just asked about is not asked again.
 
         Raises:
             SourceError, SourceUnavailable: as `check`.
         """
-        return self.withdrawn(candidates, {spec.class_id: self.taxon_ids(spec) for spec in specs})
+        return self.withdrawn(self.unasked(candidates), {spec.class_id: self.taxon_ids(spec) for spec in specs})
 
     def withdrawn(self, candidates: pa.Table, taxon_ids: Mapping[str, Sequence[int]]) -> pa.Table:
         """As `recheck`, with the taxa of each class given."""

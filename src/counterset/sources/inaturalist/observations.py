@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -180,19 +181,20 @@ def _credit(offer: Offer) -> str | None:
 
 def annotated(annotations: Sequence[str], attribute: int, names: Mapping[int, str]) -> str | None:
     """What people say of a photo's animal; None = nothing, or not the same of all that it shows."""
-    said = {value for given, value in _pairs(annotations) if given == attribute}
+    said = {value for given, value in _pairs(tuple(annotations)) if given == attribute}
     return names.get(said.pop()) if len(said) == 1 else None
 
 
-def _pairs(annotations: Sequence[str]) -> set[tuple[int, int]]:
+@functools.lru_cache(maxsize=10_000)  # few are said of many photos
+def _pairs(annotations: tuple[str, ...]) -> frozenset[tuple[int, int]]:
     """Attribute and value of each."""
     parts = (pair.partition("|") for pair in annotations)
-    return {(int(attribute), int(value)) for attribute, _, value in parts}
+    return frozenset((int(attribute), int(value)) for attribute, _, value in parts)
 
 
 def _not_an_animal(annotations: Sequence[str]) -> tuple[RejectReason, str] | None:
     """Evidence other than the organism itself, death, or an early life stage."""
-    pairs = _pairs(annotations)
+    pairs = _pairs(tuple(annotations))
     evidence = {value for attribute, value in pairs if attribute == EVIDENCE}
     if evidence and ORGANISM not in evidence:
         return RejectReason.NOT_ORGANISM, f"evidence of presence {sorted(evidence)}"

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Collection, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ class OpenDataSource(ServiceSource):
         if self._specs.get(spec.class_id) != spec:
             self.check((spec,))
         if self._look > 1 and self._api is not None:  # what the API told in an earlier look may no longer be true
-            return standing(lambda gone: self._choose(spec, gone), lambda table: self.recheck(table, (spec,)))
+            return self.stands(standing(partial(self._choose, spec), partial(self.recheck, specs=(spec,))))
         return self._choose(spec)
 
     def _choose(self, spec: ClassSpec, gone: Collection[str] = ()) -> Crawl:
@@ -155,7 +155,7 @@ class OpenDataSource(ServiceSource):
         if self._api is None:
             logger.warning("without source.api_url no photo can be checked for withdrawal")
             return table_of(REJECTS, [])
-        return self._api.withdrawn(candidates, {spec.class_id: self._taxon_ids(spec) for spec in specs})
+        return self._api.withdrawn(self.unasked(candidates), {spec.class_id: self._taxon_ids(spec) for spec in specs})
 
     # --- the pass over the tables -----------------------------------------------------
 

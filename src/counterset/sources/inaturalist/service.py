@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from counterset.classes import ClassSpec
-from counterset.sources import BYTES_PER_PIXEL, Foresight, Source
+from counterset.sources import BYTES_PER_PIXEL, Crawl, Foresight, Source
 from counterset.sources.budget import Budget, Limit, request_limits
 from counterset.sources.inaturalist.client import REQUESTS
 from counterset.sources.inaturalist.observations import page_url
@@ -31,6 +34,18 @@ class ServiceSource(Source):
         self, config: ServiceConfig, state: Path, seed: int = 0, *, budget: Budget | None = None, look: int = 0
     ) -> None:
         super().__init__(config, seed)
+        self._standing: list[pa.Array] = []
+
+    def stands(self, crawl: Crawl) -> Crawl:
+        """The same; its candidates were asked about one by one just now, so `recheck` of this run need not."""
+        self._standing.append(_named(crawl.candidates))
+        return crawl
+
+    def unasked(self, candidates: pa.Table) -> pa.Table:
+        """Those of some candidates of which nothing was said in this run."""
+        if not self._standing:
+            return candidates
+        return candidates.filter(pc.invert(pc.is_in(_named(candidates), pa.concat_arrays(self._standing))))
 
     @classmethod
     def open(cls, config: ServiceConfig, *, state: Path, seed: int, budget: Budget, look: int) -> Self:
@@ -59,3 +74,9 @@ class ServiceSource(Source):
     def limits(cls, config: ServiceConfig) -> Mapping[str, tuple[Limit, ...]]:
         asked = request_limits(config.requests_per_minute, config.requests_per_day)
         return {REQUESTS: asked, **super().limits(config)}
+
+
+def _named(candidates: pa.Table) -> pa.Array:
+    """(N,) each candidate as a photo of its class, for a photo may stand in one class and not in another."""
+    columns = (candidates[name].combine_chunks() for name in ("class_id", "photo_id"))
+    return pc.binary_join_element_wise(*columns, "/")
