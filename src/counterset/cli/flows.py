@@ -41,6 +41,7 @@ def progress_bars() -> Any:
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description:<10}"),
         BarColumn(),
@@ -48,7 +49,10 @@ def progress_bars() -> Any:
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
+        # By default they are drawn ten times per second, also where no terminal shows them.
+        auto_refresh=console.is_terminal,
+        refresh_per_second=4,
     )
 
 
