@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,9 +34,9 @@ def animals_key(build: Build) -> str:
     return digest("animals", *said, versions(*PACKAGES), ANIMALS.version, DECODER_VERSION, build.photos_key)
 
 
-def measure_shard(build: Build, shard: str) -> pa.Table:
+def measure_shard(build: Build, key: str, shard: str) -> pa.Table:
     """The appearance of a shard's photos that decode, measured unless it lies there already."""
-    path = build.workspace.file("appearance", appearance_key(build), shard)
+    path = build.workspace.file("appearance", key, shard)
     if not path.is_file():
         images = read_table(build.workspace.file("images", build.pool_key, shard), IMAGES)
         readable, rows = set(_readable(build, shard)), []
@@ -52,17 +53,17 @@ def measured(build: Build, shards: Iterable[str], folder: Path) -> Rows:
 
     `folder` is for a file, which must stay.
     """
-    return _in_order(APPEARANCE, (measure_shard(build, shard) for shard in shards), folder)
+    return _in_order(APPEARANCE, map(functools.partial(measure_shard, build, appearance_key(build)), shards), folder)
 
 
-def locate_shard(build: Build, shard: str) -> pa.Table:
+def locate_shard(build: Build, key: str, shard: str) -> pa.Table:
     """Where the animals of a shard's photos are, read unless it lies there already; photos of which nothing is said
     have no row.
 
     Raises:
         ConfigError: a mask is no picture.
     """
-    path = build.workspace.file("animals", animals_key(build), shard)
+    path = build.workspace.file("animals", key, shard)
     if not path.is_file():
         found = {photo_id: build.animals.extent(photo_id) for photo_id in _readable(build, shard)}
         rows = [
@@ -77,7 +78,7 @@ def locate_shard(build: Build, shard: str) -> pa.Table:
 def located(build: Build, shards: Iterable[str], folder: Path) -> Rows:
     """Where the animals of all photos of some shards are, as `measured`; no shard is read where no file says so."""
     shards = shards if build.animals.boxes or build.animals.masks else ()
-    return _in_order(ANIMALS, (locate_shard(build, shard) for shard in shards), folder)
+    return _in_order(ANIMALS, map(functools.partial(locate_shard, build, animals_key(build)), shards), folder)
 
 
 def _readable(build: Build, shard: str) -> list[str]:

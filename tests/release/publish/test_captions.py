@@ -185,6 +185,7 @@ def test_texts_are_cleaned_alike_one_by_one_and_together() -> None:
         "two  blanks",
         "TQ 123456",
         "tel 1234567",
+        *("the bear and " * 153, "the bear and " * 154, "las " * 600, "\u00e9t\u00e9 dans la neige " * 100) * 20,
     ]
     assert clean_texts(pa.array(texts)).to_pylist() == [clean_text(text) for text in texts]
     other = rng.sample(texts, len(texts))

@@ -11,7 +11,7 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -212,8 +212,11 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 _NOT_LETTER = "[^A-Za-z]"
 _SMALL = "(?:" + "|".join(word for word in _CODES if word.isascii()) + ")"
+_ONE_SMALL = rf"(?is)(?:^|{_NOT_LETTER}){_SMALL}(?:{_NOT_LETTER}|$)"
 _TWO_SMALL = rf"(?is)(?:^|{_NOT_LETTER}){_SMALL}(?:{_NOT_LETTER}.*)?{_NOT_LETTER}{_SMALL}(?:{_NOT_LETTER}|$)"
-"""For RE2: a text of ASCII letters of which a language may be guessed."""
+"""For RE2: a text of ASCII letters that has a frequent small word, and one of which a language may be guessed."""
+_GUESSED = 2_000
+"""Characters by which a language is guessed."""
 
 
 def guess_language(*texts: str | None) -> str | None:
@@ -222,16 +225,21 @@ def guess_language(*texts: str | None) -> str | None:
     A guess needs two small words and more of them than any other language has, so
     scientific names and one-word titles get none.
     """
-    text = " ".join(part for part in texts if part)[:2_000]
+    text = " ".join(part for part in texts if part)[:_GUESSED]
     if not text.isascii():
         by_script = _by_script(text)
         if by_script:
             return by_script
-    words = [match.lower() for match in _WORD.findall(text)]
-    votes = Counter(code for word in words for code in _CODES.get(word, ()))
+    votes = Counter(_votes(text))
     ranked = [*votes.most_common(2), ("", 0), ("", 0)]
     (code, first), (_, second) = ranked[0], ranked[1]
     return code if first >= 2 and first > second else None
+
+
+def _votes(text: str) -> Iterator[str]:
+    """Each small word's languages."""
+    for match in _WORD.findall(text):
+        yield from _CODES.get(match.lower(), ())
 
 
 def guess_languages(titles: pa.Array, descriptions: pa.Array) -> pa.Array:
@@ -239,9 +247,32 @@ def guess_languages(titles: pa.Array, descriptions: pa.Array) -> pa.Array:
     # Not null_handling="skip", which gives no row at all where both are null
     texts = pc.coalesce(pc.binary_join_element_wise(titles, descriptions, " "), titles, descriptions)
     may_guess = pc.or_(pc.invert(pc.string_is_ascii(texts)), pc.match_substring_regex(texts, _TWO_SMALL))
-    texts = pc.if_else(may_guess, texts, None).dictionary_encode()
-    guesses = pa.array([*map(guess_language, texts.dictionary.to_pylist())], pa.string())
-    return guesses.take(texts.indices)
+    # A title may be written below a thousand photos, and a description too: their words are counted once
+    is_counted = pc.and_(pc.string_is_ascii(texts), pc.less_equal(pc.utf8_length(texts), _GUESSED))
+    guesses = _by_words([pc.if_else(pc.and_(may_guess, is_counted), text, None) for text in (titles, descriptions)])
+    others = pc.if_else(pc.and_(may_guess, pc.invert(is_counted)), texts, None).dictionary_encode()
+    guessed = pa.array([*map(guess_language, others.dictionary.to_pylist())], pa.string())
+    return pc.coalesce(guesses, guessed.take(others.indices))
+
+
+def _by_words(columns: Sequence[pa.Array]) -> pa.Array:
+    """(N,) the guess of each row by the small words of N rows of texts."""
+    codes = list(_WORDS)
+    # (N, L) votes of a row for each language
+    votes = np.zeros((len(columns[0]), len(codes)), np.int64)
+    for column in columns:
+        encoded = column.dictionary_encode()
+        has_small = np.flatnonzero(np.asarray(pc.match_substring_regex(encoded.dictionary, _ONE_SMALL)))
+        counted = np.zeros((len(encoded.dictionary) + 1, len(codes)), np.int64)  # the last is that of null
+        for place, text in zip(
+            has_small.tolist(), encoded.dictionary.take(pa.array(has_small)).to_pylist(), strict=True
+        ):
+            found = Counter(_votes(text))
+            counted[place] = [found[code] for code in codes]
+        votes += counted[pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy()]
+    *_, second, first = np.sort(votes, axis=1).T
+    best = pa.array(votes.argmax(axis=1), mask=(first < 2) | (first == second))
+    return pa.array(codes, pa.string()).take(best)
 
 
 def _by_script(text: str) -> str | None:
