@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from counterset.parquet_sql import PART_ROWS, fill, spilling
+from counterset.parquet_sql import PART_ROWS, fill, parquet_sql, spilling
 from counterset.schemas import TableSchema
 from counterset.tables import TableRef, is_ascending, read_metadata, read_parts
 
@@ -27,10 +28,12 @@ class Rows:
     Attributes:
         schema: of each part with all columns.
         read: gives the parts, with all columns (None) or some; each time from the first on.
+        paths: of the files of this machine that hold just these rows; none = they lie elsewhere, or are not all.
     """
 
     schema: pa.Schema
     read: Callable[[Sequence[str] | None], Iterator[pa.Table]]
+    paths: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, rows: pa.Table | Rows, key: Sequence[str]) -> Rows:
@@ -65,7 +68,7 @@ class Rows:
                     for batch in file.iter_batches(PART_ROWS, columns=None if columns is None else list(columns)):
                         yield _select(pa.Table.from_batches([batch]), columns)
 
-        return cls(pq.read_schema(paths[0]), read)
+        return cls(pq.read_schema(paths[0]), read, tuple(paths))
 
     @classmethod
     def written(cls, parts: Iterable[pa.Table], schema: pa.Schema, path: Path) -> Rows:
@@ -74,7 +77,7 @@ class Rows:
             for part in parts:
                 writer.write_table(part.cast(schema))
         stored = cls.files([path])
-        return cls(schema, lambda columns: (_as(part, schema) for part in stored.read(columns)))
+        return cls(schema, lambda columns: (_as(part, schema) for part in stored.read(columns)), stored.paths)
 
     @classmethod
     def sorted(cls, parts: Iterable[pa.Table], schema: pa.Schema, path: Path, order: str = "photo_id") -> Rows:
@@ -134,6 +137,15 @@ class Rows:
                 yield _select(part if pc.all(is_known).as_py() else part.filter(is_known), columns)
 
         return Rows(self.schema, read)
+
+    def give(self, connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str]) -> None:
+        """Give DuckDB some columns under a name, as they lie there, or else as a table of its own."""
+        if self.paths:
+            names = ", ".join(f'"{column}"' for column in columns)
+            connection.execute(f"CREATE VIEW {name} AS SELECT {names} FROM {parquet_sql(self.paths)}")
+        else:
+            empty = pa.schema([self.schema.field(column) for column in columns]).empty_table()
+            fill(connection, name, itertools.chain([empty], self.read(columns)))
 
     def count(self) -> int:
         """How many there are."""

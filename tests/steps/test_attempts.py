@@ -88,14 +88,14 @@ def test_only_failed_photos_are_asked_for_again(build: Build) -> None:
 
 def test_withdrawn_photos_are_no_candidates(build: Build) -> None:
     crawls = crawled(build)
-    before = shard_steps.candidates_of(build, crawls)["photo_id"].to_pylist()
+    before = pa.concat_tables(shard_steps.candidate_parts(build, crawls))["photo_id"].to_pylist()
     gone = sorted(before)[1:3]
     rows = [
         {"photo_id": name, "class_id": "lion", "stage": "publish", "reason": "withdrawn", "detail": ""} for name in gone
     ]
     path = build.workspace.file("withdrawn", build.crawl_key, build.snapshot_name)
     write_table(table_of(REJECTS, rows), REJECTS, path)
-    after = shard_steps.candidates_of(build, crawls)
+    after = pa.concat_tables(shard_steps.candidate_parts(build, crawls))
     assert isinstance(after, pa.Table)
     assert sorted(after["photo_id"].to_pylist()) == sorted(set(before) - set(gone))
     planned = [photo for name in shard_steps.plan_shards(build, crawls) for photo in photos_of(build, name)]

@@ -7,11 +7,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from counterset.config import parse_config
+from counterset.photo_rows import Rows
 from counterset.schemas import CANDIDATES, IMAGES, MEMBERS, REJECTS
 from counterset.steps import shard_steps, table_steps
 from counterset.steps.keys import Build
@@ -72,7 +74,9 @@ def ends_of(build: Build, served: dict[str, bytes] | None = None) -> tuple[list[
         for shard in shards:
             write_bytes(b"", build.workspace.file("embeddings", build.embed_key(model), shard))
     members = table_steps.choose_members(build, crawls, photos, [], basis_of(build, crawls, photos))
-    rejects = all_rejects(build, members, shards, shard_steps.candidates_of(build, crawls))
+    wanted = pa.concat_tables(shard_steps.candidate_parts(build, crawls))
+    with tempfile.TemporaryDirectory() as scratch:
+        rejects = all_rejects(build, members, shards, Rows.of(wanted, CANDIDATES.key), Path(scratch)).table()
     return read_table(members.path, MEMBERS)["photo_id"].to_pylist(), rejects.to_pylist()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from counterset.config import parse_config
 from counterset.errors import SourceError
+from counterset.photo_rows import Rows
 from counterset.schemas import CANDIDATES, REJECTS
 from counterset.steps import shard_steps, table_steps
 from counterset.steps.keys import Build
@@ -127,11 +129,11 @@ def test_no_photo_at_all_is_said(tmp_path: Path) -> None:
         plan(build_of(tmp_path))
 
 
-def test_a_photo_is_rejected_once_and_under_the_class_that_has_it_now(planned: Planned) -> None:
+def test_a_photo_is_rejected_once_and_under_the_class_that_has_it_now(planned: Planned, tmp_path: Path) -> None:
     build, crawls, names = planned
     photos = [shard_steps.inspect_shard(build, name) for name in names]
     members = table_steps.choose_members(build, crawls, photos, [], basis_of(build, crawls, photos))
-    wanted = shard_steps.candidates_of(build, crawls)
+    wanted = pa.concat_tables(shard_steps.candidate_parts(build, crawls))
     taken = wanted["photo_id"][0].as_py()
     turned_away = {"stage": "crawl", "reason": "not_sampled", "detail": ""}
     for spec in build.specs:
@@ -144,7 +146,7 @@ def test_a_photo_is_rejected_once_and_under_the_class_that_has_it_now(planned: P
     )
     path = build.workspace.file("download_rejects", build.pool_key, owner)
     write_table(table_of(REJECTS, [row]), REJECTS, path)
-    found = all_rejects(build, members, names, wanted).to_pylist()
+    found = all_rejects(build, members, names, Rows.of(wanted, CANDIDATES.key), tmp_path).table().to_pylist()
     assert [row["class_id"] for row in found if row["photo_id"] == "folder-0"] == ["ice_bear"]
     assert "not_sampled" not in [row["reason"] for row in found if row["photo_id"] == taken]
     [own] = [row for row in found if row["photo_id"] == taken and row["reason"] == "gone"]

@@ -51,7 +51,7 @@ class Made:
         build.source.check(build.specs)
         crawls = [shard_steps.crawl_class(build, spec) for spec in build.specs]
         shard_steps.recheck(build, crawls)
-        self.candidates = shard_steps.candidates_of(build, crawls)
+        self.candidates = pa.concat_tables(shard_steps.candidate_parts(build, crawls))
         self.shards = shard_steps.plan_shards(build, crawls)
         for shard in self.shards:
             shard_steps.download_shard(build, shard)

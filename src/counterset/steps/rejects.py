@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-import numpy as np
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.parquet_sql import fill, spilling
+from counterset.parquet_sql import fill, rows_of, spilling
+from counterset.photo_rows import Rows
 from counterset.schemas import CANDIDATES, REJECTS, RejectReason
 from counterset.steps import failures
-from counterset.steps.keys import Build, parts_of, without
+from counterset.steps.keys import Build, parts_of
 from counterset.storage import Place, place
-from counterset.tables import TableRef, conform, read_table, table_of
+from counterset.tables import TableRef, read_parts, table_of
 
 REJECT_STAGE = {"download": "download", "inspect": "curate", "embed": "embed"}
 """The stage that the rejects of a set-aside shard name, by the stage that failed."""
@@ -78,7 +81,22 @@ def _of_crawl(build: Build, stage: str) -> list[Place]:
     return [build.workspace.file(stage, build.crawl_key, build.crawl_name(spec)) for spec in build.specs]
 
 
-def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: pa.Table) -> pa.Table:
+_LAST = """
+    CREATE TABLE last AS SELECT photo_id, max(shard) AS shard FROM listed SEMI JOIN (
+        FROM (SELECT photo_id FROM turned_away) UNION ALL SELECT photo_id FROM listed SEMI JOIN unfinished USING (shard)
+    ) USING (photo_id) GROUP BY photo_id"""
+_COUNTED = """
+    CREATE TABLE counted AS SELECT photo_id, wanted.class_id, stage, reason, detail, row
+    FROM turned_away JOIN last USING (photo_id, shard) JOIN wanted USING (photo_id)"""
+_SET_ASIDE = """
+    SELECT photo_id, class_id, stage, reason, detail, 0 AS row
+    FROM last JOIN unfinished USING (shard) JOIN wanted USING (photo_id) ANTI JOIN counted USING (photo_id)"""
+_ONCE = """
+    SELECT * EXCLUDE (row) FROM told
+    QUALIFY row_number() OVER (PARTITION BY photo_id, stage ORDER BY row) = 1 ORDER BY photo_id, stage"""
+
+
+def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: Rows, folder: Path) -> Rows:
     """The rejects of every stage (rejects schema), once a photo and stage.
 
     A photo that was asked for in several shards, because its download failed before,
@@ -90,76 +108,83 @@ def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: pa.T
         members: its members file.
         shards: names of the shards that hold its candidates, set aside or not.
         wanted: its candidates.
+        folder: for a file, which must stay.
     """
-    workspace = build.workspace
-    offered = [of_several_classes(build), *(read_table(path, REJECTS) for path in _of_crawl(build, "crawl_rejects"))]
-    files = [
-        workspace.file("withdrawn", build.crawl_key, build.snapshot_name),
-        workspace.file("members_rejects", place(members.path).parent.name, "all"),
+    key = place(members.path).parent.name
+    paths = [
+        build.workspace.file("withdrawn", build.crawl_key, build.snapshot_name),
+        build.workspace.file("members_rejects", key, "all"),
     ]
-    table = pa.concat_tables(
-        [
-            without(pa.concat_tables(offered), wanted["photo_id"].combine_chunks()),
-            *(read_table(path, REJECTS) for path in files),
-            *_of_shards(build, shards, wanted),
-        ]
+    offered = itertools.chain([of_several_classes(build)], _read(_of_crawl(build, "crawl_rejects")))
+    with spilling() as connection:
+        wanted.give(connection, "wanted", ["photo_id", "class_id"])
+        number = itertools.count()  # of several rows of one photo and stage the first one stays
+        fill(connection, "offered", _numbered(offered, number))
+        fill(connection, "more", _numbered(_read(paths), number))
+        connection.execute("CREATE TABLE told AS FROM offered ANTI JOIN wanted USING (photo_id)")
+        connection.execute("INSERT INTO told BY NAME FROM more")
+        _add_shards(build, sorted(shards), connection, number)
+        return Rows.written(rows_of(connection, _ONCE), REJECTS.arrow(), folder / "rejects.parquet")
+
+
+def _add_shards(build: Build, shards: list[str], connection: duckdb.DuckDBPyConnection, number: Iterator[int]) -> None:
+    """Add what the shards turned away, each photo's as the last shard that holds it has it, and under the class that
+    holds the photo now: it may have moved since it was downloaded.
+    """
+    turned_away = (
+        part.append_column("shard", pa.repeat(pa.scalar(position, pa.int64()), len(part)))
+        for position, shard in enumerate(shards)
+        for part in _read(_shard_rejects(build, shard))
     )
-    rows = table.select(["photo_id", "stage"]).append_column("row", pa.array(np.arange(len(table))))
-    first = rows.group_by(["photo_id", "stage"]).aggregate([("row", "min")])["row_min"].to_numpy()
-    return conform(table.take(np.sort(first)), REJECTS)
+    fill(connection, "turned_away", _numbered(turned_away, number, pa.field("shard", pa.int64())))
+    fill(connection, "unfinished", [_set_aside(build, shards)])
+    if not any(
+        connection.sql(f"SELECT count(*) FROM {name}").fetchall()[0][0] for name in ("turned_away", "unfinished")
+    ):
+        return
+    paths = [build.workspace.file("shards", build.pool_key, shard) for shard in shards]
+    listed = (
+        part.append_column("shard", pa.repeat(pa.scalar(position, pa.int64()), len(part)))
+        for position, path in enumerate(paths)
+        for part in read_parts(path, CANDIDATES, ["photo_id"])
+    )
+    fill(connection, "listed", listed)
+    for sql in (_LAST, _COUNTED, "INSERT INTO told BY NAME FROM counted", f"INSERT INTO told BY NAME {_SET_ASIDE}"):
+        connection.execute(sql)
 
 
-def _of_shards(build: Build, shards: list[str], wanted: pa.Table) -> list[pa.Table]:
-    """What the shards turned away, each photo's as the last shard that holds it has it, and under the class that holds
-    the photo now: it may have moved since it was downloaded.
-    """
-    shards = sorted(shards)
-    offered = [
-        read_table(build.workspace.file("shards", build.pool_key, shard), CANDIDATES, ["photo_id"]) for shard in shards
-    ]
-    # All at once, for every question makes its own index of the photos
-    photo, shard_of = places_of(offered, wanted)
-    last = np.full(len(wanted), -1)
-    last[photo[photo >= 0]] = shard_of[photo >= 0]
-    turned_away = [pa.concat_tables(_shard_rejects(build, shard)) for shard in shards]
-    photo, shard_of = places_of(turned_away, wanted)
-    counts = np.flatnonzero(photo >= 0)
-    counts = counts[last[photo[counts]] == shard_of[counts]]
-    table = pa.concat_tables([REJECTS.arrow().empty_table(), *turned_away]).take(counts)
-    index = table.schema.get_field_index("class_id")
-    tables = [table.set_column(index, table.schema.field(index), wanted["class_id"].take(photo[counts]))]
-    unfinished, is_told = failures.unfinished(build, shards), np.zeros(len(wanted), np.bool_)
-    is_told[photo[counts]] = True
-    for number, shard in enumerate(shards):
-        if shard in unfinished:
-            lost = wanted.select(["photo_id", "class_id"]).take(np.flatnonzero((last == number) & ~is_told))
-            tables.append(_set_aside(build, shard, unfinished[shard], lost))
-    return tables
+def _read(paths: Iterable[Place]) -> Iterator[pa.Table]:
+    return itertools.chain.from_iterable(read_parts(path, REJECTS) for path in paths)
 
 
-def places_of(tables: list[pa.Table], wanted: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Of each row of some tables: the place of its photo in `wanted`, -1 = it is not there; and its table's number."""
-    photo_ids = pa.chunked_array([chunk for table in tables for chunk in table["photo_id"].chunks], pa.string())
-    photo = pc.fill_null(pc.index_in(photo_ids, wanted["photo_id"].combine_chunks()), -1).to_numpy()
-    return photo, np.repeat(np.arange(len(tables)), np.array([len(table) for table in tables], np.int64))
+def _numbered(parts: Iterable[pa.Table], number: Iterator[int], *more: pa.Field) -> Iterator[pa.Table]:
+    """Rejects with the column `row`, in which they are counted on; an empty part comes first."""
+    schema = pa.schema([*REJECTS.arrow(), *more, pa.field("row", pa.int64())])
+    yield schema.empty_table()
+    for part in parts:
+        rows = pa.array(itertools.islice(number, len(part)), pa.int64())
+        yield part.append_column("row", rows)
 
 
-def _shard_rejects(build: Build, shard: str) -> list[pa.Table]:
+def _shard_rejects(build: Build, shard: str) -> list[Place]:
     places = [("images", "download_rejects", build.pool_key), ("photos", "photos_rejects", build.photos_key)]
     done = [(rejects, key) for files, rejects, key in places if build.is_done(files, key, shard)]
-    empty = REJECTS.arrow().empty_table()
-    return [empty, *(read_table(build.workspace.file(rejects, key, shard), REJECTS) for rejects, key in done)]
+    return [build.workspace.file(rejects, key, shard) for rejects, key in done]
 
 
-def _set_aside(build: Build, shard: str, missing: list[tuple[str, str]], photos: pa.Table) -> pa.Table:
-    """One reject for each of a shard's photos (photo_id, class_id) that nothing else is known of."""
-    records = [failures.find(build, stage, shard, model) for stage, model in missing]
-    known = [record for record in records if record]
-    constant = {
-        "stage": REJECT_STAGE[known[0].stage if known else missing[0][0]],
-        "reason": RejectReason.SHARD_FAILED.value,
-        "detail": known[0].reason if known else f"shard {shard} was set aside",
-    }
-    for name, value in constant.items():
-        photos = photos.append_column(name, pa.repeat(value, len(photos)))
-    return conform(photos, REJECTS)
+def _set_aside(build: Build, shards: list[str]) -> pa.Table:
+    """What is said of those photos of each unfinished shard of which nothing else is known."""
+    rows = []
+    for shard, missing in failures.unfinished(build, shards).items():
+        records = [failures.find(build, stage, shard, model) for stage, model in missing]
+        known = [record for record in records if record]
+        rows.append(
+            {
+                "shard": shards.index(shard),
+                "stage": REJECT_STAGE[known[0].stage if known else missing[0][0]],
+                "reason": RejectReason.SHARD_FAILED.value,
+                "detail": known[0].reason if known else f"shard {shard} was set aside",
+            }
+        )
+    texts = [pa.field(name, pa.string()) for name in ("stage", "reason", "detail")]
+    return pa.Table.from_pylist(rows, pa.schema([pa.field("shard", pa.int64()), *texts]))

@@ -24,7 +24,6 @@ from counterset.schemas import (
     PAIRS,
     PHOTOS,
     PREDICTIONS,
-    REJECTS,
     SENSITIVITY,
     Verdict,
 )
@@ -77,8 +76,7 @@ def publish_release(
         parts = parts_of(photos, PHOTOS)
         inspected = Rows.sorted(parts, PHOTOS.arrow(), Path(folder) / "photos.parquet").among(candidates)
         names = [place(ref.path).stem for ref in photos]
-        wanted = candidates.table(["photo_id", "class_id"])
-        rejects = Rows.of(all_rejects(build, tables["members"], shards, wanted), REJECTS.key)
+        rejects = all_rejects(build, tables["members"], shards, candidates, Path(folder))
         backgrounds = Rows.stored(tables["backgrounds"], BACKGROUNDS)
         num_candidates = candidates.count()
         inputs = ReleaseInputs(

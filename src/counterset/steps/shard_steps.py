@@ -69,13 +69,11 @@ def recheck(build: Build, crawls: list[TableRef]) -> TableRef:
     return build.ref("withdrawn", key, name)
 
 
-def candidates_of(build: Build, crawls: Iterable[TableRef], columns: list[str] | None = None) -> pa.Table:
-    """All candidates that were not withdrawn and are of one class alone; `columns` = photo_id and more; None = all."""
-    return pa.concat_tables(candidate_parts(build, crawls, columns))
-
-
 def candidate_parts(build: Build, crawls: Iterable[TableRef], columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """The same in parts, the first of which is empty."""
+    """All candidates that were not withdrawn and are of one class alone, in parts, the first of which is empty.
+
+    `columns` = photo_id and more; None = all.
+    """
     withdrawn = read_table(build.workspace.file("withdrawn", build.crawl_key, build.snapshot_name), REJECTS)
     gone = pa.chunked_array([*withdrawn["photo_id"].chunks, *of_several_classes(build)["photo_id"].chunks], pa.string())
     for part in parts_of(crawls, CANDIDATES, columns):

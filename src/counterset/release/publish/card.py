@@ -16,6 +16,7 @@ from counterset.release.publish.left_out import not_bundled
 from counterset.release.publish.lineage import collection
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import cue_words, of_cue, percent, plain, points
+from counterset.release.publish.written import WrittenTable, asked
 from counterset.release.schemas import SPLITS
 from counterset.release.table_files import file_pattern
 from counterset.release.versions.changelog import markdown_text
@@ -97,10 +98,9 @@ def render_card(
         ),
         # Hugging Face `datasets` refuses a configuration without rows.
         hub_tables=[name for name in TABLE_WORDS if tables[name].num_rows],
-        num_titles=_num_present(tables["captions"]["title"]),
-        num_descriptions=_num_present(tables["captions"]["description"]),
+        **asked(tables["captions"], _TEXTS).to_pylist()[0],
         **{key: _markdown(word) for key, word in cue_words(metadata).items()},
-        dates=_dates(tables["all_photos"]["observed_on"]),
+        dates=_dates(tables["all_photos"]),
     )
 
 
@@ -149,14 +149,16 @@ def _hub_licenses(summary: Summary) -> list[str]:
     return sorted(names) or ["other"]
 
 
-def _num_offered(table: pa.Table, verdicts: list[str]) -> int:
-    return pc.sum(is_offered(table, verdicts)).as_py() or 0
+_TEXTS = "SELECT count(title) AS num_titles, count(description) AS num_descriptions FROM rows"
 
 
-def _num_present(column: pa.ChunkedArray) -> int:
-    return len(column) - int(column.null_count)
+def _num_offered(table: pa.Table | WrittenTable, verdicts: list[str]) -> int:
+    kinds = asked(table, "SELECT verdict, naming, count(*) AS number FROM rows GROUP BY ALL")
+    return pc.sum(kinds.filter(is_offered(kinds, verdicts))["number"]).as_py() or 0
 
 
-def _dates(column: pa.ChunkedArray) -> str:
-    ends = pc.min_max(column).as_py()
-    return f"{ends['min'].isoformat()} to {ends['max'].isoformat()}" if ends["min"] is not None else ""
+def _dates(photos: pa.Table | WrittenTable) -> str:
+    first, last = (
+        asked(photos, "SELECT min(observed_on) AS first, max(observed_on) AS last FROM rows").to_pylist()[0].values()
+    )
+    return f"{first.isoformat()} to {last.isoformat()}" if first is not None else ""

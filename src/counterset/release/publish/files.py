@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ def open_parquet(path: Path, schema: TableSchema, version: str, labels: Sequence
 
 
 def write_tables(
-    tables: dict[str, pa.Table],
+    tables: Mapping[str, pa.Table | Iterable[pa.Table]],
     folder: Path,
     version: str,
     photo_bytes: Callable[[str], bytes | None] | None = None,
@@ -65,7 +66,7 @@ def write_tables(
     """Write `tables` into a release folder and return each file's table, rows, bytes and sha256.
 
     Args:
-        tables: by name.
+        tables: by name; of the two splits their rows may come in parts, in order.
         folder: of the release.
         version: of counterset.
         photo_bytes: given, photos whose licence allows it are bundled with the two splits.
@@ -75,9 +76,16 @@ def write_tables(
     written: dict[str, str] = {}
     labels = label_names(class_names or {})
     for name, table in tables.items():
-        for path, parts, schema in _files(name, table, photo_bytes if name in SPLITS else None, verdicts):
-            write_parquet(parts, schema, folder / path, version, labels if name in SPLITS else ())
-            written[path] = name
+        if name in SPLITS:
+            parts = [table] if isinstance(table, pa.Table) else table
+            paths = _Shards(name, folder, version, photo_bytes, labels).write(parts, verdicts)
+        else:
+            assert isinstance(table, pa.Table), "only splits come in parts"
+            size = table_files.ROWS_PER_FILE
+            paths = table_files.file_names(name, table.num_rows, size)
+            for number, path in enumerate(paths):
+                write_parquet([table.slice(number * size, size)], TABLES[name], folder / path, version)
+        written |= dict.fromkeys(paths, name)
     return {path: describe_file(folder, path, table) for path, table in written.items()}
 
 
@@ -104,36 +112,74 @@ def describe_file(folder: Path, path: str, table: str | None = None) -> dict[str
     return entry
 
 
-def _files(
-    name: str,
-    table: pa.Table,
-    photo_bytes: Callable[[str], bytes | None] | None,
-    verdicts: Sequence[str] | None,
-) -> Iterator[tuple[str, Iterable[pa.Table], TableSchema]]:
-    """Path, parts and schema of each file. Photos are read while their part is written, so one part's are in memory.
+class _Shards:
+    """Writes a split in files of a stated number of rows; of each kind of rows less than one file's are in memory.
 
-    Rows of a split that `load` gives come first, in files that a pattern tells from the others:
-    data/common-[0-9]*.parquet.
+    Rows that `load` gives lie in files that a pattern tells from those of the others: data/common-[0-9]*.parquet.
+
+    Args:
+        split: common or counter.
+        folder: of the release.
+        version: of counterset.
+        photo_bytes: given, photos are bundled; they are read while their part is written.
+        labels: names of the classes' numbers.
     """
-    if name not in SPLITS:
-        size = table_files.ROWS_PER_FILE
-        for number, path in enumerate(table_files.file_names(name, table.num_rows, size)):
-            yield path, [table.slice(number * size, size)], TABLES[name]
-        return
-    size = table_files.ROWS_PER_SHARD if photo_bytes is None else table_files.ROWS_PER_SHARD_WITH_IMAGES
-    kinds = {name: table}
-    if verdicts is not None:
-        offered = is_offered(table, verdicts)
-        kinds = {name: table.filter(offered), f"{name}-others": table.filter(pc.invert(offered))}
-    # Of a kind without rows there is no file, for hubs refuse those; of a split without any there is one.
-    kinds = {kind: rows for kind, rows in kinds.items() if rows.num_rows} or {name: table}
-    for kind, rows in kinds.items():
-        for number, path in enumerate(table_files.file_names(kind, rows.num_rows, size, is_split=True)):
-            shard = rows.slice(number * size, size)
-            if photo_bytes is None:
-                yield path, [shard], split_schema(name)
+
+    def __init__(
+        self,
+        split: str,
+        folder: Path,
+        version: str,
+        photo_bytes: Callable[[str], bytes | None] | None,
+        labels: Sequence[str],
+    ) -> None:
+        self._folder, self._version, self._photo_bytes, self._labels = folder, version, photo_bytes, labels
+        self._size = table_files.ROWS_PER_SHARD if photo_bytes is None else table_files.ROWS_PER_SHARD_WITH_IMAGES
+        self._schema = split_schema(split, with_images=photo_bytes is not None)
+        self._waiting: dict[str, list[pa.Table]] = {split: [], f"{split}-others": []}
+        self._written: dict[str, list[Path]] = {kind: [] for kind in self._waiting}
+
+    def write(self, parts: Iterable[pa.Table], verdicts: Sequence[str] | None) -> list[str]:
+        """Write all rows; the paths of the files.
+
+        Of a kind without rows there is no file, for hubs refuse those; of a split without any there is one.
+        """
+        split, others = self._waiting
+        for part in parts:
+            if verdicts is None:
+                self._add(split, part)
             else:
-                yield path, with_images(shard, photo_bytes), split_schema(name, with_images=True)
+                offered = is_offered(part, verdicts)
+                self._add(split, part.filter(offered))
+                self._add(others, part.filter(pc.invert(offered)))
+        num_rows = {
+            kind: sum(map(len, waiting)) + self._size * len(self._written[kind])
+            for kind, waiting in self._waiting.items()
+        }
+        paths = []
+        for kind, waiting in self._waiting.items():
+            if num_rows[kind] % self._size or (kind == split and not any(num_rows.values())):
+                self._flush(kind, waiting)
+            names = table_files.file_names(kind, num_rows[kind], self._size, is_split=True)
+            for aside, path in zip(self._written[kind], names, strict=False):
+                aside.rename(self._folder / path)
+                paths.append(path)
+        return paths
+
+    def _add(self, kind: str, rows: pa.Table) -> None:
+        self._waiting[kind].append(rows)
+        while sum(map(len, self._waiting[kind])) >= self._size:
+            table = pa.concat_tables(self._waiting[kind])
+            self._flush(kind, [table.slice(0, self._size)])
+            self._waiting[kind] = [table.slice(self._size)]
+
+    def _flush(self, kind: str, waiting: list[pa.Table]) -> None:
+        path = self._folder / "data" / f".{kind}-{len(self._written[kind])}.part"
+        parts: Iterable[pa.Table] = [pa.concat_tables(waiting)] if waiting else []
+        if (photo_bytes := self._photo_bytes) is not None:
+            parts = itertools.chain.from_iterable(with_images(part, photo_bytes) for part in parts)
+        write_parquet(parts, self._schema, path, self._version, self._labels)
+        self._written[kind].append(path)
 
 
 def with_images(table: pa.Table, photo_bytes: Callable[[str], bytes | None]) -> Iterator[pa.Table]:

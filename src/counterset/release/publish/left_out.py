@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from counterset.licenses import license_code, may_adapt, may_share
+from counterset.release.publish.written import WrittenTable, asked
 
-COLUMNS = ["license", "attribution"]
 OWN_HINT = 'if they are yours, set source.license = "own"'
 
 
@@ -25,17 +24,18 @@ def not_shown(licenses: Mapping[str, int], is_own_source: bool) -> str:
     return _sentence("may not be shown here", unknown, closed, sum(licenses.values()), "forbid changes", is_own_source)
 
 
-def not_bundled(splits: Mapping[str, pa.Table], is_own_source: bool) -> str:
+def not_bundled(splits: Mapping[str, pa.Table | WrittenTable], is_own_source: bool) -> str:
     """Which photos of the splits the release does not hold; empty where it may hold all."""
-    rows = pa.concat_tables([table.select(COLUMNS) for table in splits.values()])
-    has_credit = pc.greater(pc.fill_null(pc.utf8_length(rows["attribution"]), 0), 0)
-    kinds = pa.table({"license": rows["license"], "credit": has_credit}).group_by(["license", "credit"])
+    sql = "SELECT license, coalesce(attribution, '') <> '' AS has_credit, count(*) AS number FROM rows GROUP BY ALL"
+    kinds = [row for table in splits.values() for row in asked(table, sql).to_pylist()]
     closed = {True: 0, False: 0}  # photos by whether their licence is known
-    for row in kinds.aggregate([([], "count_all")]).to_pylist():
-        if not may_share(row["license"], "somebody" if row["credit"] else None):
-            closed[license_code(row["license"]) is not None] += row["count_all"]
+    for row in kinds:
+        if not may_share(row["license"], "somebody" if row["has_credit"] else None):
+            closed[license_code(row["license"]) is not None] += row["number"]
     why = "ask for a credit line that is missing"
-    return _sentence("may not be bundled", closed[False], closed[True], len(rows), why, is_own_source)
+    return _sentence(
+        "may not be bundled", closed[False], closed[True], sum(row["number"] for row in kinds), why, is_own_source
+    )
 
 
 def _sentence(what: str, unknown: int, closed: int, total: int, why: str, is_own_source: bool) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jinja2
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
@@ -22,6 +22,7 @@ from markupsafe import Markup
 from counterset.causes.balance import over_classes
 from counterset.causes.covariates import in_words
 from counterset.licenses import license_title, license_url, may_adapt
+from counterset.parquet_sql import runs
 from counterset.release.publish import figures
 from counterset.release.publish.left_out import not_shown
 from counterset.release.publish.other_causes import covariate_lines, held_by, parts_plot
@@ -29,10 +30,10 @@ from counterset.release.publish.replication_figure import replication_plot
 from counterset.release.publish.summary import Summary
 from counterset.release.publish.text import cue_words, percent, plain, points
 from counterset.release.publish.thumbnails import pick, thumbnail_uri
+from counterset.release.publish.written import WrittenTable, asked
 from counterset.release.schemas import SPLITS
 from counterset.release.small_classes import small_classes
 from counterset.schemas import Verdict
-from counterset.tables import ranks
 
 MAX_THUMBNAILS = 2_000
 """In the whole report; many classes get fewer each, so that the page still opens."""
@@ -81,7 +82,7 @@ class ClassCard:
 def render_report(
     metadata: Mapping[str, Any],
     summary: Summary,
-    tables: Mapping[str, pa.Table],
+    tables: Mapping[str, Any],
     names: Mapping[str, str],
     photo_bytes: Callable[[str], bytes | None],
 ) -> str:
@@ -141,7 +142,7 @@ def _by_class(table: pa.Table) -> dict[str, list[dict[str, Any]]]:
 
 def _cards(
     metadata: Mapping[str, Any],
-    tables: Mapping[str, pa.Table],
+    tables: Mapping[str, Any],
     names: Mapping[str, str],
     photo_bytes: Callable[[str], bytes | None],
 ) -> list[ClassCard]:
@@ -151,18 +152,16 @@ def _cards(
     asked = int(metadata["config"]["publish"]["thumbnails_per_group"])
     per_group = min(asked, MAX_THUMBNAILS // max(2 * len(pairs), 1))
     selectors = [model["name"] for model in metadata["models"] if model["role"] == "selector"]
-    columns = ["photo_id", "class_id", "license", "attribution"]
-    sides = {split: _Side.by_class(tables[split].select(columns), 2 * per_group) for split in SPLITS}
+    sides = {split: _Side.by_class(tables[split], 2 * per_group) for split in SPLITS}
     shown = pa.array(
         sorted({photo_id for side in sides.values() for one in side.values() for photo_id in one.picked}), pa.string()
     )
     outcomes, pages = {}, {}
     if len(shown):
-        answers = tables["predictions"].select(["photo_id", "model", "label_space", "is_correct"])
-        outcomes = _outcomes(answers, selectors, metadata["config"]["evaluate"]["label_space"], shown)
-        attribution = tables["attribution"].select(["photo_id", "page_url"])
-        attribution = attribution.filter(pc.is_in(attribution["photo_id"], shown))
-        pages = dict(zip(*(attribution[c].to_pylist() for c in ("photo_id", "page_url")), strict=True))
+        answers = _of_photos(tables["predictions"], ["photo_id", "model", "label_space", "is_correct"], shown)
+        outcomes = _outcomes(answers, selectors, metadata["config"]["evaluate"]["label_space"])
+        told = _of_photos(tables["attribution"], ["photo_id", "page_url"], shown)
+        pages = dict(zip(*(told[name].to_pylist() for name in ("photo_id", "page_url")), strict=True))
     cards = []
     for row in pairs:
         sheets = tuple(
@@ -185,26 +184,32 @@ class _Side(NamedTuple):
     num_withheld: int
 
     @classmethod
-    def by_class(cls, rows: pa.Table, count: int) -> dict[str, _Side]:
+    def by_class(cls, photos: WrittenTable, count: int) -> dict[str, _Side]:
         """The sides of all classes, with at most `count` photos of each."""
-        may_show = {code: may_adapt(code) for code in rows["license"].unique().to_pylist()}
-        shown = pa.array([code for code, may in may_show.items() if may], pa.string())
-        is_open = pc.is_in(rows["license"], shown).to_numpy()
-        number, class_ids = ranks(rows["class_id"])
-        order = np.argsort(number, kind="stable")
-        ends = np.searchsorted(number[order], np.arange(len(class_ids) + 1))
-        sides = {}
-        for place, class_id in enumerate(class_ids.to_pylist()):
-            own = order[ends[place] : ends[place + 1]]
-            allowed = own[is_open[own]]
-            # A few more than are shown, for photos whose bytes are not at hand.
-            tried = allowed if count else allowed[:0]
-            places = dict(zip(rows["photo_id"].take(tried).to_pylist(), tried.tolist(), strict=True))
-            chosen = pick(places, count)
-            told = rows.select(["license", "attribution"]).take(pa.array([places[one] for one in chosen], pa.int64()))
-            picked = dict(zip(chosen, told.to_pylist(), strict=True))
-            sides[class_id] = cls(picked, len(own) - len(allowed))
-        return sides
+        withheld: Counter[str] = Counter()
+        for row in asked(photos, "SELECT class_id, license, count(*) AS number FROM rows GROUP BY ALL").to_pylist():
+            withheld[row["class_id"]] += 0 if may_adapt(row["license"]) else row["number"]
+        picked: dict[str, dict[str, Mapping[str, Any]]] = {class_id: {} for class_id in withheld}
+        if count:  # all photos of a class lie one after another
+            parts = photos.rows.read(["photo_id", "class_id", "license", "attribution"])
+            picked |= {class_id: _picked(rows, count) for class_id, rows in runs(parts, "class_id")}
+        return {class_id: cls(picked[class_id], number) for class_id, number in withheld.items()}
+
+
+def _picked(rows: pa.Table, count: int) -> dict[str, Mapping[str, Any]]:
+    """Rows of a class's photos that may be shown, a few more than are, for photos whose bytes are not at hand."""
+    codes = [code for code in rows["license"].unique().to_pylist() if may_adapt(code)]
+    allowed = rows.filter(pc.is_in(rows["license"], pa.array(codes, pa.string())))
+    chosen = pa.array(pick(allowed["photo_id"].to_pylist(), count), pa.string())
+    told = allowed.take(pc.index_in(chosen, allowed["photo_id"].combine_chunks()))
+    return {row["photo_id"]: row for row in told.to_pylist()}
+
+
+def _of_photos(table: WrittenTable, columns: list[str], photo_ids: pa.Array) -> pa.Table:
+    """The rows of some photos."""
+    empty = pa.schema([table.schema.field(name) for name in columns]).empty_table()
+    parts = (part.filter(pc.is_in(part["photo_id"], photo_ids)) for part in table.rows.read(columns))
+    return pa.concat_tables([empty, *parts])
 
 
 def _sheet(
@@ -243,14 +248,13 @@ def _sheet(
     )
 
 
-def _outcomes(predictions: pa.Table, selectors: list[str], label_space: str, photo_ids: pa.Array) -> dict[str, bool]:
-    """Whether the first selector was right, by photo of some; of several label spaces, in the build's own."""
+def _outcomes(predictions: pa.Table, selectors: list[str], label_space: str) -> dict[str, bool]:
+    """Whether the first selector was right, by photo; of several label spaces, in the build's own."""
     if not selectors:
         return {}
     own = predictions.filter(pc.equal(predictions["model"], selectors[0]))
     in_space = own.filter(pc.equal(own["label_space"], label_space))
     own = in_space if in_space.num_rows else own
-    own = own.filter(pc.is_in(own["photo_id"], photo_ids))
     return dict(zip(own["photo_id"].to_pylist(), own["is_correct"].to_pylist(), strict=True))
 
 

@@ -18,11 +18,12 @@ from counterset.causes.wrong_answers import where_errors_go
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.naming.schemas import GROUP_NAMES, Naming
+from counterset.parquet_sql import PART_ROWS, spilling
 from counterset.photo_rows import Beside, Rows
 from counterset.release.publish import captions
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.series import replication, seen_before
-from counterset.release.publish.written import Written, WrittenTable
+from counterset.release.publish.written import Written
 from counterset.release.schemas import (
     CAPTIONS,
     GROUPS,
@@ -75,7 +76,7 @@ def release_tables(inputs: ReleaseInputs, written: Written) -> None:
         looks=looks,
     )
     for split in SPLITS:
-        written.add(**{split: _split(inputs, photos, pairs, split)})
+        _write_split(inputs, written, pairs, split)
     people = photos.select(["photo_id", "class_id", "split", "unit", "unit_since"])
     selectors = list(inputs.config.models.selectors)
     written.add(replication=replication(people, pairs, predictions, looks, selectors))
@@ -187,20 +188,22 @@ class _Sides:
         return {name: self._classes[name].take(row) for name in names} | {"split": split}
 
 
-def _split(inputs: ReleaseInputs, photos: WrittenTable, pairs: pa.Table, split: str) -> pa.Table:
-    return query(
-        f"""
-        SELECT a.*, k.class_label, a."group" AS background, q.verdict,
-               coalesce(q.naming, '{Naming.UNAUDITED.value}') AS naming
-        FROM (SELECT * EXCLUDE (background) FROM {photos.sql}) a
-        JOIN pairs q USING (class_id)
-        JOIN classes k USING (class_id)
-        WHERE a.split = '{split}'
-        """,
-        split_schema(split),
-        pairs=pairs,
-        classes=_class_rows(inputs).select(["class_id", "class_label"]),
-    )
+def _write_split(inputs: ReleaseInputs, written: Written, pairs: pa.Table, split: str) -> None:
+    """Write one side of the pairs, class by class."""
+    columns = ", ".join(f'"{name}"' for name in split_schema(split).arrow().names)
+    sql = f"""
+        SELECT {columns} FROM (
+            SELECT a.* EXCLUDE (background), k.class_label, a."group" AS background, q.verdict,
+                   coalesce(q.naming, '{Naming.UNAUDITED.value}') AS naming
+            FROM {written["all_photos"].sql} a JOIN pairs q USING (class_id) JOIN classes k USING (class_id)
+            WHERE a.split = '{split}')
+        ORDER BY class_id, photo_id
+        """
+    with spilling() as connection:
+        connection.register("pairs", pairs)
+        connection.register("classes", _class_rows(inputs).select(["class_id", "class_label"]))
+        parts = connection.sql(sql).to_arrow_reader(PART_ROWS)
+        written.add(**{split: (pa.Table.from_batches([part]) for part in parts)})
 
 
 def _groups(inputs: ReleaseInputs, pairs: pa.Table) -> pa.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.parquet_sql import fill, rows_of, spilling
+from counterset.parquet_sql import rows_of, spilling
 from counterset.photo_rows import Rows
 from counterset.statistics.schemas import LOOKS, REPLICATION
 from counterset.statistics.series import replication_rows
@@ -61,12 +60,9 @@ def seen_before(members: Rows, series: SeriesInputs, folder: Path) -> Rows:
         series: with the photos of the last release.
         folder: for a file, which must stay.
     """
-    seen = Rows.of(series.seen, ["photo_id"])
     with spilling() as connection:
-        fill(connection, "seen", itertools.chain([SEEN.empty_table()], seen.read(SEEN.names)))
-        columns = ["photo_id", "class_id", "unit"]
-        empty = pa.schema([members.schema.field(name) for name in columns]).empty_table()
-        fill(connection, "members", itertools.chain([empty], members.read(columns)))
+        Rows.of(series.seen, ["photo_id"]).give(connection, "seen", SEEN.names)
+        members.give(connection, "members", ["photo_id", "class_id", "unit"])
         sql = f"""
             SELECT photo_id, since AS unit_since FROM members JOIN (
                 SELECT class_id, unit, min(unit_since) AS since FROM members JOIN seen USING (photo_id)

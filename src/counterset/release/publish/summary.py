@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.naming.schemas import Naming
 from counterset.naming.words import NAMINGS, named
 from counterset.release.publish.inputs import ModelRecord
+from counterset.release.publish.written import WrittenTable, asked
 from counterset.schemas import Half, Verdict
-from counterset.tables import ranks
 
 WHICH_PHOTOS = (
     "Figures are over all tested pairs, confirmed or not, on photos of the confirm half, which chose no pair, but not "
@@ -123,7 +122,7 @@ class Summary:
 
 
 def summarise(
-    tables: Mapping[str, pa.Table],
+    tables: Mapping[str, Any],
     models: tuple[ModelRecord, ...],
     funnel: Mapping[str, int],
     mode: str = "split",
@@ -137,20 +136,14 @@ def summarise(
     `share_placed` of the photos have a place that the source told of.
     """
     pairs = tables["pairs"]
-    reasons = (
-        tables["rejects"]
-        .select(["stage", "reason"])
-        .group_by(["stage", "reason"])
-        .aggregate([([], "count_all")])
-        .to_pylist()
-    )
+    reasons = asked(tables["rejects"], "SELECT stage, reason, count(*) AS number FROM rows GROUP BY ALL").to_pylist()
     verdicts = Counter(pairs["verdict"].to_pylist())
     half = score_half(mode)
     return Summary(
         num_photos=tables["all_photos"].num_rows,
         num_common=tables["common"].num_rows,
         num_counter=tables["counter"].num_rows,
-        num_observers=len(tables["all_photos"]["observer"].unique()),
+        num_observers=_number(tables["all_photos"], "observer"),
         units=_units(tables, share_placed),
         verdicts={verdict.value: verdicts[verdict] for verdict in Verdict},
         mean_drop=mean_drop(pairs),
@@ -159,8 +152,8 @@ def summarise(
         scores=_scores(tables, models, half),
         score_half=half,
         namings=_namings(pairs),
-        licenses=_counts(tables["all_photos"]["license"]),
-        rejects=tuple(sorted((row["stage"], row["reason"], row["count_all"]) for row in reasons)),
+        licenses=_licenses(tables["all_photos"]),
+        rejects=tuple(sorted((row["stage"], row["reason"], row["number"]) for row in reasons)),
         funnel=dict(funnel),
     )
 
@@ -171,9 +164,7 @@ def score_half(mode: str) -> str:
 
 
 def _units(tables: Mapping[str, pa.Table], share_placed: float) -> UnitSummary:
-    photos = tables["all_photos"].select(["class_id", "unit", "observer"])
-    (class_of, _), (unit, names) = ranks(photos["class_id"]), ranks(pc.coalesce(photos["unit"], photos["observer"]))
-    number = len(np.unique(class_of * (len(names) + 1) + unit))
+    number = _number(tables["all_photos"], "class_id, coalesce(unit, observer)")
     columns = ("unit_correlation", "observer_correlation", "place_correlation", "cut_correlation")
     return UnitSummary(number, share_placed, *(pc.max(tables["pairs"][name]).as_py() for name in columns))
 
@@ -258,8 +249,17 @@ def _scores(tables: Mapping[str, pa.Table], models: tuple[ModelRecord, ...], hal
     return tuple(scores)
 
 
-def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for row in pc.value_counts(column).to_pylist():
-        counts[row["values"] or ""] += row["counts"]
-    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
+def _number(photos: pa.Table | WrittenTable, columns: str) -> int:
+    """Different values of some columns, as SQL says them."""
+    number: int = asked(photos, f"SELECT count(*) AS number FROM (SELECT DISTINCT {columns} FROM rows)")["number"][
+        0
+    ].as_py()
+    return number
+
+
+def _licenses(photos: pa.Table | WrittenTable) -> dict[str, int]:
+    """Photos by licence, the most frequent first."""
+    rows = asked(
+        photos, "SELECT coalesce(license, '') AS license, count(*) AS number FROM rows GROUP BY ALL"
+    ).to_pylist()
+    return {row["license"]: row["number"] for row in sorted(rows, key=lambda row: (-row["number"], row["license"]))}

@@ -6,14 +6,14 @@ So no more than one table with a row per photo is in memory at a time, and of th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterset.parquet_sql import parquet_sql
+from counterset.parquet_sql import parquet_sql, spilling
 from counterset.photo_rows import Rows
 from counterset.release import table_files
 from counterset.release.publish.files import describe_file, open_parquet
@@ -71,6 +71,16 @@ class WrittenTable:
         return pa.concat_tables(tables)
 
 
+def asked(table: pa.Table | WrittenTable, sql: str) -> pa.Table:
+    """What a query, of which all is in memory, says of a table's rows, which it calls `rows`."""
+    with spilling() as connection:
+        if isinstance(table, WrittenTable):
+            connection.execute(f"CREATE VIEW rows AS FROM {table.sql}")
+        else:
+            connection.register("rows", table)
+        return connection.sql(sql).to_arrow_table()
+
+
 class Written(Mapping[str, Any]):
     """The tables that are written so far, by name: a `WrittenTable` of those that grow with the photos.
 
@@ -83,7 +93,9 @@ class Written(Mapping[str, Any]):
         files: what release.json says of the files so far.
     """
 
-    def __init__(self, folder: Path, version: str, write: Callable[[dict[str, pa.Table]], Files]) -> None:
+    def __init__(
+        self, folder: Path, version: str, write: Callable[[dict[str, pa.Table | Iterable[pa.Table]]], Files]
+    ) -> None:
         self._folder, self._version, self._write = folder, version, write
         self.files: Files = {}
         self._tables: dict[str, pa.Table | WrittenTable] = {}
@@ -97,10 +109,10 @@ class Written(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._tables)
 
-    def add(self, **tables: pa.Table) -> None:
-        """Write whole tables."""
+    def add(self, **tables: pa.Table | Iterable[pa.Table]) -> None:
+        """Write whole tables, and splits whose rows come in parts, in order."""
         for name, table in tables.items():
-            self._is_there(name, self._write({name: table}), table)
+            self._is_there(name, self._write({name: table}), table if isinstance(table, pa.Table) else None)
 
     def _is_there(self, name: str, files: Files, table: pa.Table | None = None) -> None:
         self.files |= files
