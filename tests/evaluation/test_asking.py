@@ -403,6 +403,7 @@ def test_a_server_that_fails_without_a_photo_is_asked_with_it(
     [
         {"usage": "none"},
         {"usage": {"prompt_tokens": -1, "completion_tokens": "many"}},
+        {"usage": {"prompt_tokens": 10**400, "completion_tokens": 2**63}},
         {"usage": {"prompt_tokens": 1.5, "completion_tokens": None}},
         {"model": 7},
         {"model": None},
@@ -417,6 +418,13 @@ def test_no_answer_is_lost_for_what_stands_beside_it(endpoint: Endpoint, odd: di
         lambda handler, asked: send(handler, completion([{"type": "text", "text": None}, "ox"], finish_reason=1))
     ]
     assert ChatModel(f"openai:{endpoint.url}#eyes", is_open=False).ask("?", jpeg()).text == "ox"
+
+
+def test_an_error_within_a_good_answer_is_said(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_completions, "TRIES", 1)
+    endpoint.faults = [lambda handler, asked: send(handler, {"error": {"message": "quota exceeded"}})]
+    with pytest.raises(NoReply, match="no whole completion: quota exceeded"):
+        ChatModel(f"openai:{endpoint.url}#eyes", is_open=False).ask("?", jpeg())
 
 
 @pytest.mark.parametrize("status", [520, 524, 529, 599])

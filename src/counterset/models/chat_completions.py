@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHan
 
 from counterset.errors import ModelError
 from counterset.fetching.addresses import AddressRefused, HostRules, is_loopback, netloc, parse, shown
-from counterset.fetching.gate import FetchFailed, Gate, user_agent
+from counterset.fetching.gate import MAX_SAID_BYTES, FetchFailed, Gate, user_agent
 from counterset.models.door import NoReply, Reply
 from counterset.schemas import RejectReason
 from counterset.workspace import digest
@@ -31,6 +31,8 @@ TIMEOUT_S = 120.0
 TRIES = 6
 CONNECTIONS = 32
 MAX_ANSWER_BYTES = 1_000_000
+MOST_TOKENS = 2**31
+"""That are believed of one answer."""
 MAX_SAID = 200
 """Characters of what an endpoint says that a message quotes."""
 FILTERED = ("content_filter", "content_policy_violation")
@@ -48,7 +50,7 @@ def _if_told(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
 
 
 _Text = Annotated[str | None, WrapValidator(_if_told)]
-_Count = Annotated[Annotated[int, Field(ge=0)] | None, WrapValidator(_if_told)]
+_Count = Annotated[Annotated[int, Field(ge=0, lt=MOST_TOKENS)] | None, WrapValidator(_if_told)]
 
 
 class _Part(BaseModel):
@@ -192,8 +194,10 @@ def _reply(content: bytes) -> Reply:
     try:
         completion = _Completion.model_validate_json(content)
     except ValidationError:
-        # Its text would quote the answer.
-        raise FetchFailed(RejectReason.SERVER_ERROR, "the answer is no whole completion", may_pass=True) from None
+        # Its text would quote the answer; an error that the endpoint states in a good answer is quoted as any other.
+        failure = FetchFailed(RejectReason.SERVER_ERROR, "the answer is no whole completion", may_pass=True)
+        failure.said = content[:MAX_SAID_BYTES]
+        raise failure from None
     choice, usage = completion.choices[0], completion.usage or _Usage()
     said = choice.message.content or ""
     text = (
