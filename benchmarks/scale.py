@@ -164,7 +164,10 @@ def write_shards(folder: Path) -> None:
     # (C, B + E, D)
     places = np.stack([backgrounds[spec.class_id] for spec in build.specs])
     names = build.workspace.names("shards", build.pool_key)
+    last = build.embed_key([*models][-1])
     for shard, name in enumerate(names):
+        if build.workspace.file("embeddings", last, name).exists():
+            continue  # written by a run that was killed
         rng = np.random.default_rng(shard)
         photo_ids = read_table(
             build.workspace.file("shards", build.pool_key, name), CANDIDATES, ["photo_id", "class_id"]
@@ -339,11 +342,13 @@ def measure(folder: Path, which: str, queue: Any) -> None:
 
 
 def prepare(folder: Path, num_photos: int, num_classes: int) -> None:
-    """A whole workspace up to the embeddings, unless it is there."""
+    """A whole workspace up to the embeddings, or what is missing of it."""
     if (folder / "prepared").exists():
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    write_candidates(folder, num_photos, num_classes)
+    if not (folder / "offered").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        write_candidates(folder, num_photos, num_classes)
+        (folder / "offered").touch()
     run_step(folder, "plan")
     write_shards(folder)
     (folder / "prepared").touch()
