@@ -19,7 +19,8 @@ with two workers and batches of 64, all as its command line does.
 With `--device`, photos are decoded ahead by other processes, as a build does where there is a
 GPU: a worker per processor, batches of 256, pinned memory; the plain loop has as many workers,
 pinned memory and autocast to the same 16 bits. The card's limit is that of a product of
-matrices measured on it (8192 cubed), and rate and share are of the clock.
+matrices measured on it (8192 cubed), and rate and share are of the clock. `--floors NAME` holds
+the ratio of processor time, the share and the least cosine to `floors.toml`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from floors import add_floors, hold
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH_SIZE = 64
@@ -232,8 +235,8 @@ def peak_mb() -> float:
     return next(int(row.split()[1]) for row in rows if row.startswith("VmHWM")) / 1024
 
 
-def measure(work: Path, pythons: dict[str, str], rounds: int, device: str) -> Iterator[str]:
-    """The table's lines."""
+def measure(work: Path, pythons: dict[str, str], rounds: int, device: str, figures: dict[str, float]) -> Iterator[str]:
+    """The table's lines; what floors may be about goes into `figures`."""
     import numpy as np
 
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
@@ -276,6 +279,7 @@ def measure(work: Path, pythons: dict[str, str], rounds: int, device: str) -> It
             float(np.sum(unit(work / f"{name}-{turn}.npy") * unit(work / f"plain-{turn}.npy"), axis=1).min())
             for turn in range(rounds)
         )
+        figures |= {f"{name}_of_plain": cpu_ratio, f"{name}_share": share, f"{name}_cosine": least}
         yield (
             f"| {name} | {precisions[name]} | {statistics.median(rates):.1f} | {ratio:.2f} "
             f"| {statistics.median(cpu):.1f} | {cpu_ratio:.2f} | {share:.0%} ({best:.0f}) "
@@ -306,6 +310,7 @@ def main() -> None:
     parser.add_argument("--openvino", action="store_true", help="also the int8 encoder, which must be installed")
     parser.add_argument("--clip-retrieval", metavar="PYTHON", help="the python of an environment that has it")
     parser.add_argument("--device", choices=["", "cpu", "cuda"], default="", help="decode ahead, as for a GPU; on this")
+    add_floors(parser)
     parser.add_argument("--contestant", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contestant:
@@ -327,9 +332,11 @@ def main() -> None:
             path.rename(work / "warm_up" / path.name)
         make_model(work / "model")
         print(f"load of the machine before: {os.getloadavg()[0]:.1f}", file=sys.stderr)
-        for line in measure(work, pythons, options.rounds, options.device):
+        figures: dict[str, float] = {}
+        for line in measure(work, pythons, options.rounds, options.device, figures):
             print(line)
         print(f"load of the machine after: {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    hold(options.floors, figures)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from floors import add_floors, hold
+
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = 3
 
@@ -82,6 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=100_000)
     parser.add_argument("--before", type=Path, help="another checkout, loaded with beside this one")
+    add_floors(parser)
     asked = parser.parse_args()
     ways = {name: (code, ROOT) for name, code in WAYS.items()}
     if asked.before:
@@ -104,6 +107,11 @@ def main() -> None:
                     runs.setdefault((way, state), []).append(measure(code, checkout, folder, cache))
         for way in ways:
             print(f"{way:34}" + line(runs[way, "cold"]) + line(runs[way, "again"]))
+    cpu = {way: statistics.median(run["cpu"] for run in runs[way, "cold"]) for way in ways}
+    ours = cpu["counterset.load"]
+    ratios = {"of_pyarrow": ours / cpu["pyarrow alone"], "datasets_of_ours": cpu["datasets.load_dataset"] / ours}
+    print(", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()) + ", by processor time")
+    hold(asked.floors, ratios)
 
 
 def line(runs: list[dict[str, float]]) -> str:

@@ -4,9 +4,11 @@
 
 writes, for each number of photos, a workspace of made-up candidates, photos, vectors and appearances of the demo's
 models (no pixels; once, the folder is kept until you delete it) and runs each step in a process of its own on what
-the steps before it wrote. What was measured is kept in `<folder>/<photos>/measured.jsonl`, so a run that was killed
-goes on; `--again STEP ...` forgets these steps and what they wrote and measures them anew. The digests of what each
-step wrote are kept too: `--equal FOLDER` compares them with those of another folder, which another commit wrote.
+the steps before it wrote; `plan` is the first, which puts all photos into shards. What was measured is kept in
+`<folder>/<photos>/measured.jsonl`, so a run that was killed goes on; `--again STEP ...` forgets these steps and what
+they wrote and measures them anew. The digests of what each step wrote are kept too: `--equal FOLDER` compares them with
+those of another folder, which another commit wrote.
+
 After `publish` come the uses of its release (`release_uses.py`): `verify`, `diff`, `photos`, exports; their memory is
 that above what they import, which is far less than what a build imports.
 
@@ -83,7 +85,10 @@ def opened(folder: Path) -> Any:
 
 
 def write_candidates(folder: Path, num_photos: int, num_classes: int) -> None:
-    """The config, the class list and the candidates of a workspace."""
+    """The config, the class list and the candidates of a workspace, unless they are there."""
+    if (folder / "offered").exists() or (folder / "prepared").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
     from counterset.schemas import CANDIDATES, REJECTS
     from counterset.tables import table_of, write_table
 
@@ -137,6 +142,7 @@ def write_candidates(folder: Path, num_photos: int, num_classes: int) -> None:
         write_table(table_of(CANDIDATES, columns), CANDIDATES, file("crawl", name=build.crawl_name(spec)))
         write_table(table_of(REJECTS, []), REJECTS, file("crawl_rejects", name=build.crawl_name(spec)))
     write_table(table_of(REJECTS, []), REJECTS, file("withdrawn", name=build.snapshot_name))
+    (folder / "offered").touch()
 
 
 def text(*parts: pa.Array | str) -> pa.Array:
@@ -146,7 +152,7 @@ def text(*parts: pa.Array | str) -> pa.Array:
 
 
 def write_shards(folder: Path) -> None:
-    """Images of one byte, photos, vectors and appearances of every shard."""
+    """Images of one byte, photos, vectors and appearances of every shard that has none."""
     from counterset.causes.schemas import APPEARANCE
     from counterset.models.door import open_text_model
     from counterset.schemas import CANDIDATES, IMAGES, PHOTOS, REJECTS, embeddings
@@ -154,6 +160,8 @@ def write_shards(folder: Path) -> None:
     from counterset.steps.causes_steps import appearance_key
     from counterset.tables import read_table, table_of, write_table
 
+    if (folder / "prepared").exists():
+        return
     build = opened(folder)
     number_of = {spec.class_id: number for number, spec in enumerate(build.specs)}
     models = {name: open_text_model(name) for name in build.model_names}
@@ -205,6 +213,7 @@ def write_shards(folder: Path) -> None:
             schema = embeddings(opened_model.embedding_dim)
             rows = {"photo_id": photo_ids, "model": pa.repeat(model, size), "embedding": column}
             write_table(table_of(schema, rows), schema, file("embeddings", build.embed_key(model)))
+    (folder / "prepared").touch()
 
 
 def run_step(folder: Path, which: str) -> float:
@@ -302,8 +311,8 @@ def broken(measured: dict[int, dict[str, Any]], floors: dict[str, Any]) -> list[
     """
     said = []
     small, large = min(measured, key=lambda num_photos: abs(num_photos - floors["from"])), max(measured)
-    for step, row in measured[large].items():
-        growth = row["seconds"] / large / (measured[small][step]["seconds"] / small)
+    for step in [step for step in measured[large] if step in measured[small]]:
+        growth = measured[large][step]["seconds"] / large / (measured[small][step]["seconds"] / small)
         if growth > floors["growth"]:
             said.append(f"{step} takes {growth:.2f} times as long per photo for {large} photos as for {small}")
     for num_photos, steps in measured.items():
@@ -341,19 +350,6 @@ def measure(folder: Path, which: str, queue: Any) -> None:
     queue.put(row | {"digests": digests_of(folder, which), "rows": rows_of(folder, which)})
 
 
-def prepare(folder: Path, num_photos: int, num_classes: int) -> None:
-    """A whole workspace up to the embeddings, or what is missing of it."""
-    if (folder / "prepared").exists():
-        return
-    if not (folder / "offered").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        write_candidates(folder, num_photos, num_classes)
-        (folder / "offered").touch()
-    run_step(folder, "plan")
-    write_shards(folder)
-    (folder / "prepared").touch()
-
-
 def in_process(target: Any, *arguments: Any) -> None:
     """Run a function in a process of its own."""
     process = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
@@ -368,7 +364,7 @@ def forget(folder: Path, steps: list[str]) -> list[dict[str, Any]]:
     path = folder / "measured.jsonl"
     kept = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     for step in steps:
-        for stage in WRITES[step] if step != "plan" else ():
+        for stage in WRITES[step]:
             shutil.rmtree(folder / "workspace" / stage, ignore_errors=True)
         if step == "publish":
             shutil.rmtree(folder / "releases", ignore_errors=True)
@@ -384,7 +380,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, help="without it 100, or one per 10,000 photos where that is more")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--steps", nargs="+", choices=[*STEPS, *USES], default=STEPS)
-    parser.add_argument("--again", nargs="*", choices=[*STEPS, *USES], default=[])
+    parser.add_argument("--again", nargs="*", choices=[*STEPS[1:], *USES], default=[])
     parser.add_argument("--equal", type=Path, help="a folder of another commit, whose digests must be the same")
     add_floors(parser)
     arguments = parser.parse_args()
@@ -392,15 +388,17 @@ def main() -> None:
     measured: dict[int, dict[str, Any]] = {}
     for num_photos in arguments.photos:
         folder = arguments.folder.resolve() / str(num_photos)
-        in_process(prepare, folder, num_photos, arguments.classes or max(100, num_photos // 10_000))
+        in_process(write_candidates, folder, num_photos, arguments.classes or max(100, num_photos // 10_000))
         known = {row["step"]: row for row in forget(folder, arguments.again)}
-        for step in arguments.steps:
+        for step in ["plan", *(step for step in arguments.steps if step != "plan")]:
             if step not in known:
                 queue = multiprocessing.get_context("spawn").SimpleQueue()
                 in_process(measure_use if step in USES else measure, folder, step, queue)
                 known[step] = queue.get()
                 with (folder / "measured.jsonl").open("a") as file:
                     file.write(json.dumps(known[step]) + "\n")
+            if step == "plan":
+                in_process(write_shards, folder)
             row = known[step]
             measured.setdefault(num_photos, {})[step] = row
             said = f"{step:12s} {num_photos:>10,d} photos {row['seconds'] / num_photos * 1e6:7.1f} us per photo, "
