@@ -18,7 +18,7 @@ from unittest.mock import patch
 import numpy as np
 
 from counterset.stages import select
-from counterset.statistics.counts import ClassUnits
+from counterset.statistics.class_units import ClassUnits
 from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Results
 from counterset.statistics.permutation import SelectionTest
 from counterset.statistics.selector_margin import double_ranks

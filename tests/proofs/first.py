@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from counterset.config import SelectConfig
 from counterset.statistics.choice import Limits, choose, eligible_groups
-from counterset.statistics.counts import ClassUnits
+from counterset.statistics.class_units import ClassUnits
 from counterset.statistics.observers import CONFIRM, Dispersion, Results
 from counterset.statistics.permutation import selection_test
 from counterset.statistics.resplit import estimate_drop

@@ -14,7 +14,7 @@ from counterset.stages import select
 from counterset.stages.select import pair_rows
 from counterset.statistics.after_selection import shrink
 from counterset.statistics.breaking import breaking_share
-from counterset.statistics.counts import ClassUnits
+from counterset.statistics.class_units import ClassUnits
 from counterset.statistics.intervals import Interval
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Results
 from counterset.statistics.power import detectable_drop

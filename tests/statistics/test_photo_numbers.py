@@ -23,6 +23,7 @@ def rows(kind: str) -> list[str | None]:
     return {
         "all in order": IDS,
         "each several times": [photo_id for photo_id in IDS for _ in range(7)],
+        "model by model": [photo_id for start in range(0, 1000, 50) for _ in range(3) for photo_id in IDS[start:][:50]],
         "some are missing": [photo_id for photo_id in IDS if rng.random() < 0.7],
         "others are between": sorted({*IDS, *(f"p{number:04d}" for number in range(0, 3000, 7))}),
         "in no order": rng.permutation(IDS).tolist(),
@@ -39,8 +40,8 @@ def rows(kind: str) -> list[str | None]:
 @pytest.mark.parametrize(
     "kind",
     [
-        *("all in order", "each several times", "some are missing", "others are between", "in no order", "twice all"),
-        *("none of them", "nothing", "null", "only null"),
+        *("all in order", "each several times", "model by model", "some are missing", "others are between"),
+        *("in no order", "twice all", "none of them", "nothing", "null", "only null"),
     ],
 )
 def test_places(kind: str, is_dictionary: bool, size: int) -> None:
@@ -61,11 +62,17 @@ def test_the_next_photos_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(PhotoNumbers, "_looked_up", looked_up)
     numbers = PhotoNumbers(pa.chunked_array([IDS]))
-    for kind in ("all in order", "each several times", "twice all"):
+    for kind in ("all in order", "each several times", "model by model", "twice all"):
         column = pa.array(rows(kind), pa.string()).dictionary_encode()
         for start in range(0, len(column), 100):
             numbers.places(column.slice(start, 100))
         numbers.places(pa.array(IDS))
+
+
+def test_ids_can_be_let_go() -> None:
+    numbers = PhotoNumbers(pa.chunked_array([IDS]))
+    numbers.let_go()
+    assert len(numbers) == len(IDS) and not len(numbers._ids)
 
 
 def test_rows_of_a_file_come_in_order_with_dictionaries(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -23,7 +23,8 @@ from counterset.statistics.after_selection import confidence_among, shrink
 from counterset.statistics.breaking import breaking_share
 from counterset.statistics.carving import guarded, joint_p_value
 from counterset.statistics.choice import Limits, choose, eligible_groups
-from counterset.statistics.counts import ClassUnits, count, sensitivity, with_spread
+from counterset.statistics.class_units import ClassUnits
+from counterset.statistics.counts import count, sensitivity, with_spread
 from counterset.statistics.likeness import has_places, measure_sharing, say_sharing
 from counterset.statistics.observers import CONFIRM, DISCOVER, Bools, Dispersion, Floats, estimate_dispersion
 from counterset.statistics.permutation import SelectionTest, selection_test
@@ -104,7 +105,7 @@ def select_pairs(
 
 
 def pair_rows(
-    classes: list[ClassUnits],
+    classes: Sequence[ClassUnits],
     config: SelectConfig,
     *,
     seed: int,
@@ -157,7 +158,7 @@ class _Tested:
 
 
 def _split_rows(
-    classes: list[ClassUnits],
+    classes: Sequence[ClassUnits],
     config: SelectConfig,
     dispersions: _Dispersions,
     seed: int,

@@ -7,8 +7,7 @@ answer is counted by that number, and what the statistics see is one row per gro
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
@@ -18,8 +17,9 @@ import pyarrow as pa
 
 from counterset.errors import WorkspaceError
 from counterset.schemas import GROUP_ACCURACY, PAIRS, SENSITIVITY, Half
+from counterset.statistics.class_units import AllUnits, ClassUnits, Sums
 from counterset.statistics.grouped_photos import GroupedPhotos, Names, group_photos
-from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Floats, Ints, Results
+from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Ints
 from counterset.statistics.photo_numbers import Numbers, PhotoNumbers, Rows, batches, codes_of
 from counterset.statistics.selector_margin import double_ranks
 from counterset.tables import conform
@@ -27,37 +27,11 @@ from counterset.tables import conform
 logger = logging.getLogger(__name__)
 
 
-class ClassUnits(NamedTuple):
-    """One class's outcomes, with the names of its groups and the counts of sure photos.
-
-    Attributes:
-        class_id: the class.
-        groups: (G,) names of the groups.
-        results: one row per group and unit.
-        num_sure: (C,) photos whose margin is in the upper half of their group's.
-        correct_sure: (C,) summed outcomes of these.
-        graded: the same rows, whose outcome is the rank of the selectors' margins within the class
-            (`selector_margin`); it chooses and tests, right-or-wrong answers measure.
-    """
-
-    class_id: str
-    groups: tuple[str, ...]
-    results: Results
-    num_sure: Floats
-    correct_sure: Floats
-    graded: Results
-
-    def weights(self, dispersion: Dispersion) -> Floats:
-        """(C,) what each row's photos are worth, by the correlation of its background."""
-        rho = dispersion.correlations(self.groups)[self.results.group]
-        return dispersion.weights(self.results.num_photos, rho)
-
-
 class Counts(NamedTuple):
     """The group_accuracy table, and the outcomes of each class under the selectors."""
 
     group_accuracy: pa.Table
-    classes: list[ClassUnits]
+    classes: Sequence[ClassUnits]
 
 
 def count(
@@ -92,7 +66,9 @@ def count(
         for model, photos_seen in seen.items():
             own = answer.place[answer.model == model]
             np.bitwise_or.at(photos_seen, own >> 3, (1 << (own & 7)).astype(np.uint8))
-    return Counts(_group_accuracy(photos, answers, seen), _by_class(photos, answers, label_space))
+    photos.numbers.let_go()
+    people, classes = _by_class(photos, answers, label_space, seen)
+    return Counts(_group_accuracy(photos, answers, people), classes)
 
 
 class Answer(NamedTuple):
@@ -144,7 +120,7 @@ class _Answers:
     def __init__(self, photos: GroupedPhotos, selectors: tuple[str, ...]) -> None:
         self._photos = photos
         # Answers about one photo lie together, so that counting them is one look into memory
-        self._counted = np.zeros((len(photos.codes) + 1, 0, 2), np.int64)
+        self._counted = np.zeros((len(photos.codes) + 1, 0, 2), np.uint32)
         self.selectors = selectors
         self.models = Names()
         self._numbers = [int(self.models.codes(pa.array([name]))[0]) for name in selectors]
@@ -152,7 +128,7 @@ class _Answers:
         self.margins = [np.zeros(len(photos.numbers) + 1, np.float32) for _ in selectors]
 
     @property
-    def counted(self) -> Ints:
+    def counted(self) -> npt.NDArray[np.uint32]:
         """(M, S, 2) answers by model and stratum, wrong and right ones."""
         return self._counted[:-1].transpose(1, 0, 2)
 
@@ -161,13 +137,13 @@ class _Answers:
         size, known = self._counted.shape[:2]
         num_models = len(self.models.numbers)
         if known < num_models:
-            self._counted = np.concatenate([self._counted, np.zeros((size, num_models - known, 2), np.int64)], axis=1)
-        code = self._photos.stratum[answer.place].astype(np.int64)
+            self._counted = np.concatenate([self._counted, np.zeros((size, num_models - known, 2), np.uint32)], axis=1)
+        code = self._photos.stratum.take(answer.place).astype(np.intp)
         code *= num_models
         code += answer.model
         code *= 2
         code += answer.is_correct
-        np.add.at(self._counted.reshape(-1), code, 1)
+        np.add.at(self._counted.reshape(-1), code, np.uint32(1))
         for number, given, margins in zip(self._numbers, self.given, self.margins, strict=True):
             own = np.flatnonzero(answer.model == number)
             place = answer.place[own]
@@ -181,49 +157,39 @@ class _Answers:
         return {int(model): np.zeros(len(self._photos.numbers) // 8 + 1, np.uint8) for model in np.flatnonzero(lacking)}
 
 
-def _group_accuracy(photos: GroupedPhotos, answers: _Answers, seen: dict[int, npt.NDArray[np.uint8]]) -> pa.Table:
+def _group_accuracy(photos: GroupedPhotos, answers: _Answers, people: Numbers) -> pa.Table:
     """The group_accuracy table: every model, and the halves discover, confirm and all.
 
     Args:
         photos: the photos.
         answers: of all models.
-        seen: model -> bits of the photos that it answered of, where these are not all.
+        people: (2, M, S) different observers and units.
     """
     if not len(photos.codes):
         return GROUP_ACCURACY.arrow().empty_table()
-    counted = answers.counted
-    # (K, M, S) of photos, right answers, observers and units, of strata of which the model has answers
-    found = np.zeros((4, *counted.shape[:2]), np.int64)
-    found[0], found[1] = counted.sum(axis=2), counted[:, :, 1]
-    for strata, own in photos.by_class():
-        for number, name in ((2, "observer"), (3, "unit")):
-            found[number][:, strata] = _distinct(photos, name, strata, own)
-            for model, bits in seen.items():
-                kept = own[(bits[own >> 3] >> (own & 7)) & 1 == 1]
-                found[number][model, strata] = _distinct(photos, name, strata, kept)
-    found *= found[0] > 0
-    # A cell is a group of a class, whose halves are one after the other
-    cells, starts = np.unique(photos.codes // 2, return_index=True)
-    whole = np.add.reduceat(found, starts, axis=2)
-    halves = sorted(half.value for half in Half)
     models = sorted(answers.models.numbers)
-    rank = np.argsort([answers.models.numbers[name] for name in models])
-    parts = []
-    for values, cell, half in (
-        (found, photos.codes // 2, np.where(photos.codes % 2, halves.index(Half.CONFIRM), halves.index(Half.DISCOVER))),
-        (whole, cells, np.full(len(cells), halves.index(Half.ALL))),
-    ):
-        by_model, place = np.nonzero(values[0])
-        parts.append(np.stack([cell[place], rank[by_model], half[place], *values[:, by_model, place]]))
-    # (3 + K, R) in the order of the table, which therefore need not be sorted
-    columns = np.concatenate(parts, axis=1)
-    columns = columns[:, np.lexsort((columns[2], columns[1], columns[0]))]
-    cell, model, half, num_photos, num_correct, num_observers, num_units = columns
+    order = [answers.models.numbers[name] for name in models]
+    halves = sorted(half.value for half in Half)
+    # A cell is a group of a class: (S,) strata -> (K,) cells
+    cells, cell_of = np.unique(photos.codes // 2, return_inverse=True)
+    # (4, K, M, H) of photos, right answers, observers and units, in the order of the table's rows
+    values = np.zeros((4, len(cells), len(models), len(halves)), np.int32)
+    counted = answers.counted[order]
+    for number, half in ((DISCOVER, Half.DISCOVER), (CONFIRM, Half.CONFIRM)):
+        strata = np.flatnonzero(photos.codes % 2 == number)
+        own = values[..., halves.index(half)]
+        own[0][cell_of[strata]] = counted[:, strata].sum(axis=2).T
+        own[1][cell_of[strata]] = counted[:, strata, 1].T
+        own[2:][:, cell_of[strata]] = people[:, order][:, :, strata].transpose(0, 2, 1)
+        own *= own[0] > 0  # a model has no observers where it has no answers
+        values[..., halves.index(Half.ALL)] += own
+    cell, model, half_of = np.nonzero(values[0])
+    num_photos, num_correct, num_observers, num_units = values[:, values[0] > 0]
     table = {
-        "class_id": pa.array(photos.class_ids).take(pa.array(cell // len(photos.groups))),
-        "group": pa.array(photos.groups).take(pa.array(cell % len(photos.groups))),
+        "class_id": pa.array(photos.class_ids).take(pa.array(cells[cell] // len(photos.groups))),
+        "group": pa.array(photos.groups).take(pa.array(cells[cell] % len(photos.groups))),
         "model": pa.array(models, pa.string()).take(pa.array(model)),
-        "half": pa.array(halves).take(pa.array(half)),
+        "half": pa.array(halves).take(pa.array(half_of)),
         "num_photos": num_photos,
         "num_observers": num_observers,
         "num_units": num_units,
@@ -233,34 +199,51 @@ def _group_accuracy(photos: GroupedPhotos, answers: _Answers, seen: dict[int, np
     return conform(pa.table(table), GROUP_ACCURACY)
 
 
-def _distinct(photos: GroupedPhotos, name: str, strata: slice, own: Ints) -> Ints:
-    """How many different labels some photos of a class have, by stratum."""
-    label, stratum = photos.labels[name][own], photos.stratum[own]
-    order = np.lexsort((label, stratum))
-    label, stratum = label[order], stratum[order]
-    is_new = np.ones(len(own), np.bool_)
-    is_new[1:] = (label[1:] != label[:-1]) | (stratum[1:] != stratum[:-1])
-    return np.bincount(stratum[is_new] - strata.start, minlength=strata.stop - strata.start)
+def _by_stratum(values: npt.NDArray[Any], stratum: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """(n,) the order by stratum, and within one by value; a stratum of 16 bits is sorted by its digits."""
+    order = np.argsort(values)
+    return np.asarray(order[np.argsort(stratum[order], kind="stable")])
 
 
-def _medians(photos: GroupedPhotos, strata: slice, own: Ints) -> npt.NDArray[np.float32]:
-    """The median margin of each stratum of a class, as SQL has it: in single precision."""
-    margin = photos.margin[own][np.lexsort((photos.margin[own], photos.stratum[own]))]
-    size = photos.num_photos[strata]
+def _distinct(label: npt.NDArray[np.uint64], stratum: Numbers, num_strata: int) -> Ints:
+    """How many different labels there are in each stratum, of rows in the order of both."""
+    return np.bincount(stratum[_is_first(stratum, label)], minlength=num_strata)
+
+
+def _is_first(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """(n,) whether a row differs from the one before it."""
+    is_first = np.zeros(len(columns[0]), np.bool_)
+    is_first[:1] = True
+    for column in columns:
+        is_first[1:] |= column[1:] != column[:-1]
+    return is_first
+
+
+def _medians(margin: npt.NDArray[np.float32], stratum: Numbers, size: Ints) -> npt.NDArray[np.float32]:
+    """(S,) the median margin of each stratum of a class, as SQL has it: in single precision."""
+    margin = margin[_by_stratum(margin, stratum)]
     start = np.cumsum(size) - size
     low, high = margin[start + (size - 1) // 2], margin[start + size // 2]
     return np.asarray(low + (high - low).astype(np.float64) * 0.5, np.float32)
 
 
-def _by_class(photos: GroupedPhotos, answers: _Answers, label_space: str) -> list[ClassUnits]:
-    """The outcomes of each class by group, half and unit, its own groups only.
+def _by_class(
+    photos: GroupedPhotos, answers: _Answers, label_space: str, seen: dict[int, npt.NDArray[np.uint8]]
+) -> tuple[Numbers, AllUnits]:
+    """(2, M, S) different observers and units by model and stratum, and the outcomes of each class by group, half and
+    unit, its own groups only.
 
     Whole numbers are summed, which is exact in any order, and divided by the number of selectors afterwards.
+
+    Args:
+        photos: the photos.
+        answers: of all models.
+        label_space: for the error.
+        seen: model -> bits of the photos that it answered of, where these are not all.
 
     Raises:
         WorkspaceError: no photo was predicted by every selector.
     """
-    number = len(answers.given)
     is_whole = np.ones(len(photos.stratum), np.bool_)
     for given in answers.given:
         is_whole &= given > 0
@@ -274,33 +257,38 @@ def _by_class(photos: GroupedPhotos, answers: _Answers, label_space: str) -> lis
         )
     if lacking > 0:
         logger.warning("%d of %d grouped photos lack a selector's prediction and do not count", lacking, num_photos)
-    classes = []
+    people = np.zeros((2, len(answers.models.numbers), len(photos.codes)), np.int32)
+    classes = AllUnits(len(answers.given))
     for class_id, (strata, own) in zip(photos.class_ids, photos.by_class(), strict=True):
-        median = _medians(photos, strata, own)
-        own = own[is_whole[own]]
-        own = own[np.lexsort((photos.labels["unit"][own], photos.stratum[own]))]
-        unit, stratum = photos.labels["unit"][own], photos.stratum[own]
-        is_sure = photos.margin[own] >= median[stratum - strata.start]
-        k = sum((given[own] == 2).astype(np.int64) for given in answers.given)
-        ranks = double_ranks(np.column_stack([margins[own] for margins in answers.margins]))
+        size = strata.stop - strata.start
+        kind = np.int16 if size < 1 << 15 else np.int32
+        stratum = (photos.stratum[own] - strata.start).astype(kind)
+        median = _medians(photos.margin[own], stratum, photos.num_photos[strata])
+        for number, name in enumerate(("observer", "unit")):
+            label = photos.labels[name][own]
+            order = _by_stratum(label, stratum)
+            row, label, of_row = own[order], label[order], stratum[order]
+            people[number, :, strata] = _distinct(label, of_row, size)
+            for model, bits in seen.items():
+                kept = (bits[row >> 3] >> (row & 7)) & 1 == 1
+                people[number, model, strata] = _distinct(label[kept], of_row[kept], size)
+        kept = is_whole[row]
+        row, unit, stratum = row[kept], label[kept], of_row[kept]
+        is_sure = photos.margin[row] >= median[stratum]
+        k = sum((given[row] == 2).astype(np.int64) for given in answers.given)
+        ranks = double_ranks(np.column_stack([margins[row] for margins in answers.margins]))
         # A new row wherever the stratum or the unit changes: (N,) photos -> (C,) first photos
-        is_first = np.ones(len(own), np.bool_)
-        is_first[1:] = (stratum[1:] != stratum[:-1]) | (unit[1:] != unit[:-1])
-        row = np.cumsum(is_first) - 1
+        is_first = _is_first(stratum, unit)
+        place = np.cumsum(is_first) - 1
         columns = [np.ones_like(k), k, k * k, is_sure, np.where(is_sure, k, 0), ranks, ranks * ranks]
-        n, right, squares, num_sure, sure_right, rank, rank_squares = (
-            _summed(column, row, int(is_first.sum())) for column in columns
-        )
-        code = photos.codes[stratum[is_first]]
+        sums = [_summed(column, place, int(is_first.sum())) for column in columns]
+        code = photos.codes[strata][stratum[is_first]]
         codes, group = np.unique(code // 2 % max(len(photos.groups), 1), return_inverse=True)
         half = np.where(code % 2 == 1, CONFIRM, DISCOVER)
         numbers = np.unique(unit[is_first], return_inverse=True)[1]
-        results = Results(len(codes), group, half, numbers, n, right / number, squares / number**2)
-        largest = 2.0 * len(ranks) * number
-        graded = replace(results, sum_correct=rank / largest, sum_squares=rank_squares / largest**2)
-        names = tuple(photos.groups[place] for place in codes)
-        classes.append(ClassUnits(class_id, names, results, num_sure, sure_right / number, graded))
-    return classes
+        names = tuple(photos.groups[number] for number in codes)
+        classes.append(class_id, names, len(ranks), Sums(group, half, numbers, *sums))
+    return people, classes
 
 
 def _summed(values: Any, row: Any, num_rows: int) -> Floats:

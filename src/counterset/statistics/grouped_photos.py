@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
+from scipy import sparse
 
 from counterset.parquet_sql import parquet_sql
 from counterset.statistics.observers import Ints
@@ -66,9 +67,12 @@ class GroupedPhotos:
         """(S,) photos of each stratum."""
         return np.bincount(self.stratum[:-1], minlength=len(self.codes) + 1)[:-1]
 
-    def by_class(self) -> Iterator[tuple[slice, Ints]]:
+    def by_class(self) -> Iterator[tuple[slice, Numbers]]:
         """Of each class: its strata, and its photos by stratum."""
-        order = np.argsort(self.stratum[:-1], kind="stable")
+        # Counted and laid down in their places, which is a tenth of the work of sorting: (N,) in the order of strata
+        number = len(self.stratum) - 1
+        columns = (np.ones(number, np.int8), self.stratum[:-1], np.arange(number + 1, dtype=np.int32))
+        order = sparse.csc_array(columns, shape=(len(self.codes) + 1, number)).tocsr().indices
         bounds = np.searchsorted(self.codes, 2 * len(self.groups) * np.arange(len(self.class_ids) + 1))
         ends = np.concatenate([[0], np.cumsum(self.num_photos)])[bounds]
         for number in range(len(self.class_ids)):
@@ -109,13 +113,19 @@ def group_photos(
     numbers = PhotoNumbers(ids)
     del ids  # a fifth of a gigabyte for ten million photos
     group_of, margin, groups = _groups(backgrounds, numbers)
-    class_of = names.ranks(wanted)[classes]
-    code = (class_of * len(groups) + group_of) * 2 + is_confirm
-    counts = (class_of >= 0) & (group_of >= 0)
-    is_there = np.bincount(code[counts], minlength=2 * len(wanted) * len(groups)) > 0
-    codes = np.flatnonzero(is_there)
-    stratum = np.full(number + 1, len(codes), np.int32)
-    stratum[:-1][counts] = (np.cumsum(is_there) - 1)[code[counts]]
+    class_of, none = names.ranks(wanted), 2 * len(wanted) * len(groups)
+    is_there, stratum = np.zeros(none + 1, np.bool_), np.empty(number + 1, np.int32)
+    blocks = [slice(start, min(start + BATCH_ROWS, number)) for start in range(0, number, BATCH_ROWS)]
+    for block in blocks:  # of millions of photos each step in between would be as large as their ids
+        own_class, own_group = class_of[classes[block]], group_of[block]
+        code = (own_class * len(groups) + own_group) * 2 + is_confirm[block]
+        stratum[block] = np.where((own_class >= 0) & (own_group >= 0), code, none)
+        is_there[stratum[block]] = True
+    codes = np.flatnonzero(is_there[:-1])
+    place_of = np.append(np.cumsum(is_there[:-1]) - 1, len(codes)).astype(np.int32)
+    stratum[-1] = none
+    for block in [*blocks, slice(number, number + 1)]:
+        stratum[block] = place_of[stratum[block]]
     return GroupedPhotos(numbers, wanted, groups, codes, stratum, margin, found)
 
 

@@ -26,8 +26,6 @@ Numbers: TypeAlias = npt.NDArray[np.int32]
 
 BATCH_ROWS = 1 << 17
 """Rows that are in memory at once."""
-_MOST_TEXT = (1 << 31) - 1
-"""Bytes that one array of texts with 32-bit offsets may hold."""
 
 
 def batches(rows: Rows, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -76,14 +74,15 @@ class PhotoNumbers:
     """
 
     def __init__(self, photo_ids: pa.ChunkedArray) -> None:
-        if photo_ids.nbytes > _MOST_TEXT:
-            photo_ids = photo_ids.cast(pa.large_string())
-        ids = photo_ids.combine_chunks()
-        self._ids: pa.Array = ids.chunk(0) if isinstance(ids, pa.ChunkedArray) and ids.num_chunks == 1 else ids
-        self._next = 0
+        self._ids, self._next = photo_ids, 0
+        self._number = len(photo_ids)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return self._number
+
+    def let_go(self) -> None:
+        """Hold no ids any more, a quarter of a gigabyte for ten million photos: no further place will be asked for."""
+        self._ids = self._ids.slice(0, 0)
 
     def places(self, photo_ids: pa.Array) -> Numbers:
         """(R,) the place of each row's photo; the number of photos = it is none of them."""
@@ -91,19 +90,23 @@ class PhotoNumbers:
             return np.zeros(0, np.int32)
         if not pa.types.is_dictionary(photo_ids.type):
             start = self._next if self._next < len(self) else 0
-            if self._ids.slice(start, len(photo_ids)).equals(self._alike(photo_ids)):
+            if self._are(start, photo_ids):
                 self._next = start + len(photo_ids)
                 return np.arange(start, self._next, dtype=np.int32)
         codes, texts = codes_of(photo_ids)
-        texts, steps = self._alike(texts), codes[1:] - codes[:-1]
-        if codes[0] >= 0 and steps.min(initial=0) >= 0 and steps.max(initial=0) <= 1:
-            texts = texts.slice(codes[0], codes[-1] - codes[0] + 1)
-            codes = codes - codes[0]
-            start = self._start(texts[0].as_py())
-            if self._ids.slice(start, len(texts)).equals(texts):
-                self._next = start + len(texts)
-                return np.asarray(codes + start, np.int32)
+        low, high = int(codes.min()), int(codes.max())
+        if low >= 0:
+            # Where texts lie in the order of their first rows, these are photos after photos, whatever order rows have
+            own = texts.slice(low, high - low + 1)
+            start = self._start(own[0].as_py())
+            if self._are(start, own):
+                self._next = start + len(own)
+                return np.asarray(codes + np.int32(start - low), np.int32)
         return np.asarray(self._looked_up(texts)[codes], np.int32)
+
+    def _are(self, start: int, texts: pa.Array) -> bool:
+        """Whether the photos from a place on are these."""
+        return bool(self._ids.slice(start, len(texts)).equals(pa.chunked_array([self._alike(texts)])))
 
     def _alike(self, texts: pa.Array) -> pa.Array:
         return texts if texts.type == self._ids.type else texts.cast(self._ids.type)
@@ -120,6 +123,7 @@ class PhotoNumbers:
 
     def _looked_up(self, texts: pa.Array) -> Numbers:
         """(T + 1,) the places of different texts, and of null; only what lies between them is made an index of."""
+        texts = self._alike(texts)
         ends = pc.min_max(texts)
         if not ends["min"].is_valid:
             return np.full(len(texts) + 1, len(self), np.int32)
