@@ -13,12 +13,11 @@ import argparse
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from counterset.statistics.halves import DISCOVER_SHARE
-from counterset.statistics.slices import adjusted_p_values
+from counterset.statistics.slices import LEVEL, judge_slices, unit_correlation
 
-LEVEL, DROP, NUM_DEALS = 0.05, 0.25, 999
+DROP, NUM_DEALS = 0.25, 999
 LOOKED_AT = 10
 """Slices that an adaptive proposer looks at for each that it proposes."""
 LEAST_ROWS = 10
@@ -52,22 +51,24 @@ def run(kind: Kind, seed: int, num_deals: int = NUM_DEALS) -> tuple[int, bool]:
     level = rng.beta(3, 1, kind.num_units)[unit] * np.where(stratum == 0, 1.0, 0.8)
     correct = rng.random(len(unit)) < level - kind.drop * (members[0] if kind.drop else 0)
     on_discover = (rng.random(kind.num_units) < DISCOVER_SHARE)[unit]
+    correlation = unit_correlation(correct, stratum, unit)
     if kind.is_adaptive:
         seen = members[:, on_discover]
         accuracy = (seen @ correct[on_discover].astype(np.float32)) / np.maximum(seen.sum(axis=1), 1)
         members = members[np.argsort(accuracy)[: kind.num_slices]]
     members = members[:, ~on_discover]
     is_tested = members.sum(axis=1) >= LEAST_ROWS
-    p_values = adjusted_p_values(
+    is_found = np.zeros(len(members), np.bool_)
+    judged = judge_slices(
         correct[~on_discover],
         stratum[~on_discover],
         unit[~on_discover],
-        sparse.csr_array(members[is_tested].astype(np.float64)),
+        [*members[is_tested]],
+        correlation=correlation,
         rng=rng,
         num_deals=num_deals,
     )
-    is_found = np.zeros(len(members), np.bool_)
-    is_found[is_tested] = p_values <= LEVEL
+    is_found[is_tested] = [slice.is_confirmed for slice in judged]
     return int(is_found[1 if kind.drop else 0 :].sum()), bool(is_found[0] and kind.drop)
 
 

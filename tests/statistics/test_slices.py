@@ -7,8 +7,9 @@ import pytest
 from scipy import sparse
 from scipy.stats import hypergeom
 
+from counterset.statistics.after_selection import confidence_among
 from counterset.statistics.observers import Bools, Ints
-from counterset.statistics.slices import _Deals, _rounded_down, adjusted_p_values, slice_drop
+from counterset.statistics.slices import LEVEL, _Deals, _rounded_down, adjusted_p_values, judge_slices, slice_drop
 
 
 def p_values(correct: Bools, stratum: Ints, unit: Ints, members: Bools, deals: int = 999, seed: int = 0) -> np.ndarray:
@@ -72,6 +73,22 @@ def test_slices_of_nothing_are_rarely_found_though_units_are_alike() -> None:
 def test_a_slice_that_is_worse_is_found_among_many() -> None:
     found = [p_values(*world(np.random.default_rng(seed), 100, 0.4), seed=seed)[0] for seed in range(5)]
     assert np.median(found) <= 0.05
+
+
+def test_a_confirmed_slice_is_worse_by_its_interval_among_the_confirmed_ones_too() -> None:
+    num_close = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        correct, stratum, unit, members = world(rng, 10, 0.25)
+        judged = judge_slices(correct, stratum, unit, [*members], correlation=0.3, rng=rng, num_deals=199)
+        num = sum(one.is_confirmed for one in judged)
+        for one, own in zip(judged, members, strict=True):
+            drop = slice_drop(correct, stratum, unit, own, 0.3)
+            assert one.drop == drop and one.adjusted == drop.interval(confidence_among(max(num, 1), 10))
+            assert one.is_confirmed <= (one.p_value <= LEVEL and one.adjusted.low > 0)
+            num_close += one.p_value <= LEVEL and not one.is_confirmed
+    assert num_close > 0, "the interval has a say"
+    assert judge_slices(correct, stratum, unit, [], correlation=0.3, rng=rng) == []
 
 
 def test_a_slice_that_no_deal_changes_is_not_found() -> None:

@@ -10,22 +10,19 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy import sparse
 
 from counterset.config import SelectConfig
 from counterset.errors import UserError
 from counterset.schemas import PAIRS, Half, Verdict
 from counterset.stages.select import select_pairs
-from counterset.statistics.after_selection import confidence_among
-from counterset.statistics.observers import Bools, Floats, Ints, Results, estimate_dispersion
-from counterset.statistics.slices import adjusted_p_values, slice_drop
+from counterset.statistics.observers import Bools, Ints
+from counterset.statistics.slices import LEVEL, Judged, judge_slices, unit_correlation
 from counterset.tables import conform, table_of
 from counterset.verdicts.reading import read_grouped, read_slices
 from counterset.verdicts.schemas import LEFT_OUT, SLICES
 
 ANSWERS = "answers"
 """The model and the label space of what a table says."""
-LEVEL = 0.05
 
 Rule: TypeAlias = Callable[[pa.Table], Any]
 """From rows without outcomes to (N,) whether each is in the slice."""
@@ -167,30 +164,28 @@ def _test_slices(
             each = f"{min_rows} rows and {min_units} units"
             row |= {"verdict": Verdict.TOO_SMALL.value, "reason": f"slice and rest need {each} on confirm"}
         said.append(row)
-    if tested:
-        matrix = sparse.csr_array(np.stack(list(tested.values())).astype(np.float64))
-        rng = np.random.default_rng([seed, len(tested)])
-        p_values = adjusted_p_values(correct, stratum, unit, matrix, rng=rng)
-        of_name = dict(zip(tested, p_values.tolist(), strict=True))
-        confidence = confidence_among(max(int((p_values <= LEVEL).sum()), 1), len(tested))
-        correlation = _correlation(rows)
-        for row in said:
-            name = row["slice"]
-            if name in tested:
-                drop = slice_drop(correct, stratum, unit, tested[name], correlation)
-                row |= {"accuracy": drop.slice.accuracy, "accuracy_rest": drop.rest.accuracy, "drop": drop.drop}
-                row["drop_low"], row["drop_high"] = drop.interval()
-                p_value, low = of_name[name], drop.interval().low
-                row["p_value"] = p_value
-                is_confirmed = p_value <= LEVEL and low > 0
-                row["verdict"] = (Verdict.CONFIRMED if is_confirmed else Verdict.UNCONFIRMED).value
-                if is_confirmed:
-                    row["drop_adjusted_low"], row["drop_adjusted_high"] = drop.interval(confidence)
-                elif p_value > LEVEL:
-                    row["reason"] = f"p = {p_value:.3f} is above {LEVEL:g}"
-                else:
-                    row["reason"] = f"the drop's interval reaches down to {low:.3f}"
+    rng = np.random.default_rng([seed, len(tested)])
+    judged = judge_slices(correct, stratum, unit, [*tested.values()], correlation=_correlation(rows), rng=rng)
+    of_name = dict(zip(tested, judged, strict=True))
+    for row in said:
+        if (found := of_name.get(row["slice"])) is not None:
+            row |= _judged(found, len(tested))
     return table_of(SLICES, said)
+
+
+def _judged(found: Judged, num_tested: int) -> dict[str, Any]:
+    """The columns of a slice that was tested."""
+    drop, interval = found.drop, found.drop.interval()
+    row = {"accuracy": drop.slice.accuracy, "accuracy_rest": drop.rest.accuracy, "drop": drop.drop}
+    row |= {"drop_low": interval.low, "drop_high": interval.high, "p_value": found.p_value}
+    if found.is_confirmed:
+        ends = {"drop_adjusted_low": found.adjusted.low, "drop_adjusted_high": found.adjusted.high}
+        return row | ends | {"verdict": Verdict.CONFIRMED.value}
+    if found.p_value > LEVEL:
+        reason = f"p = {found.p_value:.3f} is above {LEVEL:g}"
+    else:
+        reason = f"the drop's interval, adjusted for {num_tested} slices, reaches down to {found.adjusted.low:.3f}"
+    return row | {"verdict": Verdict.UNCONFIRMED.value, "reason": reason}
 
 
 def _codes(column: pa.ChunkedArray) -> Ints:
@@ -199,11 +194,6 @@ def _codes(column: pa.ChunkedArray) -> Ints:
 
 def _correlation(rows: pa.Table) -> float:
     """Of two rows of one unit in one group, over all rows."""
-    stratum, group, unit = (_codes(rows[name]) for name in ("class_id", "group", "unit"))
-    cells, cell = np.unique(np.stack([stratum, group, unit]), axis=1, return_inverse=True)
-    groups = np.unique(cells[:2], axis=1, return_inverse=True)[1].astype(np.int64)
-    num_rows: Floats = np.bincount(cell).astype(np.float64)
-    right: Floats = np.bincount(cell, _mask(rows["is_correct"])).astype(np.float64)
-    half = np.zeros(len(groups), np.int64)
-    results = Results(int(groups.max()) + 1, groups, half, cells[2].astype(np.int64), num_rows, right, right)
-    return estimate_dispersion([results]).observer_correlation
+    pairs = np.stack([_codes(rows[name]) for name in ("class_id", "group")])
+    group = np.unique(pairs, axis=1, return_inverse=True)[1].astype(np.int64)
+    return unit_correlation(_mask(rows["is_correct"]), group, _codes(rows["unit"]))
