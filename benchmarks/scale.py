@@ -327,6 +327,8 @@ def broken(measured: dict[int, dict[str, Any]], floors: dict[str, Any]) -> list[
 
 def measure_use(folder: Path, which: str, queue: Any) -> None:
     """The same of what a user does with the release, whose files are forgotten."""
+    if not released(folder):
+        sys.exit(f"{folder} has no release; measure publish first")
     imports()
     before = peak_mb()
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
