@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import beta
 
+from counterset.statistics import observers
 from counterset.statistics.halves import DISCOVER_SHARE
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Results, estimate_dispersion
 
@@ -350,3 +351,16 @@ def test_sums_by_half_and_group() -> None:
 
 def test_an_observers_photos_are_worth_less_the_more_they_correlate() -> None:
     assert Dispersion(0.5, 1.0).weights(np.array([1.0, 3.0, 5.0])) == pytest.approx([1, 1.5, 5 / 3])
+
+
+def test_classes_are_looked_at_some_at_a_time_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    worlds = (
+        counted(draw_world(np.random.default_rng(2), np.full((5, 4), 0.7), 60, Crowd(rho=rho, sizes=Zipf(1.2))), 1, 0.5)
+        for rho in (0.0, 0.5)
+    )
+    classes = [units for world in worlds for units in world]
+    groups, ids = [units.groups for units in classes], [str(number) for number in range(10)]
+    whole = estimate_dispersion([units.results for units in classes], groups, ids)
+    assert whole.across_groups != 0 and len(set(whole.by_class.values())) > 5
+    monkeypatch.setattr(observers, "PART_ROWS", 300)
+    assert estimate_dispersion((units.results for units in classes), groups, ids) == whole

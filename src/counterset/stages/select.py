@@ -27,6 +27,7 @@ from counterset.statistics.class_units import ClassUnits
 from counterset.statistics.counts import count, sensitivity, with_spread
 from counterset.statistics.likeness import has_places, measure_sharing, say_sharing
 from counterset.statistics.observers import CONFIRM, DISCOVER, Bools, Dispersion, Floats, estimate_dispersion
+from counterset.statistics.pair_columns import counted, needs, too_small
 from counterset.statistics.permutation import SelectionTest, selection_test
 from counterset.statistics.photo_numbers import Rows
 from counterset.statistics.power import detectable_drop
@@ -90,6 +91,7 @@ def select_pairs(
         members, backgrounds, predictions, selectors=selectors, label_space=label_space, class_ids=class_ids
     )
     rows = pair_rows(classes, config, seed=seed, held=held)
+    del classes  # before photos are read again
     if config.mode == "split" and has_places(members):
         sharing = measure_sharing(members, backgrounds, predictions, selectors=selectors, label_space=label_space)
         say_sharing(rows, group_accuracy, sharing)
@@ -111,13 +113,13 @@ def pair_rows(
     seed: int,
     held: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """Rows of pairs from counted outcomes, one a class, in the order given."""
+    """Rows of pairs from counted outcomes, one per class, in the order given; one class is held at a time."""
     if config.mode == "paper":
         return [_paper_row(found, config) for found in classes]
-    groups, class_ids = [found.groups for found in classes], [found.class_id for found in classes]
+    names = {found.class_id: found.groups for found in classes}
     dispersions = _Dispersions(
-        estimate_dispersion((found.results for found in classes), groups, class_ids),
-        estimate_dispersion((found.graded for found in classes), groups, class_ids),
+        estimate_dispersion((found.results for found in classes), names.values(), list(names)),
+        estimate_dispersion((found.graded for found in classes), names.values(), list(names)),
     )
     logger.info(
         "two photos of one observer correlate by %.3f in one group and by %.3f in two",
@@ -142,14 +144,20 @@ class _Dispersions(NamedTuple):
 class _Tested:
     """One class's pair with what is known of it before the other classes are looked at."""
 
-    found: ClassUnits
+    classes: Sequence[ClassUnits]
+    place: int
+    """The class's, among all."""
+    dispersions: _Dispersions
     row: dict[str, Any]
     pair: tuple[int, int]
-    votes: Floats
-    """(2, C) weights, and weights times ranks, that choose."""
     estimate: Estimate
     test: SelectionTest
     rng: np.random.Generator
+
+    @property
+    def found(self) -> ClassUnits:
+        """The class, which is not held meanwhile."""
+        return self.classes[self.place]
 
     @property
     def p_value(self) -> float:
@@ -169,28 +177,36 @@ def _split_rows(
     each = f"{config.min_photos} photos and {config.min_units} units on each half"
     tested: list[_Tested] = []
     rows = []
-    for found in classes:
+    for place, found in enumerate(classes):
         eligible = eligible_groups(found.results, limits)
         pair = held.get(found.class_id)
         lost = [name for name in pair or () if name not in _names(found, eligible)]
         if lost:
             reason = f"retired: {' and '.join(lost)} no longer {'has' if len(lost) == 1 else 'have'} {each}"
-            rows.append(_too_small(found, reason))
+            rows.append(too_small(found, reason))
             continue
         if eligible.sum() < 2:
-            rows.append(_too_small(found, _needs(found, int(eligible.sum()), each)))
+            rows.append(too_small(found, needs(found, int(eligible.sum()), each)))
             continue
         indices = (found.groups.index(pair[0]), found.groups.index(pair[1])) if pair else None
         rng = _generator(seed, found.class_id)
-        tested.append(_test(found, eligible, limits, dispersions.of_class(found.class_id), config, rng, indices))
+        of_class = dispersions.of_class(found.class_id)
+        tested.append(_test(classes, place, eligible, limits, of_class, config, rng, indices))
         rows.append(tested[-1].row)
     if tested:
-        _judge(tested, config, dispersions, limits)
+        _judge(tested, config, limits)
     return rows
 
 
+def _votes(found: ClassUnits, dispersions: _Dispersions) -> Floats:
+    """(2, C) weights, and weights times ranks, that choose."""
+    worth = found.weights(dispersions.ranks)
+    return np.stack([worth, worth * found.graded.sum_correct / found.graded.num_photos])
+
+
 def _test(
-    found: ClassUnits,
+    classes: Sequence[ClassUnits],
+    place: int,
     eligible: Bools,
     limits: Limits,
     dispersions: _Dispersions,
@@ -199,16 +215,16 @@ def _test(
     held: tuple[int, int] | None,
 ) -> _Tested:
     """A class's pair, chosen unless it is held, its drop and its test."""
+    found = classes[place]
     results, graded = found.results, found.graded
-    worth = found.weights(dispersions.ranks)
-    votes = np.stack([worth, worth * graded.sum_correct / graded.num_photos])
+    votes = _votes(found, dispersions)
     chosen = choose(graded.by_half(votes[0]), graded.by_half(votes[1]), eligible)
     pair = held or (int(chosen.common), int(chosen.counter))
     weights = found.weights(dispersions.answers)
     estimate = estimate_drop(results, weights, dispersions.answers, pair, limits, votes, rng)
     test = selection_test(
         graded.only(eligible),
-        worth[eligible[graded.group]],
+        votes[0][eligible[graded.group]],
         num_permutations=config.num_permutations,
         rng=rng,
         largest_p_value=guarded(config.max_q_value),
@@ -219,7 +235,7 @@ def _test(
         "p_value_drop": estimate.p_value,
         **_correlations(found, pair, weights, dispersions.answers),
     }
-    return _Tested(found, row, pair, votes, estimate, test, rng)
+    return _Tested(classes, place, dispersions, row, pair, estimate, test, rng)
 
 
 def _correlations(
@@ -251,7 +267,7 @@ def _measured(found: ClassUnits, pair: tuple[int, int], estimate: Estimate) -> d
     correct, photos = results.by_half(results.sum_correct), results.by_half(results.num_photos)
     sure_correct, sure = results.by_half(found.correct_sure), results.by_half(found.num_sure)
     low, high = estimate.interval()
-    return _counted(found, common, counter) | {
+    return counted(found, common, counter) | {
         "drop_discover": drop(DISCOVER, correct, photos),
         "drop_confirm": drop(CONFIRM, correct, photos),
         "drop": estimate.drop,
@@ -266,7 +282,7 @@ def _measured(found: ClassUnits, pair: tuple[int, int], estimate: Estimate) -> d
     }
 
 
-def _judge(tested: list[_Tested], config: SelectConfig, dispersions: _Dispersions, limits: Limits) -> None:
+def _judge(tested: list[_Tested], config: SelectConfig, limits: Limits) -> None:
     """Fill in what depends on all classes: q-values, verdicts, what each class could have confirmed, and what may be
     said of those that were."""
     q_values = multipletests([one.p_value for one in tested], method="fdr_bh")[1]
@@ -275,7 +291,7 @@ def _judge(tested: list[_Tested], config: SelectConfig, dispersions: _Dispersion
     for one, q_value in zip(tested, q_values, strict=True):
         row = one.row
         row["q_value"] = float(q_value)
-        row["detectable_drop"] = _detectable_drop(one, dispersions.of_class(row["class_id"]), needed)
+        row["detectable_drop"] = _detectable_drop(one, needed)
         row["is_fragile"] = row["breaking_share"] < config.fragile_share
         if q_value > config.max_q_value:
             row["reason"] = f"q = {q_value:.3f} is above {config.max_q_value:.3g}"
@@ -294,9 +310,9 @@ def _judge(tested: list[_Tested], config: SelectConfig, dispersions: _Dispersion
             reached = guarded(config.max_q_value * num_found / len(tested))
             critical = one.test.critical(reached)
             times = one.test.observed / critical if critical > 0 else 1.0
-            one.row["share_confirmed"] = share_confirmed(
-                one.found.graded, one.votes, one.pair, limits, reached, times, one.rng
-            )
+            found = one.found
+            votes = _votes(found, one.dispersions)
+            one.row["share_confirmed"] = share_confirmed(found.graded, votes, one.pair, limits, reached, times, one.rng)
 
 
 def _say_after_selection(tested: list[_Tested]) -> None:
@@ -315,12 +331,13 @@ def _say_after_selection(tested: list[_Tested]) -> None:
         one.row["drop_adjusted_low"], one.row["drop_adjusted_high"] = interval
 
 
-def _detectable_drop(one: _Tested, dispersions: _Dispersions, needed: float) -> float:
+def _detectable_drop(one: _Tested, needed: float) -> float:
     """The smallest true drop that the class confirms with power 0.8, where its test has to reach `needed`."""
-    results, graded, pair = one.found.results, one.found.graded, list(one.pair)
+    found, dispersions = one.found, one.dispersions
+    results, graded, pair = found.results, found.graded, list(one.pair)
     accuracy, rank = (float(part.sum_correct.sum() / part.num_photos.sum()) for part in (results, graded))
-    weights = results.by_group(one.found.weights(dispersions.answers))[pair]
-    votes = graded.by_group(one.votes[0])[pair]
+    weights = results.by_group(found.weights(dispersions.answers))[pair]
+    votes = graded.by_group(found.weights(dispersions.ranks))[pair]
     deviation = float(np.sqrt(rank * (1 - rank) * dispersions.ranks.scale))
     return detectable_drop(
         one.test.critical(guarded(needed)) / deviation,
@@ -337,54 +354,17 @@ def _paper_row(found: ClassUnits, config: SelectConfig) -> dict[str, Any]:
     photos = found.results.by_group(found.results.num_photos)
     eligible = photos >= config.min_photos
     if eligible.sum() < 2:
-        return _too_small(found, _needs(found, int(eligible.sum()), f"{config.min_photos} photos"))
+        return too_small(found, needs(found, int(eligible.sum()), f"{config.min_photos} photos"))
     accuracy = found.results.by_group(found.results.sum_correct) / photos
     common, counter = map(int, choose(np.tile(photos, (2, 1)), np.tile(photos * accuracy, (2, 1)), eligible))
     drop = float(accuracy[common] - accuracy[counter])
-    return _counted(found, common, counter) | {
+    return counted(found, common, counter) | {
         "verdict": (Verdict.CONFIRMED if drop > config.min_drop else Verdict.UNCONFIRMED).value,
         "drop": drop,
         "accuracy_common": float(accuracy[common]),
         "accuracy_counter": float(accuracy[counter]),
         "reason": None if drop > config.min_drop else f"the drop is not above {config.min_drop:g}",
     }
-
-
-def _counted(found: ClassUnits, common: int, counter: int) -> dict[str, Any]:
-    """The columns of pairs that name and count."""
-    photos = found.results.by_group(found.results.num_photos)
-    units = found.results.by_group(np.ones_like(found.results.num_photos))
-    return {
-        "class_id": found.class_id,
-        "common": found.groups[common],
-        "counter": found.groups[counter],
-        "num_common": int(photos[common]),
-        "num_counter": int(photos[counter]),
-        "num_observers_common": int(units[common]),
-        "num_observers_counter": int(units[counter]),
-        "num_units_common": int(units[common]),
-        "num_units_counter": int(units[counter]),
-        "frequency_common": float(photos[common] / photos.sum()),
-        "frequency_counter": float(photos[counter] / photos.sum()),
-        "is_common_rarer": bool(photos[common] < photos[counter]),
-        "is_fragile": False,
-    }
-
-
-def _too_small(found: ClassUnits, reason: str) -> dict[str, Any]:
-    counts = [f"num_{what}{side}" for what in ("", "observers_", "units_") for side in ("common", "counter")]
-    return {
-        "class_id": found.class_id,
-        "verdict": Verdict.TOO_SMALL.value,
-        **dict.fromkeys(counts, 0),
-        "is_common_rarer": False,
-        "is_fragile": False,
-        "reason": reason,
-    }
-
-
-def _needs(found: ClassUnits, num_eligible: int, each: str) -> str:
-    return f"{num_eligible} of {len(found.groups)} groups have {each}; two are needed"
 
 
 def _names(found: ClassUnits, eligible: Bools) -> set[str]:

@@ -52,18 +52,32 @@ def likeness(outcome: Floats, group: Ints, unit: Ints, observer: Ints, place: In
         observer: (N,) from 0; each of one unit of a class.
         place: (N,) from 0; NONE = none.
     """
-    if not len(outcome):
-        return Likeness(np.nan, np.nan, np.nan)
+    return _likeness([_sums(outcome, group, unit, observer, place)] if len(outcome) else [])
+
+
+def _sums(outcome: Floats, group: Ints, unit: Ints, observer: Ints, place: Ints) -> Floats:
+    """(10, G) of each group: photos, squared residuals, and products of residuals with the number of pairs of photos
+    that share a unit, an observer, a place, or a place and a unit."""
     num_photos = np.bincount(group).astype(np.float64)
     size = np.maximum(num_photos, 1.0)
     residual = outcome - (np.bincount(group, outcome) / size)[group]
-    spread = np.bincount(group, residual**2) / size
     has_place = place != NONE
-    by_unit, by_observer = (_pairs(residual, group, [label]) for label in (unit, observer))
-    by_place, by_both = (
+    sums = [_pairs(residual, group, [label], len(size)) for label in (unit, observer)]
+    sums += [
         _pairs(residual[has_place], group[has_place], [label[has_place] for label in labels], len(size))
         for labels in ([place], [place, unit])
-    )
+    ]
+    return np.concatenate([[num_photos, np.bincount(group, residual**2)], *sums])
+
+
+def _likeness(classes: list[Floats]) -> Likeness:
+    """The correlations, from the (10, G) sums of each class's groups."""
+    if not classes:
+        return Likeness(np.nan, np.nan, np.nan)
+    sums = np.concatenate(classes, axis=1)
+    size = np.maximum(sums[0], 1.0)
+    spread = sums[1] / size
+    by_unit, by_observer, by_place, by_both = sums[2:].reshape(4, 2, -1)
     everyone = 0.0
     for _ in range(ROUNDS):
         # (G,) variance of a group's mean over that of one photo
@@ -77,10 +91,9 @@ def likeness(outcome: Floats, group: Ints, unit: Ints, observer: Ints, place: In
     )
 
 
-def _pairs(residual: Floats, group: Ints, labels: list[Ints], num_groups: int | None = None) -> Floats:
+def _pairs(residual: Floats, group: Ints, labels: list[Ints], num_groups: int) -> Floats:
     """(2, G): by group, the summed products of residuals of ordered pairs of photos that share all labels, and how many
     such pairs there are."""
-    num_groups = num_groups or int(group.max()) + 1
     if not len(residual):
         return np.zeros((2, num_groups))
     cell = group
@@ -117,7 +130,8 @@ def has_places(members: Rows) -> bool:
     if "place" not in members.schema.names:
         return False
     rows = ds.dataset(members) if isinstance(members, pa.Table) else members
-    return bool(rows.count_rows(filter=ds.field("place").is_valid()))
+    # A few row groups at a time
+    return bool(rows.count_rows(filter=ds.field("place").is_valid(), batch_readahead=1, fragment_readahead=1))
 
 
 def measure_sharing(
@@ -135,7 +149,7 @@ def measure_sharing(
     labels = {name: f"class_id || {name}" for name in ("unit", "observer", "place")}
     photos = group_photos(members, backgrounds, labels)
     # (N + 1,) answers of the selectors, and right ones
-    given, correct = (np.zeros(len(photos.stratum), np.int32) for _ in range(2))
+    given, correct = (np.zeros(len(photos.stratum), np.uint8) for _ in range(2))
     models = Names()
     wanted = models.codes(pa.array(selectors, pa.string()))
     for answer in answered(photos.numbers, predictions, label_space, models):
@@ -143,23 +157,24 @@ def measure_sharing(
             own = answer.model == number
             given[answer.place[own]] += 1
             correct[answer.place[own]] += answer.is_correct[own]
-    kept = np.flatnonzero((given[:-1] == len(selectors)) & (photos.stratum[:-1] < len(photos.codes)))
-    stratum, right = photos.stratum[kept], correct[kept].astype(np.int64)
-    is_used = np.bincount(stratum, minlength=len(photos.codes)) > 0
-    cells, own = np.unique(photos.codes[is_used] // 2, return_inverse=True)
-    cell = np.zeros(len(photos.codes), np.int64)
-    cell[is_used] = own
-    group = cell[stratum]
-    unit, observer, place = (_codes(photos.labels.pop(name)[kept]) for name in labels)
-    # Rows come in any order; sums of floats depend on it.
-    order = np.lexsort((right, place, observer, unit, group))
-    group, unit, observer, place, right = group[order], unit[order], observer[order], place[order], right[order]
-    found = likeness(right / len(selectors), group, unit, observer, place)
-    is_cut = _holds_several(place, unit)
-    shares = np.bincount(group, is_cut, len(cells)) / np.maximum(np.bincount(group, minlength=len(cells)), 1)
-    width = max(len(photos.groups), 1)
-    names = [(photos.class_ids[cell // width], photos.groups[cell % width]) for cell in cells]
-    return Sharing(found, {name: float(share) for name, share in zip(names, shares, strict=True)})
+    photos.numbers.let_go()
+    sums: list[Floats] = []
+    share_cut: dict[tuple[str, str], float] = {}
+    for class_id, (_, own) in zip(photos.class_ids, photos.by_class(), strict=True):
+        kept = own[given[own] == len(selectors)]
+        if not len(kept):
+            continue
+        cells, group = np.unique(photos.codes[photos.stratum[kept]] // 2, return_inverse=True)
+        unit, observer, place = (_codes(photos.labels[name][kept]) for name in labels)
+        right = correct[kept].astype(np.int64)
+        # Rows come in any order; sums of floats depend on it.
+        order = np.lexsort((right, place, observer, unit, group))
+        group, unit, observer, place, right = group[order], unit[order], observer[order], place[order], right[order]
+        sums.append(_sums(right / len(selectors), group, unit, observer, place))
+        cut = np.bincount(group, _holds_several(place, unit), len(cells)) / np.bincount(group)
+        names = [photos.groups[cell % len(photos.groups)] for cell in cells]
+        share_cut |= {(class_id, name): float(share) for name, share in zip(names, cut, strict=True)}
+    return Sharing(_likeness(sums), share_cut)
 
 
 def say_sharing(rows: list[dict[str, Any]], group_accuracy: pa.Table, sharing: Sharing) -> None:

@@ -19,6 +19,8 @@ from statsmodels.stats.meta_analysis import combine_effects
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.integer[Any]]
+"""Of any width: of a class of ten million rows each byte counts."""
 
 DISCOVER, CONFIRM = 0, 1
 """The halves' indices in every array with an axis of halves."""
@@ -29,6 +31,8 @@ MIN_SCALE = 1e-3
 MOST_STEPS = 50
 STEP = 1e-6
 """The correlation is settled when a step changes it by less."""
+PART_ROWS = 250_000
+"""Rows of classes from which arrays are made at once."""
 MOST_LOST = 0.9
 """Of a group's variance to its estimated mean, where one observer gave nearly all of it."""
 
@@ -49,16 +53,16 @@ class Results:
     """
 
     num_groups: int
-    group: Ints
-    half: Ints
-    observer: Ints
+    group: Indices
+    half: Indices
+    observer: Indices
     num_photos: Floats
     sum_correct: Floats
     sum_squares: Floats
 
     def by_half(self, values: Floats) -> Floats:
         """(C,) -> (2, G): sums over observers, by half and group."""
-        stratum = self.half * self.num_groups + self.group
+        stratum = self.half.astype(np.int64) * self.num_groups + self.group
         sums: Floats = np.bincount(stratum, values, 2 * self.num_groups).astype(np.float64)
         return sums.reshape(2, self.num_groups)
 
@@ -147,10 +151,10 @@ def estimate_dispersion(
             correlation by background is given.
         class_ids: names of the classes, in their order; without them no correlation by class is given.
     """
-    classes = list(classes)
-    strata = _Strata.of(classes)
-    binomial = float((strata.mean * (1 - strata.mean) * strata.photos)[strata.is_used].sum())
-    scale = max(float(strata.squares[strata.is_used].sum()) / binomial, MIN_SCALE) if binomial > 0 else 1.0
+    strata = _AllStrata.of(classes)
+    mean, photos, squares, is_used = (strata.all(name) for name in ("mean", "photos", "squares", "is_used"))
+    binomial = float((mean * (1 - mean) * photos)[is_used].sum())
+    scale = max(float(squares[is_used].sum()) / binomial, MIN_SCALE) if binomial > 0 else 1.0
     rho = 0.0
     for _ in range(MOST_STEPS):
         products, expected = strata.within(rho)
@@ -160,7 +164,7 @@ def estimate_dispersion(
         if abs(rho - last) < STEP:
             break
     names = [name for groups in backgrounds for name in groups]
-    owners = np.repeat(class_ids, [results.num_groups for results in classes]).tolist() if class_ids else []
+    owners = np.repeat(class_ids, strata.num_groups).tolist() if class_ids else []
     return Dispersion(
         rho,
         scale,
@@ -171,11 +175,12 @@ def estimate_dispersion(
 
 @dataclass(frozen=True)
 class _Strata:
-    """All groups of all classes (S of them) in one row of arrays, and the (C,) rows of observers in them."""
+    """The groups of some classes (S of them) in one row of arrays, and the (C,) rows of observers in them."""
 
-    stratum: Ints
-    observer: Ints
-    num_photos: Floats
+    stratum: npt.NDArray[np.int32]
+    observer: npt.NDArray[np.int32]
+    size: npt.NDArray[np.int32]
+    """(C,) photos."""
     residual: Floats
     """(C,) summed outcome less what the group's mean would give."""
     own_squares: Floats
@@ -200,7 +205,7 @@ class _Strata:
 
         stratum = joined([results.group + first for results, first in zip(classes, groups[:-1], strict=True)])
         observer = joined([results.observer + first for results, first in zip(classes, people[:-1], strict=True)])
-        stratum, observer = stratum.astype(np.int64), observer.astype(np.int64)
+        stratum, observer = stratum.astype(np.int32), observer.astype(np.int32)
         n, correct, squares = (
             joined([getattr(results, name) for results in classes])
             for name in ("num_photos", "sum_correct", "sum_squares")
@@ -211,21 +216,26 @@ class _Strata:
         own_squares = squares - 2 * of_row * correct + n * of_row**2
         is_used = np.bincount(stratum, minlength=size) > 1
         of_strata = np.maximum(np.bincount(stratum, own_squares, size), 0.0)
-        return cls(stratum, observer, n, correct - n * of_row, own_squares, photos, mean, of_strata, is_used)
+        residual = correct - n * of_row
+        return cls(stratum, observer, n.astype(np.int32), residual, own_squares, photos, mean, of_strata, is_used)
+
+    @property
+    def num_photos(self) -> Floats:
+        """(C,) of each row."""
+        return self.size.astype(np.float64)
 
     def _sum(self, values: Floats) -> Floats:
         """(C,) -> (S,)"""
         return np.bincount(self.stratum, values, len(self.photos)).astype(np.float64)
 
-    def _variance(self, rho: float) -> Floats:
+    def variance(self, rho: float) -> Floats:
         """(S,) of one photo's outcome, corrected for the estimated mean."""
-        photos = np.maximum(self.photos, 1.0)
-        pairs = self._sum(self.num_photos * (self.num_photos - 1))
-        lost = (1 + rho * pairs / photos) / photos
+        photos, n = np.maximum(self.photos, 1.0), self.num_photos
+        lost = (1 + rho * self._sum(n * (n - 1)) / photos) / photos
         return np.asarray(self.squares / photos / (1 - np.minimum(lost, MOST_LOST)))
 
-    def within(self, rho: float) -> tuple[Floats, Floats]:
-        """(S,), (S,): weighted products over pairs in one group, and what they would be at a correlation of 1.
+    def within(self, rho: float) -> Floats:
+        """(2, S): weighted products over pairs in one group, and what they would be at a correlation of 1.
 
         With N photos of a group, P = sum of n (n - 1) and weights a, the products of residuals around the group's own
         mean sum to v (rho (sum a n (n - 1) - 2 / N sum a n (n - 1)^2 + P / N^2 sum a n (n - 1)) - sum a n (n - 1) / N).
@@ -235,12 +245,12 @@ class _Strata:
         pairs = self._sum(weight * n * (n - 1))
         expected = pairs - 2 * self._sum(weight * n * (n - 1) ** 2) / photos
         expected = expected + pairs * self._sum(n * (n - 1)) / photos**2
-        variance = self._variance(rho)
+        variance = self.variance(rho)
         products = self._sum(weight * (self.residual**2 - self.own_squares)) + variance * pairs / photos
-        return np.where(self.is_used, products, 0.0), np.where(self.is_used, variance * expected, 0.0)
+        return np.where(self.is_used, [products, variance * expected], 0.0)
 
-    def across(self, rho: float) -> float:
-        """The correlation of two photos of one observer in different groups of a class, within [-rho, rho].
+    def across(self, rho: float) -> tuple[sparse.csr_array, sparse.csr_array]:
+        """(S, S) products over pairs in two groups, and what they would be at a correlation of 1.
 
         The same sums over pairs of groups g, h, with weights m = n / (1 + (n - 1) rho): products sum to
         the correlation times sqrt(v_g v_h) times sum m_g m_h - sum m_g m_h n_h / N_h - sum m_g n_g m_h / N_g
@@ -259,10 +269,57 @@ class _Strata:
         share = sparse.diags_array(1 / np.maximum(self.photos, 1.0))
         photos, weights, drawn = n.T @ n, m.T @ m, (m.T @ both) @ share
         expected = weights - drawn - drawn.T + (share @ photos @ share) * weights
-        deviation = sparse.diags_array(np.sqrt(self._variance(rho)))
+        deviation = sparse.diags_array(np.sqrt(self.variance(rho)))
         products = residual.T @ residual
+        return products, deviation @ expected @ deviation
+
+    def surprise(self, rho: float) -> Floats:
+        """(C,) what each row's weighted products have beyond the pooled correlation."""
+        n = self.num_photos
+        weight = 1 / (1 + (n - 1) * rho) ** 2
+        surprise = weight * (self.residual**2 - self.own_squares - rho * self.variance(rho)[self.stratum] * n * (n - 1))
+        return np.where(self.is_used[self.stratum], surprise, 0.0)
+
+
+@dataclass(frozen=True)
+class _AllStrata:
+    """The groups of all classes, some classes at a time, for what is computed of their rows is many times as large.
+
+    Attributes:
+        parts: the classes.
+        num_groups: of each class.
+    """
+
+    parts: list[_Strata]
+    num_groups: list[int]
+
+    @classmethod
+    def of(cls, classes: Iterable[Results]) -> _AllStrata:
+        parts: list[_Strata] = []
+        held: list[Results] = []
+        num_groups = []
+        for results in classes:
+            held.append(results)
+            num_groups.append(results.num_groups)
+            if sum(len(one.group) for one in held) >= PART_ROWS:
+                parts.append(_Strata.of(held))
+                held = []
+        return cls([*parts, _Strata.of(held)], num_groups)
+
+    def all(self, name: str) -> npt.NDArray[Any]:
+        """(S,) an attribute of all groups."""
+        return np.concatenate([getattr(part, name) for part in self.parts])
+
+    def within(self, rho: float) -> tuple[Floats, Floats]:
+        """(S,), (S,): as `_Strata.within`."""
+        products, expected = np.concatenate([part.within(rho) for part in self.parts], axis=1)
+        return products, expected
+
+    def across(self, rho: float) -> float:
+        """The correlation of two photos of one observer in different groups of a class, within [-rho, rho]."""
+        both = [part.across(rho) for part in self.parts]
+        products, expected = (_joined(list(of_parts)) for of_parts in zip(*both, strict=True))
         top = float(products.sum() - products.trace())
-        expected = deviation @ expected @ deviation
         bottom = float(expected.sum() - expected.trace())
         return float(np.clip(top / bottom, -rho, rho)) if bottom > 0 else 0.0
 
@@ -279,20 +336,32 @@ class _Strata:
         """
         known, number = np.unique(np.asarray(names), return_inverse=True)
         products, expected = (np.bincount(number, values, len(known)) for values in self.within(rho))
-        n = self.num_photos
-        weight = 1 / (1 + (n - 1) * rho) ** 2
-        surprise = weight * (
-            self.residual**2 - self.own_squares - rho * self._variance(rho)[self.stratum] * n * (n - 1)
-        )
-        scatter = np.bincount(
-            number[self.stratum], np.where(self.is_used[self.stratum], surprise, 0.0) ** 2, len(known)
-        )
+        scatter, first = np.zeros(len(known)), 0
+        for part in self.parts:
+            of_part = number[first : first + len(part.photos)]
+            first += len(of_part)
+            np.add.at(scatter, of_part[part.stratum], part.surprise(rho) ** 2)
         is_known = (expected > 0) & (scatter > 0)
         found = np.full(len(known), rho)
         found[is_known] = _shrunken(
             products[is_known] / expected[is_known], scatter[is_known] / expected[is_known] ** 2, rho
         )
         return dict(zip(known.tolist(), np.clip(found, 0.0, 1.0).tolist(), strict=True))
+
+
+def _joined(blocks: list[sparse.csr_array]) -> sparse.csr_array:
+    """Square matrices along the diagonal of one, their elements in the order in which they lie."""
+    blocks = [block.tocsr() for block in blocks]
+    starts = np.cumsum([0, *(block.shape[0] for block in blocks)])
+    filled = np.cumsum([0, *(block.nnz for block in blocks)])
+    return sparse.csr_array(
+        (
+            np.concatenate([block.data for block in blocks]),
+            np.concatenate([block.indices + start for block, start in zip(blocks, starts[:-1], strict=True)]),
+            np.concatenate([[0], *(block.indptr[1:] + at for block, at in zip(blocks, filled[:-1], strict=True))]),
+        ),
+        shape=(starts[-1], starts[-1]),
+    )
 
 
 def _shrunken(values: Floats, variances: Floats, centre: float) -> Floats:
