@@ -202,6 +202,24 @@ def test_an_endpoint_that_misbehaves_gives_the_table_of_one_that_does_not(
     assert found.facts == whole.facts and found.num_asked == 24
 
 
+@pytest.mark.parametrize("said", [completion(""), completion(None, finish_reason="length"), completion(" \n")])
+def test_a_model_that_says_nothing_is_left_after_twenty_photos(
+    small: Any, tmp_path: Path, said: dict[str, Any]
+) -> None:
+    """As one does whose server takes photos for text that is too long, or whose thoughts use up all tokens."""
+    with serving(lambda image, options: said) as endpoint:
+        for number in (asking.NUM_ESTIMATED, NUM_PHOTOS):
+            with pytest.raises(ModelError, match=rf"gave {number} empty answers and no other .* away, and run again"):
+                ask(small, endpoint, tmp_path, parallel=1)
+            assert endpoint.asked.total() == number
+
+
+def test_one_word_is_enough(small: Any, tmp_path: Path) -> None:
+    said = ["lion"]
+    with serving(lambda image, options: said.pop() if said else "") as endpoint:
+        assert ask(small, endpoint, tmp_path).facts["num_unknown"] == NUM_PHOTOS - 1
+
+
 def test_what_tokens_cost_is_estimated_early_and_kept(
     small: Any,
     endpoint: Endpoint,

@@ -40,7 +40,7 @@ PROBED = 3
 IN_A_ROW = 10
 """Photos without an answer, one after the other, after which the rest is not asked about."""
 NUM_ESTIMATED = 20
-"""Answers from whose tokens the cost of all is estimated."""
+"""Answers after which it is seen whether the model says anything, and what all will cost."""
 Price = tuple[float, float]
 """What a million tokens of questions and of answers cost."""
 
@@ -132,7 +132,8 @@ def ask_each(
     and its count of tokens tells.
 
     Raises:
-        ModelError: the endpoint cannot be asked, or some photos have no answer yet; what was answered is kept.
+        ModelError: the endpoint cannot be asked, some photos have no answer yet, or all answers are empty; what was
+            answered is kept.
     """
     questions = _questions(photos, candidates, model)
     blind = questions[0]._replace(photo_id="", key=digest(questions[0].key, "without its photo"))
@@ -145,8 +146,11 @@ def ask_each(
 
         def told(done: int, total: int) -> None:
             progress(done, total)
-            if price and done == total - len(missing) + NUM_ESTIMATED < total:
-                _estimate(model.name, [store.read().get(question.key) for question in questions], price)
+            if done == total - len(missing) + NUM_ESTIMATED < total:
+                there = store.read()
+                early = [there[question.key] for question in questions if question.key in there]
+                _check_words(model.name, early, path)
+                _estimate(model.name, early, total, price)
 
         try:
             _ask(release, model, missing, blind, store, failures, parallel, told, len(questions), kept)
@@ -167,6 +171,7 @@ def ask_each(
         raise ModelError(
             f"{model.name} would not take {len(failures.turned_away)} of {total} photos ({why}); see what it takes"
         )
+    _check_words(model.name, [replies[one.key] for one in questions if one.key not in failures.turned_away], path)
     num_asked = len(missing) - len(failures.turned_away)
     with_photo, without = (replies.get(key, Reply("")).tokens_in for key in (questions[0].key, blind.key))
     tokens_photo = None if with_photo is None or without is None else with_photo - without
@@ -319,12 +324,25 @@ def _cost(replies: Sequence[Reply], price: Price | None) -> float | None:
     return sum((one.tokens_in or 0) * price[0] + (one.tokens_out or 0) * price[1] for one in replies) / 1e6
 
 
-def _estimate(name: str, replies: Sequence[Reply | None], price: Price) -> None:
+def _check_words(name: str, replies: Sequence[Reply], path: Path) -> None:
+    """See that a model says something at all.
+
+    Raises:
+        ModelError: every answer is empty.
+    """
+    if replies and not any(reply.text.strip() or reply.is_refusal for reply in replies):
+        num_cut = sum(reply.is_cut for reply in replies)
+        raise ModelError(
+            f"{name} gave {len(replies)} empty answers and no other ({num_cut} cut off by the limit on tokens); see that "
+            f"it takes photos and answers without long thoughts, move {path} away, and run again"
+        )
+
+
+def _estimate(name: str, replies: Sequence[Reply], total: int, price: Price | None) -> None:
     """Say what all questions will cost, from those that were answered."""
-    given = [reply for reply in replies if reply is not None]
-    if (cost := _cost(given, price)) is not None and given:
+    if replies and (cost := _cost(replies, price)) is not None:
         say = "%s: %d answers cost %.3g at this price, so all %d will cost about %.3g; stop the run if that is too much"
-        logger.warning(say, name, len(given), cost, len(replies), cost * len(replies) / len(given))
+        logger.warning(say, name, len(replies), cost, total, cost * total / len(replies))
 
 
 def _total(counts: Sequence[int | None]) -> int | None:
