@@ -333,8 +333,8 @@ def _check_words(name: str, replies: Sequence[Reply], path: Path) -> None:
     if replies and not any(reply.text.strip() or reply.is_refusal for reply in replies):
         num_cut = sum(reply.is_cut for reply in replies)
         raise ModelError(
-            f"{name} gave {len(replies)} empty answers and no other ({num_cut} cut off by the limit on tokens); see that "
-            f"it takes photos and answers without long thoughts, move {path} away, and run again"
+            f"{name} gave {len(replies)} empty answers and no other ({num_cut} cut off by the limit on tokens); see "
+            f"that it takes photos and answers without long thoughts, move {path} away, and run again"
         )
 
 
