@@ -65,7 +65,10 @@ class GroupedPhotos:
     @functools.cached_property
     def num_photos(self) -> Ints:
         """(S,) photos of each stratum."""
-        return np.bincount(self.stratum[:-1], minlength=len(self.codes) + 1)[:-1]
+        counted = np.zeros(len(self.codes) + 1, np.int64)
+        for start in range(0, len(self.stratum) - 1, BATCH_ROWS):  # bincount makes a wider copy of what it counts
+            counted += np.bincount(self.stratum[:-1][start : start + BATCH_ROWS], minlength=len(counted))
+        return counted[:-1]
 
     def by_class(self) -> Iterator[tuple[slice, Numbers]]:
         """Of each class: its strata, and its photos by stratum."""
