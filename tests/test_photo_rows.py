@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from counterset import photo_rows
-from counterset.photo_rows import Beside, Rows
+from counterset.photo_rows import Beside, Rows, alongside
 from counterset.schemas import PREDICTIONS
 from counterset.tables import table_of, write_table
 
@@ -87,3 +87,14 @@ def test_the_rows_of_a_photo_are_put_in_another_order() -> None:
     assert found == ["y", "x", "z", "y", "x", "x"]
     upper = rows.reordered(["photo_id", "stage"], lambda part: part.set_column(1, "stage", pa.array(["z"] * len(part))))
     assert set(upper.table()["stage"].to_pylist()) == {"z"}
+
+
+def test_all_rows_of_another_table_come_alongside_photos() -> None:
+    photos = Rows.of(pa.table({"photo_id": list("bdef"), "half": list("wxyz")}), ["photo_id"])
+    others = Rows.of(pa.table({"photo_id": list("abbddg"), "model": list("123456")}), ["photo_id", "model"])
+    found = [*alongside(photos, ["half"], others, ["model"])]
+    assert [half for part, _ in found for half in part["half"].to_pylist()] == list("wxyz")
+    for part, rows in found:
+        of_part = [row for row in rows.to_pylist() if row["photo_id"] in part["photo_id"].to_pylist()]
+        expected = [row for row in others.table().to_pylist() if row["photo_id"] in part["photo_id"].to_pylist()]
+        assert of_part == [{"model": row["model"], "photo_id": row["photo_id"]} for row in expected]

@@ -187,6 +187,29 @@ class Beside:
         return held.take(pc.index_in(photo_ids, held["photo_id"].combine_chunks()))
 
 
+def alongside(
+    photos: Rows, columns: Sequence[str], others: Rows, other_columns: Sequence[str]
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The parts of a table with one row per photo, each with all rows of another table up to its last photo.
+
+    Both are read with photo_id.
+    """
+    wanted = _with(other_columns, ["photo_id"])
+    assert wanted is not None
+    parts = others.read(wanted)
+    held = pa.schema([others.schema.field(name) for name in wanted]).empty_table()
+    for part in photos.read(_with(columns, ["photo_id"])):
+        last, waiting = part["photo_id"][len(part) - 1], [held]
+        while not len(waiting[-1]) or waiting[-1]["photo_id"][-1].as_py() <= last.as_py():
+            if (more := next(parts, None)) is None:
+                break
+            waiting.append(more)
+        held = pa.concat_tables(waiting)
+        end = pc.sum(pc.less_equal(held["photo_id"], last)).as_py() or 0
+        yield part, held.slice(0, end).combine_chunks()
+        held = held.slice(end)
+
+
 def _as(part: pa.Table, schema: pa.Schema) -> pa.Table:
     """A part with the types of a schema, for a file names what is in lists otherwise."""
     return part.cast(pa.schema([schema.field(name) for name in part.column_names]))

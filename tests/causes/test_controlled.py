@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from counterset.causes.controlled import Remains, what_remains
-from counterset.causes.covariates import covariates_of
+
+from .whole_tables import whole_covariates
 
 
 def remains(right: dict[str, tuple[float, float]]) -> Remains:
@@ -35,7 +36,7 @@ def remains(right: dict[str, tuple[float, float]]) -> Remains:
         ends = {"drop_low": drop - 0.2, "drop_high": drop + 0.2}
         pairs.append({"class_id": class_id, "common": "snow", "counter": "grass", "drop": drop} | ends)
     tables = [pa.Table.from_pylist(rows) for rows in (photos, pairs, predictions)]
-    covariates = covariates_of(tables[0], tables[2], ["m"])
+    covariates = whole_covariates(tables[0], tables[2], ["m"])
     return what_remains(*tables, covariates, ["m"], min_photos=10, num_permutations=100, seed=0)
 
 

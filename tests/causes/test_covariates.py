@@ -12,9 +12,11 @@ import pytest
 from PIL import Image, ImageFilter
 
 from counterset.causes.appearance import appearance
-from counterset.causes.covariates import SHRINKAGE, covariates_of, known_covariates, mean_outcomes
+from counterset.causes.covariates import SHRINKAGE, known_covariates, mean_outcomes
 from counterset.causes.schemas import APPEARANCE, COVARIATES
 from counterset.errors import PictureError
+
+from .whole_tables import whole_covariates
 
 
 def photos(*rows: tuple[str, str, str, str | None]) -> pa.Table:
@@ -43,7 +45,7 @@ def test_an_observers_other_classes() -> None:
         ("1", "bear", "ann", "snow"), ("2", "lion", "ann", "sand"), ("3", "lion", "ann", "sand"),
         ("4", "lion", "bob", "sand"), ("5", "lion", "bob", "sand"), ("6", "bear", "cid", None),
     )  # fmt: skip
-    found = covariates_of(table, answers({"1": 0, "2": 1, "3": 1, "4": 0, "5": 1, "6": 1}), ["m"]).to_pylist()
+    found = whole_covariates(table, answers({"1": 0, "2": 1, "3": 1, "4": 0, "5": 1, "6": 1}), ["m"]).to_pylist()
     assert [row["observer_photos"] for row in found] == [2, 1, 1, 0, 0, 0]
     assert found[0]["observer_accuracy"] == pytest.approx((0.25 + 0.25) / (2 + SHRINKAGE), abs=1e-6)
     assert found[1]["observer_accuracy"] == 0.0, "her bear is alone on snow, so it is as easy as usual there"
@@ -60,7 +62,7 @@ def test_a_backgrounds_effect_is_not_taken_for_an_observers() -> None:
         class_id, photo_id = f"c{rng.integers(4)}", f"{number:05d}"
         rows.append((photo_id, class_id, f"o{observer}", ground))
         right[photo_id] = int(rng.random() < (0.4 if ground == "grass" else 0.8))
-    found = covariates_of(photos(*rows), answers(right), ["m"])
+    found = whole_covariates(photos(*rows), answers(right), ["m"])
     skill = np.array(found["observer_accuracy"].to_pylist())
     is_grass = np.array([row[3] == "grass" for row in rows])
     assert abs(skill[is_grass].mean() - skill[~is_grass].mean()) < 0.01
@@ -68,7 +70,7 @@ def test_a_backgrounds_effect_is_not_taken_for_an_observers() -> None:
 
 def test_what_the_source_does_not_tell_is_null() -> None:
     table = photos(("1", "bear", "ann", "snow")).set_column(7, "observed_on", pa.array([None], pa.date32()))
-    [row] = covariates_of(table, answers({}), ["m"]).to_pylist()
+    [row] = whole_covariates(table, answers({}), ["m"]).to_pylist()
     names = ("month", "subspecies", "observer_accuracy", "place_photos", "sharpness", "luminance")
     for name in (*names, "hour", "life_stage", "sex", "animal_share", "animal_offset", "num_animals"):
         assert row[name] is None, name
@@ -80,7 +82,7 @@ def test_places_and_subspecies_are_counted() -> None:
     names = pa.array(["Ursus arctos horribilis", "Ursus arctos", None])
     table = table.set_column(table.column_names.index("taxon_name"), "taxon_name", names)
     places = pa.table({"photo_id": ["0", "1", "2"], "place": ["here", "here", None]})
-    found = covariates_of(table, answers({}), ["m"], places=places).to_pylist()
+    found = whole_covariates(table, answers({}), ["m"], places=places).to_pylist()
     assert [row["place_photos"] for row in found] == [2, 2, None]
     assert [row["subspecies"] for row in found] == ["Ursus arctos horribilis", None, None]
     assert [row["month"] for row in found] == [5, 5, 5]
@@ -91,7 +93,7 @@ def test_boxes_and_what_the_source_tells_are_taken_over_by_photo() -> None:
     animals = pa.table({"photo_id": ["2", "0"], "animal_share": [0.2, 0.1], "animal_offset": [0.0, 0.5]})
     animals = animals.append_column("num_animals", pa.array([1, None], pa.int64()))
     told = pa.table({"photo_id": ["1", "0"], "hour": [0, 9], "life_stage": [None, "adult"], "sex": ["male", None]})
-    found = covariates_of(table, answers({}), ["m"], animals=animals, told=told)
+    found = whole_covariates(table, answers({}), ["m"], animals=animals, told=told)
     assert found["animal_share"].to_pylist() == [0.1, None, 0.2]
     assert found["num_animals"].to_pylist() == [None, None, 1]
     assert found["hour"].to_pylist() == [9, 0, None]

@@ -9,12 +9,13 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 import counterset
 from counterset.causes.kinship import Kin, are_near, kin_of
-from counterset.causes.wrong_answers import home_backgrounds, units_of, where_errors_go
+from counterset.causes.wrong_answers import errors_of, home_backgrounds, units_of, where_errors_go
 from counterset.classes import ClassSpec, load_classes
 from counterset.cli import main
 from counterset.manifests import manifest_path
@@ -110,6 +111,19 @@ def world(rng: np.random.Generator, lean: float, photos: int = 40, per_unit: int
         ]
     pairs = pa.table({"class_id": ["bear", "brown"], "common": ["snow", None], "counter": ["grass", None]})
     return pa.Table.from_pylist(rows), pairs, pa.Table.from_pylist(answers)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+def test_photos_and_their_answers_may_come_in_parts(size: int) -> None:
+    photos, pairs, answers = world(np.random.default_rng(0), 0.4, 80)
+    more = answers.set_column(1, "model", pa.array(["other"] * len(answers)))
+    right = pc.equal(more["predicted"], "lion")
+    answers = pa.concat_tables([answers, more.set_column(4, "is_correct", pc.fill_null(right, False))])
+    parts = [photos.slice(start, size) for start in range(0, len(photos), size)]
+    told = [(part, answers.filter(pc.is_in(answers["photo_id"], part["photo_id"].combine_chunks()))) for part in parts]
+    found, whole = errors_of(told, pairs, CLASSES), where_errors_go(photos, pairs, answers, CLASSES)
+    assert [table.to_pylist() for table in found] == [table.to_pylist() for table in whole]
+    assert {row["num_wrong"] for row in whole.by_model.to_pylist()} != {0}
 
 
 def test_the_interval_covers_nothing_where_there_is_nothing() -> None:

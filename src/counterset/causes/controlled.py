@@ -166,7 +166,7 @@ def _classes(
     all_photos, covariates = (table.sort_by("photo_id") for table in (all_photos.select(told), covariates))
     photo_ids = all_photos["photo_id"].combine_chunks()
     outcome = mean_outcomes(photo_ids, predictions, selectors)
-    margins = _margins(photo_ids, predictions, selectors)
+    margins = margins_of(photo_ids, predictions, selectors)
     number, class_ids = ranks(all_photos["class_id"])
     order = np.argsort(number, kind="stable")
     ends = np.searchsorted(number[order], np.arange(len(class_ids) + 1))
@@ -177,7 +177,7 @@ def _classes(
         yield ClassPhotos.of(row, photos, known, outcome[places], margins[places])
 
 
-def _margins(photo_ids: pa.Array, predictions: pa.Table, selectors: Collection[str]) -> Floats:
+def margins_of(photo_ids: pa.Array, predictions: pa.Table, selectors: Collection[str]) -> Floats:
     """(N, S) each selector's margins; nan where it gave no answer."""
     names = sorted(selectors)
     answered, place = answers_of(photo_ids, predictions, names)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -13,6 +15,7 @@ import pyarrow.compute as pc
 
 from counterset.causes.schemas import ANIMALS, APPEARANCE, COVARIATES
 from counterset.manifests import manifest_path, read_csv
+from counterset.statistics.grouped_photos import Names
 from counterset.tables import conform, ranks
 
 TOLD = ("hour", "life_stage", "sex")
@@ -58,51 +61,111 @@ def in_words(names: Iterable[str]) -> str:
     return ", ".join(words.get(name, name.replace("_", " ")) for name in names)
 
 
+class Habits(NamedTuple):
+    """What is known of N photos only by looking at all of them, in their order.
+
+    Attributes:
+        num_right, num_answers: (N,) of the selectors; all of them answered where there are `num_selectors`.
+        num_selectors: the most answers about one photo.
+        experience: (N,) photos of other classes by the photo's observer.
+        ease: (N,) how much easier than usual those are.
+        visits: (N,) photos of the photo's place; 0 = it is not known.
+    """
+
+    num_right: npt.NDArray[np.int16]
+    num_answers: npt.NDArray[np.int16]
+    num_selectors: int
+    experience: npt.NDArray[np.int32]
+    ease: Floats
+    visits: npt.NDArray[np.int32]
+
+    def of(self, rows: slice) -> Habits:
+        """Those of some photos."""
+        arrays = {name: getattr(self, name)[rows] for name in self._fields if name != "num_selectors"}
+        return self._replace(**arrays)
+
+    @property
+    def outcome(self) -> Floats:
+        """(N,) share of the selectors that are right about each photo; nan where one of them gave no answer."""
+        is_whole = (self.num_answers > 0) & (self.num_answers == self.num_selectors)
+        return np.where(is_whole, self.num_right / np.maximum(self.num_answers, 1), np.nan)
+
+
+def habits_of(parts: Iterable[tuple[pa.Table, pa.Array, pa.Table]], selectors: Collection[str]) -> Habits:
+    """Look at all photos once; of each, some numbers are held.
+
+    Args:
+        parts: photos (photo_id, class_id, group and observer are read), their places (null = unknown), and the answers
+            about them (photo_id, model and is_correct).
+        selectors: models whose answers say how easy an observer's photos of other classes are.
+    """
+    classes, groups = Names(), Names()
+    found: dict[str, list[npt.NDArray[Any]]] = defaultdict(list)
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+        for photos, places, answers in parts:
+            answered, place = answers_of(photos["photo_id"].combine_chunks(), answers, selectors)
+            right = np.bincount(place, answered["is_correct"].to_numpy(), len(photos))
+            found["answers"].append(np.bincount(place, minlength=len(photos)).astype(np.int16))
+            found["right"].append(right.astype(np.int16))
+            found["class"].append(classes.codes(photos["class_id"].combine_chunks()).astype(np.int16))
+            found["group"].append(groups.codes(photos["group"].combine_chunks()).astype(np.int16))
+            found["observer"].append(_hashes(connection, photos["observer"]))
+            found["place"].append(_hashes(connection, places))
+    whole: dict[str, npt.NDArray[Any]] = {name: np.concatenate(found.pop(name)) for name in [*found]}
+    if not whole:
+        none = np.zeros(0)
+        return Habits(
+            none.astype(np.int16), none.astype(np.int16), 0, none.astype(np.int32), none, none.astype(np.int32)
+        )
+    visits = _visits(whole.pop("place"))
+    observer = np.unique(whole.pop("observer"), return_inverse=True)[1].astype(np.int32)
+    num_right, num_answers = whole["right"], whole["answers"]
+    known = Habits(num_right, num_answers, int(num_answers.max(initial=0)), visits, visits.astype(np.float64), visits)
+    experience, ease = _of_observers(observer, whole["class"], whole["group"], known.outcome)
+    return known._replace(experience=experience, ease=ease)
+
+
 def covariates_of(
-    all_photos: pa.Table,
-    predictions: pa.Table,
-    selectors: Collection[str],
+    photos: pa.Table,
+    habits: Habits,
     appearance: pa.Table | None = None,
-    places: pa.Table | None = None,
     animals: pa.Table | None = None,
     told: pa.Table | None = None,
 ) -> pa.Table:
-    """One row per photo of a release (covariates schema).
+    """One row per photo of some of a release (covariates schema), in their order.
 
     Args:
-        all_photos: photo_id, class_id, group, observer, sides, bytes, day and taxon are read.
-        predictions: photo_id, model and is_correct are read.
-        selectors: models whose answers say how easy an observer's photos of other classes are.
-        appearance: the photos' look (appearance schema); photos without a row have none.
-        places: photo_id and place (null = unknown); None = the source tells none.
-        animals: where the photos' animals are (animals schema); photos without a row have none.
-        told: photo_id, hour, life_stage and sex, as the source tells them; None = it tells none.
+        photos: photo_id, class_id, sides, bytes, day and taxon are read.
+        habits: of these photos.
+        appearance: the photos' look, row by row; None = it was not measured.
+        animals: where their animals are, row by row; None = nothing says so.
+        told: hour, life_stage and sex, row by row, as the source tells them; None = it tells none.
     """
-    photo_ids = all_photos["photo_id"].combine_chunks()
-    outcome = mean_outcomes(photo_ids, predictions, selectors)
-    experience, accuracy = _of_observers(all_photos, outcome)
-    width, height = (np.asarray(all_photos[name].to_numpy(), np.float64) for name in ("width_px", "height_px"))
-    has_answers = not np.isnan(outcome).all()
+    width, height = (np.asarray(photos[name].to_numpy(), np.float64) for name in ("width_px", "height_px"))
+    is_placed = habits.visits > 0
     columns = {
-        "photo_id": photo_ids,
-        "class_id": all_photos["class_id"],
+        "photo_id": photos["photo_id"],
+        "class_id": photos["class_id"],
         "megapixels": width * height / 1e6,
-        "size_bytes": all_photos["size_bytes"],
+        "size_bytes": photos["size_bytes"],
         "aspect": width / height,
-        "month": pc.month(all_photos["observed_on"]),
-        "subspecies": _subspecies(all_photos["taxon_name"]),
-        "observer_photos": experience,
-        "observer_accuracy": accuracy if has_answers else pa.nulls(len(photo_ids), pa.float64()),
-        "place_photos": _visits(photo_ids, places),
+        "month": pc.month(photos["observed_on"]),
+        "subspecies": _subspecies(photos["taxon_name"]),
+        "observer_photos": pa.array(habits.experience, pa.int64()),
+        "observer_accuracy": habits.ease if habits.num_selectors else pa.nulls(len(photos), pa.float64()),
+        "place_photos": pa.array(habits.visits, pa.int64(), mask=~is_placed),
     }
     measured = (appearance, APPEARANCE.arrow().names[1:]), (animals, ANIMALS.arrow().names[1:]), (told, TOLD)
     for table, names in measured:
-        if table is None:
-            columns |= {name: pa.nulls(len(photo_ids)) for name in names}
-        else:
-            row_of = pc.index_in(photo_ids, table["photo_id"].combine_chunks())
-            columns |= {name: table[name].take(row_of) for name in names}
+        columns |= {name: pa.nulls(len(photos)) if table is None else table[name] for name in names}
     return conform(pa.table(columns), COVARIATES)
+
+
+def _hashes(connection: duckdb.DuckDBPyConnection, texts: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.uint64]:
+    """(N,) half of each text's MD5, 0 for null: a number of its own, in eight bytes."""
+    connection.register("given", pa.table({"text": texts}))
+    sql = "SELECT coalesce(md5_number_lower(text), 0)::UBIGINT AS number FROM given"
+    return np.asarray(connection.sql(sql).to_arrow_table()["number"])
 
 
 def _subspecies(names: pa.ChunkedArray) -> pa.Array:
@@ -112,14 +175,10 @@ def _subspecies(names: pa.ChunkedArray) -> pa.Array:
     return pa.array([*three, None], pa.string()).take(numbers % (len(three) + 1))
 
 
-def _visits(photo_ids: pa.Array, places: pa.Table | None) -> pa.Array:
-    """(N,) photos of each photo's place; null where that is unknown."""
-    if places is None:
-        return pa.nulls(len(photo_ids), pa.int64())
-    place_of = pc.index_in(photo_ids, places["photo_id"].combine_chunks())
-    number, known = ranks(places["place"].take(place_of))
-    visits = np.bincount(number[number >= 0], minlength=len(known))
-    return pa.array([*visits.tolist(), None], pa.int64()).take(number % (len(known) + 1))
+def _visits(place: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
+    """(N,) photos of each photo's place; 0 where that is unknown."""
+    _, number, counts = np.unique(place, return_inverse=True, return_counts=True)
+    return np.where(place == 0, 0, counts[number]).astype(np.int32)
 
 
 def mean_outcomes(photo_ids: Sequence[str] | pa.Array, predictions: pa.Table, selectors: Collection[str]) -> Floats:
@@ -144,26 +203,25 @@ def answers_of(
     return answered.filter(place >= 0), place[place >= 0].astype(np.int64)
 
 
-def _of_observers(all_photos: pa.Table, outcome: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
+def _of_observers(
+    observer: npt.NDArray[np.int32], class_of: npt.NDArray[np.int16], group: npt.NDArray[np.int16], outcome: Floats
+) -> tuple[npt.NDArray[np.int32], Floats]:
     """(N,) photos of other classes by each photo's observer, and how much easier than usual those are."""
-
-    def numbered(*names: str) -> npt.NDArray[np.int64]:
-        together = np.zeros(len(all_photos), np.int64)
-        for name in names:
-            number, known = ranks(all_photos[name])
-            together = together * (len(known) + 1) + number + 1
-        return np.unique(together, return_inverse=True)[1]
-
-    observer, own, cell = numbered("observer"), numbered("observer", "class_id"), numbered("class_id", "group")
     known = ~np.isnan(outcome)
-    value, one = np.where(known, outcome, 0.0), known.astype(np.float64)
-
-    def total(values: Floats, by: npt.NDArray[np.int64]) -> Floats:
-        return np.bincount(by, values, int(by.max(initial=-1)) + 1)[by].astype(np.float64)
-
     # What class and background give is taken out first, or the backgrounds that an observer prefers would be in it.
-    residual = np.where(known, value - total(value, cell) / np.maximum(total(one, cell), 1), 0.0)
-    elsewhere = total(one, observer) - total(one, own)
-    accuracy = (total(residual, observer) - total(residual, own)) / (elsewhere + SHRINKAGE)
-    photos = total(np.ones(len(outcome)), observer) - total(np.ones(len(outcome)), own)
-    return photos.astype(np.int64), accuracy.round(6)
+    cell = class_of.astype(np.int32) * (int(group.max(initial=0)) + 2) + group + 1
+    num_cells = int(cell.max(initial=-1)) + 1
+    usual = np.bincount(cell, np.where(known, outcome, 0.0), num_cells) / np.maximum(
+        np.bincount(cell, known, num_cells), 1
+    )
+    residual = np.where(known, outcome - usual[cell], 0.0)
+    photos, answered, sums = (np.bincount(observer, weights) for weights in (None, known, residual))
+    experience, ease = np.zeros(len(observer), np.int32), np.zeros(len(observer))
+    order = np.argsort(class_of, kind="stable")
+    for rows in np.split(order, np.cumsum(np.bincount(class_of))[:-1]):
+        people, own = np.unique(observer[rows], return_inverse=True)
+        of_class = [np.bincount(own, weights, len(people)) for weights in (None, known[rows], residual[rows])]
+        elsewhere = [total[people] - part for total, part in zip((photos, answered, sums), of_class, strict=True)]
+        experience[rows] = elsewhere[0][own]
+        ease[rows] = (elsewhere[2] / (elsewhere[1] + SHRINKAGE)).round(6)[own]
+    return experience, ease

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from scipy.stats import t
 from counterset.causes.kinship import Kin, are_near, kin_of
 from counterset.causes.schemas import WRONG_ANSWERS, WRONG_ANSWERS_BY_MODEL
 from counterset.classes import ClassSpec, normal_name
+from counterset.statistics.grouped_photos import Names
 from counterset.statistics.intervals import CONFIDENCE
 from counterset.tables import ranks, table_of
 
@@ -30,6 +31,8 @@ MIN_HOME_PHOTOS = 10
 """Grouped photos that a class needs before its commonest background counts as its home."""
 MIN_UNITS = 5
 """Photographers with a wrong photo below which no interval is given."""
+MOST_SPACES = 1_000
+"""Label spaces of one release, at most."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,33 +65,36 @@ def where_errors_go(
     classes: Sequence[ClassSpec],
     imagenet_labels: Mapping[str, int] | None = None,
 ) -> WrongAnswers:
+    """`errors_of` whole tables, with photos and answers as its parts have them."""
+    return errors_of([(all_photos, predictions)], pairs, classes, imagenet_labels)
+
+
+def errors_of(
+    parts: Iterable[tuple[pa.Table, pa.Table]],
+    pairs: pa.Table,
+    classes: Sequence[ClassSpec],
+    imagenet_labels: Mapping[str, int] | None = None,
+) -> WrongAnswers:
     """Sort every model's wrong answers on the counter groups (wrong_answers and wrong_answers_by_model schemas).
 
     Args:
-        all_photos: photo_id, class_id, group and the unit (`unit`, or `observer` where there is none) are read.
+        parts: some photos and all answers about them, until all were there. Of photos photo_id, class_id, group and the
+            unit (`unit`, or `observer` where there is none) are read, of answers photo_id, model, label_space,
+            predicted and is_correct. Wrong answers alone are kept.
         pairs: class_id, common and counter are read; classes without a pair have no rows.
-        predictions: photo_id, model, label_space, predicted and is_correct are read.
         classes: the release's classes.
         imagenet_labels: ImageNet-1K index of labels that may be answered, where it is known.
     """
-    photos = _Photos(all_photos, pairs)
-    homes, kin = home_backgrounds(all_photos), _Labels(classes, imagenet_labels or {})
-    place = pc.fill_null(pc.index_in(predictions["photo_id"], all_photos["photo_id"].combine_chunks()), -1).to_numpy()
-    model, models = ranks(predictions["model"])
-    space, spaces = ranks(predictions["label_space"])
-    said, labels = ranks(predictions["predicted"])
-    right = predictions["is_correct"].to_numpy()
-    has_pair = place >= 0
-    has_pair[has_pair] = photos.counter[photos.class_of[place[has_pair]]] != NO_PAIR
-    answers = _Answers(place, said, right, labels.to_pylist())
+    counter_of = dict(zip(pairs["class_id"].to_pylist(), pairs["counter"].to_pylist(), strict=True))
+    answers, counts = _Answers(counter_of), defaultdict[str, Counter[str]](Counter)
+    for photos, said in parts:
+        answers.add(photos, said)
+        for row in photos.group_by(["class_id", "group"]).aggregate([([], "count_all")]).to_pylist():
+            if row["group"] is not None:
+                counts[row["class_id"]][row["group"]] += row["count_all"]
+    homes, kin = _homes(counts), _Labels(classes, imagenet_labels or {})
     by_class, by_model = [], []
-    asked = model * max(len(spaces), 1) + space
-    for number in np.unique(asked):
-        sorted_out = _sorted_out(answers.of(np.flatnonzero(has_pair & (asked == number))), photos, homes, kin)
-        key = {
-            "model": models[number // len(spaces)].as_py(),
-            "label_space": spaces[number % len(spaces)].as_py(),
-        }
+    for key, sorted_out in answers.sorted_out(homes, kin):
         for wrong in sorted_out:
             more = {"class_id": wrong.class_id, "num_photos": wrong.num_photos, "num_wrong_class": len(wrong.unit)}
             by_class.append(key | more | _figures([wrong]))
@@ -105,6 +111,10 @@ def home_backgrounds(all_photos: pa.Table) -> dict[str, str]:
     for row in cells.to_pylist():
         if row["group"] is not None:
             counts[row["class_id"]][row["group"]] = row["count_all"]
+    return _homes(counts)
+
+
+def _homes(counts: Mapping[str, Counter[str]]) -> dict[str, str]:
     return {
         class_id: min(groups, key=lambda group: (-groups[group], group))
         for class_id, groups in counts.items()
@@ -112,58 +122,94 @@ def home_backgrounds(all_photos: pa.Table) -> dict[str, str]:
     }
 
 
-NO_PAIR, NO_PHOTO = -3, -2
-"""Instead of the number of a class's counter group: the class has no pair, or no photo is of the group."""
+class _Answers:
+    """The wrong answers about photos of classes with a pair, and what the right ones say of labels.
 
-
-class _Photos:
-    """Photos by their place in `all_photos`, with numbers for names.
-
-    Attributes:
-        class_ids: the classes' names, in alphabetical order.
-        class_of: (N,) each photo's class.
-        group: (N,) each photo's group; -1 = it has none.
-        counters, counter: (C,) names and numbers of the classes' counter groups.
-        unit: (N,) each photo's independent unit.
+    Args:
+        counter_of: class_id -> its counter group; None = it has no pair.
     """
 
-    def __init__(self, all_photos: pa.Table, pairs: pa.Table) -> None:
-        self.class_of, class_ids = ranks(all_photos["class_id"])
-        self.class_ids: list[str] = class_ids.to_pylist()
-        self.group, groups = ranks(all_photos["group"])
-        number_of = {name: number for number, name in enumerate(groups.to_pylist())}
-        counter_of = dict(zip(pairs["class_id"].to_pylist(), pairs["counter"].to_pylist(), strict=True))
-        counters = [counter_of.get(class_id) for class_id in self.class_ids]
-        known = [NO_PAIR if name is None else number_of.get(name, NO_PHOTO) for name in counters]
-        self.counter = np.array(known, np.int64)
-        self.counters = counters
-        self.unit = units_of(all_photos)
+    def __init__(self, counter_of: Mapping[str, str | None]) -> None:
+        self._counter_of = counter_of
+        self._models, self._spaces, self._labels, self._classes = Names(), Names(), Names(), Names()
+        self._number = 0
+        self._asked: set[int] = set()
+        # By model, label space and class: the number of the first answer, and how many are about the counter group
+        self._first: dict[tuple[int, int], int] = {}
+        self._num_counter: Counter[tuple[int, int]] = Counter()
+        self._right: set[tuple[int, int, int]] = set()
+        self._wrong: list[npt.NDArray[np.int32]] = []  # (4, W) model and space, class, label, whether on counter
+        self._units: list[pa.Array] = []
+
+    def add(self, photos: pa.Table, answers: pa.Table) -> None:
+        """Some photos and the answers about them."""
+        # (A,) of each answer
+        asked = self._models.codes(answers["model"].combine_chunks()) * MOST_SPACES
+        asked = asked + self._spaces.codes(answers["label_space"].combine_chunks())
+        self._asked |= {*np.unique(asked).tolist()}
+        place = pc.index_in(answers["photo_id"], photos["photo_id"].combine_chunks())
+        told = photos.select(["class_id", "group"]).take(place)
+        class_of = self._classes.codes(told["class_id"].combine_chunks())
+        counters = [self._counter_of.get(class_id) for class_id in self._classes.numbers]
+        counter = pa.array([*counters, None], pa.string()).take(pa.array(class_of % (len(counters) + 1)))
+        on_counter = pc.fill_null(pc.equal(told["group"], counter), False).to_numpy()
+        has_pair = pc.is_valid(counter).to_numpy(zero_copy_only=False)
+        said = self._labels.codes(answers["predicted"].combine_chunks())
+        right = answers["is_correct"].to_numpy()
+        cell = asked.astype(np.int64) * len(self._classes.numbers) + class_of
+        for number, first, count in zip(*_cells(cell[has_pair], on_counter[has_pair]), strict=True):
+            key = divmod(number, len(self._classes.numbers))
+            self._first.setdefault(key, self._number + int(np.flatnonzero(has_pair)[first]))
+            self._num_counter[key] += count
+        self._number += len(answers)
+        known = np.unique(np.stack([asked, class_of, said])[:, has_pair & right], axis=1)
+        self._right |= {(one, of, label) for one, of, label in known.T.tolist()}
+        wrong = np.flatnonzero(has_pair & ~right & pc.is_valid(told["group"]).to_numpy())
+        self._wrong.append(np.stack([asked, class_of, said, on_counter.astype(np.int32)])[:, wrong].astype(np.int32))
+        self._units.append(_unit_texts(photos).take(place.take(pa.array(wrong))).combine_chunks())
+
+    def sorted_out(self, homes: Mapping[str, str], labels: _Labels) -> Iterator[tuple[dict[str, str], list[_Wrong]]]:
+        """Of each model and label space its wrong answers, class by class, in the alphabetical order of these."""
+        models, spaces, said, classes = (
+            list(names.numbers) for names in (self._models, self._spaces, self._labels, self._classes)
+        )
+        wrong = np.concatenate([np.zeros((4, 0), np.int32), *self._wrong], axis=1)
+        unit = ranks(pa.chunked_array(self._units, pa.string()))[0]
+        cell = wrong[0].astype(np.int64) * len(classes) + wrong[1]
+        order = np.argsort(cell, kind="stable")
+        cells = cell[order]
+        right: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for one, of, label in sorted(self._right):
+            right[one, of].append(label)
+        for asked in sorted(self._asked):
+            own = sorted((of for one, of in self._first if one == asked), key=lambda of: self._first[asked, of])
+            # A label that is the right answer of two classes names the one whose photos come later
+            labels.read((classes[of], said[label]) for of in own for label in right[asked, of])
+            found = []
+            for of in sorted(own, key=lambda of: classes[of]):
+                start, end = np.searchsorted(cells, [asked * len(classes) + of, asked * len(classes) + of + 1])
+                rows = order[start:end]
+                number, counter = self._num_counter[asked, of], str(self._counter_of[classes[of]])
+                found.append(_sort(classes[of], counter, number, wrong[2:, rows], unit[rows], said, homes, labels))
+            key = {"model": models[asked // MOST_SPACES], "label_space": spaces[asked % MOST_SPACES]}
+            yield key, found
 
 
-class _Answers(NamedTuple):
-    """A answers of one model or several.
+def _cells(cell: npt.NDArray[np.int64], on_counter: npt.NDArray[np.bool_]) -> tuple[list[int], list[int], list[int]]:
+    """Different cells, the place where each is first met, and on how many of its rows something is so."""
+    cells, first, inverse = np.unique(cell, return_index=True, return_inverse=True)
+    counts = np.bincount(inverse, on_counter, len(cells)).astype(np.int64)
+    return cells.tolist(), first.tolist(), counts.tolist()
 
-    Attributes:
-        place: (A,) places of the photos.
-        said: (A,) numbers of the labels that were named.
-        right: (A,) whether that is the photo's own.
-        labels: the labels' names.
-    """
 
-    place: npt.NDArray[np.int64]
-    said: npt.NDArray[np.int64]
-    right: npt.NDArray[np.bool_]
-    labels: list[str]
-
-    def of(self, rows: npt.NDArray[np.int64]) -> _Answers:
-        """Some of the answers."""
-        return _Answers(self.place[rows], self.said[rows], self.right[rows], self.labels)
+def _unit_texts(photos: pa.Table) -> pa.ChunkedArray:
+    observers = photos["observer"]
+    return pc.coalesce(photos["unit"], observers) if "unit" in photos.column_names else observers
 
 
 def units_of(photos: pa.Table) -> npt.NDArray[np.int64]:
     """(N,) number of each photo's independent unit: `unit` where the release has it, else the observer."""
-    observers = photos["observer"]
-    return ranks(pc.coalesce(photos["unit"], observers) if "unit" in photos.column_names else observers)[0]
+    return ranks(_unit_texts(photos))[0]
 
 
 class _Labels:
@@ -195,40 +241,41 @@ class _Labels:
         return math.nan if near is None else float(near)
 
 
-def _sorted_out(answers: _Answers, photos: _Photos, homes: Mapping[str, str], labels: _Labels) -> list[_Wrong]:
-    """One model's wrong answers, class by class."""
-    classes, first, class_of = np.unique(photos.class_of[answers.place], return_index=True, return_inverse=True)
-    # A label that is the right answer of two classes names the one whose photos come later
-    pairs = np.unique(np.stack([np.argsort(np.argsort(first))[class_of], answers.said])[:, answers.right], axis=1)
-    names = [photos.class_ids[number] for number in classes[np.argsort(first)]]
-    labels.read((names[turn], answers.labels[said]) for turn, said in pairs.T.tolist())
-    order = np.argsort(class_of, kind="stable")
-    ends = np.cumsum(np.bincount(class_of, minlength=len(classes)))
-    starts = ends - np.bincount(class_of, minlength=len(classes))
-    return [
-        _sort(number, answers.of(order[start:end]), photos, homes, labels)
-        for number, start, end in zip(classes.tolist(), starts, ends, strict=True)
-    ]
+def _sort(
+    class_id: str,
+    counter: str,
+    num_photos: int,
+    wrong: npt.NDArray[np.int32],
+    unit: npt.NDArray[np.int64],
+    labels_said: Sequence[str],
+    homes: Mapping[str, str],
+    labels: _Labels,
+) -> _Wrong:
+    """One class's wrong answers on grouped photos.
 
-
-def _sort(number: int, answers: _Answers, photos: _Photos, homes: Mapping[str, str], labels: _Labels) -> _Wrong:
-    """One class's wrong answers on grouped photos."""
-    class_id, group = photos.class_ids[number], photos.group[answers.place]
-    counter = photos.counter[number]
-    wrong = ~answers.right & (group >= 0)
+    Args:
+        class_id: of the class.
+        counter: its counter group.
+        num_photos: of the counter group, answered right or wrong.
+        wrong: (2, W) number of the label that was named, and whether the photo is of the counter group.
+        unit: (W,) of each photo.
+        labels_said: names of the labels.
+        homes: as of `home_backgrounds`.
+        labels: what is known of labels.
+    """
     # (L,) the labels that were named, and (W,) which of them each wrong answer names
-    named, which = np.unique(answers.said[wrong], return_inverse=True)
-    said = [answers.labels[label] for label in named]
+    named, which = np.unique(wrong[0], return_inverse=True)
+    said = [labels_said[label] for label in named]
     home = [homes.get(known) if (known := labels.class_of(label)) is not None else None for label in said]
     near = np.array([labels.is_near(class_id, label) for label in said], np.float64)
     return _Wrong(
         class_id,
-        int((group == counter).sum()),
-        group[wrong] == counter,
-        np.array([name == photos.counters[number] for name in home], np.bool_)[which],
+        num_photos,
+        wrong[1].astype(np.bool_),
+        np.array([name == counter for name in home], np.bool_)[which],
         np.array([name is not None for name in home], np.bool_)[which],
         near[which],
-        photos.unit[answers.place[wrong]],
+        unit,
     )
 
 

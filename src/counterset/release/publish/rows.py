@@ -12,15 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.causes.controlled import what_remains
-from counterset.causes.covariates import TOLD, covariates_of
-from counterset.causes.wrong_answers import where_errors_go
+from counterset.causes.wrong_answers import errors_of
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.naming.schemas import GROUP_NAMES, Naming
 from counterset.parquet_sql import PART_ROWS, spilling
-from counterset.photo_rows import Beside, Rows
+from counterset.photo_rows import Beside, Rows, alongside
 from counterset.release.publish import captions
+from counterset.release.publish.causes import write_causes
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.series import replication, seen_before
 from counterset.release.publish.written import Written
@@ -37,9 +36,6 @@ from counterset.tables import conform
 MAX_ATTRIBUTION = 1_000
 """Characters kept of a credit line."""
 _BY_PHOTO = ("all_photos", "captions", "attribution")
-_COVARIATES_READ = [
-    *("photo_id", "class_id", "group", "observer", "width_px", "height_px", "size_bytes", "observed_on", "taxon_name"),
-]
 
 
 def photo_tables(inputs: ReleaseInputs, written: Written) -> None:
@@ -62,11 +58,6 @@ def release_tables(inputs: ReleaseInputs, written: Written) -> None:
         written: with the tables that it wrote.
     """
     pairs = conform(inputs.pairs, PAIRS)
-    # Of each photo and answer what is read of it, not the whole rows
-    photos = written["all_photos"]
-    predictions = written["predictions"].select(
-        ["photo_id", "model", "label_space", "predicted", "is_correct", "margin"]
-    )
     looks = looks_until(inputs.series.looks, pairs, inputs.series.day or inputs.source_snapshot)
     written.add(
         groups=_groups(inputs, pairs),
@@ -77,36 +68,14 @@ def release_tables(inputs: ReleaseInputs, written: Written) -> None:
     )
     for split in SPLITS:
         _write_split(inputs, written, pairs, split)
-    people = photos.select(["photo_id", "class_id", "split", "unit", "unit_since"])
+    photos, answers = written["all_photos"].rows, written["predictions"].rows
     selectors = list(inputs.config.models.selectors)
-    written.add(replication=replication(people, pairs, predictions, looks, selectors))
-    people = photos.select(["photo_id", "class_id", "group", "unit", "observer"])
-    wrong = where_errors_go(people, pairs, predictions, inputs.classes, inputs.imagenet_labels)
+    written.add(replication=replication(photos, pairs, answers, looks, selectors))
+    read = ["class_id", "group", "unit", "observer"], ["model", "label_space", "predicted", "is_correct"]
+    wrong = errors_of(alongside(photos, read[0], answers, read[1]), pairs, inputs.classes, inputs.imagenet_labels)
     written.add(wrong_answers=wrong.by_class, wrong_answers_by_model=wrong.by_model)
-    predictions = predictions.drop_columns(["label_space", "predicted"])
-    selectors = [model.name for model in inputs.models if model.role == "selector"]
-    covariates = covariates_of(
-        photos.select(_COVARIATES_READ),
-        predictions,
-        selectors,
-        appearance=inputs.rows("appearance").table(),
-        places=inputs.rows("members").table(["photo_id", "place"]),
-        animals=inputs.rows("animals").table(),
-        told=inputs.rows("candidates").table(["photo_id", *TOLD]),
-    )
-    written.add(covariates=covariates)
-    limits = inputs.config.select
-    remains = what_remains(
-        photos.select(["photo_id", "class_id", "group", "half", "observer", "unit"]),
-        pairs,
-        predictions,
-        covariates,
-        selectors,
-        min_photos=limits.min_photos,
-        num_permutations=limits.num_permutations,
-        seed=inputs.config.seed,
-    )
-    written.add(balance=remains.balance, decomposition=remains.decomposition, controlled=remains.controlled)
+    with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
+        write_causes(inputs, written, pairs, Path(folder))
 
 
 def query(sql: str, schema: TableSchema, **tables: pa.Table) -> pa.Table:

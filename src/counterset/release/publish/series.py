@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.parquet_sql import rows_of, spilling
+from counterset.parquet_sql import PART_ROWS, parquet_sql, rows_of, runs, spilling
 from counterset.photo_rows import Rows
 from counterset.statistics.schemas import LOOKS, REPLICATION
 from counterset.statistics.series import replication_rows
@@ -71,8 +72,16 @@ def seen_before(members: Rows, series: SeriesInputs, folder: Path) -> Rows:
         return Rows.written(rows_of(connection, sql), SEEN, folder / "seen.parquet")
 
 
+_FOLLOWED = """
+    SELECT class_id, split, unit, unit_since, is_right
+    FROM {all_photos} JOIN (
+        SELECT photo_id, avg(is_correct::DOUBLE) AS is_right FROM {predictions} WHERE list_contains($selectors, model)
+        GROUP BY photo_id HAVING count(*) = len($selectors)) USING (photo_id)
+    WHERE split IS NOT NULL AND list_contains($classes, class_id) ORDER BY class_id, photo_id"""
+
+
 def replication(
-    all_photos: pa.Table, pairs: pa.Table, predictions: pa.Table, looks: pa.Table, selectors: list[str]
+    all_photos: Rows, pairs: pa.Table, predictions: Rows, looks: pa.Table, selectors: list[str]
 ) -> pa.Table:
     """The drop of each confirmed pair on units that came after the look which confirmed it (replication schema).
 
@@ -83,36 +92,29 @@ def replication(
         looks: of the series, this one included.
         selectors: whose mean outcome counts.
     """
-    followed = pairs.filter(pc.less(pairs["confirmed_look"], pairs["look"])).to_pylist()
+    followed = {
+        row["class_id"]: row for row in pairs.filter(pc.less(pairs["confirmed_look"], pairs["look"])).to_pylist()
+    }
     if not followed:
         return table_of(REPLICATION, [])
     day = dict(zip(looks["look"].to_pylist(), looks["day"].to_pylist(), strict=True))
-    chosen = predictions.filter(pc.is_in(predictions["model"], pa.array(selectors, pa.string())))
-    outcomes = chosen.append_column("right", chosen["is_correct"].cast(pa.float64()))
-    outcomes = outcomes.group_by("photo_id").aggregate([("right", "mean"), ("right", "count")])
-    outcomes = outcomes.filter(pc.equal(outcomes["right_count"], len(selectors)))
-    sides = all_photos.filter(pc.is_valid(all_photos["split"]))
-    sides = sides.select(["photo_id", "class_id", "split", "unit", "unit_since"]).join(
-        outcomes, "photo_id", join_type="inner"
-    )
-    sides = sides.sort_by([("class_id", "ascending"), ("photo_id", "ascending")])
-    class_of, class_ids = ranks(sides["class_id"])
-    ends = np.searchsorted(class_of, np.arange(len(class_ids) + 1))
-    part_of = {
-        class_id: sides.slice(ends[number], ends[number + 1] - ends[number])
-        for number, class_id in enumerate(class_ids.to_pylist())
-    }
-    rows = []
-    for pair in followed:
-        own = part_of.get(pair["class_id"], sides.slice(0, 0))
-        found = replication_rows(
-            own["right_mean"].to_numpy(),
-            pc.equal(own["split"], "counter").to_numpy(),
-            np.unique(np.array(own["unit"].to_pylist(), dtype=str), return_inverse=True)[1].astype(np.int64),
-            own["unit_since"].to_numpy().astype(np.int64),
-            confirmed=pair["confirmed_look"],
-            look=pair["look"],
-            correlation=pair["unit_correlation"] or 0.0,
-        )
-        rows += [{"class_id": pair["class_id"], "day": day[row["look"]]} | row for row in found]
+    rows, untold = [], dict(followed)
+    with spilling() as connection:
+        sql = _FOLLOWED.format(all_photos=parquet_sql(all_photos.paths), predictions=parquet_sql(predictions.paths))
+        sides = connection.sql(sql, params={"selectors": selectors, "classes": list(followed)})
+        none = sides.limit(0).to_arrow_table()
+        parts = (pa.Table.from_batches([batch]) for batch in sides.to_arrow_reader(PART_ROWS))
+        for class_id, own in itertools.chain(runs(parts, "class_id"), ((class_id, none) for class_id in followed)):
+            if (pair := untold.pop(class_id, None)) is None:
+                continue
+            found = replication_rows(
+                own["is_right"].to_numpy(),
+                pc.equal(own["split"], "counter").to_numpy(),
+                ranks(own["unit"])[0],
+                own["unit_since"].to_numpy().astype(np.int64),
+                confirmed=pair["confirmed_look"],
+                look=pair["look"],
+                correlation=pair["unit_correlation"] or 0.0,
+            )
+            rows += [{"class_id": class_id, "day": day[row["look"]]} | row for row in found]
     return table_of(REPLICATION, rows)
