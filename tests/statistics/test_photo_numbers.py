@@ -86,6 +86,14 @@ def test_rows_of_a_file_come_in_order_with_dictionaries(tmp_path: Path) -> None:
     assert texts.take(pa.array(codes)).to_pylist() == found[0].column("a").to_pylist()
 
 
+def test_texts_that_come_once_are_not_read_as_dictionaries(tmp_path: Path) -> None:
+    table = pa.table({"id": [f"photo {number:09d}" for number in range(1000)], "model": ["m"] * 1000})
+    pq.write_table(table, tmp_path / "t.parquet")
+    [found] = batches(ds.dataset(tmp_path / "t.parquet"), ["id", "model"])
+    assert [pa.types.is_dictionary(column.type) for column in found.columns] == [False, True]
+    assert found.column("id").to_pylist() == table["id"].to_pylist()
+
+
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": ["x"] * 10}), path, write_page_checksum=True)

@@ -1,7 +1,8 @@
 """Photos as numbers: the ids of a table's rows become places among the members once, and all else is joined by these.
 
 The stages' files are sorted by photo_id, so the next rows are nearly always the next photos. Their ids are compared as
-they lie, which costs a few nanoseconds each; an index of texts takes a hundred, and a join as many for every model.
+they lie, each text of a dictionary once, which costs a nanosecond or two; an index of texts takes a hundred, and a join
+as many for every model.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ Numbers: TypeAlias = npt.NDArray[np.int32]
 
 BATCH_ROWS = 1 << 17
 """Rows that are in memory at once."""
+MOST_BYTES_PER_ROW = 10
+"""Of a column with a dictionary that repeats its texts: ids of 21 bytes that came once took a third longer by it."""
 
 
 def batches(rows: Rows, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The rows in their order, some at a time; texts of Parquet files as dictionaries where they lie there so.
+    """The rows in their order, some at a time; texts that repeat as dictionaries where a Parquet file has them so.
 
     Raises:
         WorkspaceError: a file is missing or damaged.
@@ -51,11 +54,18 @@ def batches(rows: Rows, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _dictionaries(metadata: pq.FileMetaData) -> list[str]:
-    """The text columns that a file holds as dictionaries."""
+    """The text columns that a file holds as dictionaries, but for those whose texts are nearly all different: reading
+    these as they are is quicker."""
     if not metadata.num_row_groups:
         return []
     columns = [metadata.row_group(0).column(number) for number in range(metadata.num_columns)]
-    return [one.path_in_schema for one in columns if one.physical_type == "BYTE_ARRAY" and one.has_dictionary_page]
+    return [
+        one.path_in_schema
+        for one in columns
+        if one.physical_type == "BYTE_ARRAY"
+        and one.has_dictionary_page
+        and one.total_uncompressed_size < MOST_BYTES_PER_ROW * one.num_values
+    ]
 
 
 def codes_of(column: pa.Array) -> tuple[Numbers, pa.Array]:
@@ -82,7 +92,8 @@ class PhotoNumbers:
 
     def let_go(self) -> None:
         """Hold no ids any more, a quarter of a gigabyte for ten million photos: no further place will be asked for."""
-        self._ids = self._ids.slice(0, 0)
+        self._ids = pa.chunked_array([], self._ids.type)
+        pa.default_memory_pool().release_unused()  # which otherwise keeps what is freed
 
     def places(self, photo_ids: pa.Array) -> Numbers:
         """(R,) the place of each row's photo; the number of photos = it is none of them."""
