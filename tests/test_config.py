@@ -57,6 +57,10 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (GOOD + '[source]\nlicenses = ["cc-bye"]', "'cc-bye' is not a licence; use some of cc0, pd, cc-by"),
         (GOOD + '[source]\napi_url = "nonsense"', "'source.api_url': not a web address"),
         (GOOD + '[source]\nphoto_url = "ftp://x/y"', "'source.photo_url': not a web address"),
+        (
+            GOOD + '[source]\nphoto_url = ["https://x", 5]',
+            "'source.photo_url': give an address, or a list",
+        ),
         ('workspace = "~nosuchuser/x"' + GOOD, "cannot use the path '~nosuchuser/x'"),
         ('workspace = "a\\u0000b"' + GOOD, r"cannot use the path 'a\x00b'"),
         ("name = [", "is not valid TOML"),

@@ -118,10 +118,14 @@ class SourceConfig(Section):
     def _is_kind(cls, name: str) -> str:
         return _registered(name, SOURCES)
 
-    @field_validator("photo_url")
+    @field_validator("photo_url", mode="before")
     @classmethod
-    def _are_addresses(cls, named: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        return web_address(named) if isinstance(named, str) else tuple(map(web_address, named))
+    def _are_addresses(cls, named: object) -> str | tuple[str, ...]:
+        if isinstance(named, str):
+            return web_address(named)
+        if isinstance(named, list | tuple) and all(isinstance(one, str) for one in named):
+            return tuple(map(web_address, named))
+        raise ValueError("give an address, or a list of addresses")
 
     @model_serializer(mode="wrap")
     def _with_former_keys(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def test_a_list_without_its_class_column(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "list.csv").write_text("url,animal\nhttps://a.example/1.jpg,ice_bear\n")
     source = LIST + 'allowed_hosts = ["a.example"]'
     assert main(["validate", config(tmp_path, source, classes=two_classes(tmp_path))]) == 2
-    assert "has no column 'class'; it has url, animal" in capsys.readouterr().err
+    assert "has no column 'class', 'class_id', 'label'; it has url, animal" in capsys.readouterr().err
 
 
 def test_a_list_whose_hosts_are_not_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,7 +155,8 @@ class ListFile:
         for field in self._needs:
             if not places[field]:
                 remedy = "; where captions say the class, set source.match" if field == "class" else ""
-                raise SourceError(f"{self.path} has no column {field!r}; it has {', '.join(self.names)}{remedy}")
+                others = ", ".join(map(repr, COLUMNS[field]))
+                raise SourceError(f"{self.path} has no column {others}; it has {', '.join(self.names)}{remedy}")
         return places
 
     def value(self, row: Row, field: str, read: Callable[[Any], Any]) -> Any:
