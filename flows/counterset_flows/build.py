@@ -24,6 +24,7 @@ from counterset.classes import ClassSpec
 from counterset.config import Config
 from counterset.schemas import PAIRS
 from counterset.steps import shard_steps, table_steps
+from counterset.steps.annotator_check import edges_key
 from counterset.steps.before_build import check_places
 from counterset.steps.ended import Ended, ended_key, how_it_ended, keep, warnings_kept
 from counterset.steps.keys import Build
@@ -214,7 +215,7 @@ def _build(current: Build, pages: Pages, record: Record, pool: Callable[[], Pool
         return _as_it_ended(current, ended, pages, record)
     with warnings_kept() as told:
         made = _made_of(current, crawls, shards, photos, embedded, pages, pool)
-    keys = table_steps.keys(current, (*crawls, *photos, *made.tables.values()))
+    keys = table_steps.keys(current, (*crawls, *photos, *made.tables.values())) | {edges_key()}
     if key:
         keys.add(key)
         keep(

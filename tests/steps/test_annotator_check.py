@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from counterset.errors import PictureError
 from counterset.stages.annotate.information import Information
 from counterset.steps import annotator_check
 from counterset.tables import TableRef
@@ -50,3 +52,33 @@ def test_a_build_warns_of_names_that_say_nothing(
             not told or "the names that demo:annotator gives say nothing of the backgrounds (of 900 photos" in told[0]
         )
     assert len(looked) == 1, "the second time it is known"
+
+
+def test_edges_are_described_once_for_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later look describes new photos alone, whatever their ids, and forgets those that it does not look at."""
+    build = SimpleNamespace(workspace=SimpleNamespace(file=lambda stage, key, name: tmp_path / f"{name}.parquet"))
+    described: list[bytes] = []
+
+    def read(content: bytes) -> Any:
+        described.append(content)
+        if content == b"broken":
+            raise PictureError("undecodable", "not a picture")
+        return SimpleNamespace(rgb=lambda _: content)
+
+    monkeypatch.setattr(annotator_check, "Picture", SimpleNamespace(read=read))
+    monkeypatch.setattr(annotator_check, "edges", lambda content: np.arange(len(content), dtype=np.float32) / 3)
+
+    def look(photos: dict[str, bytes | None]) -> dict[str, list[float]]:
+        described.clear()
+        return {name: edges.tolist() for name, edges in annotator_check._edges(build, photos, photos.get)}  # type: ignore[arg-type]
+
+    expected = {"a": [0.0, np.float32(1 / 3)], "b": [0.0]}
+    first: dict[str, bytes | None] = {"a": b"xx", "b": b"y", "lost": None, "broken": b"broken"}
+    assert look(first) == expected
+    assert described == [b"xx", b"y", b"broken"]
+    assert look({"c": b"y", "a": b"xx", "new": b"zz"}) == {"c": expected["b"], "a": expected["a"], "new": expected["a"]}
+    assert described == [b"zz"]
+    look({"new": b"zz"})
+    assert described == []
+    assert look({"a": b"xx"}) == {"a": expected["a"]}
+    assert described == [b"xx"], "no more is kept than the last look needed"

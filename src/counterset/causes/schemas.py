@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from counterset.schemas import BOOL, CLASS_ID, FLOAT64, INT64, PHOTO_ID, STRING, TEXTS, Column, TableSchema
 
 _MODEL = Column("model", STRING, "the model's name")
@@ -65,6 +67,16 @@ _OF_ANIMALS = (
     Column("animal_share", FLOAT64, "share of the frame that animals cover; null = nothing says where they are", True),
     Column("animal_offset", FLOAT64, "of what they cover from the frame's centre; 1 = a corner", True),
     Column("num_animals", INT64, "boxes or masks; null = not known, as where each photo has one mask", True),
+)
+
+EDGES = TableSchema(
+    "edges",
+    "one photo whose edges say whether an annotator's names see backgrounds, by its bytes",
+    ("sha256",),
+    (
+        Column("sha256", STRING, "of its bytes"),
+        Column("edges", pa.list_(pa.float32()), "means and spreads of colours and contrasts at its four edges"),
+    ),
 )
 
 ANIMALS = TableSchema(
