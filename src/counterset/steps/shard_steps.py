@@ -174,10 +174,11 @@ def _shards(connection: duckdb.DuckDBPyConnection, todo: Places, size: int) -> P
         return todo
     fill(connection, "todo", [pa.table({"row": pa.array(todo, pa.int32())})])
     parts = rows_of(connection, "SELECT photo_id FROM numbered JOIN todo USING (row) ORDER BY row")
-    lots = [int(digest(photo_id), 16) for part in parts for photo_id in part["photo_id"].to_pylist()]
+    ids = (photo_id for part in parts for photo_id in part["photo_id"].to_pylist())
+    lots = np.fromiter((int(digest(photo_id), 16) for photo_id in ids), np.uint64, len(todo))
     connection.execute("DROP TABLE todo")
-    shard = np.empty(len(todo), np.int64)
-    shard[np.argsort(np.array(lots, np.uint64), kind="stable")] = np.arange(len(todo)) // size
+    shard = np.empty(len(todo), np.int32)
+    shard[np.argsort(lots, kind="stable")] = np.arange(len(todo), dtype=np.int32) // size
     return shard
 
 
