@@ -41,8 +41,8 @@ _MAX_PHOTO_BYTES = 200_000_000
 """The most bytes that are fetched of one photo, even if a release states more."""
 _AHEAD = 10_000
 """Photos that a pool is given at once."""
-_MAX_KEPT_BYTES = 64_000_000
-"""Of the rows of photos that stay in memory: about 400,000."""
+_MAX_KEPT_BYTES = 200_000_000
+"""Of the rows of photos that stay in memory: about 1,200,000. Splits go class by class, so each class asks for all."""
 
 
 class BundledPhotos:
