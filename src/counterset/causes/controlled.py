@@ -336,9 +336,9 @@ def _residuals(item: ClassPhotos, min_photos: int) -> Residuals | None:
     )
     results = Results(
         len(large),
-        number[first],
-        np.where(item.is_confirm[rows][first], CONFIRM, DISCOVER),
-        np.unique(item.unit[rows][first], return_inverse=True)[1],
+        number[first].astype(np.int32),  # narrow, for they stay until all classes are there
+        np.where(item.is_confirm[rows][first], CONFIRM, DISCOVER).astype(np.int8),
+        np.unique(item.unit[rows][first], return_inverse=True)[1].astype(np.int32),
         np.bincount(inverse, minlength=len(cell)).astype(np.float64),
         *sums_by(inverse, np.column_stack([left, left**2])).T,
     )
