@@ -14,6 +14,7 @@ from counterset.errors import PictureError
 from counterset.stages.annotate.information import Information
 from counterset.steps import annotator_check
 from counterset.tables import TableRef
+from counterset.workspace import digest
 
 
 def a_build(folder: Path) -> Any:
@@ -82,3 +83,8 @@ def test_edges_are_described_once_for_the_same_bytes(tmp_path: Path, monkeypatch
     assert described == []
     assert look({"a": b"xx"}) == {"a": expected["a"]}
     assert described == [b"xx"], "no more is kept than the last look needed"
+
+
+def test_photos_are_drawn_by_the_digest_of_their_ids() -> None:
+    for photo_id in ("folder-1", 'a"b', "\u00e9\\", "\U0001f98a"):
+        assert annotator_check._drawn_by(photo_id).hex() == digest(photo_id)

@@ -197,6 +197,8 @@ def answers_of(
     answered = predictions.filter(
         pc.is_in(predictions["model"].cast(pa.string()), pa.array(sorted(selectors), pa.string()))
     )
+    if isinstance(photo_ids, pa.Array) and answered["photo_id"].equals(pa.chunked_array([photo_ids])):  # of one model
+        return answered, np.arange(len(photo_ids))
     place = pc.fill_null(
         pc.index_in(answered["photo_id"].cast(pa.string()), pa.array(photo_ids, pa.string())), -1
     ).to_numpy()

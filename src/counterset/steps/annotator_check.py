@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import numpy as np
@@ -59,12 +60,17 @@ def check_annotator(build: Build, members: TableRef, backgrounds: TableRef) -> I
     return found
 
 
+def _drawn_by(photo_id: str) -> bytes:
+    """`digest` of an id, as bytes: the same order, a quarter of the time."""
+    return hashlib.sha256(f"[{encode_basestring_ascii(photo_id)}]".encode()).digest()[:8]
+
+
 def _look(build: Build, members: TableRef, backgrounds: TableRef) -> Information | None:
     """Look at the edges of at most MAX_PHOTOS photos, chosen by a hash of their ids."""
     photo_ids = (
         one for part in read_parts(members.path, MEMBERS, ["photo_id"]) for one in part["photo_id"].to_pylist()
     )
-    chosen = sorted(heapq.nsmallest(MAX_PHOTOS, photo_ids, key=digest))
+    chosen = sorted(heapq.nsmallest(MAX_PHOTOS, photo_ids, key=_drawn_by))
     rows = {
         row["photo_id"]: row
         for part in read_parts(backgrounds.path, BACKGROUNDS, ["photo_id", "class_id", "profile"])

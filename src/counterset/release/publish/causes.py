@@ -1,12 +1,12 @@
 """What else than the background photos of a release differ in, and what remains of its drops without that.
 
-The covariates are written in the order of the photos. What is tested class by class is sorted by class in a file.
+The covariates are written in the order of the photos. What is tested class by class is sorted by class beside memory.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from counterset.causes.controlled import ClassPhotos, margins_of, remains_of
 from counterset.causes.covariates import TOLD, covariates_of, habits_of
 from counterset.causes.schemas import ANIMALS, APPEARANCE, COVARIATES
-from counterset.parquet_sql import runs
+from counterset.parquet_sql import PART_ROWS, fill, runs, spilling
 from counterset.photo_rows import Beside, Rows, alongside
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.written import Written
@@ -28,14 +28,13 @@ _PHOTOS = [
 _OF_CLASS = ("group", "half", "unit")
 
 
-def write_causes(inputs: ReleaseInputs, written: Written, pairs: pa.Table, folder: Path) -> None:
+def write_causes(inputs: ReleaseInputs, written: Written, pairs: pa.Table) -> None:
     """Write the covariates, and what remains of the pairs' drops once they are out.
 
     Args:
         inputs: of the release.
         written: with the photos and predictions.
         pairs: of the release.
-        folder: for a file, which must stay.
     """
     selectors = [model.name for model in inputs.models if model.role == "selector"]
     photos, answers = written["all_photos"].rows, written["predictions"].rows
@@ -75,14 +74,17 @@ def write_causes(inputs: ReleaseInputs, written: Written, pairs: pa.Table, folde
                     )
                 ).cast(schema)
 
-    by_class = Rows.sorted(parts(), schema, folder / "by_class.parquet", "number, row")
     limits = inputs.config.select
-    remains = remains_of(
-        (_class_photos(rows[number], of, margins) for number, of in runs(by_class.read(None), "number")),
-        min_photos=limits.min_photos,
-        num_permutations=limits.num_permutations,
-        seed=inputs.config.seed,
-    )
+    with spilling() as connection:
+        fill(connection, "given", itertools.chain([schema.empty_table()], parts()))
+        by_class = connection.sql("FROM given ORDER BY number, row").to_arrow_reader(PART_ROWS)
+        tables = (pa.Table.from_batches([batch]).cast(schema) for batch in by_class)
+        remains = remains_of(
+            (_class_photos(rows[number], of, margins) for number, of in runs(tables, "number")),
+            min_photos=limits.min_photos,
+            num_permutations=limits.num_permutations,
+            seed=inputs.config.seed,
+        )
     written.add(balance=remains.balance, decomposition=remains.decomposition, controlled=remains.controlled)
 
 

@@ -74,8 +74,7 @@ def release_tables(inputs: ReleaseInputs, written: Written) -> None:
     read = ["class_id", "group", "unit", "observer"], ["model", "label_space", "predicted", "is_correct"]
     wrong = errors_of(alongside(photos, read[0], answers, read[1]), pairs, inputs.classes, inputs.imagenet_labels)
     written.add(wrong_answers=wrong.by_class, wrong_answers_by_model=wrong.by_model)
-    with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
-        write_causes(inputs, written, pairs, Path(folder))
+    write_causes(inputs, written, pairs)
 
 
 def query(sql: str, schema: TableSchema, **tables: pa.Table) -> pa.Table:

@@ -61,8 +61,11 @@ def seen_before(members: Rows, series: SeriesInputs, folder: Path) -> Rows:
         series: with the photos of the last release.
         folder: for a file, which must stay.
     """
+    seen = Rows.of(series.seen, ["photo_id"])
+    if next(seen.read(["photo_id"]), None) is None:
+        return Rows.of(SEEN.empty_table(), ["photo_id"])
     with spilling() as connection:
-        Rows.of(series.seen, ["photo_id"]).give(connection, "seen", SEEN.names)
+        seen.give(connection, "seen", SEEN.names)
         members.give(connection, "members", ["photo_id", "class_id", "unit"])
         sql = f"""
             SELECT photo_id, since AS unit_since FROM members JOIN (
