@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -87,6 +88,19 @@ def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, num_rows: int = PAR
     """What a query gives, in parts of at most `num_rows` rows. The connection can be asked something else meanwhile."""
     for batch in connection.cursor().sql(sql).to_arrow_reader(num_rows):
         yield pa.Table.from_batches([batch])
+
+
+def packed(vectors: npt.NDArray[np.float32]) -> pa.Array:
+    """(N, K) numbers as N cells of bytes, for DuckDB cannot put lists on disk while it sorts, and of ten million rows
+    runs out of memory."""
+    size, width = vectors.shape
+    data = pa.py_buffer(np.ascontiguousarray(vectors, np.float32))
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(4 * width), size, [None, data]).cast(pa.binary())
+
+
+def unpacked(cells: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+    """(N, K) numbers of N such cells, at least one."""
+    return np.frombuffer(b"".join(cells.to_pylist()), np.float32).reshape(len(cells), -1)
 
 
 def runs(parts: Iterable[pa.Table], name: str) -> Iterator[tuple[Any, pa.Table]]:

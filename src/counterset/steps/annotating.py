@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -14,7 +15,7 @@ from counterset.classes import ClassSpec
 from counterset.config_sections import ANNOTATORS
 from counterset.models.door import open_text_model
 from counterset.models.kept_texts import KeptTexts
-from counterset.parquet_sql import add, fill, rows_of, runs
+from counterset.parquet_sql import add, fill, packed, rows_of, runs, unpacked
 from counterset.schemas import BACKGROUNDS, MEMBERS, STABILITY, embeddings
 from counterset.stages import annotate, group
 from counterset.steps.keys import Build, parts_of
@@ -36,13 +37,13 @@ def annotate_classes(
     method, names = config.annotate.method, [background.name for background in build.vocabulary]
     stability: list[dict[str, object]] = []
     _score_backgrounds(build, connection, members, embedded, specs)
-    fill(connection, "named", [BACKGROUNDS.arrow().empty_table()])
+    keep_named(connection, [])
     scored = rows_of(connection, "FROM scores ORDER BY class_number, photo_id")
     for number, own in runs(scored, "class_number"):
         class_id = specs[number].class_id
-        annotation = annotate.annotate_class(_matrix(own["scores"]), len(names), method)
+        annotation = annotate.annotate_class(unpacked(own["scores"]), len(names), method)
         # (N, B) -> (N,)
-        share = _matrix(own["elsewhere"])[np.arange(len(own)), annotation.best]
+        share = unpacked(own["elsewhere"])[np.arange(len(own)), annotation.best]
         annotation = annotate.none_of_these(annotation, share, config.annotate.max_elsewhere)
         profiles, margins = annotation.profiles, annotation.margins
         groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
@@ -52,8 +53,29 @@ def annotate_classes(
         named = annotate.background_rows(
             class_id, photo_ids, annotation, groups, names, config.annotate, share_elsewhere=share
         )
-        add(connection, "named", named)
+        add(connection, "named", _packed(named))
     return table_of(STABILITY, stability)
+
+
+def keep_named(connection: duckdb.DuckDBPyConnection, parts: Iterable[pa.Table]) -> None:
+    """Fill the table `named` with backgrounds, part by part, in any order."""
+    fill(connection, "named", map(_packed, itertools.chain([BACKGROUNDS.arrow().empty_table()], parts)))
+
+
+def named_rows(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.Table]:
+    """What the table `named` holds, in parts, in the order of photo_id."""
+    for part in rows_of(connection, "FROM named ORDER BY photo_id"):
+        if len(part):
+            yield _with_profile(part, _lists(unpacked(part["profile"])))
+
+
+def _packed(named: pa.Table) -> pa.Table:
+    profiles = _matrix(named["profile"]) if len(named) else np.zeros((0, 1), np.float32)
+    return _with_profile(named, packed(profiles))
+
+
+def _with_profile(named: pa.Table, column: pa.Array) -> pa.Table:
+    return named.set_column(named.column_names.index("profile"), "profile", column)
 
 
 def _score_backgrounds(
@@ -100,10 +122,13 @@ def _scores(class_of: Any, photo_ids: Any, scores: np.ndarray, elsewhere: np.nda
     """The rows of (N,) photos with (N, B + E) scores and (N, B) shares."""
     columns = {"class_number": pa.array(class_of, pa.int32()), "photo_id": pa.chunked_array([], pa.string())}
     columns["photo_id"] = photo_ids if len(photo_ids) else columns["photo_id"]
-    for name, values in (("scores", scores), ("elsewhere", elsewhere)):
-        ends = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-        columns[name] = pa.ListArray.from_arrays(ends, np.asarray(values, np.float32).reshape(-1))
-    return pa.table(columns)
+    return pa.table(columns | {"scores": packed(scores), "elsewhere": packed(elsewhere)})
+
+
+def _lists(values: np.ndarray) -> pa.Array:
+    """N lists of K numbers of (N, K)."""
+    ends = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(ends, values.reshape(-1))
 
 
 def _matrix(lists: pa.ChunkedArray) -> np.ndarray:

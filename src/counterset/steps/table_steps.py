@@ -31,7 +31,7 @@ from counterset.schemas import (
 from counterset.stages import curate, evaluate, select
 from counterset.stages.curate import members as choosing
 from counterset.statistics.series import Series, with_looks
-from counterset.steps.annotating import annotate_classes, by_shard
+from counterset.steps.annotating import annotate_classes, by_shard, keep_named, named_rows
 from counterset.steps.causes_steps import animals_key, appearance_key
 from counterset.steps.keys import (
     GROUP_PACKAGES,
@@ -162,12 +162,12 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
                 parts = (
                     part for name in names for part in read_parts(file("background_parts", key, name), BACKGROUNDS)
                 )
-                fill(connection, "named", itertools.chain([BACKGROUNDS.arrow().empty_table()], parts))
+                keep_named(connection, parts)
                 stability = pa.concat_tables(
                     [read_table(file("stability_parts", key, name), STABILITY) for name in names]
                 )
             write_table(stability, STABILITY, file("stability", key, "all"))
-            write_parts(rows_of(connection, _NAMED), BACKGROUNDS, file("backgrounds", key, "all"))
+            write_parts(named_rows(connection), BACKGROUNDS, file("backgrounds", key, "all"))
         for stage in ("background_parts", "stability_parts"):
             for path in build.workspace.folder(stage, key).glob("*.parquet"):
                 path.unlink(missing_ok=True)
@@ -181,11 +181,7 @@ def annotate_part(build: Build, members: TableRef, embedded: list[TableRef], par
         with spilling() as connection:
             stability = annotate_classes(build, connection, members, embedded, build.specs[part::num_parts])
             write_table(stability, STABILITY, build.workspace.file("stability_parts", key, name))
-            rows = rows_of(connection, _NAMED)
-            write_parts(rows, BACKGROUNDS, build.workspace.file("background_parts", key, name))
-
-
-_NAMED = "FROM named ORDER BY photo_id"
+            write_parts(named_rows(connection), BACKGROUNDS, build.workspace.file("background_parts", key, name))
 
 
 def _part_name(part: int, num_parts: int) -> str:
