@@ -24,6 +24,8 @@ from scipy.sparse.csgraph import connected_components
 
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int32]
+"""Of hashes and their sets."""
 
 HASH_BITS = 64
 MAX_RUN = 512
@@ -36,20 +38,27 @@ _MAX_PAIRS = 1_000_000
 """Near pairs in memory at a time, or one per hash where there are more hashes."""
 
 
-def connected(hashes: Hashes, max_bits: int) -> Ints:
+def connected(hashes: Hashes, max_bits: int) -> Numbers:
     """(N,) the number of the set that each hash is in: hashes that a chain of near ones connects are in one set.
 
     Args:
         hashes: (N,) 64-bit hashes; they may repeat.
         max_bits: two hashes that differ in at most this many bits are near.
     """
-    values, inverse = np.unique(hashes, return_inverse=True)
-    place = inverse.astype(np.uint32)  # of ten million hashes each column counts
-    del inverse
+    # As np.unique, but of ten million hashes each column counts
+    order = np.argsort(hashes)
+    values = hashes[order]
+    del hashes
+    is_new = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=is_new[1:])
+    place = np.empty(len(values), np.int32)
+    place[order] = np.cumsum(is_new, dtype=np.int32) - np.int32(1)
+    del order
+    values = values[is_new]
     return _sets(values, HASH_BITS, max_bits)[place]
 
 
-def _sets(values: Hashes, width: int, max_bits: int, known: Ints | None = None) -> Ints:
+def _sets(values: Hashes, width: int, max_bits: int, known: Numbers | None = None) -> Numbers:
     """The same of N different hashes of `width` bits in ascending order, of which it is known that some are in one set.
 
     Args:
@@ -58,7 +67,11 @@ def _sets(values: Hashes, width: int, max_bits: int, known: Ints | None = None) 
         max_bits: as for `connected`.
         known: (N,) hashes of the same number are in one set; None = nothing is known.
     """
-    joined = _Joined(np.arange(len(values)) if known is None else np.unique(known, return_inverse=True)[1])
+    if known is None:
+        known = np.arange(len(values), dtype=np.int32)
+    else:
+        known = np.unique(known, return_inverse=True)[1].astype(np.int32)
+    joined = _Joined(known)
     chosen = _cheapest(len(values), width, max_bits)
     if chosen is None:
         for first, second in _all_near(values, max_bits):
@@ -86,9 +99,9 @@ def _cheapest(num_hashes: int, width: int, max_bits: int) -> tuple[int, int] | N
 class _Joined:
     """Which of N hashes are in one set, told pair by pair; only so many pairs are kept."""
 
-    def __init__(self, set_of: Ints) -> None:
+    def __init__(self, set_of: Numbers) -> None:
         self._set_of = set_of
-        self._pairs: list[Ints] = []
+        self._pairs: list[Numbers] = []
         self._num_pairs = 0
 
     def add(self, first: Ints, second: Ints) -> None:
@@ -100,13 +113,13 @@ class _Joined:
         if self._num_pairs > max(_MAX_PAIRS, len(self._set_of)):
             self.sets()
 
-    def sets(self) -> Ints:
+    def sets(self) -> Numbers:
         """(N,) the number of each hash's set."""
         if self._num_pairs:
             first, second = np.concatenate(self._pairs, axis=1)
             size = len(self._set_of)
             graph = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(size, size))
-            self._set_of = np.asarray(connected_components(graph, directed=False)[1], np.int64)[self._set_of]
+            self._set_of = np.asarray(connected_components(graph, directed=False)[1], np.int32)[self._set_of]
         self._pairs, self._num_pairs = [], 0
         return self._set_of
 
@@ -135,10 +148,12 @@ def _join_where_equal(
     moved = _moved(values, moves)
     moved.sort()
     agreeing = moved >> np.uint64(left)
-    starts = np.append(0, np.flatnonzero(agreeing[1:] != agreeing[:-1]) + 1)
+    goes_on = agreeing[1:] == agreeing[:-1]  # (N - 1,)
     del agreeing
-    lengths = np.diff(np.append(starts, len(moved)))
-    compared = np.flatnonzero((lengths > 1) & (lengths <= MAX_RUN))
+    # Runs of two and more, of which there are few
+    starts = np.flatnonzero(goes_on & ~np.append(False, goes_on[:-1]))
+    lengths = np.flatnonzero(goes_on & ~np.append(goes_on[1:], False)) + 2 - starts
+    compared = np.flatnonzero(lengths <= MAX_RUN)
     num_rows = np.cumsum(lengths[compared])
     for own in np.split(compared, np.searchsorted(num_rows, np.arange(_MAX_PAIRS, num_rows[-1:].sum(), _MAX_PAIRS))):
         ends = np.repeat(starts[own] + lengths[own], lengths[own])

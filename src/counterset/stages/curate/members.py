@@ -20,11 +20,12 @@ from scipy.sparse.csgraph import connected_components
 
 from counterset.config import CurateConfig
 from counterset.parquet_sql import add, fill, rows_of, spilling
-from counterset.schemas import MEMBERS, REJECTS, RejectReason
+from counterset.schemas import MEMBERS, REJECTS, Half, RejectReason
 from counterset.similarity.near_hashes import connected
 from counterset.similarity.search import pairs_above
 from counterset.stages.curate import STAGE
 from counterset.stages.curate.units import People, Small, Units, by_row, units_of
+from counterset.statistics.observers import DISCOVER
 from counterset.statistics.units import NONE
 from counterset.tables import conform
 
@@ -156,6 +157,10 @@ class _Rows:
         for name, column in self.__dict__.items():
             setattr(self, name, column[which])
 
+    def pop_phash(self) -> Any:
+        """The perceptual hashes, which are not kept here, so that whoever compares them can let go of them."""
+        return self.__dict__.pop("phash")
+
 
 def _numbered(connection: duckdb.DuckDBPyConnection, parts: Iterable[pa.Table], salt: str) -> tuple[_Rows, list[str]]:
     """Fill the table `offered`, with the number of each row; what numbers tell of the rows, and the classes."""
@@ -244,7 +249,6 @@ def _keep_first_of_each(
 ) -> None:
     """Keep the first of each set of duplicates and of each observation, and turn the others away."""
     same_as = _duplicates(connection, rows, config, features)
-    del rows.phash
     num_offered = np.bincount(rows.observation, minlength=1)[rows.observation]
     # Most photos are like no other, and their observation has no more photos than may stay.
     is_member = (np.bincount(same_as, minlength=1)[same_as] == 1) & (num_offered <= photos_per_observation)
@@ -285,7 +289,7 @@ def _duplicates(
     size = len(rows.row)
     alike = [rows.content]
     if config.near_duplicate_bits >= 0:
-        alike.append(connected(rows.phash, config.near_duplicate_bits).astype(np.int32))
+        alike.append(connected(rows.pop_phash(), config.near_duplicate_bits))
     pairs = []
     for sets in alike:
         first = _first_of_set(sets)
@@ -319,6 +323,8 @@ def _members(connection: duckdb.DuckDBPyConnection, rows: _Rows, people: People,
         kept = np.flatnonzero(unit[row] != NONE)
         row, part = row[kept], part.drop_columns(["row"]).take(kept)
         observers = [f"{observer:016x}" for observer in people.observers[people.person[row]].tolist()]
-        own = pa.array(unit[row])
+        own = unit[row]
+        halves = np.where(units.halves[own] == DISCOVER, Half.DISCOVER.value, Half.CONFIRM.value)
         part = part.append_column("observer", pa.array(observers, pa.string()))
-        yield part.append_column("unit", units.numbers.take(own)).append_column("half", units.halves.take(own))
+        part = part.append_column("unit", pa.array(units.numbers[own], pa.binary()).cast(pa.string()))
+        yield part.append_column("half", pa.array(halves, pa.string()))

@@ -109,14 +109,14 @@ class Units(NamedTuple):
     Attributes:
         unit: (N,) number of each row's unit.
         bridges: (N,) whether the row would join units of both halves.
-        numbers: (units,) by what a release knows each unit.
-        halves: (units,) the half of each.
+        numbers: (units,) by what a release knows each unit, as bytes.
+        halves: (units,) the half of each, DISCOVER or CONFIRM.
     """
 
     unit: Small
     bridges: npt.NDArray[np.bool_]
-    numbers: pa.Array
-    halves: pa.Array
+    numbers: npt.NDArray[np.bytes_]
+    halves: npt.NDArray[np.int8]
 
 
 def units_of(
@@ -152,7 +152,9 @@ def units_of(
     place = by_row(connection, query, np.full(size, NONE, np.int32))[rows]
     name, last = people.name[rows], _Last.of(connection, rows, size, published)
     unit, bridges = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.bool_)
-    all_numbers, all_halves, num_units = [pa.array([], pa.string())], [pa.array([], pa.string())], 0
+    # There are as many units as rows at the most; what is not filled takes no memory
+    width = max(map(len, (unit_number("").encode(), *(number.encode() for number in last.number))))
+    all_numbers, all_halves, num_units = np.empty(len(rows), f"S{width}"), np.empty(len(rows), np.int8), 0
     order = np.argsort(class_of, kind="stable").astype(np.int32)
     edges = np.append(0, np.cumsum(np.bincount(class_of, minlength=len(class_ids))))
     for number, class_id in enumerate(class_ids):
@@ -165,16 +167,15 @@ def units_of(
         units = join(_renumbered(name[own]), _renumbered(place[own]), published_units)
         lowest = np.full(int(units.unit.max(initial=NONE)) + 1, len(people.names))
         np.minimum.at(lowest, units.unit, name[own])
-        numbers, halves = [], []
+        unit[own], bridges[own] = units.unit + num_units, units.bridges
         for first, continued in zip(people.names.take(lowest).to_pylist(), units.continues.tolist(), strict=True):
             goes_on = continued != NONE
-            numbers.append((goes_on and last.number[before[continued]]) or unit_number(first))
-            halves.append(last.half[before[continued]] if goes_on else half_of(identities[class_id], first).value)
-        unit[own], bridges[own] = units.unit + num_units, units.bridges
-        all_numbers.append(pa.array(numbers, pa.string()))
-        all_halves.append(pa.array(halves, pa.string()))
-        num_units += len(numbers)
-    return Units(unit, bridges, pa.concat_arrays(all_numbers), pa.concat_arrays(all_halves))
+            known = (goes_on and last.number[before[continued]]) or unit_number(first)
+            half = Half(last.half[before[continued]]) if goes_on else half_of(identities[class_id], first)
+            all_numbers[num_units] = known.encode()
+            all_halves[num_units] = DISCOVER if half is Half.DISCOVER else CONFIRM
+            num_units += 1
+    return Units(unit, bridges, all_numbers[:num_units], all_halves[:num_units])
 
 
 class _Last(NamedTuple):
