@@ -166,10 +166,10 @@ class Release:
         Raises:
             ReleaseError: no such table, or its file is damaged.
         """
-        from counterset.release.bounded import Rows, read_files
+        from counterset.release.bounded import WantedRows, read_files
 
         if name not in self._tables:
-            rows = Rows(self.class_names) if name in _SPLITS else None
+            rows = WantedRows(self.class_names) if name in _SPLITS else None
             self._tables[name] = read_files(self.path, name, self._paths(name), rows=rows)
         return self._tables[name]
 
@@ -180,12 +180,12 @@ class Release:
         Raises:
             ReleaseError: as `table`.
         """
-        from counterset.release.bounded import Rows, read_parts
+        from counterset.release.bounded import WantedRows, read_parts
 
         rows = None
         if name in _SPLITS:
             trusted = {*self.naming, None} if "unaudited" in self.naming else {*self.naming}  # None: it does not say
-            rows = Rows(self.class_names, {"verdict": self.verdicts, "naming": trusted})
+            rows = WantedRows(self.class_names, {"verdict": self.verdicts, "naming": trusted})
         return read_parts(self.path, name, self._paths(name), columns, rows=rows)
 
     def _paths(self, name: str) -> list[str]:

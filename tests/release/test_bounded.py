@@ -1,4 +1,4 @@
-"""Rows of a release's table, chosen while it is read, beside the same chosen from the whole table."""
+"""WantedRows of a release's table, chosen while it is read, beside the same chosen from the whole table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from counterset.errors import ReleaseError
 from counterset.release import bounded
-from counterset.release.bounded import Rows, read_files, read_parts
+from counterset.release.bounded import WantedRows, read_files, read_parts
 from counterset.schemas import CLASS_ID, PHOTO_ID, STRING, TEXTS, Column, TableSchema
 
 SCHEMA = TableSchema(
@@ -51,9 +51,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("naming", [{"audited"}, {"audited", None}, {"failed", "audited", None}, set()])
 def test_wanted_rows_are_those_of_the_whole_table(folder: Path, naming: set[str | None]) -> None:
-    every = read_files(folder, "common", ["common.parquet"], rows=Rows(CLASSES))
+    every = read_files(folder, "common", ["common.parquet"], rows=WantedRows(CLASSES))
     expected = [row for row in every.to_pylist() if row["verdict"] == "confirmed" and row["naming"] in naming]
-    rows = Rows(CLASSES, {"verdict": ("confirmed",), "naming": naming})
+    rows = WantedRows(CLASSES, {"verdict": ("confirmed",), "naming": naming})
     found = read_files(folder, "common", ["common.parquet"], rows=rows)
     assert found.to_pylist() == expected
     assert found.schema.equals(every.schema, check_metadata=True)
@@ -66,12 +66,12 @@ def test_a_column_that_the_file_lacks_says_nothing(folder: Path) -> None:
     path = folder / "common.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["naming"]), path)
     for naming, number in (({"audited"}, 0), ({"audited", None}, 500)):
-        assert len(read_files(folder, "common", [path.name], rows=Rows(CLASSES, {"naming": naming}))) == number
+        assert len(read_files(folder, "common", [path.name], rows=WantedRows(CLASSES, {"naming": naming}))) == number
 
 
 def test_a_class_that_nobody_named_is_refused_whether_it_is_wanted_or_not(folder: Path) -> None:
     with pytest.raises(ReleaseError, match=r"photos of the class 'hare', which its release\.json does not name"):
-        read_files(folder, "common", ["common.parquet"], rows=Rows(("bear", "fox"), {"verdict": ()}))
+        read_files(folder, "common", ["common.parquet"], rows=WantedRows(("bear", "fox"), {"verdict": ()}))
 
 
 def test_bytes_of_dictionaries_are_those_of_the_texts_written_out() -> None:

@@ -2,7 +2,7 @@
 
 A few bytes of Parquet may stand for billions of rows, or for one long text repeated in every row.
 So the rows and sizes that the file itself states are looked at first, texts are read as dictionaries
-with indices, and both are written out only where the whole stays below a bound. Rows are chosen by these indices.
+with indices, and both are written out only where the whole stays below a bound. WantedRows are chosen by these indices.
 Nothing here asks pyarrow.compute, whose import takes a fifth of the time to a release's first row.
 """
 
@@ -36,7 +36,7 @@ ABSENT = b"counterset.absent"
 """In a field's metadata: the file was written before the table had this column."""
 
 
-class Rows(NamedTuple):
+class WantedRows(NamedTuple):
     """Which rows of a table of photos are wanted.
 
     Attributes:
@@ -81,7 +81,7 @@ def check_footer(path: Path, num_rows: int | None) -> None:
     _check(max((4 * column.num_values for column in columns), default=0), limit, path)
 
 
-def read_files(folder: Path, name: str, paths: list[str], *, rows: Rows | None = None) -> pa.Table:
+def read_files(folder: Path, name: str, paths: list[str], *, rows: WantedRows | None = None) -> pa.Table:
     """A release's table from its files, checked to be the declared one; a table that was added since is empty.
 
     Raises:
@@ -91,7 +91,7 @@ def read_files(folder: Path, name: str, paths: list[str], *, rows: Rows | None =
 
 
 def read_parts(
-    folder: Path, name: str, paths: list[str], columns: Collection[str] | None = None, *, rows: Rows | None = None
+    folder: Path, name: str, paths: list[str], columns: Collection[str] | None = None, *, rows: WantedRows | None = None
 ) -> Iterator[pa.Table]:
     """The same in order, a row group at a time and at least one part; `columns` and `rows` = only those.
 
@@ -134,7 +134,7 @@ def _parts(
     schema: TableSchema,
     optional: Collection[str],
     columns: Collection[str] | None = None,
-    rows: Rows | None = None,
+    rows: WantedRows | None = None,
 ) -> Iterator[pa.Table]:
     """As `read_bounded`, by row groups; without any, one part without rows."""
     with naming(path), BoundedFile(path, schema, optional, columns, rows) as file:
@@ -173,7 +173,7 @@ class BoundedFile:
         schema: TableSchema,
         optional: Collection[str] = (),
         columns: Collection[str] | None = None,
-        rows: Rows | None = None,
+        rows: WantedRows | None = None,
     ) -> None:
         declared = schema.arrow() if columns is None else _only(schema.arrow(), columns)
         self._path, self._limit = path, _limit(path)
@@ -223,7 +223,7 @@ class BoundedFile:
         whole = self._whole(_written_out(table.select(self.held), self._kept))
         return whole if self._rows is None else _only_rows(whole, self._wanted(table, self._rows))
 
-    def _wanted(self, table: pa.Table, rows: Rows) -> npt.NDArray[np.bool_]:
+    def _wanted(self, table: pa.Table, rows: WantedRows) -> npt.NDArray[np.bool_]:
         """(N,) which rows of a row group, as it was read, are wanted."""
         found = {text for chunk in table["class_id"].chunks for text in chunk.dictionary.to_pylist()}
         if unknown := found - set(rows.classes):
