@@ -2,10 +2,11 @@
 
     python benchmarks/selection.py --photos 10000000 --models 10 --times 10 --folder /tmp/scale
 
-writes 1000 classes of 50 backgrounds with one prediction per photo and model as Parquet (once;
-the folder is kept until you delete it), counts them as the select stage does, in a process of
-its own, and then tests 1000 classes of 600 photos with 20,000 permutations each. `--floors NAME`
-ends with an error where it takes more than is stated in `floors.toml`.
+writes 1000 classes of 50 backgrounds with one prediction per photo and model (once; the folder
+is kept until you delete it) as a build writes them, a file per model, counts them as the select
+stage does, in a process of its own, and then tests 1000 classes of 600 photos with 20,000
+permutations each. `--one-file` has all models in one file, as a table of others may come.
+`--floors NAME` ends with an error where it takes more than is stated in `floors.toml`.
 """
 
 from __future__ import annotations
@@ -20,55 +21,66 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the tests' worlds are
 
-import duckdb
 import numpy as np
 import pyarrow.dataset as ds
 from floors import add_floors, hold
 
 from counterset.config import SelectConfig
+from counterset.parquet_sql import rows_of, spilling
+from counterset.schemas import BACKGROUNDS, MEMBERS, PREDICTIONS, TableSchema
 from counterset.stages.select import pair_rows
 from counterset.statistics.counts import count
 from counterset.statistics.halves import DISCOVER_SHARE
+from counterset.tables import write_parts
 from tests.proofs.counted import counted
 from tests.proofs.worlds import Crowd, Geometric, draw_world, planted
 
 NUM_CLASSES, NUM_GROUPS = 1_000, 50
 
 
-def write_tables(folder: Path, num_photos: int, num_models: int) -> None:
-    """Members, backgrounds and predictions of `num_photos` photos, sorted by photo as the stages write them."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_tables(folder: Path, num_photos: int, num_models: int, one_file: bool) -> list[Path]:
+    """Members, backgrounds and predictions of `num_photos` photos, in the bytes that a build writes; the files of
+    predictions."""
     photo_id = "printf('inaturalist-%09d', i)"
     class_id = f"printf('class_%04d', i % {NUM_CLASSES})"
-    selects = {
-        "members": f"""
-            SELECT {photo_id} AS photo_id, {class_id} AS class_id, {photo_id} AS observation_id,
-                   printf('%016x', hash(i // 2)) AS observer, observer AS unit,
-                   CASE WHEN hash(i // 2) % 4 > 0 THEN 'discover' ELSE 'confirm' END AS half, 's' AS shard
-            FROM range({num_photos}) AS t(i)""",
-        "backgrounds": f"""
-            SELECT {photo_id} AS photo_id, {class_id} AS class_id, [0.5::FLOAT] AS profile, 'b' AS background,
-                   (hash(i + 1) % 1000 / 1000.0)::FLOAT AS margin,
-                   printf('background_%02d', hash(i + 2) % {NUM_GROUPS}) AS "group", true AS is_confident
-            FROM range({num_photos}) AS t(i)""",
-        "predictions": f"""
-            SELECT {photo_id} AS photo_id, printf('model_%03d', m) AS model, 'names' AS label_space, 'p' AS predicted,
-                   hash(i * {num_models} + m) % 10 < 7 AS is_correct, 1::INTEGER AS rank_of_truth, 0::FLOAT AS margin
-            FROM range({num_photos}) AS t(i), range({num_models}) AS u(m)""",
-    }
-    for name, select in selects.items():
-        path = folder / f"{name}.parquet"
-        if not path.exists():
-            with duckdb.connect() as connection:
-                connection.execute(f"COPY ({select}) TO '{path}.part' (FORMAT parquet, COMPRESSION zstd)")
-            Path(f"{path}.part").rename(path)
+    members = f"""
+        SELECT {photo_id} AS photo_id, {class_id} AS class_id, {photo_id} AS observation_id,
+               printf('%016x', hash(i // 2)) AS observer, NULL::VARCHAR AS place, observer AS unit,
+               CASE WHEN hash(i // 2) % 4 > 0 THEN 'discover' ELSE 'confirm' END AS half, 's' AS shard
+        FROM range({num_photos}) AS t(i)"""
+    backgrounds = f"""
+        SELECT {photo_id} AS photo_id, {class_id} AS class_id, [0.5::FLOAT] AS profile, 'b' AS background,
+               (hash(i + 1) % 1000 / 1000.0)::FLOAT AS margin,
+               printf('background_%02d', hash(i + 2) % {NUM_GROUPS}) AS "group", true AS is_confident,
+               NULL::FLOAT AS elsewhere
+        FROM range({num_photos}) AS t(i)"""
+    predictions = f"""
+        SELECT {photo_id} AS photo_id, printf('model_%03d', m) AS model, 'names' AS label_space, 'p' AS predicted,
+               hash(i * {num_models} + m) % 10 < 7 AS is_correct, 1::INTEGER AS rank_of_truth,
+               (hash(i * {num_models} + m) / 2.0 ** 64)::FLOAT AS margin
+        FROM range({num_photos}) AS t(i), (FROM range({num_models}) AS u(m) WHERE {{models}}) ORDER BY i, m"""
+    written(folder / "members.parquet", members, MEMBERS)
+    written(folder / "backgrounds.parquet", backgrounds, BACKGROUNDS)
+    parts = {"all": "true"} if one_file else {f"{model:03d}": f"m = {model}" for model in range(num_models)}
+    return [
+        written(folder / f"predictions-{name}.parquet", predictions.format(models=models), PREDICTIONS)
+        for name, models in parts.items()
+    ]
 
 
-def measure_counting(folder: Path, selectors: int, times: int) -> tuple[float, float, float, int, int]:
+def written(path: Path, sql: str, schema: TableSchema) -> Path:
+    """A file of a stage's table with the rows of a query, unless it is there."""
+    if not path.exists():
+        with spilling() as connection:
+            write_parts(rows_of(connection, sql), schema, path)
+    return path
+
+
+def measure_counting(folder: Path, answers: list[Path], selectors: int) -> tuple[float, float, float, int, int]:
     """Seconds, processor seconds, peak GB above the imports, rows of group_accuracy, rows by observer."""
     imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     members, backgrounds = (ds.dataset(folder / f"{name}.parquet") for name in ("members", "backgrounds"))
-    predictions = ds.dataset([str(folder / "predictions.parquet")] * times)
+    predictions = ds.dataset(list(map(str, answers)))
     start, worked = time.perf_counter(), time.process_time()
     counts = count(
         members,
@@ -106,17 +118,18 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=10)
     parser.add_argument("--selectors", type=int, default=1)
     parser.add_argument("--times", type=int, default=1, help="read the predictions so many times over")
+    parser.add_argument("--one-file", action="store_true", help="all models' predictions in one file, photo by photo")
     parser.add_argument("--folder", type=Path, required=True)
     add_floors(parser)
     arguments = parser.parse_args()
     start = time.perf_counter()
-    write_tables(arguments.folder, arguments.photos, arguments.models)
+    answers = write_tables(arguments.folder, arguments.photos, arguments.models, arguments.one_file)
     written = time.perf_counter() - start
     size = sum(path.stat().st_size for path in arguments.folder.glob("*.parquet")) / 1e9
     sys.stdout.write(f"tables: {size:.2f} GB, written in {written:.0f} s\n")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         seconds, worked, peak, groups, units = pool.submit(
-            measure_counting, arguments.folder, arguments.selectors, arguments.times
+            measure_counting, arguments.folder, answers * arguments.times, arguments.selectors
         ).result()
     predictions = arguments.photos * arguments.models * arguments.times
     sys.stdout.write(

@@ -15,6 +15,7 @@ from pyarrow import fs
 
 from counterset.errors import WorkspaceError
 from counterset.schemas import GROUP_ACCURACY, PAIRS, STABILITY
+from counterset.statistics import row_blocks
 from counterset.statistics.counts import Counts, count, sensitivity, with_spread
 from counterset.statistics.observers import CONFIRM, DISCOVER
 from counterset.tables import table_of
@@ -239,6 +240,23 @@ def test_datasets_give_the_same_as_tables(world: tuple[Rows, Rows, Rows], tmp_pa
             assert mine.groups == theirs.groups
             for name in ("group", "half", "observer", "num_photos", "sum_correct", "sum_squares"):
                 np.testing.assert_array_equal(getattr(mine.results, name), getattr(theirs.results, name))
+
+
+def test_a_file_per_model_gives_the_same_as_one_table(
+    world: tuple[Rows, Rows, Rows], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_blocks, "BATCH_ROWS", 100)
+    members, backgrounds, predictions = world
+    for name in (*SELECTORS, "third"):
+        own = [row for row in predictions if (row["model"], row["label_space"]) == (name, "names")]
+        pq.write_table(pa.Table.from_pylist(own), tmp_path / name, row_group_size=30)
+    expected = counted(world)
+    tables = (pa.Table.from_pylist(rows) for rows in (members, backgrounds))
+    files = ds.dataset([str(tmp_path / name) for name in ("third", *SELECTORS)])
+    found = count(*tables, files, selectors=SELECTORS, label_space="names", class_ids=CLASSES)
+    assert found.group_accuracy.equals(expected.group_accuracy)
+    for mine, theirs in zip(found.classes, expected.classes, strict=True):
+        np.testing.assert_array_equal(mine.graded.sum_correct, theirs.graded.sum_correct)
 
 
 def test_a_selector_that_predicted_nothing_is_named_with_the_label_space(world: tuple[Rows, Rows, Rows]) -> None:

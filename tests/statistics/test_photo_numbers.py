@@ -11,8 +11,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from counterset.errors import WorkspaceError
-from counterset.statistics.photo_numbers import PhotoNumbers, batches, codes_of
+from counterset.statistics import row_blocks
+from counterset.statistics.photo_numbers import PhotoNumbers
+from counterset.statistics.row_blocks import blocks
 
 IDS = [f"p{number:04d}" for number in range(0, 3000, 3)]
 
@@ -75,31 +76,24 @@ def test_ids_can_be_let_go() -> None:
     assert len(numbers) == len(IDS) and not len(numbers._ids)
 
 
-def test_rows_of_a_file_come_in_order_with_dictionaries(tmp_path: Path) -> None:
-    table = pa.table({"a": [f"text {number % 5}" for number in range(1000)], "b": range(1000)})
-    pq.write_table(table, tmp_path / "t.parquet", row_group_size=300)
-    found = list(batches(ds.dataset(tmp_path / "t.parquet"), ["a", "b"]))
-    assert all(pa.types.is_dictionary(batch.column("a").type) for batch in found)
-    assert [row for batch in found for row in batch.column("b").to_pylist()] == list(range(1000))
-    assert [row for batch in found for row in batch.column("a").to_pylist()] == table["a"].to_pylist()
-    codes, texts = codes_of(found[0].column("a"))
-    assert texts.take(pa.array(codes)).to_pylist() == found[0].column("a").to_pylist()
-
-
-def test_texts_that_come_once_are_not_read_as_dictionaries(tmp_path: Path) -> None:
-    table = pa.table({"id": [f"photo {number:09d}" for number in range(1000)], "model": ["m"] * 1000})
-    pq.write_table(table, tmp_path / "t.parquet")
-    [found] = batches(ds.dataset(tmp_path / "t.parquet"), ["id", "model"])
-    assert [pa.types.is_dictionary(column.type) for column in found.columns] == [False, True]
-    assert found.column("id").to_pylist() == table["id"].to_pylist()
-
-
-def test_a_damaged_file_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "t.parquet"
-    pq.write_table(pa.table({"a": ["x"] * 10}), path, write_page_checksum=True)
-    content = bytearray(path.read_bytes())
-    dataset = ds.dataset(path)
-    content[25] ^= 255
-    path.write_bytes(content)
-    with pytest.raises(WorkspaceError, match=r"t\.parquet cannot be read"):
-        list(batches(dataset, ["a"]))
+def test_ids_that_lie_in_a_file_as_in_another_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_blocks, "BATCH_ROWS", 200)
+    others = [*IDS[:500], "p0001", *IDS[501:]]  # not the same in one block
+    for name, ids in (("a", IDS), ("b", IDS), ("c", others)):
+        values = [f"{name}{number // 60}" for number in range(1000)]
+        pq.write_table(pa.table({"photo_id": ids, "value": values}), tmp_path / name, row_group_size=70)
+    numbers, read = PhotoNumbers(pa.chunked_array([IDS])), list[int]()
+    places = numbers.places
+    monkeypatch.setattr(numbers, "places", lambda ids: read.append(len(ids)) or places(ids))
+    found = [
+        (int(place), value)
+        for block in blocks(ds.dataset([str(tmp_path / name) for name in "abc"]))
+        for own, batch in numbers.placed(block, ["value"])
+        for place, value in zip(own, batch.column("value").to_pylist(), strict=True)
+    ]
+    expected = [*range(500), 1000, *range(501, 1000)]
+    assert [place for place, _ in found] == [*range(1000), *range(1000), *expected]
+    assert [value for _, value in found] == [f"{name}{number // 60}" for name in "abc" for number in range(1000)]
+    assert sum(read) == 1000 + 140

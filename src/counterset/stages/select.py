@@ -29,9 +29,9 @@ from counterset.statistics.likeness import has_places, measure_sharing, say_shar
 from counterset.statistics.observers import CONFIRM, DISCOVER, Bools, Dispersion, Floats, estimate_dispersion
 from counterset.statistics.pair_columns import counted, needs, too_small
 from counterset.statistics.permutation import SelectionTest, selection_test
-from counterset.statistics.photo_numbers import Rows
 from counterset.statistics.power import detectable_drop
 from counterset.statistics.resplit import Estimate, estimate_drop, share_confirmed
+from counterset.statistics.row_blocks import Rows
 from counterset.tables import table_of
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from counterset.schemas import GROUP_ACCURACY, PAIRS, SENSITIVITY, Half
 from counterset.statistics.class_units import AllUnits, ClassUnits, Sums
 from counterset.statistics.grouped_photos import GroupedPhotos, Names, group_photos
 from counterset.statistics.observers import CONFIRM, DISCOVER, Floats, Ints
-from counterset.statistics.photo_numbers import Numbers, PhotoNumbers, Rows, batches, codes_of
+from counterset.statistics.photo_numbers import Numbers, PhotoNumbers, codes_of
+from counterset.statistics.row_blocks import Rows, blocks
 from counterset.statistics.selector_margin import double_ranks
 from counterset.tables import conform
 
@@ -59,7 +60,7 @@ def count(
     labels = {"unit": "unit", "observer": "observer"}
     photos = group_photos(members, backgrounds, labels, class_ids)
     answers = _Answers(photos, selectors)
-    for answer in answered(photos.numbers, predictions, label_space, answers.models):
+    for answer in answered(photos.numbers, predictions, label_space, answers.models, selectors):
         answers.add(answer)
     seen = answers.partly()
     for answer in answered(photos.numbers, predictions, label_space, answers.models) if seen else ():
@@ -78,7 +79,7 @@ class Answer(NamedTuple):
         place: (R,) numbers of the photos; the number of photos = of none of them, or in another label space.
         model: (R,) numbers of the models.
         is_correct: (R,) whether they are right.
-        margin: (R,) how sure the models are.
+        margin: (R,) how sure the models are, of those whose margins are wanted.
     """
 
     place: Numbers
@@ -87,7 +88,9 @@ class Answer(NamedTuple):
     margin: npt.NDArray[np.float32]
 
 
-def answered(numbers: PhotoNumbers, predictions: Rows, label_space: str, models: Names) -> Iterator[Answer]:
+def answered(
+    numbers: PhotoNumbers, predictions: Rows, label_space: str, models: Names, margins_of: Sequence[str] = ()
+) -> Iterator[Answer]:
     """All answers in a label space, some at a time.
 
     Args:
@@ -95,16 +98,20 @@ def answered(numbers: PhotoNumbers, predictions: Rows, label_space: str, models:
         predictions: photo_id, model, label_space, is_correct, margin are read.
         label_space: the label space to use.
         models: gives the models their numbers.
+        margins_of: the models whose margins are wanted; others may be given as 0.
     """
-    for batch in batches(predictions, ["photo_id", "model", "label_space", "is_correct", "margin"]):
-        place = numbers.places(batch.column("photo_id"))
-        space, spaces = codes_of(batch.column("label_space"))
-        is_wanted = np.array([*(name == label_space for name in spaces.to_pylist()), False])
-        if not is_wanted[:-1].all():
-            place = np.where(is_wanted[space], place, np.int32(len(numbers)))
-        is_correct = batch.column("is_correct").to_numpy(zero_copy_only=False)
-        margin = np.asarray(batch.column("margin"), np.float32)
-        yield Answer(place, models.codes(batch.column("model")), is_correct, margin)
+    for block in blocks(predictions):
+        only = block.only.get("model")
+        has_margins = bool(margins_of) and (only is None or only in margins_of)
+        columns = ["model", "label_space", "is_correct", *(["margin"] if has_margins else [])]
+        for place, batch in numbers.placed(block, columns):
+            space, spaces = codes_of(batch.column("label_space"))
+            is_wanted = np.array([*(name == label_space for name in spaces.to_pylist()), False])
+            if not is_wanted[:-1].all():
+                place = np.where(is_wanted[space], place, np.int32(len(numbers)))
+            is_correct = batch.column("is_correct").to_numpy(zero_copy_only=False)
+            margin = np.asarray(batch.column("margin"), np.float32) if has_margins else np.zeros(len(batch), np.float32)
+            yield Answer(place, models.codes(batch.column("model")), is_correct, margin)
 
 
 class _Answers:

@@ -17,7 +17,8 @@ from scipy import sparse
 
 from counterset.parquet_sql import parquet_sql
 from counterset.statistics.observers import Ints
-from counterset.statistics.photo_numbers import BATCH_ROWS, Numbers, PhotoNumbers, Rows, batches, codes_of
+from counterset.statistics.photo_numbers import Numbers, PhotoNumbers, codes_of
+from counterset.statistics.row_blocks import BATCH_ROWS, Rows, blocks
 from counterset.tables import is_ascending
 
 
@@ -156,9 +157,9 @@ def _groups(
     """(N,) each photo's group, -1 = none; (N + 1,) its margin; and the groups' names in order."""
     number, names = len(numbers), Names()
     group_of, margin = np.full(number + 1, -1, np.int32), np.zeros(number + 1, np.float32)
-    for batch in batches(backgrounds, ["photo_id", "group", "margin"]):
-        place = numbers.places(batch.column("photo_id"))
-        group_of[place] = names.codes(batch.column("group"))
-        margin[place] = batch.column("margin")
+    for block in blocks(backgrounds):
+        for place, batch in numbers.placed(block, ["group", "margin"]):
+            group_of[place] = names.codes(batch.column("group"))
+            margin[place] = batch.column("margin")
     groups = sorted(names.numbers)
     return names.ranks(groups)[group_of[:-1]], margin, groups

@@ -18,7 +18,7 @@ from counterset.schemas import Half
 from counterset.statistics.counts import answered
 from counterset.statistics.grouped_photos import Names, group_photos
 from counterset.statistics.observers import Floats, Ints
-from counterset.statistics.photo_numbers import Rows
+from counterset.statistics.row_blocks import Rows
 from counterset.statistics.units import NONE
 
 ROUNDS = 20

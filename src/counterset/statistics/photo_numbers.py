@@ -2,7 +2,7 @@
 
 The stages' files are sorted by photo_id, so the next rows are nearly always the next photos. Their ids are compared as
 they lie, each text of a dictionary once, which costs a nanosecond or two; an index of texts takes a hundred, and a join
-as many for every model.
+as many for every model. Of files that repeat the ids of other files, as a build's do, they are not even read.
 """
 
 from __future__ import annotations
@@ -15,57 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
-from counterset.errors import WorkspaceError
+from counterset.statistics.row_blocks import Block
 
-Rows: TypeAlias = pa.Table | ds.Dataset
-"""A table in memory, or a dataset on disk that is read as it streams by."""
 Numbers: TypeAlias = npt.NDArray[np.int32]
 """Of photos and texts; int32, for they are read as often as there are answers."""
-
-BATCH_ROWS = 1 << 17
-"""Rows that are in memory at once."""
-MOST_BYTES_PER_ROW = 10
-"""Of a column with a dictionary that repeats its texts: ids of 21 bytes that came once took a third longer by it."""
-
-
-def batches(rows: Rows, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The rows in their order, some at a time; texts that repeat as dictionaries where a Parquet file has them so.
-
-    Raises:
-        WorkspaceError: a file is missing or damaged.
-    """
-    if isinstance(rows, pa.Table):
-        yield from rows.select(list(columns)).to_batches(max_chunksize=BATCH_ROWS)
-    elif isinstance(rows, ds.FileSystemDataset) and isinstance(rows.format, ds.ParquetFileFormat):
-        for path in rows.files:
-            try:
-                with rows.filesystem.open_input_file(path) as file:
-                    metadata = pq.read_metadata(file)
-                    options = {"read_dictionary": _dictionaries(metadata), "page_checksum_verification": True}
-                    opened = pq.ParquetFile(file, metadata=metadata, **options)
-                    yield from opened.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
-            except (OSError, pa.ArrowInvalid) as error:
-                raise WorkspaceError(f"{path} cannot be read ({str(error)[:200]}); delete it and run again") from error
-    else:
-        yield from rows.to_batches(columns=list(columns))
-
-
-def _dictionaries(metadata: pq.FileMetaData) -> list[str]:
-    """The text columns that a file holds as dictionaries, but for those whose texts are nearly all different: reading
-    these as they are is quicker."""
-    if not metadata.num_row_groups:
-        return []
-    columns = [metadata.row_group(0).column(number) for number in range(metadata.num_columns)]
-    return [
-        one.path_in_schema
-        for one in columns
-        if one.physical_type == "BYTE_ARRAY"
-        and one.has_dictionary_page
-        and one.total_uncompressed_size < MOST_BYTES_PER_ROW * one.num_values
-    ]
 
 
 def codes_of(column: pa.Array) -> tuple[Numbers, pa.Array]:
@@ -86,6 +40,7 @@ class PhotoNumbers:
     def __init__(self, photo_ids: pa.ChunkedArray) -> None:
         self._ids, self._next = photo_ids, 0
         self._number = len(photo_ids)
+        self._first_of = dict[bytes | None, int]()
 
     def __len__(self) -> int:
         return self._number
@@ -94,6 +49,30 @@ class PhotoNumbers:
         """Hold no ids any more, a quarter of a gigabyte for ten million photos: no further place will be asked for."""
         self._ids = pa.chunked_array([], self._ids.type)
         pa.default_memory_pool().release_unused()  # which otherwise keeps what is freed
+
+    def placed(self, block: Block, columns: Sequence[str]) -> Iterator[tuple[Numbers, pa.RecordBatch]]:
+        """(R,) the places of the photos of a block's rows, and other columns of these rows; some rows at a time.
+
+        Raises:
+            WorkspaceError: a file is missing or damaged.
+        """
+        digest = block.digest("photo_id")
+        first = self._first_of.get(digest)
+        if first is not None:
+            for batch in block.read(columns):
+                yield np.arange(first, first + len(batch), dtype=np.int32), batch
+                first += len(batch)
+            self._next = first
+            return
+        found = [np.zeros(0, np.int32)]
+        for batch in block.read(["photo_id", *columns]):
+            place = self.places(batch.column("photo_id"))
+            if digest is not None:
+                found.append(place)
+            yield place, batch
+        places = np.concatenate(found)
+        if len(places) and (np.diff(places) == 1).all():
+            self._first_of[digest] = int(places[0])
 
     def places(self, photo_ids: pa.Array) -> Numbers:
         """(R,) the place of each row's photo; the number of photos = it is none of them."""
