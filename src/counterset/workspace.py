@@ -13,6 +13,7 @@ one finds its work done. A file at its final name is finished; there is no other
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -45,13 +46,16 @@ def digest(*parts: Any) -> str:
 
 def versions(*packages: str) -> dict[str, str]:
     """The installed versions of packages that a file's bytes depend on; "" where one is not installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = ""
-    return found
+    return {package: version_of(package) for package in packages}
+
+
+@functools.cache  # it parses all that a package says of itself, and hundreds of keys ask
+def version_of(package: str) -> str:
+    """The installed version of a package; "" where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def check_writable(root: Place, setting: str) -> None:

@@ -83,6 +83,12 @@ def test_edges_are_described_once_for_the_same_bytes(tmp_path: Path, monkeypatch
     assert described == []
     assert look({"a": b"xx"}) == {"a": expected["a"]}
     assert described == [b"xx"], "no more is kept than the last look needed"
+    kept = tmp_path / "all.parquet"
+    kept.write_bytes(kept.read_bytes()[:-20])
+    assert look({"a": b"xx"}) == {"a": expected["a"]}
+    assert described == [b"xx"], "of a damaged file nothing is kept"
+    look({"a": b"xx"})
+    assert described == [], "and it is written anew"
 
 
 def test_photos_are_drawn_by_the_digest_of_their_ids() -> None:

@@ -271,10 +271,8 @@ def test_an_input_changes_what_depends_on_it(name: str, source: Source, monkeypa
     before = source.keys()
     if name.startswith("the version of "):
         package = name.removeprefix("the version of ")
-        known = workspace.importlib.metadata.version
-        monkeypatch.setattr(
-            workspace.importlib.metadata, "version", lambda asked: "0.0" if asked == package else known(asked)
-        )
+        known = workspace.version_of
+        monkeypatch.setattr(workspace, "version_of", lambda asked: "0.0" if asked == package else known(asked))
     elif name == "a packaged background prompt":
         templates = backgrounds.load_templates()
         other = backgrounds.Templates((*templates.place, "{phrase}"), templates.scene, templates.animal)

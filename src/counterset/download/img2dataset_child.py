@@ -107,13 +107,14 @@ def _start_quickly() -> None:
     """Spare img2dataset most of its start, which is paid for every shard.
 
     It starts two processes that each import everything again, so they are forked instead. What it imports
-    for formats, distributors, logs and resizing that are not used here takes two thirds of the start: torch
-    and ray are guarded and may be missing, the others may be empty.
+    for formats, distributors, logs, its command line and resizing that are not used here takes most of the start:
+    torch and ray are guarded and may be missing, the others may be empty.
     """
     for name in ("torch", "ray"):
         sys.modules[name] = None  # type: ignore[assignment]
-    for name in ("wandb", "albumentations"):
+    for name in ("wandb", "albumentations", "pandas", "fire", "exifread"):
         sys.modules[name] = types.ModuleType(name)
+    sys.modules["pandas"].__version__ = "0"  # type: ignore[attr-defined]  # pyarrow does without one so old
     fork = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
     multiprocessing.context.SpawnProcess = multiprocessing.context.ForkProcess  # type: ignore[misc, assignment]

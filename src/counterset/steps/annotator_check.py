@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.causes.schemas import EDGES
-from counterset.errors import PictureError
+from counterset.errors import PictureError, SchemaError, WorkspaceError
 from counterset.pictures import DECODER_VERSION, Picture
 from counterset.schemas import BACKGROUNDS, MEMBERS
 from counterset.stages.annotate.information import MAX_PHOTOS, SIDE_PX, Information, edges, information
@@ -97,9 +97,15 @@ def edges_key() -> str:
 def _edges(
     build: Build, photo_ids: Iterable[str], read: Callable[[str], bytes | None]
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    """Photos that decode with their edges, which are kept for the next look: it looks at nearly the same photos."""
+    """Photos that decode with their edges, which are kept for the next look: it looks at nearly the same photos. A
+    damaged file of them is as if it were not there."""
     path = build.workspace.file("edges", edges_key(), "all")
-    kept = read_table(path, EDGES) if path.is_file() else EDGES.arrow().empty_table()
+    kept = EDGES.arrow().empty_table()
+    if path.is_file():
+        try:
+            kept = read_table(path, EDGES)
+        except (SchemaError, WorkspaceError) as error:
+            logger.warning("%s; its edges are computed again", error)
     known = dict(zip(kept["sha256"].to_pylist(), kept["edges"].to_pylist(), strict=True))
     used: dict[str, Any] = {}
     for photo_id in photo_ids:
