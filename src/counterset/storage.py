@@ -165,6 +165,12 @@ class ObjectPath:
         with source.open("rb") as file, self.filesystem.open_output_stream(self.key) as stream:
             shutil.copyfileobj(file, stream, CHUNK_BYTES)
 
+    def download(self, target: Path) -> None:
+        """Write a file with the bytes of the object, of any size; its folder is made."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self.filesystem.open_input_stream(self.key) as stream, target.open("wb") as file:
+            shutil.copyfileobj(stream, file, CHUNK_BYTES)
+
     def copy_to(self, target: ObjectPath) -> None:
         """Copy the object within its service, whatever its size.
 
@@ -335,9 +341,8 @@ def fetch(remote: ObjectPath, local: Path) -> None:
         target, written = local / source.relative_to(remote), _seconds(stat)
         if target.is_file() and target.stat().st_mtime >= written:
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.with_name(f".{target.name}.{os.getpid()}.part")
-        aside.write_bytes(source.read_bytes())
+        source.download(aside)
         os.utime(aside, (written, written))
         aside.replace(target)
 

@@ -28,6 +28,8 @@ from counterset.release.exports import EXPORTS
 from counterset.release.photo_store import PhotoStore
 from counterset.release.questions import Candidates, Questions
 from counterset.release.versions.diff import diff_releases
+from counterset.release.versions.followed import newest_release
+from counterset.storage import place
 EXPORTS["captions"]
 
 def peak(key):
@@ -71,8 +73,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "assert sum(1 for one in Questions(release, asked)) > 50_000",
             250,
         ),
+        ("assert sum(map(len, newest_release(place(sys.argv[1]).parent).parts('all_photos', ['unit']))) > 100_000", 40),
     ],
-    ids=["photos", "diff", "captions", "questions"],
+    ids=["photos", "diff", "captions", "questions", "followed"],
 )
 def test_memory_does_not_grow_with_the_photos(large: Path, tmp_path: Path, work: str, limit_mb: float) -> None:
     """Read as rows or as whole tables, it is 156, 230, 222 and 437 MB; of ten times the photos, several times that."""

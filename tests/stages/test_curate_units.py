@@ -37,7 +37,7 @@ def curated(
         CurateConfig(near_duplicate_bits=-1),
         salt=salt,
         identities=IDENTITIES,
-        published=last,
+        published=None if last is None else [last],
     )
 
 

@@ -306,7 +306,7 @@ def released(**other: object) -> Basis:
     """What stands on a release of one photo, of which `other` columns are told otherwise."""
     row = {"photo_id": "web-1", "class_id": "fox", "observer": "1", "unit": "1", "half": "discover", "unit_since": 1}
     photos = pa.table({name: [value] for name, value in (row | other).items()})
-    return Basis(release=cast(Followed, SimpleNamespace(table=lambda name: photos)))
+    return Basis(release=cast(Followed, SimpleNamespace(parts=lambda _, columns: [photos.select(columns)])))
 
 
 def test_a_new_setting_is_in_the_keys_by_itself(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from counterset.classes import ClassSpec
 from counterset.config import parse_config
+from counterset.photo_rows import Rows
 from counterset.release.versions.followed import Followed
 from counterset.schemas import MEMBERS
 from counterset.statistics.schemas import LOOKS
@@ -52,10 +54,11 @@ class Last:
         }
 
     def table(self, name: str) -> pa.Table | None:
-        if name == "all_photos":
-            since = pa.array(list(self.photos.values()), pa.int32())
-            return pa.table({"photo_id": list(self.photos), "unit_since": since})
         return self.looks if name == "looks" else self.pairs
+
+    def parts(self, _: str, columns: list[str]) -> Iterator[pa.Table]:
+        for photo_id, since in self.photos.items():
+            yield pa.table({"photo_id": [photo_id], "unit_since": pa.array([since], pa.int32())}).select(columns)
 
 
 def placed(folder: Path, photo_ids: list[str], last: Last | None, specs: tuple[ClassSpec, ...] = (FOX, LION)) -> Place:
@@ -89,7 +92,7 @@ def test_new_photos_are_a_new_look(tmp_path: Path) -> None:
     assert place.inputs.looks.num_rows == 3
     assert (place.inputs.day, place.inputs.newest) == ("", "digest")
     assert place.inputs.stated["base"] == {"version": "2.0.0", "sha256sums": "digest"}
-    assert place.inputs.seen.to_pylist() == [{"photo_id": "web-1", "unit_since": 1}]
+    assert cast(Rows, place.inputs.seen).table().to_pylist() == [{"photo_id": "web-1", "unit_since": 1}]
 
 
 def test_the_same_photos_are_the_last_look_again(tmp_path: Path) -> None:
@@ -138,7 +141,7 @@ def test_a_release_of_before_series_was_its_first_look(tmp_path: Path) -> None:
     assert place.series.look == 2 and place.series.held == {"fox": Held("a", "b", 1)}
     [row] = place.inputs.looks.to_pylist()
     assert (row["look"], row["level"], row["day"]) == (1, 0.04, "2025-01-01")
-    assert place.inputs.seen["unit_since"].to_pylist() == [1]
+    assert cast(Rows, place.inputs.seen).table()["unit_since"].to_pylist() == [1]
 
 
 OFFERED = [

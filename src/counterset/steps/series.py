@@ -7,9 +7,10 @@ that was killed after its release, finds the same files under the same keys, and
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ import pyarrow.compute as pc
 from counterset.classes import ClassSpec
 from counterset.content import content
 from counterset.parquet_sql import fill, rows_of, spilling
-from counterset.release.publish.series import SeriesInputs
+from counterset.photo_rows import Rows
+from counterset.release.publish.series import SEEN, SeriesInputs
 from counterset.release.versions.followed import Followed, earlier_release
 from counterset.schemas import MEMBERS, PHOTOS
 from counterset.statistics.halves import identity
@@ -28,7 +30,7 @@ from counterset.statistics.series import Series, after, begin
 from counterset.steps.keys import Build, parts_of
 from counterset.steps.shard_steps import candidate_parts
 from counterset.storage import place
-from counterset.tables import TableRef, read_table, table_of
+from counterset.tables import TableRef, table_of
 
 _OFFERED = ["photo_id", "class_id", "source", "observation_id", "observer_id", "place"]
 """What curation is told of a photo beside its bytes."""
@@ -56,15 +58,14 @@ class Basis:
     newest: str = ""
 
     @property
-    def units(self) -> pa.Table | None:
-        """The units and halves of the photos of the release before, which stay."""
-        photos = self.release.table("all_photos") if self.release else None
-        return None if photos is None else photos.select(_UNITS)
+    def units(self) -> Iterator[pa.Table] | None:
+        """The units and halves of the photos of the release before, which stay, in parts."""
+        return self.release.parts("all_photos", _UNITS) if self.release else None
 
-    @property
+    @functools.cached_property
     def units_digest(self) -> str:
         """A digest of these; "" without any."""
-        return "" if self.units is None else _digest_of([self.units.sort_by("photo_id")])
+        return "" if self.units is None else _digest_of(self.units)
 
 
 def basis_of(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> Basis:
@@ -155,17 +156,15 @@ def place_in_series(build: Build, members: TableRef, basis: Basis) -> Place:
     said = SeriesInputs(made_from=basis.made_from, newest=basis.newest, base=_named(before))
     if before is None:
         return Place(begin(), said)
-    own = read_table(members.path, MEMBERS, ["photo_id"])["photo_id"].to_pylist()
-    last = before.table("all_photos")
     names = _names_now(build, before)
-    if last is None or not names or not _sources(own) & _sources(last["photo_id"].to_pylist()):
+    own, last = map(_ids, (parts_of([members], MEMBERS, ["photo_id"]), before.parts("all_photos", ["photo_id"])))
+    if not names or not own.sources & last.sources:
         return Place(begin(), said)
     looks = _looks(before, names)
-    series = after(looks, is_same_look=set(own) == set(last["photo_id"].to_pylist()))
+    series = after(looks, is_same_look=own.digest == last.digest)
     days = looks.filter(pc.equal(looks["look"], series.look))["day"].to_pylist()
-    seen = pa.table({"photo_id": last["photo_id"], "unit_since": pc.fill_null(last["unit_since"], 1)})
     earlier = looks.filter(pc.less(looks["look"], series.look))
-    return Place(series, said.at(series.look, earlier, days[0] if days else "", seen))
+    return Place(series, said.at(series.look, earlier, days[0] if days else "", _seen(before)))
 
 
 def _named(release: Followed | None) -> dict[str, str] | None:
@@ -183,8 +182,35 @@ def _names_now(build: Build, before: Followed) -> dict[str, str]:
     return names
 
 
-def _sources(photo_ids: list[str]) -> set[str]:
-    return {photo_id.partition("-")[0] for photo_id in photo_ids}
+class _Ids(NamedTuple):
+    """What is to be known of the ids of many photos: what their sources call themselves there, and a digest of all."""
+
+    sources: set[str]
+    digest: str
+
+
+def _ids(parts: Iterable[pa.Table]) -> _Ids:
+    """Of photos in their order."""
+    sources: set[str] = set()
+
+    def looked_at() -> Iterator[pa.Table]:
+        for part in parts:
+            words = pc.split_pattern(part["photo_id"], "-", max_splits=1)
+            sources.update(pc.list_element(words, 0).unique().to_pylist())
+            yield part
+
+    return _Ids(digest=_digest_of(looked_at()), sources=sources)
+
+
+def _seen(before: Followed) -> Rows:
+    """The photos of a release with the look that first saw their unit."""
+
+    def read(columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        for part in before.parts("all_photos", SEEN.names):
+            known = pa.table({"photo_id": part["photo_id"], "unit_since": pc.fill_null(part["unit_since"], 1)})
+            yield known if columns is None else known.select(list(columns))
+
+    return Rows(SEEN, read)
 
 
 def _looks(before: Followed, names: dict[str, str]) -> pa.Table:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from counterset.errors import GateRefused, ReleaseError
+from counterset.parquet_sql import fill, rows_of, spilling
 from counterset.release.checksums import METADATA, SUMS
 from counterset.release.publish.card import render_card, render_citation
 from counterset.release.publish.croissant import describe
@@ -25,11 +24,10 @@ from counterset.release.publish.provenance import build_digest, release_metadata
 from counterset.release.publish.public import public_inputs
 from counterset.release.publish.publisher import Turn, release_turn
 from counterset.release.publish.report import render_report
-from counterset.release.publish.rows import photo_tables, query, release_tables
+from counterset.release.publish.rows import photo_tables, release_tables
 from counterset.release.publish.summary import Summary, summarise
 from counterset.release.publish.takedowns import bounds_in_words, takedowns
 from counterset.release.publish.written import Written, WrittenTable
-from counterset.release.schemas import TOMBSTONES
 from counterset.release.stated import MAX_NAME
 from counterset.release.versions.changelog import render_markdown
 from counterset.release.versions.diff import ReleaseDiff, diff_tables, stored_tables
@@ -38,7 +36,7 @@ from counterset.release.versions.meaning import COMPARED
 from counterset.release.versions.order import check_asked, newest, next_version
 from counterset.schemas import Verdict
 from counterset.storage import Place, place
-from counterset.tables import sha256_of, table_of, write_bytes
+from counterset.tables import sha256_of, write_bytes
 from counterset.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -118,7 +116,7 @@ def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRe
     diff = _diff(inputs, tables, said, last)
     _gate(inputs, summary, diff, last)
     version = _version(inputs, last, diff)
-    tables.add(tombstones=_tombstones(last, diff, tables, version))
+    _write_tombstones(last, diff, tables, version)
     metadata = release_metadata(inputs, said, summary, version, digest, previous, diff)
     if last is not None and diff is not None and (kept := takedowns(last, diff.removed, tables["pairs"])):
         metadata["takedowns"] = kept
@@ -216,22 +214,22 @@ def _version(inputs: ReleaseInputs, last: LastRelease | None, diff: ReleaseDiff 
     return asked
 
 
-def _tombstones(last: LastRelease | None, diff: ReleaseDiff | None, tables: Written, version: str) -> pa.Table:
-    """The last release's tombstones and the photos removed since; a photo that came back has none."""
-    if last is None or diff is None:
-        return table_of(TOMBSTONES, [])
-    return query(
-        f"""
-        SELECT * FROM (
-            SELECT photo_id, class_id, '{version}' AS version, reason FROM removed
-            UNION ALL SELECT photo_id, class_id, version, reason FROM earlier ANTI JOIN removed USING (photo_id))
-        ANTI JOIN all_photos USING (photo_id)
-        """,
-        TOMBSTONES,
-        removed=diff.removed,
-        earlier=last.table("tombstones"),
-        all_photos=tables["all_photos"].select(["photo_id"]),
-    )
+def _write_tombstones(last: LastRelease | None, diff: ReleaseDiff | None, tables: Written, version: str) -> None:
+    """Write the last release's tombstones and the photos removed since; a photo that came back has none."""
+    with tables.growing("tombstones") as tombstones:
+        if last is None or diff is None:
+            return
+        with spilling() as connection:
+            fill(connection, "removed", [diff.removed])
+            fill(connection, "earlier", last.parts("tombstones"))
+            tables["all_photos"].rows.give(connection, "all_photos", ["photo_id"])
+            query = f"""
+                SELECT * FROM (
+                    SELECT photo_id, class_id, '{version}' AS version, reason FROM removed
+                    UNION ALL BY NAME FROM earlier ANTI JOIN removed USING (photo_id))
+                ANTI JOIN all_photos USING (photo_id) ORDER BY photo_id"""
+            for part in rows_of(connection, query):
+                tombstones.add(part)
 
 
 def _check_classes(inputs: ReleaseInputs) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ from typing import Any
 import pyarrow as pa
 
 from counterset.errors import ReleaseError
-from counterset.release.bounded import read_files
+from counterset.release.bounded import read_parts
 from counterset.release.checksums import METADATA, SUMS
 from counterset.release.stated import stated
 from counterset.release.table_files import files_of
 from counterset.release.versions.last import damaged
 from counterset.release.versions.order import newest
-from counterset.storage import Place
-from counterset.tables import write_bytes
+from counterset.storage import ObjectPath, Place
+from counterset.tables import sha256_of
 
 
 @dataclass(frozen=True)
@@ -40,27 +41,42 @@ class Followed:
     _tables: dict[str, pa.Table | None] = field(default_factory=dict, repr=False)
 
     def table(self, name: str) -> pa.Table | None:
-        """One of its tables but the two splits, checked against its digest; None where it is older than the table.
+        """One of its small tables, as `parts`; None where it is older than the table.
 
         Raises:
             ReleaseError: it is missing or altered.
         """
         if name not in self._tables:
-            paths = files_of(name, self.digests)
-            self._tables[name] = self._read(name, paths) if paths else None
+            parts = list(self.parts(name))
+            self._tables[name] = pa.concat_tables(parts) if parts else None
         return self._tables[name]
 
-    def _read(self, name: str, paths: list[str]) -> pa.Table:
+    def parts(self, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """One of its tables but the two splits in its order, in parts, each file checked against its digest before it
+        is read; no part where the release is older than the table. `columns` = only those, in their order.
+
+        Raises:
+            ReleaseError: a file is missing or altered.
+        """
         try:
-            with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
-                for path in paths:
-                    content = (self.folder / path).read_bytes()
-                    if hashlib.sha256(content).hexdigest() != self.digests[path]:
-                        raise ReleaseError(f"{path} does not match {SUMS}")
-                    write_bytes(content, Path(folder) / path)
-                return read_files(Path(folder), name, paths)
+            for path in files_of(name, self.digests):
+                with self._checked(path) as file:
+                    for part in read_parts(file.parent, name, [file.name], columns):
+                        yield part if columns is None else part.select(columns)
         except (OSError, ReleaseError) as error:
             raise ReleaseError(damaged(str(self.folder), error)) from error
+
+    @contextlib.contextmanager
+    def _checked(self, path: str) -> Iterator[Path]:
+        """One of its files as a file of this machine, which is what the release says."""
+        with tempfile.TemporaryDirectory(prefix="counterset-") as scratch:
+            file = self.folder / path
+            if isinstance(file, ObjectPath):
+                there, file = file, Path(scratch) / path
+                there.download(file)
+            if sha256_of(file) != self.digests[path]:
+                raise ReleaseError(f"{path} does not match {SUMS}")
+            yield file
 
 
 def newest_release(home: Place) -> Followed | None:

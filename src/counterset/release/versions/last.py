@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
 from counterset.errors import ReleaseError
-from counterset.release.bounded import read_files
+from counterset.release.bounded import read_parts
 from counterset.release.checksums import METADATA, SUMS, verify_files
 from counterset.release.stated import Stated, read_stated
 from counterset.release.table_files import files_of
@@ -29,7 +29,6 @@ class LastRelease:
 
     path: Path
     metadata: Mapping[str, Any]
-    _tables: dict[str, pa.Table] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -44,10 +43,12 @@ class LastRelease:
         return (self.path / "CHANGELOG.md").read_text(encoding="utf-8")
 
     def table(self, name: str) -> pa.Table:
-        """One of its tables other than the two splits."""
-        if name not in self._tables:
-            self._tables[name] = read_files(self.path, name, files_of(name, self.metadata["files"]))
-        return self._tables[name]
+        """One of its tables other than the two splits, of which all is in memory."""
+        return pa.concat_tables(self.parts(name))
+
+    def parts(self, name: str) -> Iterator[pa.Table]:
+        """The same in parts, at least one."""
+        return read_parts(self.path, name, files_of(name, self.metadata["files"]))
 
     def num_rows(self, name: str) -> int:
         """The rows of one of its tables."""

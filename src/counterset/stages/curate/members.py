@@ -87,7 +87,7 @@ def choose(
     *,
     salt: str,
     identities: Mapping[str, str],
-    published: pa.Table | None = None,
+    published: Iterable[pa.Table] | None = None,
     photos_per_observation: int = 1,
     features: Mapping[str, npt.NDArray[np.float32]] | None = None,
 ) -> Chosen:
@@ -104,8 +104,8 @@ def choose(
         config: `near_duplicate_bits` and `max_similarity`.
         salt: from the select config; it orders photos and hides observers, and decides no half.
         identities: class_id -> what the class is to the coin that draws halves (`halves.identity`).
-        published: the last release's photos (photo_id, class_id, observer, unit, half are read), whose units and
-            halves stay; None = there is no last release.
+        published: the last release's photos in parts (photo_id, class_id, observer, unit, half are read), whose units
+            and halves stay; None = there is no last release.
         photos_per_observation: so many photos of one observation may stay.
         features: photo_id -> (D,), for `max_similarity` below 1. They are the annotator's: no
             accuracy is ever measured of it, while a selector's features would let what it

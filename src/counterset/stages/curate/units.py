@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import duckdb
@@ -126,7 +126,7 @@ def units_of(
     people: People,
     class_ids: list[str],
     identities: Mapping[str, str],
-    published: pa.Table | None,
+    published: Iterable[pa.Table] | None,
 ) -> Units:
     """The units and halves of the rows. To the coin a unit is its first observer.
 
@@ -137,7 +137,7 @@ def units_of(
         people: who took the photos.
         class_ids: the classes, by number.
         identities: class_id -> what the class is to the coin.
-        published: the last release's photos.
+        published: the last release's photos, in parts.
     """
     size = len(people.name)
     places = "SELECT DISTINCT place FROM offered WHERE place IS NOT NULL ORDER BY place"
@@ -192,11 +192,13 @@ class _Last(NamedTuple):
     half: npt.NDArray[np.object_]
 
     @classmethod
-    def of(cls, connection: duckdb.DuckDBPyConnection, rows: Small, size: int, published: pa.Table | None) -> _Last:
+    def of(
+        cls, connection: duckdb.DuckDBPyConnection, rows: Small, size: int, published: Iterable[pa.Table] | None
+    ) -> _Last:
         """Of the rows that the release has under the same class; imported photos are in no half."""
         if published is None:
             return cls(np.broadcast_to(np.int32(NONE), len(rows)), [], np.zeros(0, object))
-        fill(connection, "published", [published])
+        fill(connection, "published", published)
         connection.execute(f"""CREATE TABLE units AS
             SELECT (row_number() OVER (ORDER BY observer, number, half) - 1)::INTEGER AS unit, * FROM (
                 SELECT DISTINCT coalesce(nullif(unit, ''), observer) AS observer, coalesce(unit, '') AS number, half
