@@ -378,7 +378,7 @@ def feature_matrix(table: pa.Table, name: str = "embedding") -> npt.NDArray[np.f
 
 def ranks(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
     """(N,) numbers of texts in their order, -1 for null, and the different texts so ordered; they may pass 2 GiB."""
-    encoded = column.dictionary_encode().unify_dictionaries().chunks
+    encoded = column.dictionary_encode().chunks  # of one dictionary
     texts = encoded[0].dictionary if encoded else pa.array([], column.type)
     order, rank = pc.sort_indices(texts), np.full(len(texts) + 1, -1, np.int64)  # the last is that of null
     rank[order.to_numpy()] = np.arange(len(order))

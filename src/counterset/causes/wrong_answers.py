@@ -34,7 +34,7 @@ MIN_UNITS = 5
 MOST_SPACES = 1_000
 """Label spaces of one release, at most."""
 
-Floats = npt.NDArray[np.float64]
+_GROUPS = pa.schema([("class_id", pa.string()), ("group", pa.string()), ("number", pa.int64())])
 
 
 class WrongAnswers(NamedTuple):
@@ -53,9 +53,9 @@ class _Wrong(NamedTuple):
     is_home: npt.NDArray[np.bool_]
     """The named class is at home on the class's *counter* background, whatever the photo's own is."""
     has_home: npt.NDArray[np.bool_]
-    is_near: npt.NDArray[np.float64]
+    is_near: npt.NDArray[np.float16]
     """1 = yes, 0 = no, nan = not known."""
-    unit: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.int32]
 
 
 def where_errors_go(
@@ -86,15 +86,11 @@ def errors_of(
         imagenet_labels: ImageNet-1K index of labels that may be answered, where it is known.
     """
     counter_of = dict(zip(pairs["class_id"].to_pylist(), pairs["counter"].to_pylist(), strict=True))
-    answers, counts = _Answers(counter_of), defaultdict[str, Counter[str]](Counter)
+    answers, kin = _Answers(counter_of), _Labels(classes, imagenet_labels or {})
     for photos, said in parts:
         answers.add(photos, said)
-        for row in photos.group_by(["class_id", "group"]).aggregate([([], "count_all")]).to_pylist():
-            if row["group"] is not None:
-                counts[row["class_id"]][row["group"]] += row["count_all"]
-    homes, kin = _homes(counts), _Labels(classes, imagenet_labels or {})
     by_class, by_model = [], []
-    for key, sorted_out in answers.sorted_out(homes, kin):
+    for key, sorted_out in answers.sorted_out(_homes(answers.groups), kin):
         for wrong in sorted_out:
             more = {"class_id": wrong.class_id, "num_photos": wrong.num_photos, "num_wrong_class": len(wrong.unit)}
             by_class.append(key | more | _figures([wrong]))
@@ -106,15 +102,21 @@ def errors_of(
 
 def home_backgrounds(all_photos: pa.Table) -> dict[str, str]:
     """class_id -> the group with most of its photos (ties: the first by name), where it has `MIN_HOME_PHOTOS`."""
-    cells = all_photos.select(["class_id", "group"]).group_by(["class_id", "group"]).aggregate([([], "count_all")])
+    return _homes(_with_more(_GROUPS.empty_table(), all_photos))
+
+
+def _with_more(groups: pa.Table, photos: pa.Table) -> pa.Table:
+    """Photos of each class and group (_GROUPS), with some more."""
+    more = photos.select(["class_id", "group"]).append_column("number", pa.repeat(1, len(photos)))
+    both = pa.concat_tables([groups, more.cast(_GROUPS)])
+    return both.group_by(["class_id", "group"]).aggregate([("number", "sum")]).rename_columns(_GROUPS.names)
+
+
+def _homes(groups: pa.Table) -> dict[str, str]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in cells.to_pylist():
+    for row in groups.to_pylist():
         if row["group"] is not None:
-            counts[row["class_id"]][row["group"]] = row["count_all"]
-    return _homes(counts)
-
-
-def _homes(counts: Mapping[str, Counter[str]]) -> dict[str, str]:
+            counts[row["class_id"]][row["group"]] = row["number"]
     return {
         class_id: min(groups, key=lambda group: (-groups[group], group))
         for class_id, groups in counts.items()
@@ -125,21 +127,28 @@ def _homes(counts: Mapping[str, Counter[str]]) -> dict[str, str]:
 class _Answers:
     """The wrong answers about photos of classes with a pair, and what the right ones say of labels.
 
+    A cell is a model, label space and class.
+
     Args:
         counter_of: class_id -> its counter group; None = it has no pair.
+
+    Attributes:
+        groups: photos of each class and group so far (_GROUPS).
     """
 
     def __init__(self, counter_of: Mapping[str, str | None]) -> None:
         self._counter_of = counter_of
         self._models, self._spaces, self._labels, self._classes = Names(), Names(), Names(), Names()
-        self._number = 0
+        self.groups = _GROUPS.empty_table()
         self._asked: set[int] = set()
-        # By model, label space and class: the number of the first answer, and how many are about the counter group
-        self._first: dict[tuple[int, int], int] = {}
-        self._num_counter: Counter[tuple[int, int]] = Counter()
+        # The numbers of the cells in the order of their first answers, and how many are about the counter group
+        self._cells: dict[tuple[int, int], int] = {}
+        self._num_counter: Counter[int] = Counter()
         self._right: set[tuple[int, int, int]] = set()
-        self._wrong: list[npt.NDArray[np.int32]] = []  # (4, W) model and space, class, label, whether on counter
-        self._units: list[pa.Array] = []
+        # (W,) of each wrong answer: its cell, its label, whether it is about the counter group, and its photo's number
+        self._wrong: list[npt.NDArray[Any]] = [np.zeros(0, kind) for kind in (np.int32, np.int32, np.bool_, np.int32)]
+        self._num_photos = 0
+        self._units: list[pa.ChunkedArray] = []  # of photos with wrong answers, by their numbers
 
     def add(self, photos: pa.Table, answers: pa.Table) -> None:
         """Some photos and the answers about them."""
@@ -156,50 +165,61 @@ class _Answers:
         has_pair = pc.is_valid(counter).to_numpy(zero_copy_only=False)
         said = self._labels.codes(answers["predicted"].combine_chunks())
         right = answers["is_correct"].to_numpy()
-        cell = asked.astype(np.int64) * len(self._classes.numbers) + class_of
-        for number, first, count in zip(*_cells(cell[has_pair], on_counter[has_pair]), strict=True):
-            key = divmod(number, len(self._classes.numbers))
-            self._first.setdefault(key, self._number + int(np.flatnonzero(has_pair)[first]))
-            self._num_counter[key] += count
-        self._number += len(answers)
+        cell = self._cell_numbers(asked, class_of, has_pair)
+        self._num_counter.update(cell[on_counter].tolist())
         known = np.unique(np.stack([asked, class_of, said])[:, has_pair & right], axis=1)
         self._right |= {(one, of, label) for one, of, label in known.T.tolist()}
         wrong = np.flatnonzero(has_pair & ~right & pc.is_valid(told["group"]).to_numpy())
-        self._wrong.append(np.stack([asked, class_of, said, on_counter.astype(np.int32)])[:, wrong].astype(np.int32))
-        self._units.append(_unit_texts(photos).take(place.take(pa.array(wrong))).combine_chunks())
+        rows, number = np.unique(place.take(pa.array(wrong)), return_inverse=True)
+        number = (self._num_photos + number).astype(np.int32)
+        for column, of_wrong in zip(self._wrong, (cell[wrong], said[wrong], on_counter[wrong], number), strict=True):
+            # In place, for arrays of each part would lie between what is freed, and take twice their size
+            column.resize(len(column) + len(wrong), refcheck=False)
+            column[len(column) - len(wrong) :] = of_wrong
+        self._num_photos += len(rows)
+        self._units.append(_unit_texts(photos).take(pa.array(rows)))
+        self.groups = _with_more(self.groups, photos)
+
+    def _cell_numbers(
+        self, asked: npt.NDArray[np.int32], class_of: npt.NDArray[np.int32], has_pair: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.int32]:
+        """(A,) the cell of each answer; -1 = its class has no pair."""
+        number, rows = len(self._classes.numbers), np.flatnonzero(has_pair)
+        codes, first, inverse = np.unique(
+            asked[rows].astype(np.int64) * number + class_of[rows], return_index=True, return_inverse=True
+        )
+        for code in codes[np.argsort(first)].tolist():
+            self._cells.setdefault(divmod(code, number), len(self._cells))
+        cell = np.full(len(asked), -1, np.int32)
+        cell[rows] = np.array([self._cells[divmod(code, number)] for code in codes.tolist()], np.int32)[inverse]
+        return cell
 
     def sorted_out(self, homes: Mapping[str, str], labels: _Labels) -> Iterator[tuple[dict[str, str], list[_Wrong]]]:
-        """Of each model and label space its wrong answers, class by class, in the alphabetical order of these."""
+        """Of each model and label space its wrong answers, class by class, in the alphabetical order of these; asked
+        for once, for they are let go."""
         models, spaces, said, classes = (
             list(names.numbers) for names in (self._models, self._spaces, self._labels, self._classes)
         )
-        wrong = np.concatenate([np.zeros((4, 0), np.int32), *self._wrong], axis=1)
-        unit = ranks(pa.chunked_array(self._units, pa.string()))[0]
-        cell = wrong[0].astype(np.int64) * len(classes) + wrong[1]
-        order = np.argsort(cell, kind="stable")
-        cells = cell[order]
+        chunks = [chunk for units in self._units for chunk in units.chunks]
+        self._units.clear()
+        unit = ranks(pa.chunked_array(chunks, pa.string()))[0].astype(np.int32)
+        cell, label, on_counter, photo = self._wrong
+        order, ends = np.argsort(cell, kind="stable"), np.cumsum(np.bincount(cell, minlength=len(self._cells)))
         right: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for one, of, label in sorted(self._right):
-            right[one, of].append(label)
+        for one, of, answer in sorted(self._right):
+            right[one, of].append(answer)
         for asked in sorted(self._asked):
-            own = sorted((of for one, of in self._first if one == asked), key=lambda of: self._first[asked, of])
+            own = [of for one, of in self._cells if one == asked]
             # A label that is the right answer of two classes names the one whose photos come later
-            labels.read((classes[of], said[label]) for of in own for label in right[asked, of])
+            labels.read((classes[of], said[answer]) for of in own for answer in right[asked, of])
             found = []
             for of in sorted(own, key=lambda of: classes[of]):
-                start, end = np.searchsorted(cells, [asked * len(classes) + of, asked * len(classes) + of + 1])
-                rows = order[start:end]
-                number, counter = self._num_counter[asked, of], str(self._counter_of[classes[of]])
-                found.append(_sort(classes[of], counter, number, wrong[2:, rows], unit[rows], said, homes, labels))
+                number, counter = self._cells[asked, of], str(self._counter_of[classes[of]])
+                rows = order[ends[number - 1] if number else 0 : ends[number]]
+                own_rows = label[rows], on_counter[rows], unit[photo[rows]]
+                found.append(_sort(classes[of], counter, self._num_counter[number], *own_rows, said, homes, labels))
             key = {"model": models[asked // MOST_SPACES], "label_space": spaces[asked % MOST_SPACES]}
             yield key, found
-
-
-def _cells(cell: npt.NDArray[np.int64], on_counter: npt.NDArray[np.bool_]) -> tuple[list[int], list[int], list[int]]:
-    """Different cells, the place where each is first met, and on how many of its rows something is so."""
-    cells, first, inverse = np.unique(cell, return_index=True, return_inverse=True)
-    counts = np.bincount(inverse, on_counter, len(cells)).astype(np.int64)
-    return cells.tolist(), first.tolist(), counts.tolist()
 
 
 def _unit_texts(photos: pa.Table) -> pa.ChunkedArray:
@@ -245,8 +265,9 @@ def _sort(
     class_id: str,
     counter: str,
     num_photos: int,
-    wrong: npt.NDArray[np.int32],
-    unit: npt.NDArray[np.int64],
+    label: npt.NDArray[np.int32],
+    on_counter: npt.NDArray[np.bool_],
+    unit: npt.NDArray[np.int32],
     labels_said: Sequence[str],
     homes: Mapping[str, str],
     labels: _Labels,
@@ -257,21 +278,22 @@ def _sort(
         class_id: of the class.
         counter: its counter group.
         num_photos: of the counter group, answered right or wrong.
-        wrong: (2, W) number of the label that was named, and whether the photo is of the counter group.
+        label: (W,) number of the label that was named.
+        on_counter: (W,) whether the photo is of the counter group.
         unit: (W,) of each photo.
         labels_said: names of the labels.
         homes: as of `home_backgrounds`.
         labels: what is known of labels.
     """
     # (L,) the labels that were named, and (W,) which of them each wrong answer names
-    named, which = np.unique(wrong[0], return_inverse=True)
-    said = [labels_said[label] for label in named]
-    home = [homes.get(known) if (known := labels.class_of(label)) is not None else None for label in said]
-    near = np.array([labels.is_near(class_id, label) for label in said], np.float64)
+    named, which = np.unique(label, return_inverse=True)
+    said = [labels_said[number] for number in named]
+    home = [homes.get(known) if (known := labels.class_of(name)) is not None else None for name in said]
+    near = np.array([labels.is_near(class_id, name) for name in said], np.float16)
     return _Wrong(
         class_id,
         num_photos,
-        wrong[1].astype(np.bool_),
+        on_counter,
         np.array([name == counter for name in home], np.bool_)[which],
         np.array([name is not None for name in home], np.bool_)[which],
         near[which],
@@ -312,15 +334,13 @@ def _excess(classes: Sequence[_Wrong], num_wrong: int) -> dict[str, float | None
     expected = math.fsum(chance * int(item.is_counter.sum()) for chance, item in zip(chances, classes, strict=True))
     excess = (at_home - expected) / num_wrong
     found = empty | {"share_home": at_home / num_wrong, "share_chance": expected / num_wrong, "excess": excess}
-    # (N,) what each wrong photo adds to the error of the difference
-    parts = [
-        ((item.is_counter - item.is_counter.mean()) * (item.is_home - chance) - excess * item.is_counter) / num_wrong
-        for chance, item in zip(chances, classes, strict=True)
-        if item.is_counter.any()
-    ]
-    unit = np.concatenate([item.unit for item in classes if item.is_counter.any()])
-    _, number = np.unique(unit, return_inverse=True)
-    by_unit = np.bincount(number, np.concatenate(parts))
+    counted = [(chance, item) for chance, item in zip(chances, classes, strict=True) if item.is_counter.any()]
+    # (U,) what the wrong photos of each unit add to the error of the difference
+    units = np.unique(np.concatenate([item.unit for _, item in counted]))
+    by_unit = np.zeros(len(units))
+    for chance, item in counted:
+        of_photos = (item.is_counter - item.is_counter.mean()) * (item.is_home - chance) - excess * item.is_counter
+        np.add.at(by_unit, np.searchsorted(units, item.unit), of_photos / num_wrong)
     spread, size = float((by_unit**2).sum()), len(by_unit)
     if size < MIN_UNITS or spread <= 1e-12:
         return found
