@@ -33,7 +33,7 @@ def whole_covariates(
             of_part = answers.filter(is_own)
             yield part, pa.nulls(len(part), pa.string()) if placed is None else placed["place"], of_part
 
-    habits = habits_of(parts(), selectors)
+    habits = habits_of(parts(), len(photos), selectors)
     tables = []
     for start in starts:
         part = photos.slice(start, size)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from counterset.causes.schemas import ANIMALS, APPEARANCE, COVARIATES
 from counterset.manifests import manifest_path, read_csv
 from counterset.statistics.grouped_photos import Names
+from counterset.statistics.row_blocks import BATCH_ROWS
 from counterset.tables import conform, ranks
 
 TOLD = ("hour", "life_stage", "sex")
@@ -23,7 +23,11 @@ TOLD = ("hour", "life_stage", "sex")
 SHRINKAGE = 5
 """Photos of other classes that an observer's accuracy in them is drawn towards the usual by."""
 
+NUM_BLOCKS = 16
+"""Of photos that are looked at together, at most 256."""
+
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 class Covariate(NamedTuple):
@@ -79,7 +83,7 @@ class Habits(NamedTuple):
     ease: Floats
     visits: npt.NDArray[np.int32]
 
-    def of(self, rows: slice) -> Habits:
+    def of(self, rows: slice | Ints) -> Habits:
         """Those of some photos."""
         arrays = {name: getattr(self, name)[rows] for name in self._fields if name != "num_selectors"}
         return self._replace(**arrays)
@@ -91,38 +95,38 @@ class Habits(NamedTuple):
         return np.where(is_whole, self.num_right / np.maximum(self.num_answers, 1), np.nan)
 
 
-def habits_of(parts: Iterable[tuple[pa.Table, pa.Array, pa.Table]], selectors: Collection[str]) -> Habits:
+def habits_of(
+    parts: Iterable[tuple[pa.Table, pa.Array, pa.Table]], num_photos: int, selectors: Collection[str]
+) -> Habits:
     """Look at all photos once; of each, some numbers are held.
 
     Args:
         parts: photos (photo_id, class_id, group and observer are read), their places (null = unknown), and the answers
             about them (photo_id, model and is_correct).
+        num_photos: of all parts.
         selectors: models whose answers say how easy an observer's photos of other classes are.
     """
     classes, groups = Names(), Names()
-    found: dict[str, list[npt.NDArray[Any]]] = defaultdict(list)
+    # Made at once, for arrays of each part would lie between what is freed, and take twice their size
+    num_right, num_answers, class_of, group = (np.zeros(num_photos, np.int16) for _ in range(4))
+    observer, place = (np.zeros(num_photos, np.uint64) for _ in range(2))
+    start = 0
     with duckdb.connect(":memory:", config={"threads": 1}) as connection:
         for photos, places, answers in parts:
-            answered, place = answers_of(photos["photo_id"].combine_chunks(), answers, selectors)
-            right = np.bincount(place, answered["is_correct"].to_numpy(), len(photos))
-            found["answers"].append(np.bincount(place, minlength=len(photos)).astype(np.int16))
-            found["right"].append(right.astype(np.int16))
-            found["class"].append(classes.codes(photos["class_id"].combine_chunks()).astype(np.int16))
-            found["group"].append(groups.codes(photos["group"].combine_chunks()).astype(np.int16))
-            found["observer"].append(_hashes(connection, photos["observer"]))
-            found["place"].append(_hashes(connection, places))
-    whole: dict[str, npt.NDArray[Any]] = {name: np.concatenate(found.pop(name)) for name in [*found]}
-    if not whole:
-        none = np.zeros(0)
-        return Habits(
-            none.astype(np.int16), none.astype(np.int16), 0, none.astype(np.int32), none, none.astype(np.int32)
-        )
-    visits = _visits(whole.pop("place"))
-    observer = np.unique(whole.pop("observer"), return_inverse=True)[1].astype(np.int32)
-    num_right, num_answers = whole["right"], whole["answers"]
-    known = Habits(num_right, num_answers, int(num_answers.max(initial=0)), visits, visits.astype(np.float64), visits)
-    experience, ease = _of_observers(observer, whole["class"], whole["group"], known.outcome)
-    return known._replace(experience=experience, ease=ease)
+            rows = slice(start, start := start + len(photos))
+            answered, photo = answers_of(photos["photo_id"].combine_chunks(), answers, selectors)
+            num_answers[rows] = np.bincount(photo, minlength=len(photos))
+            num_right[rows] = np.bincount(photo, answered["is_correct"].to_numpy(), len(photos))
+            class_of[rows] = classes.codes(photos["class_id"].combine_chunks())
+            group[rows] = groups.codes(photos["group"].combine_chunks())
+            observer[rows] = _hashes(connection, photos["observer"])
+            place[rows] = _hashes(connection, places)
+    visits = _visits(place)
+    del place
+    experience, ease = np.zeros(num_photos, np.int32), np.zeros(num_photos)
+    habits = Habits(num_right, num_answers, int(num_answers.max(initial=0)), experience, ease, visits)
+    _look_at_observers(habits, observer, class_of, group)
+    return habits
 
 
 def covariates_of(
@@ -175,10 +179,20 @@ def _subspecies(names: pa.ChunkedArray) -> pa.Array:
     return pa.array([*three, None], pa.string()).take(numbers % (len(three) + 1))
 
 
+def _alike(numbers: npt.NDArray[np.uint64]) -> Iterator[Ints]:
+    """The rows in blocks, those with one number in one block: sorting all at once would take four times their size."""
+    block = numbers.astype(np.uint8) % NUM_BLOCKS
+    return (np.flatnonzero(block == number) for number in range(NUM_BLOCKS))
+
+
 def _visits(place: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
     """(N,) photos of each photo's place; 0 where that is unknown."""
-    _, number, counts = np.unique(place, return_inverse=True, return_counts=True)
-    return np.where(place == 0, 0, counts[number]).astype(np.int32)
+    visits = np.zeros(len(place), np.int32)
+    for rows in _alike(place):
+        rows = rows[place[rows] > 0]
+        _, number, counts = np.unique(place[rows], return_inverse=True, return_counts=True)
+        visits[rows] = counts[number]
+    return visits
 
 
 def mean_outcomes(photo_ids: Sequence[str] | pa.Array, predictions: pa.Table, selectors: Collection[str]) -> Floats:
@@ -192,7 +206,7 @@ def mean_outcomes(photo_ids: Sequence[str] | pa.Array, predictions: pa.Table, se
 
 def answers_of(
     photo_ids: Sequence[str] | pa.Array, predictions: pa.Table, selectors: Collection[str]
-) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+) -> tuple[pa.Table, Ints]:
     """The P answers of the selectors about some photos, and (P,) the place of each answer's photo among these."""
     answered = predictions.filter(
         pc.is_in(predictions["model"].cast(pa.string()), pa.array(sorted(selectors), pa.string()))
@@ -205,25 +219,36 @@ def answers_of(
     return answered.filter(place >= 0), place[place >= 0].astype(np.int64)
 
 
-def _of_observers(
-    observer: npt.NDArray[np.int32], class_of: npt.NDArray[np.int16], group: npt.NDArray[np.int16], outcome: Floats
-) -> tuple[npt.NDArray[np.int32], Floats]:
-    """(N,) photos of other classes by each photo's observer, and how much easier than usual those are."""
-    known = ~np.isnan(outcome)
+def _look_at_observers(
+    habits: Habits,
+    observer: npt.NDArray[np.uint64],
+    class_of: npt.NDArray[np.int16],
+    group: npt.NDArray[np.int16],
+) -> None:
+    """Fill in `experience` and `ease`, from numbers of each photo's observer, class and group."""
+    num_classes, num_groups = int(class_of.max(initial=0)) + 1, int(group.max(initial=0)) + 2
+
+    def outcomes(rows: slice | Ints) -> tuple[Ints, npt.NDArray[np.bool_], Floats]:
+        """Of some photos the number of their class and group, whether their outcome is known, and what it is."""
+        outcome = habits.of(rows).outcome
+        known = ~np.isnan(outcome)
+        return class_of[rows].astype(np.int64) * num_groups + group[rows] + 1, known, np.where(known, outcome, 0.0)
+
     # What class and background give is taken out first, or the backgrounds that an observer prefers would be in it.
-    cell = class_of.astype(np.int32) * (int(group.max(initial=0)) + 2) + group + 1
-    num_cells = int(cell.max(initial=-1)) + 1
-    usual = np.bincount(cell, np.where(known, outcome, 0.0), num_cells) / np.maximum(
-        np.bincount(cell, known, num_cells), 1
-    )
-    residual = np.where(known, outcome - usual[cell], 0.0)
-    photos, answered, sums = (np.bincount(observer, weights) for weights in (None, known, residual))
-    experience, ease = np.zeros(len(observer), np.int32), np.zeros(len(observer))
-    order = np.argsort(class_of, kind="stable")
-    for rows in np.split(order, np.cumsum(np.bincount(class_of))[:-1]):
-        people, own = np.unique(observer[rows], return_inverse=True)
-        of_class = [np.bincount(own, weights, len(people)) for weights in (None, known[rows], residual[rows])]
-        elsewhere = [total[people] - part for total, part in zip((photos, answered, sums), of_class, strict=True)]
-        experience[rows] = elsewhere[0][own]
-        ease[rows] = (elsewhere[2] / (elsewhere[1] + SHRINKAGE)).round(6)[own]
-    return experience, ease
+    usual, number = np.zeros((2, num_classes * num_groups))
+    for start in range(0, len(observer), BATCH_ROWS):
+        cell, known, outcome = outcomes(slice(start, start + BATCH_ROWS))
+        np.add.at(usual, cell, outcome)
+        np.add.at(number, cell, known)
+    usual /= np.maximum(number, 1)
+    for rows in _alike(observer):
+        cell, known, outcome = outcomes(rows)
+        residual = np.where(known, outcome - usual[cell], 0.0)
+        _, who = np.unique(observer[rows], return_inverse=True)
+        cells, own = np.unique(who * num_classes + class_of[rows], return_inverse=True)
+        elsewhere = [
+            np.bincount(who, weights)[cells // num_classes] - np.bincount(own, weights)
+            for weights in (None, known, residual)
+        ]
+        habits.experience[rows] = elsewhere[0][own]
+        habits.ease[rows] = (elsewhere[2] / (elsewhere[1] + SHRINKAGE)).round(6)[own]

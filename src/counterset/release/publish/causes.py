@@ -38,7 +38,7 @@ def write_causes(inputs: ReleaseInputs, written: Written, pairs: pa.Table) -> No
     """
     selectors = [model.name for model in inputs.models if model.role == "selector"]
     photos, answers = written["all_photos"].rows, written["predictions"].rows
-    habits = habits_of(_with_places(inputs, photos, answers), selectors)
+    habits = habits_of(_with_places(inputs, photos, answers), len(written["all_photos"]), selectors)
     rows = [row for row in pairs.to_pylist() if row["common"] is not None and row["drop"] is not None]
     number_of = pa.array([row["class_id"] for row in rows], pa.string())
     margins = [f"margin_{number}" for number in range(len(selectors))]
