@@ -5,7 +5,7 @@
 writes 1000 classes of 50 backgrounds with one prediction per photo and model (once; the folder
 is kept until you delete it) as a build writes them, a file per model, counts them as the select
 stage does, in a process of its own, and then tests 1000 classes of 600 photos with 20,000
-permutations each. `--one-file` has all models in one file, as a table of others may come.
+permutations each. `--one-file` has all models in one file of DuckDB's, as others' tables may come.
 `--floors NAME` ends with an error where it takes more than is stated in `floors.toml`.
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the tests' worlds are
 
+import duckdb
 import numpy as np
 import pyarrow.dataset as ds
 from floors import add_floors, hold
@@ -61,11 +62,18 @@ def write_tables(folder: Path, num_photos: int, num_models: int, one_file: bool)
         FROM range({num_photos}) AS t(i), (FROM range({num_models}) AS u(m) WHERE {{models}}) ORDER BY i, m"""
     written(folder / "members.parquet", members, MEMBERS)
     written(folder / "backgrounds.parquet", backgrounds, BACKGROUNDS)
-    parts = {"all": "true"} if one_file else {f"{model:03d}": f"m = {model}" for model in range(num_models)}
-    return [
-        written(folder / f"predictions-{name}.parquet", predictions.format(models=models), PREDICTIONS)
-        for name, models in parts.items()
-    ]
+    if not one_file:
+        return [
+            written(folder / f"predictions-{model:03d}.parquet", predictions.format(models=f"m = {model}"), PREDICTIONS)
+            for model in range(num_models)
+        ]
+    path = folder / "predictions.parquet"
+    if not path.exists():
+        with duckdb.connect() as connection:
+            sql = predictions.format(models="true")
+            connection.execute(f"COPY ({sql}) TO '{path}.part' (FORMAT parquet, COMPRESSION zstd)")
+        Path(f"{path}.part").rename(path)
+    return [path]
 
 
 def written(path: Path, sql: str, schema: TableSchema) -> Path:
