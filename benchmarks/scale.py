@@ -9,6 +9,9 @@ the steps before it wrote; `plan` is the first, which puts all photos into shard
 they wrote and measures them anew. The digests of what each step wrote are kept too: `--equal FOLDER` compares them with
 those of another folder, which another commit wrote.
 
+`--refreshed` measures these steps of a later look, at which one photo in a hundred is new and one in two hundred is
+withdrawn. It stands on the release of the first look, and is a workspace of its own that shares the first one's files.
+
 After `publish` come the uses of its release (`release_uses.py`): `verify`, `diff`, `photos`, exports; their memory is
 that above what they import, which is far less than what a build imports.
 
@@ -24,6 +27,7 @@ import functools
 import hashlib
 import json
 import multiprocessing
+import os
 import resource
 import shutil
 import sys
@@ -142,6 +146,52 @@ def write_candidates(folder: Path, num_photos: int, num_classes: int) -> None:
         write_table(table_of(CANDIDATES, columns), CANDIDATES, file("crawl", name=build.crawl_name(spec)))
         write_table(table_of(REJECTS, []), REJECTS, file("crawl_rejects", name=build.crawl_name(spec)))
     write_table(table_of(REJECTS, []), REJECTS, file("withdrawn", name=build.snapshot_name))
+    (folder / "offered").touch()
+
+
+def write_refreshed(folder: Path, first: Path) -> None:
+    """A later look at the photos of the workspace `first`, with its release, unless it is there."""
+    if (folder / "offered").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    if not released(first):
+        sys.exit(f"{first} has no release; measure it without --refreshed first")
+    from counterset.schemas import CANDIDATES, REJECTS, RejectReason
+    from counterset.tables import read_table, table_of, write_table
+
+    def link_or_copy(source: str, target: str) -> None:
+        (os.link if source.endswith(".parquet") else shutil.copy)(source, target)  # tables are only replaced whole
+
+    own = shutil.ignore_patterns("offered", "prepared", "measured.jsonl")
+    shutil.copytree(first, folder, copy_function=link_or_copy, ignore=own)
+    config = (first / "config.toml").read_text()  # the list stays where it is, for its path is in the keys
+    for name in ("workspace", "releases"):
+        config = config.replace(f"{first}/{name}", f"{folder}/{name}")
+    (folder / "config.toml").write_text(config)
+    build = opened(folder)
+    before = [build.workspace.file("crawl", build.crawl_key, build.crawl_name(spec)) for spec in build.specs]
+    build.end_look()
+    build.refresh()
+    file = functools.partial(build.workspace.file, key=build.crawl_key)
+    gone = [table_of(REJECTS, [])]
+    for spec, path in zip(build.specs, before, strict=True):
+        known = read_table(path, CANDIDATES)
+        row = np.arange(len(known))
+        new = known.filter(row % 100 == 0)
+        changed = {
+            "photo_id": pc.replace_substring(new["photo_id"], "-0", "-9", max_replacements=1),
+            "url": text(new["url"].combine_chunks(), "?new"),
+            "observation_id": text("new ", new["observation_id"].combine_chunks()),
+            "observer_id": text("new ", new["observer_id"].combine_chunks()),
+        }
+        new = table_of(CANDIDATES, {name: new[name] for name in new.column_names} | changed)
+        write_table(pa.concat_tables([known, new]), CANDIDATES, file("crawl", name=build.crawl_name(spec)))
+        write_table(table_of(REJECTS, []), REJECTS, file("crawl_rejects", name=build.crawl_name(spec)))
+        away = known.filter(row % 200 == 1)
+        constant = {"stage": "crawl", "reason": RejectReason.WITHDRAWN.value, "detail": ""}
+        told = {name: pa.repeat(value, len(away)) for name, value in constant.items()}
+        gone.append(table_of(REJECTS, {name: away[name] for name in ("photo_id", "class_id")} | told))
+    write_table(pa.concat_tables(gone), REJECTS, file("withdrawn", name=build.snapshot_name))
     (folder / "offered").touch()
 
 
@@ -381,16 +431,22 @@ def main() -> None:
     parser.add_argument("--photos", type=int, nargs="+", default=[20_000])
     parser.add_argument("--classes", type=int, help="without it 100, or one per 10,000 photos where that is more")
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--refreshed", action="store_true", help="a later look at workspaces that are measured")
     parser.add_argument("--steps", nargs="+", choices=[*STEPS, *USES], default=STEPS)
     parser.add_argument("--again", nargs="*", choices=[*STEPS[1:], *USES], default=[])
     parser.add_argument("--equal", type=Path, help="a folder of another commit, whose digests must be the same")
     add_floors(parser)
     arguments = parser.parse_args()
+    if arguments.refreshed and arguments.again:
+        parser.error("--again would delete the first look's release; delete the folder of the later look instead")
     is_equal = True
     measured: dict[int, dict[str, Any]] = {}
     for num_photos in arguments.photos:
         folder = arguments.folder.resolve() / str(num_photos)
         in_process(write_candidates, folder, num_photos, arguments.classes or max(100, num_photos // 10_000))
+        if arguments.refreshed:
+            first, folder = folder, folder.with_name(f"{num_photos}-refreshed")
+            in_process(write_refreshed, folder, first)
         known = {row["step"]: row for row in forget(folder, arguments.again)}
         for step in ["plan", *(step for step in arguments.steps if step != "plan")]:
             if step not in known:
@@ -406,7 +462,7 @@ def main() -> None:
             said = f"{step:12s} {num_photos:>10,d} photos {row['seconds'] / num_photos * 1e6:7.1f} us per photo, "
             said += f"peak {row['peak_mb']:6.0f} MB above the imports"
             if arguments.equal:
-                lines = (arguments.equal / str(num_photos) / "measured.jsonl").read_text().splitlines()
+                lines = (arguments.equal / folder.name / "measured.jsonl").read_text().splitlines()
                 other = {row["step"]: row for row in map(json.loads, lines)}.get(step)
                 same = other is not None and other["digests"] == row["digests"]
                 is_equal &= same
