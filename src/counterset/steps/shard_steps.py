@@ -110,36 +110,42 @@ def _planned(build: Build, crawls: list[TableRef], connection: duckdb.DuckDBPyCo
     listed = (part.append_column("shard", _repeated(number, part)) for number, part in _each(paths, columns))
     empty = CANDIDATES.arrow().empty_table().select(columns)
     fill(connection, "listed", itertools.chain([empty.append_column("shard", _repeated(0, empty))], listed))
-    query = """SELECT row, shard, listed.url <> numbered.url FROM listed JOIN numbered USING (photo_id)
-        ORDER BY shard, row"""
-    found = connection.sql(query).to_arrow_table()
-    photo, shard_of, is_elsewhere = (column.to_numpy() for column in found.columns)
-    moved = np.unique(shard_of[is_elsewhere])
-    moved = moved[[not build.is_done("images", key, names[number]) for number in moved.tolist()]]
-    is_moved = np.isin(shard_of, moved)
-    for number, now in _chosen(build, crawls, connection, photo[is_moved], shard_of[is_moved]):
+    connection.execute("""CREATE TABLE found AS SELECT row, shard, listed.url <> numbered.url AS is_elsewhere
+        FROM listed JOIN numbered USING (photo_id); DROP TABLE listed""")
+    is_in, is_moved = (
+        {number for (number,) in connection.sql(f"SELECT DISTINCT shard FROM found WHERE {which}").fetchall()}
+        for which in ("true", "is_elsewhere")
+    )
+    moved = [number for number in is_moved if not build.is_done("images", key, names[number])]
+    fill(connection, "moved", [pa.table({"shard": pa.array(moved, pa.int32())})])
+    there = connection.sql("SELECT row, shard FROM found SEMI JOIN moved USING (shard)").to_arrow_table()
+    for number, now in _chosen(build, crawls, connection, there["row"].to_numpy(), [there]):
         others = without(read_table(paths[number], CANDIDATES), now["photo_id"].combine_chunks())
         write_table(pa.concat_tables([conform(now, CANDIDATES), others]), CANDIDATES, paths[number])
     # (N,) of the candidates: the last shard that holds each, and whether that has another address of it
     last, has_moved = np.full(num_photos, -1, np.int32), np.zeros(num_photos, np.bool_)
-    last[photo], has_moved[photo] = shard_of, is_elsewhere
-    relevant = [names[number] for number in np.unique(shard_of)]
+    for part in rows_of(connection, "FROM found ORDER BY shard"):
+        photo, shard_of, is_elsewhere = (column.to_numpy() for column in part.columns)
+        last[photo], has_moved[photo] = shard_of, is_elsewhere
+    relevant = [names[number] for number in is_in]
 
     used = {int(name[:6]) for name in names}
     free = (number for number in itertools.count() if number not in used)
 
     def add_shards(todo: Places, suffix: str = "") -> None:
-        shard = _shards(connection, todo, build.config.download.shard_size)
-        for _, part in _chosen(build, crawls, connection, todo, shard):
+        new = _shards(connection, todo, build.config.download.shard_size)
+        for _, part in _chosen(build, crawls, connection, todo, new):
             name = f"{next(free):06d}-{digest(sorted(part['photo_id'].to_pylist()))[:8]}{suffix}"
             write_table(part, CANDIDATES, file("shards", key, name))
             relevant.append(name)
 
-    add_shards(np.flatnonzero(last < 0))
+    add_shards(np.flatnonzero(last < 0).astype(np.int32))
     planned = build.workspace.folder("retries", key) / f"{build.crawl_key}-{build.snapshot_name}.txt"
     if build.snapshot > 1 and not planned.is_file():
-        attempts = np.bincount(photo, minlength=num_photos)
-        failed = np.flatnonzero(_has_failed(build, connection, names, last, has_moved) & (attempts < MAX_ATTEMPTS))
+        failed = _has_failed(build, connection, names, last, has_moved)
+        given_up = f"SELECT row FROM found GROUP BY row HAVING count(*) >= {MAX_ATTEMPTS}"
+        failed[connection.sql(given_up).to_arrow_table()["row"].to_numpy()] = False
+        failed = np.flatnonzero(failed).astype(np.int32)
         add_shards(failed, RETRY)
         write_bytes(f"{len(failed)}\n".encode(), planned)
     return sorted(relevant)
@@ -168,24 +174,31 @@ def _repeated(number: int, rows: pa.Table) -> pa.Array:
     return pa.repeat(pa.scalar(number, pa.int32()), len(rows))
 
 
-def _shards(connection: duckdb.DuckDBPyConnection, todo: Places, size: int) -> Places:
-    """(K,) the number of the new shard of each candidate, by a hash of its photo, which mixes the classes."""
-    if not len(todo):
-        return todo
-    fill(connection, "todo", [pa.table({"row": pa.array(todo, pa.int32())})])
-    parts = rows_of(connection, "SELECT photo_id FROM numbered JOIN todo USING (row) ORDER BY row")
-    ids = (photo_id for part in parts for photo_id in part["photo_id"].to_pylist())
-    lots = np.fromiter((int(digest(photo_id), 16) for photo_id in ids), np.uint64, len(todo))
-    connection.execute("DROP TABLE todo")
-    shard = np.empty(len(todo), np.int32)
-    shard[np.argsort(lots, kind="stable")] = np.arange(len(todo), dtype=np.int32) // size
-    return shard
+def _shards(connection: duckdb.DuckDBPyConnection, todo: Places, size: int) -> Iterator[pa.Table]:
+    """Some rows, with the number of the new shard of each: by a hash of its photo, which mixes the classes."""
+    fill(connection, "todo", [pa.table({"row": pa.array(todo)})])
+    lots = (
+        pa.table({"row": part["row"], "lot": pa.array([int(digest(own), 16) for own in ids], pa.uint64())})
+        for part in rows_of(connection, "SELECT row, photo_id FROM numbered JOIN todo USING (row)")
+        for ids in [part["photo_id"].to_pylist()]
+    )
+    fill(connection, "lots", lots)
+    placed = 0
+    for part in rows_of(connection, "SELECT row FROM lots ORDER BY lot, row"):
+        shard = np.arange(placed, placed + len(part), dtype=np.int32) // np.int32(size)
+        yield part.append_column("shard", pa.array(shard))
+        placed += len(part)
+    connection.execute("DROP TABLE todo; DROP TABLE lots")
 
 
 def _chosen(
-    build: Build, crawls: list[TableRef], connection: duckdb.DuckDBPyConnection, rows: Places, shard_of: Places
+    build: Build,
+    crawls: list[TableRef],
+    connection: duckdb.DuckDBPyConnection,
+    rows: Places,
+    chosen: Iterable[pa.Table],
 ) -> Iterator[tuple[int, pa.Table]]:
-    """Shard by shard the whole candidates of some rows, which may be in several."""
+    """Shard by shard the whole candidates of some rows, of which `chosen` tells the shard, or several."""
     if not len(rows):
         return
     is_wanted = np.zeros(int(rows.max()) + 1, np.bool_)
@@ -199,7 +212,7 @@ def _chosen(
             size += len(part)
 
     fill(connection, "wanted", wanted())
-    fill(connection, "chosen", [pa.table({"row": pa.array(rows, pa.int32()), "shard": pa.array(shard_of, pa.int32())})])
+    fill(connection, "chosen", chosen)
     ordered = rows_of(connection, "FROM wanted JOIN chosen USING (row) ORDER BY shard, row")
     yield from runs(ordered, "shard")
     connection.execute("DROP TABLE wanted; DROP TABLE chosen")
