@@ -36,6 +36,8 @@ _TILE = 128, 16_384
 """Rows and columns of all pairs that are in memory at a time."""
 _MAX_PAIRS = 1_000_000
 """Near pairs in memory at a time, or one per hash where there are more hashes."""
+_CHUNK = 1 << 16
+"""Hashes that are worked on at a time, so that what comes in between stays in the processor's cache."""
 
 
 def connected(hashes: Hashes, max_bits: int) -> Numbers:
@@ -56,6 +58,24 @@ def connected(hashes: Hashes, max_bits: int) -> Numbers:
     del order
     values = values[is_new]
     return _sets(values, HASH_BITS, max_bits)[place]
+
+
+def first_of_sets(size: int, first: Numbers, second: Numbers) -> Numbers:
+    """(size,) the lowest number that pairs connect with each number from 0 on; itself where none do.
+
+    Args:
+        size: how many numbers there are.
+        first: (P,) one of each pair.
+        second: (P,) the other.
+    """
+    lowest = np.arange(size, dtype=np.int32)
+    if len(first):
+        # Few are in a pair, so the graph is of these alone
+        nodes, ends = np.unique(np.stack([first, second]), return_inverse=True)
+        graph = coo_array((np.ones(len(first), np.int8), tuple(ends.reshape(2, -1))), shape=(len(nodes), len(nodes)))
+        component = connected_components(graph, directed=False)[1]
+        lowest[nodes] = nodes[np.unique(component, return_index=True)[1]][component]
+    return lowest
 
 
 def _sets(values: Hashes, width: int, max_bits: int, known: Numbers | None = None) -> Numbers:
@@ -116,10 +136,8 @@ class _Joined:
     def sets(self) -> Numbers:
         """(N,) the number of each hash's set."""
         if self._num_pairs:
-            first, second = np.concatenate(self._pairs, axis=1)
-            size = len(self._set_of)
-            graph = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(size, size))
-            self._set_of = np.asarray(connected_components(graph, directed=False)[1], np.int32)[self._set_of]
+            lowest = first_of_sets(len(self._set_of), *np.concatenate(self._pairs, axis=1))
+            self._set_of = lowest[self._set_of]
         self._pairs, self._num_pairs = [], 0
         return self._set_of
 
@@ -147,12 +165,16 @@ def _join_where_equal(
 
     moved = _moved(values, moves)
     moved.sort()
-    agreeing = moved >> np.uint64(left)
-    goes_on = agreeing[1:] == agreeing[:-1]  # (N - 1,)
-    del agreeing
-    # Runs of two and more, of which there are few
-    starts = np.flatnonzero(goes_on & ~np.append(False, goes_on[:-1]))
-    lengths = np.flatnonzero(goes_on & ~np.append(goes_on[1:], False)) + 2 - starts
+    # (N + 1,) whether each agrees with the one before it; there is none before the first and after the last
+    goes_on = np.zeros(len(moved) + 1, np.bool_)
+    for start in range(1, len(moved), _CHUNK):
+        stop = min(start + _CHUNK, len(moved))
+        differing = moved[start:stop] ^ moved[start - 1 : stop - 1]
+        np.less(differing, np.uint64(2**left), out=goes_on[start:stop])
+    # Runs of two and more
+    starts = np.flatnonzero(goes_on[1:] > goes_on[:-1]).astype(np.int32)
+    lengths = np.flatnonzero(goes_on[1:] < goes_on[:-1]).astype(np.int32) + 1 - starts
+    del goes_on
     compared = np.flatnonzero(lengths <= MAX_RUN)
     num_rows = np.cumsum(lengths[compared])
     for own in np.split(compared, np.searchsorted(num_rows, np.arange(_MAX_PAIRS, num_rows[-1:].sum(), _MAX_PAIRS))):
@@ -173,8 +195,8 @@ def _join_where_equal(
         known = joined.sets()[place]
         if (known != known[0]).any():
             sets = _sets(run & np.uint64(2**left - 1), left, max_bits, known)
-            _, heads = np.unique(sets, return_index=True)
-            joined.add(place[heads][sets], place)
+            _, heads, inside = np.unique(sets, return_index=True, return_inverse=True)
+            joined.add(place[heads][inside], place)
 
 
 def _moves(width: int, num_blocks: int, equal: tuple[int, ...]) -> list[tuple[int, int, int]]:
@@ -193,9 +215,11 @@ def _moves(width: int, num_blocks: int, equal: tuple[int, ...]) -> list[tuple[in
 def _moved(values: Hashes, moves: list[tuple[int, int, int]]) -> Hashes:
     """The hashes with their blocks of bits elsewhere."""
     moved = np.zeros_like(values)
-    for source, size, target in moves:
-        block = values >> np.uint64(source)
-        block &= np.uint64(2**size - 1)
-        block <<= np.uint64(target)
-        moved |= block
+    for start in range(0, len(values), _CHUNK):
+        own = slice(start, start + _CHUNK)
+        for source, size, target in moves:
+            block = values[own] >> np.uint64(source)
+            block &= np.uint64(2**size - 1)
+            block <<= np.uint64(target)
+            moved[own] |= block
     return moved

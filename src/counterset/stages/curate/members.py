@@ -15,13 +15,11 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from counterset.config import CurateConfig
 from counterset.parquet_sql import add, fill, rows_of, spilling
 from counterset.schemas import MEMBERS, REJECTS, Half, RejectReason
-from counterset.similarity.near_hashes import connected
+from counterset.similarity.near_hashes import connected, first_of_sets
 from counterset.similarity.search import pairs_above
 from counterset.stages.curate import STAGE
 from counterset.stages.curate.units import People, Small, Units, by_row, units_of
@@ -117,7 +115,7 @@ def choose(
     _turn_away_several_classes(connection, rows, class_ids)
     _keep_first_of_each(connection, rows, config, photos_per_observation, features)
     people = People.of(connection, salt)
-    units = units_of(connection, rows.row, rows.class_of, people, class_ids, identities, published)
+    units = units_of(connection, rows.row, rows.pop("class_of"), people, class_ids, identities, published)
     add(
         connection,
         "turned_away",
@@ -145,21 +143,20 @@ class _Rows:
         row: (N,) of the photo in the table `offered`, which is in the order of photo_id.
         class_of: (N,) number of its class, in the order of class ids.
         content: (N,) equal for photos of equal bytes.
-        observation: (N,) equal for photos of one observation.
         phash: (N,) perceptual hash.
     """
 
-    def __init__(self, row: Small, class_of: Small, content: Small, observation: Small, phash: Any) -> None:
-        self.row, self.class_of, self.content, self.observation, self.phash = row, class_of, content, observation, phash
+    def __init__(self, row: Small, class_of: Small, content: Small, phash: Any) -> None:
+        self.row, self.class_of, self.content, self.phash = row, class_of, content, phash
 
     def keep(self, which: npt.NDArray[Any]) -> None:
         """Keep some rows, column by column, for a copy of all may not fit."""
         for name, column in self.__dict__.items():
             setattr(self, name, column[which])
 
-    def pop_phash(self) -> Any:
-        """The perceptual hashes, which are not kept here, so that whoever compares them can let go of them."""
-        return self.__dict__.pop("phash")
+    def pop(self, name: str) -> Any:
+        """A column, which is not kept here, so that whoever works on it can let go of it."""
+        return self.__dict__.pop(name)
 
 
 def _numbered(connection: duckdb.DuckDBPyConnection, parts: Iterable[pa.Table], salt: str) -> tuple[_Rows, list[str]]:
@@ -184,22 +181,31 @@ def _numbered(connection: duckdb.DuckDBPyConnection, parts: Iterable[pa.Table], 
             size += len(part)
 
     fill(connection, "offered", numbered())
-    order = np.argsort(np.concatenate(lots), kind="stable").astype(np.int32)
-    lots.clear()
+    connection.execute("DROP TABLE IF EXISTS candidates; DROP TABLE IF EXISTS photos")  # of `offered`, which are read
+    order = np.argsort(_joined(lots), kind="stable").astype(np.int32)
     class_ids = sorted(known)
     rank = np.array([class_ids.index(class_id) for class_id in known], np.int32)
-    class_of = rank[np.concatenate(classes)[order]]
-    classes.clear()
-    phash = np.concatenate(hashes)[order]
-    hashes.clear()
-    content, observation = (
-        _firsts(connection, columns, size)[order] for columns in ("sha256", "source, observation_id")
-    )
-    return _Rows(order, class_of, content, observation, phash), class_ids
+    class_of = rank[_joined(classes)[order]]
+    phash = _joined(hashes)[order]
+    return _Rows(order, class_of, _firsts(connection, "sha256")[order], phash), class_ids
 
 
-def _firsts(connection: duckdb.DuckDBPyConnection, columns: str, size: int) -> Small:
-    """(N,) of each row of `offered` the first row that has the same in some columns."""
+def _joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """The parts of a column as one, and they are let go of."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
+
+
+def _comes_more_often(numbers: Small, times: int) -> npt.NDArray[np.bool_]:
+    """(N,) whether each of N numbers comes more than so many times."""
+    is_often = np.bincount(numbers, minlength=1) > times
+    return is_often[numbers]
+
+
+def _firsts(connection: duckdb.DuckDBPyConnection, columns: str) -> Small:
+    """(offered,) of each row of `offered` the first row that has the same in some columns."""
+    size = connection.sql("SELECT count(*) FROM offered").fetchall()[0][0]
     query = f"""SELECT row, first FROM offered
         JOIN (SELECT {columns}, min(row) AS first FROM offered GROUP BY ALL HAVING count(*) > 1) USING ({columns})"""
     return by_row(connection, query, np.arange(size, dtype=np.int32))
@@ -222,7 +228,7 @@ def _turned_away(
 
 def _turn_away_several_classes(connection: duckdb.DuckDBPyConnection, rows: _Rows, class_ids: list[str]) -> None:
     """Turn away bytes that are offered under several classes."""
-    copies = np.flatnonzero(np.bincount(rows.content, minlength=1)[rows.content] > 1)
+    copies = np.flatnonzero(_comes_more_often(rows.content, 1))
     classes: dict[int, set[int]] = {}
     for code, number in zip(rows.content[copies].tolist(), rows.class_of[copies].tolist(), strict=True):
         classes.setdefault(code, set()).add(number)
@@ -249,14 +255,14 @@ def _keep_first_of_each(
 ) -> None:
     """Keep the first of each set of duplicates and of each observation, and turn the others away."""
     same_as = _duplicates(connection, rows, config, features)
-    num_offered = np.bincount(rows.observation, minlength=1)[rows.observation]
+    observation = _firsts(connection, "source, observation_id")[rows.row]
     # Most photos are like no other, and their observation has no more photos than may stay.
-    is_member = (np.bincount(same_as, minlength=1)[same_as] == 1) & (num_offered <= photos_per_observation)
+    is_member = ~(_comes_more_often(same_as, 1) | _comes_more_often(observation, photos_per_observation))
     others = np.flatnonzero(~is_member)
     kept_for = np.full(len(others), NONE, np.int64)
     kept: dict[int, int] = {}
     taken: Counter[int] = Counter()
-    told = zip(others.tolist(), same_as[others].tolist(), rows.observation[others].tolist(), strict=True)
+    told = zip(others.tolist(), same_as[others].tolist(), observation[others].tolist(), strict=True)
     for number, (row, first, own) in enumerate(told):
         if first in kept:
             kept_for[number] = kept[first]
@@ -275,7 +281,7 @@ def _keep_first_of_each(
     add(connection, "turned_away", away)
     away = rows.row[others[~is_copy & ~is_member[others]]]
     add(connection, "turned_away", _turned_away(away, None, [RejectReason.SAME_OBSERVATION.value], []))
-    del rows.content, rows.observation
+    del rows.content
     rows.keep(is_member)
 
 
@@ -289,7 +295,7 @@ def _duplicates(
     size = len(rows.row)
     alike = [rows.content]
     if config.near_duplicate_bits >= 0:
-        alike.append(connected(rows.pop_phash(), config.near_duplicate_bits))
+        alike.append(connected(rows.pop("phash"), config.near_duplicate_bits))
     pairs = []
     for sets in alike:
         first = _first_of_set(sets)
@@ -301,9 +307,7 @@ def _duplicates(
         vectors = np.stack([features[photo_id] for photo_id in photo_ids.take(pa.array(rows.row)).to_pylist()])
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         pairs += [np.stack(found[:2]) for found in pairs_above(vectors, vectors, config.max_similarity)]
-    sources, found = np.concatenate(pairs, axis=1)
-    graph = coo_array((np.ones(len(found), np.int8), (sources, found)), shape=(size, size))
-    return _first_of_set(connected_components(graph, directed=False)[1] if size else rows.content)
+    return first_of_sets(size, *np.concatenate(pairs, axis=1))
 
 
 def _first_of_set(sets: Small) -> Small:

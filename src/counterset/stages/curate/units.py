@@ -149,24 +149,26 @@ def units_of(
     )
     fill(connection, "places", itertools.chain([empty], numbered))
     query = "SELECT row, number FROM offered JOIN places USING (place)"
-    place = by_row(connection, query, np.full(size, NONE, np.int32))[rows]
-    name, last = people.name[rows], _Last.of(connection, rows, size, published)
+    place = by_row(connection, query, np.full(size, NONE, np.int32))
+    last = _Last.of(connection, size, published)
     unit, bridges = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.bool_)
     # There are as many units as rows at the most; what is not filled takes no memory
     width = max(map(len, (unit_number("").encode(), *(number.encode() for number in last.number))))
     all_numbers, all_halves, num_units = np.empty(len(rows), f"S{width}"), np.empty(len(rows), np.int8), 0
     order = np.argsort(class_of, kind="stable").astype(np.int32)
     edges = np.append(0, np.cumsum(np.bincount(class_of, minlength=len(class_ids))))
+    del class_of
     for number, class_id in enumerate(class_ids):
         own = order[edges[number] : edges[number + 1]]
         if not len(own):
             continue
-        before = np.unique(last.unit[own][last.unit[own] != NONE])
+        name, unit_before = people.name[rows[own]], last.unit[rows[own]]
+        before = np.unique(unit_before[unit_before != NONE])
         halves_before = np.where(last.half[before] == Half.DISCOVER.value, DISCOVER, CONFIRM)
-        published_units = Published(_renumbered(last.unit[own]), halves_before)
-        units = join(_renumbered(name[own]), _renumbered(place[own]), published_units)
+        published_units = Published(_renumbered(unit_before), halves_before)
+        units = join(_renumbered(name), _renumbered(place[rows[own]]), published_units)
         lowest = np.full(int(units.unit.max(initial=NONE)) + 1, len(people.names))
-        np.minimum.at(lowest, units.unit, name[own])
+        np.minimum.at(lowest, units.unit, name)
         unit[own], bridges[own] = units.unit + num_units, units.bridges
         for first, continued in zip(people.names.take(lowest).to_pylist(), units.continues.tolist(), strict=True):
             goes_on = continued != NONE
@@ -182,7 +184,7 @@ class _Last(NamedTuple):
     """The units of the last release.
 
     Attributes:
-        unit: (N,) the unit that each row was in, numbered in the order of their names; NONE = it was in none.
+        unit: (offered,) the unit that each row was in, numbered in the order of their names; NONE = it was in none.
         number: (U,) what the release calls the unit; "" where the release is older than units.
         half: (U,) its half.
     """
@@ -192,12 +194,10 @@ class _Last(NamedTuple):
     half: npt.NDArray[np.object_]
 
     @classmethod
-    def of(
-        cls, connection: duckdb.DuckDBPyConnection, rows: Small, size: int, published: Iterable[pa.Table] | None
-    ) -> _Last:
+    def of(cls, connection: duckdb.DuckDBPyConnection, size: int, published: Iterable[pa.Table] | None) -> _Last:
         """Of the rows that the release has under the same class; imported photos are in no half."""
         if published is None:
-            return cls(np.broadcast_to(np.int32(NONE), len(rows)), [], np.zeros(0, object))
+            return cls(np.broadcast_to(np.int32(NONE), size), [], np.zeros(0, object))
         fill(connection, "published", published)
         connection.execute(f"""CREATE TABLE units AS
             SELECT (row_number() OVER (ORDER BY observer, number, half) - 1)::INTEGER AS unit, * FROM (
@@ -206,7 +206,7 @@ class _Last(NamedTuple):
         query = """SELECT row, units.unit FROM offered JOIN published USING (photo_id, class_id) JOIN units
             ON units.observer = coalesce(nullif(published.unit, ''), published.observer)
                 AND units.number = coalesce(published.unit, '') AND units.half = published.half"""
-        unit = by_row(connection, query, np.full(size, NONE, np.int32))[rows]
+        unit = by_row(connection, query, np.full(size, NONE, np.int32))
         known = connection.sql("SELECT number, half FROM units ORDER BY unit").to_arrow_table()
         return cls(unit, known["number"].to_pylist(), np.array(known["half"].to_pylist(), object))
 
