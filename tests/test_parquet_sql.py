@@ -57,6 +57,19 @@ def test_small_parts_go_in_together_by_their_columns_names() -> None:
         ]  # fmt: skip
 
 
+def test_each_block_has_a_duckdb_to_itself() -> None:
+    """Also where one is used again, after blocks that failed or put rows on disk."""
+    for memory_limit in ("300MB", "300MB", "20MB", "20MB", "300MB"):
+        with pytest.raises(ValueError, match="ends"), spilling(memory_limit) as connection:
+            connection.execute("CREATE TABLE given AS FROM range(10)")
+            raise ValueError("ends the block")
+        with spilling(memory_limit) as connection, spilling(memory_limit) as other:
+            for one, size in ((connection, 500_000), (other, 3)):
+                one.execute(f"CREATE TABLE given AS SELECT range AS number, md5(range::VARCHAR) FROM range({size})")
+            assert sum(map(len, rows_of(connection, "FROM given"))) == 500_000
+            assert sum(map(len, rows_of(other, "FROM given"))) == 3
+
+
 def test_packed_numbers_are_sorted_in_less_memory_than_lists_take() -> None:
     """Lists of so many rows end DuckDB's sort with an error at this limit; so do backgrounds of ten million photos."""
     rng = np.random.default_rng(0)

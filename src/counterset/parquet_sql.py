@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import itertools
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -34,6 +35,10 @@ def parquet_sql(files: Iterable[Path | str]) -> str:
     return f"read_parquet([{names}], hive_partitioning = false)"
 
 
+_idle: list[duckdb.DuckDBPyConnection] = []
+"""DuckDBs that no block uses and that hold nothing: to open one takes ten times as long as to use one again."""
+
+
 @contextlib.contextmanager
 def spilling(memory_limit: str = MEMORY_LIMIT) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of one thread that holds `memory_limit` at most; the rest lies on disk while the block runs. Queries
@@ -42,15 +47,13 @@ def spilling(memory_limit: str = MEMORY_LIMIT) -> Iterator[duckdb.DuckDBPyConnec
     Raises:
         WorkspaceError: there is no room for the rest, or a file that is read is damaged.
     """
-    with tempfile.TemporaryDirectory(prefix="counterset-") as scratch:
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "threads": 1,
-            "memory_limit": memory_limit,
-            "temp_directory": scratch,
-            "preserve_insertion_order": False,
-        }
-        with duckdb.connect(":memory:", config=config) as connection:
-            connection.execute("SET enable_progress_bar = false")
+    with tempfile.TemporaryDirectory(prefix="counterset-") as scratch, contextlib.ExitStack() as stack:
+        opened = stack.enter_context(_opened())
+        opened.execute(f"SET memory_limit = '{memory_limit}'")
+        opened.execute("SET temp_directory = '{}'".format(scratch.replace("'", "''")))
+        opened.execute("ATTACH ':memory:' AS block")
+        with opened.cursor() as connection:
+            connection.execute("USE block")
             try:
                 yield connection
             except duckdb.OperationalError as error:
@@ -58,6 +61,19 @@ def spilling(memory_limit: str = MEMORY_LIMIT) -> Iterator[duckdb.DuckDBPyConnec
                     f"tables that do not fit into memory cannot be sorted in {scratch} ({_words(error)}); free space "
                     "there, or set TMPDIR to a folder with more"
                 ) from error
+        opened.execute("DETACH block")
+        if not os.listdir(scratch):  # one that has spilled keeps to its folder
+            stack.pop_all()
+            _idle.append(opened)
+
+
+def _opened() -> duckdb.DuckDBPyConnection:
+    try:
+        return _idle.pop()
+    except IndexError:
+        connection = duckdb.connect(":memory:", config={"threads": 1, "preserve_insertion_order": False})
+        connection.execute("SET enable_progress_bar = false")
+        return connection
 
 
 def fill(connection: duckdb.DuckDBPyConnection, name: str, parts: Iterable[pa.Table]) -> None:
@@ -85,8 +101,11 @@ def add(connection: duckdb.DuckDBPyConnection, name: str, part: pa.Table) -> Non
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, num_rows: int = PART_ROWS) -> Iterator[pa.Table]:
-    """What a query gives, in parts of at most `num_rows` rows. The connection can be asked something else meanwhile."""
-    for batch in connection.cursor().sql(sql).to_arrow_reader(num_rows):
+    """What a query of a `spilling` DuckDB gives, in parts of at most `num_rows` rows. It can be asked something else
+    meanwhile."""
+    cursor = connection.cursor()
+    cursor.execute("USE block")
+    for batch in cursor.sql(sql).to_arrow_reader(num_rows):
         yield pa.Table.from_batches([batch])
 
 
