@@ -42,7 +42,7 @@ def in_files(table: pa.Table, folder: Path) -> Rows:
 
 def shuffled(table: pa.Table, folder: Path) -> Rows:
     mixed = table.take(np.random.default_rng(0).permutation(len(table)))
-    return Rows.sorted([mixed.slice(0, 1), mixed.slice(1)], table.schema, folder / "y.parquet")
+    return Rows.sorted([mixed.slice(0, 1), mixed.slice(1)], table.schema, folder / "y.arrow")
 
 
 @pytest.mark.parametrize("given", [as_it_is, in_a_file, in_files, shuffled])

@@ -124,7 +124,7 @@ def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: Rows
         connection.execute("CREATE TABLE told AS FROM offered ANTI JOIN wanted USING (photo_id)")
         connection.execute("INSERT INTO told BY NAME FROM more")
         _add_shards(build, sorted(shards), connection, number)
-        return Rows.written(rows_of(connection, _ONCE), REJECTS.arrow(), folder / "rejects.parquet")
+        return Rows.written(rows_of(connection, _ONCE), REJECTS.arrow(), folder / "rejects.arrow")
 
 
 def _add_shards(build: Build, shards: list[str], connection: duckdb.DuckDBPyConnection, number: Iterator[int]) -> None:

@@ -72,9 +72,9 @@ def publish_release(
         # All that grows with the photos is put in their order once, and read from there
         told = pa.schema([field for field in CANDIDATES.arrow() if field.name != "place"])
         parts = candidate_parts(build, crawls, told.names)
-        candidates = Rows.sorted(parts, told, Path(folder) / "candidates.parquet")
+        candidates = Rows.sorted(parts, told, Path(folder) / "candidates.arrow")
         parts = parts_of(photos, PHOTOS)
-        inspected = Rows.sorted(parts, PHOTOS.arrow(), Path(folder) / "photos.parquet").among(candidates)
+        inspected = Rows.sorted(parts, PHOTOS.arrow(), Path(folder) / "photos.arrow").among(candidates)
         names = [place(ref.path).stem for ref in photos]
         rejects = all_rejects(build, tables["members"], shards, candidates, Path(folder))
         backgrounds = Rows.stored(tables["backgrounds"], BACKGROUNDS)

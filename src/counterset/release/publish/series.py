@@ -72,7 +72,7 @@ def seen_before(members: Rows, series: SeriesInputs, folder: Path) -> Rows:
                 SELECT class_id, unit, min(unit_since) AS since FROM members JOIN seen USING (photo_id)
                 WHERE unit_since BETWEEN 1 AND {series.look} GROUP BY class_id, unit) USING (class_id, unit)
             ORDER BY photo_id"""
-        return Rows.written(rows_of(connection, sql), SEEN, folder / "seen.parquet")
+        return Rows.written(rows_of(connection, sql), SEEN, folder / "seen.arrow")
 
 
 _FOLLOWED = """
