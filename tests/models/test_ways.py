@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,3 +119,25 @@ def test_a_build_takes_its_way_to_other_processes(tmp_path: Path, monkeypatch: p
     agree_on(None)
     on(monkeypatch, OLDER)
     assert pickle.loads(sent).embed_key(MODEL) == named and way() == "avx512_bf16"
+
+
+PRODUCT = """
+import sys
+import zlib
+import torch
+from counterset.machine.ways import agree_on
+agree_on(sys.argv[1])
+torch.set_num_threads(1)
+left = torch.randn(512, 3072, generator=torch.Generator().manual_seed(0)).bfloat16()
+print(zlib.crc32((left @ left.T).float().numpy()))
+"""
+
+
+@pytest.mark.skipif("amx_bf16" not in ways(), reason="this processor has no AMX")
+def test_without_amx_numbers_are_those_of_older_processors() -> None:
+    def product(agreed: str, limit: str = "") -> str:
+        environment = {**os.environ, ISA_LIMIT: limit}
+        command = [sys.executable, "-c", PRODUCT, agreed]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert product("avx512_bf16") == product("avx512_bf16", "AVX512_CORE_BF16") != product("amx_bf16")

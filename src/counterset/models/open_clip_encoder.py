@@ -35,6 +35,7 @@ from counterset.models.held import held
 from counterset.models.locations import features_and_places
 from counterset.models.model_config import CONFIG_FILE, described, tokenizer_options
 from counterset.models.openvino_tower import OpenVinoTower, check_installed
+from counterset.models.packed import REVISION as PACKED_REVISION
 from counterset.models.precision import LARGE_BYTES, PROBE_LABELS, Backend, Features, agrees, native_half
 from counterset.models.text_tower import REVISION, ShortTexts, are_independent, text_tower
 from counterset.models.towers import ImageTower, PlainTower, TorchTower, probe_features
@@ -238,7 +239,7 @@ def features_id(name: str, backend: Backend = "torch") -> str:
     identity = digest(_config(name), weights_sha256(name), device(), DECODER_VERSION, versions(*PACKAGES))
     if kind == "int8":  # OpenVINO shares products out among threads of its own
         return f"{identity}-{kind}-{digest(versions(*INT8_PACKAGES), len(os.sched_getaffinity(0)))}"
-    return identity if kind == "float32" else f"{identity}-{kind}{way_suffix()}"
+    return identity if kind == "float32" else f"{identity}-{kind}{way_suffix()}-{PACKED_REVISION}"
 
 
 def texts_id(name: str, backend: Backend = "torch") -> str:
@@ -257,7 +258,7 @@ def texts_id(name: str, backend: Backend = "torch") -> str:
     identity = digest(REVISION, _config(name), weights_sha256(name), files, device(), packages)
     if precision(name, backend) == "float32":
         return identity
-    return f"{identity}-{str(native_half() or torch.float32).removeprefix('torch.')}{way_suffix()}"
+    return f"{identity}-{str(native_half() or torch.float32).removeprefix('torch.')}{way_suffix()}-{PACKED_REVISION}"
 
 
 def _config(name: str) -> dict[str, Any]:

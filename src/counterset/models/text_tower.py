@@ -23,7 +23,7 @@ from open_clip import CLIP
 from torch.nn import functional
 
 from counterset.models.batches import in_batches
-from counterset.models.packed import pack_blocks
+from counterset.models.packed import pack_blocks, read_at
 from counterset.models.precision import PROBE_LABELS, Features
 
 REVISION = 1
@@ -87,10 +87,12 @@ class ShortTexts:
         self.precision = str(dtype).removeprefix("torch.")
         self._model, self._tokenizer, self._dtype = model, tokenizer, dtype
         self._device = model.logit_scale.device
-        is_own = dtype is torch.float32
-        self._transformer = model.transformer if is_own else copy.deepcopy(model.transformer).to(dtype)
-        if dtype is torch.bfloat16 and self._device.type == "cpu":
-            pack_blocks(self._transformer)
+        self._transformer = model.transformer
+        if dtype is not torch.float32:
+            self._transformer = copy.deepcopy(model.transformer)
+            if dtype is torch.bfloat16 and self._device.type == "cpu":
+                pack_blocks(self._transformer)
+            self._transformer.to(dtype)
 
     @staticmethod
     def covers(model: Any) -> bool:
@@ -110,9 +112,9 @@ class ShortTexts:
         tokens = tokens.to(self._device)
         model, places = self._model, tokens.shape[1]
         x = (model.token_embedding(tokens) + model.positional_embedding[:places]).to(self._dtype)
-        x = self._transformer(x, attn_mask=model.attn_mask[:places, :places].to(self._dtype)).float()
+        mask = model.attn_mask[:places, :places].to(self._dtype)
         # (B, T, W) -> (B, W) -> (B, D)
-        x = model.ln_final(x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)])
+        x = model.ln_final(read_at(self._transformer, x, mask, tokens.argmax(dim=-1)).float())
         projection = model.text_projection
         if projection is not None:
             x = projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection

@@ -66,9 +66,9 @@ class TorchTower:
         self._dtype = dtype
         self._device = model.logit_scale.device
         self.is_serial = self._device.type == "cuda"
-        model.visual.to(dtype)
         if dtype is torch.bfloat16 and self._device.type == "cpu" and pack(model.visual):
             logger.debug("the image tower's weights are laid out for bfloat16")
+        model.visual.to(dtype)
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         pixels = self.pixels.normalise(_on(self._device, pixels), self._dtype)
