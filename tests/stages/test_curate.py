@@ -11,6 +11,7 @@ from PIL import Image
 
 from counterset.config import CurateConfig
 from counterset.schemas import CANDIDATES, IMAGES
+from counterset.similarity import search
 from counterset.stages.curate import BOUNDS, fitting, inspect_photos
 from counterset.stages.curate.members import choose_members
 from counterset.tables import table_of
@@ -142,7 +143,9 @@ def test_near_duplicates_equal_a_naive_search() -> None:
     assert len(kept) == 300 - len(close)
 
 
-def test_photos_alike_to_the_annotator_are_one() -> None:
+def test_photos_alike_to_the_annotator_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that lie in different parts and blocks."""
+    monkeypatch.setattr(search, "LARGE_BLOCK_ROWS", 64)
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((200, 32)).astype(np.float32)
     vectors[100:120] = 2 * vectors[:20] + 0.05 * rng.standard_normal((20, 32))  # of any length
@@ -155,7 +158,7 @@ def test_photos_alike_to_the_annotator_are_one() -> None:
             "shard": ["s"] * 200,
         }
     )
-    features = dict(zip(ids, vectors, strict=True))
+    features = [(pa.chunked_array([ids[start::3]]), vectors[start::3]) for start in range(3)]
     config = CurateConfig(near_duplicate_bits=-1, max_similarity=0.98)
     result = choose_members(photos, offers(ids), config, salt="x", identities=LION, features=features)
     kept = set(result.members["photo_id"].to_pylist())

@@ -8,6 +8,7 @@ from typing import Any
 
 import imagehash
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -226,19 +227,16 @@ def test_near_duplicates_join_in_chains_and_the_first_of_all_stays() -> None:
 
 
 def test_photos_alike_in_features_are_one_whatever_their_length() -> None:
-    features = {
-        "a": np.array([3.0, 4.0], np.float32),
-        "b": np.array([30.0, 41.0], np.float32),
-        "c": np.array([-4.0, 3.0], np.float32),
-    }
+    vectors = np.array([[3, 4], [30, 41], [-4, 3]], np.float32)
+    features = [(pa.chunked_array([["a", "b", "c"]]), vectors)]
     first, second = by_lot("a", "b")
-    rows = [photo(name) for name in features]
+    rows = [photo(name) for name in "abc"]
     found = curated(rows, config={"max_similarity": 0.99}, features=features)
     assert members_of(found) == {first, "c"}
     assert rejects_of(found) == {second: ("near_duplicate", f"kept {first}")}
     assert len(members_of(curated(rows, config={"max_similarity": 1.0}, features=features))) == 3
     assert len(members_of(curated(rows, config={"max_similarity": 0.99}))) == 3, "without features nothing is alike"
-    assert features["a"].tolist() == [3, 4], "given features are left"
+    assert vectors[0].tolist() == [3, 4], "given features are left"
     both = curated(
         [photo("a", 1 << 40), photo("b"), photo("c", 1 << 40)], config={"max_similarity": 0.99}, features=features
     )

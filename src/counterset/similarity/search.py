@@ -12,6 +12,7 @@ same whatever the tiles, the threads and the precision of the coarse pass:
 from __future__ import annotations
 
 import functools
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ Ints = npt.NDArray[np.int64]
 
 BLOCK_ROWS = 4_096
 """Rows and columns of scores that are in memory at a time."""
+LARGE_BLOCK_ROWS = 32_768
+"""Vectors in a block, where all are compared with each other: two blocks of them are in memory."""
 _LANES = 64
 """Columns whose largest score is looked at before each is."""
 _MAX_PAIRS = 65_536
@@ -253,6 +256,32 @@ def pairs_above(
                 values = _exact(ours, pairs, theirs, columns)
                 over = values > limit
                 yield Pairs(pairs.numpy()[over], columns.numpy()[over] + first, values[over])
+
+
+def pairs_within(parts: Iterable[Floats32], threshold: float) -> Iterator[Pairs]:
+    """Every pair of vectors with similarity > threshold, once, in parts. The vectors lie in a file meanwhile.
+
+    Args:
+        parts: (B, D) each, of any length but 0; rows are counted on from part to part.
+        threshold: in [-1, 1].
+    """
+    with tempfile.TemporaryFile(prefix="counterset-") as file:
+        num_rows = width = 0
+        for part in parts:
+            file.write((part / np.linalg.norm(part, axis=1, keepdims=True)).tobytes())
+            num_rows, width = num_rows + len(part), part.shape[1]
+
+        def block(start: int) -> Floats32:
+            file.seek(start * width * np.float32().nbytes)
+            return np.fromfile(file, np.float32, LARGE_BLOCK_ROWS * width).reshape(-1, width)
+
+        for low in range(0, num_rows, LARGE_BLOCK_ROWS):
+            left = block(low)
+            for high in range(low, num_rows, LARGE_BLOCK_ROWS):
+                for found in pairs_above(left, left if high == low else block(high), threshold):
+                    first, second = found.first + low, found.second + high
+                    is_once = first < second
+                    yield Pairs(first[is_once], second[is_once], found.similarity[is_once])
 
 
 def _multiply(left: torch.Tensor, right: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:

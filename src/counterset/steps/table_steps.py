@@ -109,22 +109,19 @@ def choose_members(
                 identities={spec.class_id: class_identity(spec) for spec in build.specs},
                 published=basis.units,
                 photos_per_observation=build.config.source.photos_per_observation,
-                features=_features_by_id(build, embedded) if curation.max_similarity < 1 else None,
+                features=_features(build, embedded) if curation.max_similarity < 1 else None,
             )
             write_parts(chosen.rejects, REJECTS, build.workspace.file("members_rejects", key, "all"))
             write_parts(chosen.members, MEMBERS, build.workspace.file("members", key, "all"))
     return build.ref("members", key, "all")
 
 
-def _features_by_id(build: Build, embedded: list[TableRef]) -> dict[str, np.ndarray]:
-    """photo_id -> (D,) features under the annotator."""
+def _features(build: Build, embedded: list[TableRef]) -> Iterator[tuple[pa.ChunkedArray, np.ndarray]]:
+    """Photo ids and their (B, D) features under the annotator, shard by shard."""
     schema = embeddings(open_model(build.config.models.annotator, build.config.models.backend).embedding_dim)
-    tables = [read_table(ref.path, schema) for ref in embedded]
-    return {
-        photo_id: vector
-        for table in tables
-        for photo_id, vector in zip(table["photo_id"].to_pylist(), feature_matrix(table), strict=True)
-    }
+    for ref in embedded:
+        table = read_table(ref.path, schema, ["photo_id", "embedding"])
+        yield table["photo_id"], feature_matrix(table)
 
 
 def backgrounds_key(build: Build, members: TableRef) -> str:

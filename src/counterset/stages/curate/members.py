@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import duckdb
 import numpy as np
@@ -20,7 +20,7 @@ from counterset.config import CurateConfig
 from counterset.parquet_sql import add, fill, rows_of, spilling
 from counterset.schemas import MEMBERS, REJECTS, Half, RejectReason
 from counterset.similarity.near_hashes import connected, first_of_sets
-from counterset.similarity.search import pairs_above
+from counterset.similarity.search import pairs_within
 from counterset.stages.curate import STAGE
 from counterset.stages.curate.units import People, Small, Units, by_row, units_of
 from counterset.statistics.observers import DISCOVER
@@ -31,6 +31,10 @@ OFFERED = ("photo_id", "class_id", "source", "observation_id", "observer_id", "p
 """The columns of candidates that decide who stays."""
 INSPECTED = ("photo_id", "sha256", "width_px", "height_px", "phash", "shard")
 """The same of photos."""
+
+
+Features: TypeAlias = Iterable[tuple[pa.ChunkedArray, npt.NDArray[np.float32]]]
+"""Parts of B photo ids and their (B, D) vectors, each photo once and in any order."""
 
 
 class Curation(NamedTuple):
@@ -87,7 +91,7 @@ def choose(
     identities: Mapping[str, str],
     published: Iterable[pa.Table] | None = None,
     photos_per_observation: int = 1,
-    features: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    features: Features | None = None,
 ) -> Chosen:
     """One member row for each photo kept, one reject for each duplicate and for each bridge between halves.
 
@@ -105,7 +109,7 @@ def choose(
         published: the last release's photos in parts (photo_id, class_id, observer, unit, half are read), whose units
             and halves stay; None = there is no last release.
         photos_per_observation: so many photos of one observation may stay.
-        features: photo_id -> (D,), for `max_similarity` below 1. They are the annotator's: no
+        features: of the photos, for `max_similarity` below 1. They are the annotator's: no
             accuracy is ever measured of it, while a selector's features would let what it
             confuses decide which photos it is measured on.
     """
@@ -251,7 +255,7 @@ def _keep_first_of_each(
     rows: _Rows,
     config: CurateConfig,
     photos_per_observation: int,
-    features: Mapping[str, npt.NDArray[np.float32]] | None,
+    features: Features | None,
 ) -> None:
     """Keep the first of each set of duplicates and of each observation, and turn the others away."""
     same_as = _duplicates(connection, rows, config, features)
@@ -289,25 +293,51 @@ def _duplicates(
     connection: duckdb.DuckDBPyConnection,
     rows: _Rows,
     config: CurateConfig,
-    features: Mapping[str, npt.NDArray[np.float32]] | None,
+    features: Features | None,
 ) -> Small:
     """For each row the first row of its connected set of equal and near-equal photos (its own index if none)."""
     size = len(rows.row)
-    alike = [rows.content]
+    known = [rows.content]
     if config.near_duplicate_bits >= 0:
-        alike.append(connected(rows.pop("phash"), config.near_duplicate_bits))
+        known.append(connected(rows.pop("phash"), config.near_duplicate_bits))
     pairs = []
-    for sets in alike:
+    for sets in known:
         first = _first_of_set(sets)
         copies = np.flatnonzero(first != np.arange(size, dtype=np.int32))
         pairs.append(np.stack([first[copies], copies]))
-    alike.clear()
+    known.clear()
     if config.max_similarity < 1 and features is not None and size:
-        photo_ids = pa.concat_tables(rows_of(connection, "SELECT photo_id FROM offered ORDER BY row"))["photo_id"]
-        vectors = np.stack([features[photo_id] for photo_id in photo_ids.take(pa.array(rows.row)).to_pylist()])
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        pairs += [np.stack(found[:2]) for found in pairs_above(vectors, vectors, config.max_similarity)]
+        pairs += _alike(connection, rows.row, features, config.max_similarity)
     return first_of_sets(size, *np.concatenate(pairs, axis=1))
+
+
+def _alike(
+    connection: duckdb.DuckDBPyConnection, rows: Small, features: Features, max_similarity: float
+) -> Iterator[Small]:
+    """(2, P) places of rows whose features are more similar than that; there are features of other photos too."""
+    size = 0
+    fill(
+        connection, "embedded", [pa.table({"photo_id": pa.array([], pa.string()), "number": pa.array([], pa.int32())})]
+    )
+
+    def numbered() -> Iterator[npt.NDArray[np.float32]]:
+        nonlocal size
+        for photo_ids, vectors in features:
+            number = np.arange(size, size + len(vectors), dtype=np.int32)
+            add(connection, "embedded", pa.table({"photo_id": photo_ids, "number": pa.array(number)}))
+            size += len(vectors)
+            yield vectors
+
+    place: Small | None = None
+    for found in pairs_within(numbered(), max_similarity):
+        if place is None:  # all vectors are in the file, and numbered
+            query = "SELECT number, row FROM embedded JOIN offered USING (photo_id)"
+            row = by_row(connection, query, np.full(size, NONE, np.int32))
+            place_of = np.full(max(rows.max(), row.max()) + 2, NONE, np.int32)  # the last is that of NONE
+            place_of[rows] = np.arange(len(rows), dtype=np.int32)
+            place = place_of[row]
+        pairs = np.stack([place[found.first], place[found.second]])
+        yield pairs[:, (pairs != NONE).all(axis=0)]
 
 
 def _first_of_set(sets: Small) -> Small:
