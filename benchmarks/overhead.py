@@ -179,13 +179,14 @@ def img2dataset_alone(config: Path, folder: Path) -> tuple[int, float, float]:
     return len(rows), float(run.stdout.split()[-1]), time.perf_counter() - begun
 
 
-def serve_world(photos_per_class: int, removed: float = 0.0, known: int = 0) -> object:
+def serve_world(photos_per_class: int, removed: float = 0.0, known: int = 0, port: int = 0) -> object:
     """The look-alike with a world of so many photos a class.
 
     Args:
         photos_per_class: of the world.
         removed: share of the known observations that are gone.
         known: photos a class of the earlier world, which this one contains; 0 = none.
+        port: 0 = one that is free.
     """
     catalog, _ = demo_catalog(photos_per_class, 3)
     if known:
@@ -198,7 +199,7 @@ def serve_world(photos_per_class: int, removed: float = 0.0, known: int = 0) -> 
             if found.observation_id not in gone
         )
         catalog = dataclasses.replace(catalog, observations=observations)
-    return serve(catalog)
+    return serve(catalog, port=port)
 
 
 def say(text: str) -> None:
@@ -240,7 +241,8 @@ def measure_rebuild(photos: int, folder: Path) -> None:
     with serve_world(each) as server:  # type: ignore[attr-defined]
         config.write_text(CONFIG.format(url=server.photo_url, **settings))
         first = flow(config)
-    with serve_world(each + each // 100, removed=0.005, known=each) as server:  # type: ignore[attr-defined]
+        port = server.server_address[1]  # another address of the API is another source, of which all is made anew
+    with serve_world(each + each // 100, 0.005, known=each, port=port) as server:  # type: ignore[attr-defined]
         config.write_text(CONFIG.format(url=server.photo_url, **settings))
         second = flow(config, "--refresh")
         again = flow(config)
