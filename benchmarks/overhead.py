@@ -5,6 +5,7 @@
 
 The second measures the rebuild alone: a first build, a refresh that finds 1 % more photos and 0.5 % gone, and a build
 with nothing to do, which is the start; by the clock and in processor seconds, each with all processes that it starts.
+`--floors NAME` holds its figures to `floors.toml`.
 Each build is the command line's on a fresh workspace, against the look-alike server in a process of its own; the
 bare stages are the same steps in one plain loop, in a process of its own, without Prefect and without overlap.
 """
@@ -28,6 +29,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from floors import add_floors, hold
 
 from counterset.config import load_config
 from counterset.demo.server.look_alike import serve
@@ -233,8 +235,9 @@ def measure(photos: int, folder: Path) -> None:
         )
 
 
-def measure_rebuild(photos: int, folder: Path) -> None:
-    """A rebuild after 1 % new and 0.5 % removed photos beside the first build and one with nothing to do."""
+def measure_rebuild(photos: int, folder: Path) -> dict[str, float]:
+    """A rebuild after 1 % new and 0.5 % removed photos beside the first build and one with nothing to do; its figures,
+    of processor seconds and of what changed in the release."""
     each = photos // CLASSES
     config = folder / "rebuild.toml"
     settings = {"name": "rebuild", "photos_per_class": 10 * each}
@@ -247,7 +250,7 @@ def measure_rebuild(photos: int, folder: Path) -> None:
         second = flow(config, "--refresh")
         again = flow(config)
     releases = sorted((folder / "rebuild" / "releases" / "overhead").glob("[0-9]*"))
-    changed = json.loads((releases[-1] / "release.json").read_text()).get("changes", {})
+    changed = json.loads((releases[-1] / "release.json").read_text())["changes"]
     say(f"{photos} photos: {'seconds':>20}{'processor seconds':>20}")
     for name, took in (("first build", first), ("rebuild", second), ("nothing to do", again)):
         say(f"{name:<15}{took.wall_s:>20.1f}{took.cpu_s:>20.1f}")
@@ -256,6 +259,12 @@ def measure_rebuild(photos: int, folder: Path) -> None:
     say(
         f"the rebuild is {' and '.join(ratios)} of the first build, {' and '.join(above)} s above the start ({changed})"
     )
+    return {
+        "added": changed["added"],
+        "removed": changed["removed"],
+        "of_first_build": second.cpu_s / first.cpu_s,
+        "above_start_of_start": (second.cpu_s - again.cpu_s) / again.cpu_s,
+    }
 
 
 def main() -> None:
@@ -264,10 +273,12 @@ def main() -> None:
     parser.add_argument("--photos", type=int, nargs="*", default=[1_000, 10_000])
     parser.add_argument("--rebuild", type=int, default=10_000, help="photos of the rebuild's world; 0 = leave it out")
     parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
+    add_floors(parser)
     arguments = parser.parse_args()
     if arguments.bare:  # in a process of its own, away from the server's
         say(json.dumps(bare(arguments.bare)))
         return
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="counterset-overhead-") as temporary:
         for photos in arguments.photos:
             folder = Path(temporary) / str(photos)
@@ -276,7 +287,8 @@ def main() -> None:
         if arguments.rebuild:
             folder = Path(temporary) / "rebuild"
             folder.mkdir()
-            measure_rebuild(arguments.rebuild, folder)
+            figures = measure_rebuild(arguments.rebuild, folder)
+    hold(arguments.floors, figures)
 
 
 if __name__ == "__main__":
