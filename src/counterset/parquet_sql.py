@@ -28,6 +28,9 @@ MEMORY_LIMIT = "300MB"
 PART_ROWS = 20_000
 """Rows that go in or come out at a time."""
 
+Small = npt.NDArray[np.int32]
+"""Numbers of rows, of which there may be ten million."""
+
 
 def parquet_sql(files: Iterable[Path | str]) -> str:
     """The SQL that reads some Parquet files of this machine, at least one, whatever their names."""
@@ -107,6 +110,14 @@ def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, num_rows: int = PAR
     cursor.execute("USE block")
     for batch in cursor.sql(sql).to_arrow_reader(num_rows):
         yield pa.Table.from_batches([batch])
+
+
+def by_row(connection: duckdb.DuckDBPyConnection, query: str, numbers: Small) -> Small:
+    """The numbers, with those that a query of rows and numbers tells."""
+    for part in rows_of(connection, query):
+        row, number = (column.to_numpy() for column in part.columns)
+        numbers[row] = number
+    return numbers
 
 
 def packed(vectors: npt.NDArray[np.float32]) -> pa.Array:

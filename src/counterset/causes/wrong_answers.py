@@ -9,6 +9,7 @@ they were dealt at random to the wrongly named photos of the class, whatever the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from scipy.stats import t
 from counterset.causes.kinship import Kin, are_near, kin_of
 from counterset.causes.schemas import WRONG_ANSWERS, WRONG_ANSWERS_BY_MODEL
 from counterset.classes import ClassSpec, normal_name
+from counterset.parquet_sql import by_row, fill, spilling
 from counterset.statistics.grouped_photos import Names
 from counterset.statistics.intervals import CONFIDENCE
 from counterset.tables import ranks, table_of
@@ -35,6 +37,10 @@ MOST_SPACES = 1_000
 """Label spaces of one release, at most."""
 
 _GROUPS = pa.schema([("class_id", pa.string()), ("group", pa.string()), ("number", pa.int64())])
+_UNITS = pa.schema([("photo", pa.int32()), ("unit", pa.string())])
+_NUMBERED = """SELECT photo, number FROM units JOIN (
+    SELECT unit, (row_number() OVER (ORDER BY unit) - 1)::INTEGER AS number FROM (SELECT DISTINCT unit FROM units)
+) USING (unit)"""
 
 
 class WrongAnswers(NamedTuple):
@@ -86,11 +92,15 @@ def errors_of(
         imagenet_labels: ImageNet-1K index of labels that may be answered, where it is known.
     """
     counter_of = dict(zip(pairs["class_id"].to_pylist(), pairs["counter"].to_pylist(), strict=True))
-    answers, kin = _Answers(counter_of), _Labels(classes, imagenet_labels or {})
-    for photos, said in parts:
-        answers.add(photos, said)
+    kin = _Labels(classes, imagenet_labels or {})
+    with spilling() as connection:
+        answers = _Answers(counter_of)
+        # Of photos with wrong answers units are texts, which take more than all else that is known of them
+        added = (answers.add(photos, said) for photos, said in parts)
+        fill(connection, "units", itertools.chain([_UNITS.empty_table()], added))
+        unit = by_row(connection, _NUMBERED, np.full(answers.num_photos, -1, np.int32))
     by_class, by_model = [], []
-    for key, sorted_out in answers.sorted_out(_homes(answers.groups), kin):
+    for key, sorted_out in answers.sorted_out(unit, _homes(answers.groups), kin):
         for wrong in sorted_out:
             more = {"class_id": wrong.class_id, "num_photos": wrong.num_photos, "num_wrong_class": len(wrong.unit)}
             by_class.append(key | more | _figures([wrong]))
@@ -134,6 +144,7 @@ class _Answers:
 
     Attributes:
         groups: photos of each class and group so far (_GROUPS).
+        num_photos: with wrong answers so far.
     """
 
     def __init__(self, counter_of: Mapping[str, str | None]) -> None:
@@ -147,11 +158,10 @@ class _Answers:
         self._right: set[tuple[int, int, int]] = set()
         # (W,) of each wrong answer: its cell, its label, whether it is about the counter group, and its photo's number
         self._wrong: list[npt.NDArray[Any]] = [np.zeros(0, kind) for kind in (np.int32, np.int32, np.bool_, np.int32)]
-        self._num_photos = 0
-        self._units: list[pa.ChunkedArray] = []  # of photos with wrong answers, by their numbers
+        self.num_photos = 0
 
-    def add(self, photos: pa.Table, answers: pa.Table) -> None:
-        """Some photos and the answers about them."""
+    def add(self, photos: pa.Table, answers: pa.Table) -> pa.Table:
+        """The number and unit of each photo with wrong answers, among some photos and all answers about them."""
         # (A,) of each answer
         asked = self._models.codes(answers["model"].combine_chunks()) * MOST_SPACES
         asked = asked + self._spaces.codes(answers["label_space"].combine_chunks())
@@ -171,14 +181,15 @@ class _Answers:
         self._right |= {(one, of, label) for one, of, label in known.T.tolist()}
         wrong = np.flatnonzero(has_pair & ~right & pc.is_valid(told["group"]).to_numpy())
         rows, number = np.unique(place.take(pa.array(wrong)), return_inverse=True)
-        number = (self._num_photos + number).astype(np.int32)
+        number = (self.num_photos + number).astype(np.int32)
         for column, of_wrong in zip(self._wrong, (cell[wrong], said[wrong], on_counter[wrong], number), strict=True):
             # In place, for arrays of each part would lie between what is freed, and take twice their size
             column.resize(len(column) + len(wrong), refcheck=False)
             column[len(column) - len(wrong) :] = of_wrong
-        self._num_photos += len(rows)
-        self._units.append(_unit_texts(photos).take(pa.array(rows)))
+        numbers = np.arange(self.num_photos, self.num_photos + len(rows), dtype=np.int32)
+        self.num_photos += len(rows)
         self.groups = _with_more(self.groups, photos)
+        return pa.table({"photo": numbers, "unit": _unit_texts(photos).take(pa.array(rows))})
 
     def _cell_numbers(
         self, asked: npt.NDArray[np.int32], class_of: npt.NDArray[np.int32], has_pair: npt.NDArray[np.bool_]
@@ -194,15 +205,14 @@ class _Answers:
         cell[rows] = np.array([self._cells[divmod(code, number)] for code in codes.tolist()], np.int32)[inverse]
         return cell
 
-    def sorted_out(self, homes: Mapping[str, str], labels: _Labels) -> Iterator[tuple[dict[str, str], list[_Wrong]]]:
-        """Of each model and label space its wrong answers, class by class, in the alphabetical order of these; asked
-        for once, for they are let go."""
+    def sorted_out(
+        self, unit: npt.NDArray[np.int32], homes: Mapping[str, str], labels: _Labels
+    ) -> Iterator[tuple[dict[str, str], list[_Wrong]]]:
+        """Of each model and label space its wrong answers, class by class, in the alphabetical order of these; `unit`
+        is of each photo with wrong answers."""
         models, spaces, said, classes = (
             list(names.numbers) for names in (self._models, self._spaces, self._labels, self._classes)
         )
-        chunks = [chunk for units in self._units for chunk in units.chunks]
-        self._units.clear()
-        unit = ranks(pa.chunked_array(chunks, pa.string()))[0].astype(np.int32)
         cell, label, on_counter, photo = self._wrong
         order, ends = np.argsort(cell, kind="stable"), np.cumsum(np.bincount(cell, minlength=len(self._cells)))
         right: dict[tuple[int, int], list[int]] = defaultdict(list)

@@ -17,12 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from counterset.config import CurateConfig
-from counterset.parquet_sql import add, fill, rows_of, spilling
+from counterset.parquet_sql import Small, add, by_row, fill, rows_of, spilling
 from counterset.schemas import MEMBERS, REJECTS, Half, RejectReason
 from counterset.similarity.near_hashes import connected, first_of_sets
 from counterset.similarity.search import pairs_within
 from counterset.stages.curate import STAGE
-from counterset.stages.curate.units import People, Small, Units, by_row, units_of
+from counterset.stages.curate.units import People, Units, units_of
 from counterset.statistics.observers import DISCOVER
 from counterset.statistics.units import NONE
 from counterset.tables import conform

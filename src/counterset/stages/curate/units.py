@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.parquet_sql import fill, rows_of
+from counterset.parquet_sql import Small, by_row, fill, rows_of
 from counterset.schemas import Half
 from counterset.statistics.halves import half_of, unit_number
 from counterset.statistics.observers import CONFIRM, DISCOVER, Ints
@@ -25,17 +25,6 @@ from counterset.statistics.units import NONE, Published, join
 _PERSON = "split_part(photo_id, '-', 1) || chr(0) || observer_id"
 """What the coin calls an observer: the id that the source gave him, behind what the source's photo ids begin with, for
 a service's API and its tables tell of the same people."""
-
-Small = npt.NDArray[np.int32]
-"""Numbers of rows, of which there may be ten million."""
-
-
-def by_row(connection: duckdb.DuckDBPyConnection, query: str, numbers: Small) -> Small:
-    """The numbers, with those that a query of rows and numbers tells."""
-    for part in rows_of(connection, query):
-        row, number = (column.to_numpy() for column in part.columns)
-        numbers[row] = number
-    return numbers
 
 
 class People(NamedTuple):
