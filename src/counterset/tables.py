@@ -377,7 +377,8 @@ def feature_matrix(table: pa.Table, name: str = "embedding") -> npt.NDArray[np.f
 
 
 def ranks(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
-    """(N,) numbers of texts in their order, -1 for null, and the different texts so ordered; they may pass 2 GiB."""
+    """(N,) numbers of texts in their order, -1 for null, and the different texts so ordered; they may pass 2 GiB, and
+    are no dictionaries yet."""
     encoded = column.dictionary_encode().chunks  # of one dictionary
     texts = encoded[0].dictionary if encoded else pa.array([], column.type)
     order, rank = pc.sort_indices(texts), np.full(len(texts) + 1, -1, np.int64)  # the last is that of null

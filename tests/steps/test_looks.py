@@ -83,8 +83,8 @@ def test_a_class_asked_for_by_taxon_is_crawled_under_its_taxa(kind: str, tmp_pat
 def test_groups_are_made_anew_by_another_version(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the same members: what was made before them may come out the same."""
     build, members = build_of(tmp_path), TableRef("", "a", 1, 1)
-    before, known = table_steps.backgrounds_key(build, members), workspace.importlib.metadata.version
-    monkeypatch.setattr(workspace.importlib.metadata, "version", lambda name: "0" if name == package else known(name))
+    before, known = table_steps.backgrounds_key(build, members), workspace.version_of
+    monkeypatch.setattr(workspace, "version_of", lambda name: "0" if name == package else known(name))
     assert table_steps.backgrounds_key(build, members) != before
 
 
