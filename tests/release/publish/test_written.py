@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from counterset.errors import SchemaError
 from counterset.load import Release
 from counterset.release import table_files
+from counterset.release.publish import causes
 from counterset.release.publish.files import write_tables
+from counterset.release.publish.inputs import ReleaseInputs
+from counterset.release.publish.writer import publish
 from counterset.release.publish.written import Written, WrittenTable
+
+from ..build_inputs import build_config
 
 
 def written(folder: Path) -> Written:
@@ -53,3 +62,25 @@ def test_rows_out_of_order_are_refused(release: Release, tmp_path: Path) -> None
         rows.add(release.attribution.slice(5, 3))
         rows.add(release.attribution.slice(7, 3))
     assert "attribution" not in tables and not list(tmp_path.glob("*.parquet"))
+
+
+def test_numbers_of_all_photos_are_let_go_before_classes_are_looked_at(
+    inputs: ReleaseInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    habits_of, remains_of, held = causes.habits_of, causes.remains_of, list[Any]()
+
+    def seen_habits(*given: Any) -> Any:
+        found = habits_of(*given)
+        held.extend(map(weakref.ref, (found.ease, found.visits)))
+        return found
+
+    def looked_at(classes: Iterator[Any]) -> Iterator[Any]:
+        for one in classes:
+            assert all(ref() is None for ref in held)
+            yield one
+
+    monkeypatch.setattr(causes, "habits_of", seen_habits)
+    monkeypatch.setattr(causes, "remains_of", lambda classes, **limits: remains_of(looked_at(classes), **limits))
+    config = build_config().model_copy(update={"releases": str(tmp_path)})
+    publish(replace(inputs, config=config))
+    assert held

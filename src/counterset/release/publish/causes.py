@@ -36,9 +36,23 @@ def write_causes(inputs: ReleaseInputs, written: Written, pairs: pa.Table) -> No
         written: with the photos and predictions.
         pairs: of the release.
     """
+    limits = inputs.config.select
+    remains = remains_of(
+        _classes(inputs, written, pairs),
+        min_photos=limits.min_photos,
+        num_permutations=limits.num_permutations,
+        seed=inputs.config.seed,
+    )
+    written.add(balance=remains.balance, decomposition=remains.decomposition, controlled=remains.controlled)
+
+
+def _classes(inputs: ReleaseInputs, written: Written, pairs: pa.Table) -> Iterator[ClassPhotos | None]:
+    """The photos of each class with a pair and its drop, once the covariates of all photos are written.
+
+    What holds all photos is let go with the last class, for what remains of all classes is in memory after it.
+    """
     selectors = [model.name for model in inputs.models if model.role == "selector"]
     photos, answers = written["all_photos"].rows, written["predictions"].rows
-    habits = habits_of(_with_places(inputs, photos, answers), len(written["all_photos"]), selectors)
     rows = [row for row in pairs.to_pylist() if row["common"] is not None and row["drop"] is not None]
     number_of = pa.array([row["class_id"] for row in rows], pa.string())
     margins = [f"margin_{number}" for number in range(len(selectors))]
@@ -50,6 +64,7 @@ def write_causes(inputs: ReleaseInputs, written: Written, pairs: pa.Table) -> No
 
     def parts() -> Iterator[pa.Table]:
         start, beside = 0, _Beside(inputs)
+        habits = habits_of(_with_places(inputs, photos, answers), len(written["all_photos"]), selectors)
         with written.growing("covariates") as covariates:
             for own, said in alongside(photos, _PHOTOS, answers, ["model", "is_correct", "margin"]):
                 known = habits.of(slice(start, start + len(own)))
@@ -74,18 +89,12 @@ def write_causes(inputs: ReleaseInputs, written: Written, pairs: pa.Table) -> No
                     )
                 ).cast(schema)
 
-    limits = inputs.config.select
     with spilling() as connection:
         fill(connection, "given", itertools.chain([schema.empty_table()], parts()))
         by_class = connection.sql("FROM given ORDER BY number, row").to_arrow_reader(PART_ROWS)
         tables = (pa.Table.from_batches([batch]).cast(schema) for batch in by_class)
-        remains = remains_of(
-            (_class_photos(rows[number], of, margins) for number, of in runs(tables, "number")),
-            min_photos=limits.min_photos,
-            num_permutations=limits.num_permutations,
-            seed=inputs.config.seed,
-        )
-    written.add(balance=remains.balance, decomposition=remains.decomposition, controlled=remains.controlled)
+        for number, of_class in runs(tables, "number"):
+            yield _class_photos(rows[number], of_class, margins)
 
 
 def _with_places(
