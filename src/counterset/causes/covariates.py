@@ -119,8 +119,7 @@ def habits_of(
             num_right[rows] = np.bincount(photo, answered["is_correct"].to_numpy(), len(photos))
             class_of[rows] = classes.codes(photos["class_id"].combine_chunks())
             group[rows] = groups.codes(photos["group"].combine_chunks())
-            observer[rows] = _hashes(connection, photos["observer"])
-            place[rows] = _hashes(connection, places)
+            observer[rows], place[rows] = _hashes(connection, photos["observer"], places)
     visits = _visits(place)
     del place
     experience, ease = np.zeros(num_photos, np.int32), np.zeros(num_photos)
@@ -165,11 +164,11 @@ def covariates_of(
     return conform(pa.table(columns), COVARIATES)
 
 
-def _hashes(connection: duckdb.DuckDBPyConnection, texts: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.uint64]:
-    """(N,) half of each text's MD5, 0 for null: a number of its own, in eight bytes."""
-    connection.register("given", pa.table({"text": texts}))
-    sql = "SELECT coalesce(md5_number_lower(text), 0)::UBIGINT AS number FROM given"
-    return np.asarray(connection.sql(sql).to_arrow_table()["number"])
+def _hashes(connection: duckdb.DuckDBPyConnection, *texts: pa.ChunkedArray | pa.Array) -> list[npt.NDArray[np.uint64]]:
+    """(N,) of each of some columns of N texts a number of each text, 0 for null: a hash of its own, in eight bytes."""
+    connection.register("given", pa.table(list(texts), [f"text_{number}" for number in range(len(texts))]))
+    sql = "SELECT CASE WHEN COLUMNS(*) IS NULL THEN 0::UBIGINT ELSE hash(COLUMNS(*)) END FROM given"
+    return [np.asarray(column) for column in connection.sql(sql).to_arrow_table().columns]
 
 
 def _subspecies(names: pa.ChunkedArray) -> pa.Array:

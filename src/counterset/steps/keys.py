@@ -249,8 +249,8 @@ class Build:
         return f"{self.snapshot:04d}"
 
     def crawl_name(self, spec: ClassSpec) -> str:
-        described = content(spec, "requests" if self.source_kind.is_by_taxon else "crawl")
-        return f"{spec.class_id}-{digest(described)[:8]}-{self.snapshot_name}"
+        stage = "requests" if self.source_kind.is_by_taxon else "crawl"
+        return f"{spec.class_id}-{_digest_of(spec, stage)}-{self.snapshot_name}"
 
     def features_of(self, model: str) -> str:
         """The id of a model's features, as it was when this build first asked."""
@@ -287,6 +287,11 @@ class Build:
 
     def is_done(self, stage: str, key: str, name: str) -> bool:
         return self.workspace.file(stage, key, name).is_file()
+
+
+@functools.cache  # a build asks for each class's several times
+def _digest_of(spec: ClassSpec, stage: str) -> str:
+    return digest(content(spec, stage))[:8]
 
 
 def read_all(refs: Iterable[TableRef], schema: TableSchema, columns: list[str] | None = None) -> pa.Table:
