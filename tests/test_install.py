@@ -36,6 +36,14 @@ def test_prefect_is_prepared_before_it_is_imported() -> None:
     assert run(code) == "false 1"
 
 
+def test_models_are_imported_without_wandb_which_others_may_import() -> None:
+    code = (
+        "import sys; from importlib.util import find_spec; from counterset.cli.flows import import_models; "
+        "import_models(); print('wandb' in sys.modules, find_spec('wandb') is not None)"
+    )
+    assert run(code) == "False True"
+
+
 def test_importing_counterset_is_light() -> None:
     code = (
         "import sys, counterset; "

@@ -19,8 +19,12 @@ def import_models() -> None:
     # The hub's own lines about each retry would bury the one sentence that says what is wrong.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     gc.disable()
+    # timm looks for it, and does without; it takes a tenth of these imports.
+    sys.modules.setdefault("wandb", None)  # type: ignore[arg-type]
     import open_clip  # noqa: F401
 
+    if sys.modules["wandb"] is None:
+        del sys.modules["wandb"]
     if "duckdb" not in sys.modules:  # it takes its own objects that are left out for leaks, and says so at the exit
         gc.freeze()
     gc.enable()
