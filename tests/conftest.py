@@ -17,6 +17,8 @@ import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DEMO_PHOTOS_PER_CLASS = 300
+RUN_BUILDS = ("test_start.py", "test_first_edition.py", "test_download.py", "test_remote.py", "test_mutants.py")
+"""Files of tests that take longest, beside those of flows."""
 
 NO_NETWORK = """
     # Refuses every connection that leaves the machine, in this Python and all it starts, and notes it.
@@ -48,6 +50,11 @@ NO_NETWORK = """
 
     socket.getaddrinfo = _guarded_lookup
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests run whole builds come first: a long one at the end would keep one processor waiting."""
+    items.sort(key=lambda item: item.path.parent.name != "flows" and item.path.name not in RUN_BUILDS)
 
 
 @pytest.fixture(scope="session")
