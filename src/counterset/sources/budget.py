@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import NamedTuple
 
 from counterset.errors import SourceUnavailable
@@ -138,11 +140,11 @@ class Budget:
     def _wait(self, rows: list[Spent], kind: str, amount: float, now: float, is_spaced: bool) -> _Wait:
         limits = self._limits[kind]
         waits = []
-        past = [row.at for row in rows if row.at <= now]
+        past = bisect_right(rows, now, key=attrgetter("at"))
         if is_spaced and past:
-            waits.append(_Wait(past[-1] + limits[0].window_s / limits[0].amount - now, limits[0]))
+            waits.append(_Wait(rows[past - 1].at + limits[0].window_s / limits[0].amount - now, limits[0]))
         for limit in limits:
-            inside = [row for row in rows if row.at > now - _wide(limit)]
+            inside = rows[bisect_right(rows, now - _wide(limit), key=attrgetter("at")) :]
             excess = sum(row.amount for row in inside) + amount - limit.amount
             for at, freed in inside:
                 if excess <= 0:
