@@ -28,7 +28,7 @@ from counterset.causes.design import COMMON, COUNTER, Design, all_values_of, des
 from counterset.causes.regression import Regression, Units, regress
 from counterset.causes.schemas import APPEARANCE, COVARIATES
 from counterset.manifests import manifest_path
-from counterset.statistics.observers import Results
+from counterset.statistics.observers import Dispersion, Results
 from counterset.tables import table_of
 
 BY_NAME = {covariate.name: covariate for covariate in known_covariates()}
@@ -578,6 +578,18 @@ def test_a_difference_of_residuals_is_measured_by_its_own_noise() -> None:
     ]
     assert share < 0.85
     assert share == pytest.approx(spread[0] / spread[1], rel=0.1)
+
+
+def test_residuals_are_tested_with_the_variance_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    group, unit = np.repeat([0, 1], 60), np.tile(np.arange(60), 2)
+    right = rng.permutation(np.linspace(0, 1, 60))[unit] + 0.05 * (group == 0)
+    results = Results(2, group, unit % 2, unit, np.ones(120), right, right**2)
+    residuals, found = Residuals.of(results, (0, 1), np.arange(120), np.ones((120, 1))), []
+    for left in (1.0, 0.25):
+        monkeypatch.setattr(Residuals, "variance_left", lambda *_, left=left: left)
+        found.append(residuals.p_value(Dispersion(0.0, 1.0), 400, np.random.default_rng(0)))
+    assert found[1] < found[0]
 
 
 def test_the_variance_left_is_that_of_each_photo() -> None:

@@ -154,6 +154,25 @@ def test_a_class_of_many_units_is_dealt_alike_some_groups_at_a_time(
     assert tail() == pytest.approx(whole, rel=1e-12)
 
 
+def test_a_drop_counts_by_its_own_variance() -> None:
+    """With a quarter of a deal's it is worth twice as much; without any nothing is observed."""
+    results = make([0.8, 0.6, 0.7], 40, 1)
+    whole, quarter, none = (
+        selection_test(
+            results,
+            np.ones_like(results.num_photos),
+            num_permutations=400,
+            rng=np.random.default_rng(0),
+            pair=(2, 1),
+            variance=variance,
+        )
+        for variance in (1.0, 0.25, 0.0)
+    )
+    assert whole.observed > 0 and quarter.observed == pytest.approx(2 * whole.observed)
+    assert quarter.p_value < whole.p_value
+    assert none.observed == 0
+
+
 def test_groups_keep_their_number_of_observers() -> None:
     """With equal worth and outcomes 1 or 0, every deal has each group's weight on each half."""
     results = make([0.8, 0.4], 30, 2)

@@ -22,7 +22,7 @@ from counterset.causes.schemas import BALANCE, CONTROLLED, DECOMPOSITION
 from counterset.causes.wrong_answers import units_of
 from counterset.schemas import Half
 from counterset.statistics.observers import CONFIRM, DISCOVER, Dispersion, Results, estimate_dispersion
-from counterset.statistics.permutation import TIE, selection_test
+from counterset.statistics.permutation import selection_test
 from counterset.statistics.selector_margin import double_ranks
 from counterset.tables import ranks, table_of
 
@@ -305,15 +305,11 @@ class Residuals(NamedTuple):
 
     def p_value(self, dispersion: Dispersion, num_permutations: int, rng: np.random.Generator) -> float:
         """Of margins that do not differ between the groups once the covariates are out."""
-        results, pair = self.results, list(self.pair)
-        weights = dispersion.weights(results.num_photos)
-        test = selection_test(results, weights, num_permutations=num_permutations, rng=rng, largest_p_value=1.0)
-        weight = results.by_group(weights)[pair]
-        mean = results.by_group(weights * results.sum_correct / results.num_photos)[pair] / weight
+        weights = dispersion.weights(self.results.num_photos)
         left = self.variance_left(weights, dispersion.observer_correlation)
-        observed = float((mean[0] - mean[1]) / np.sqrt((1 / weight).sum() * left)) if left > 0 else 0.0
-        exceedances = len(test.tail) - int(np.searchsorted(test.tail, observed - TIE))
-        return (exceedances + 1) / (test.num_permutations + 1)
+        return selection_test(
+            self.results, weights, num_permutations=num_permutations, rng=rng, pair=self.pair, variance=left
+        ).p_value
 
 
 def _residuals(item: ClassPhotos, min_photos: int) -> Residuals | None:

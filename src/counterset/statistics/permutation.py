@@ -76,6 +76,7 @@ def selection_test(
     rng: np.random.Generator,
     largest_p_value: float = 0.05,
     pair: tuple[int, int] | None = None,
+    variance: float = 1.0,
 ) -> SelectionTest:
     """Test the pair that `choose` picks from `results`, every group of which must be in both halves.
 
@@ -92,6 +93,7 @@ def selection_test(
         largest_p_value: `critical` will be asked for none above it, so no more of the tail is kept.
         pair: (common, counter) that is tested in place of the chosen one, against the same deals, which choose: as
             hard a test as if it had been chosen now.
+        variance: of the tested pair's drop, over that of a deal; nothing is observed where there is none.
     """
     side = math.ceil(math.sqrt(num_permutations))
     values = np.stack([weights, weights * results.sum_correct / results.num_photos])
@@ -103,7 +105,8 @@ def selection_test(
         deal(own, results.group[rows], side, rng, others)
         np.subtract(own.sum(axis=1)[:, None], others.sum(axis=1), out=dealt[:, half, -1])  # what is left
     held = None if pair is None else Pair(np.array(pair[0]), np.array(pair[1]))
-    observed = float(statistic(results.by_half(values[0]), results.by_half(values[1]), held))
+    drop = float(statistic(results.by_half(values[0]), results.by_half(values[1]), held))
+    observed = drop / math.sqrt(variance) if variance > 0 else 0.0
     weight, right = np.moveaxis(dealt, 3, 1)  # (2, half, G, deals) -> (deals, half, G) of each
     null = statistic(weight, right)
     exceedances = int((null >= observed - TIE).sum())
