@@ -28,8 +28,7 @@ test: $(INSTALLED)  ## what CI runs; mypy takes one processor a minute or two, b
 	$(MAKE) --jobs=2 lint suite
 
 suite: $(INSTALLED)
-	# Three workers on two processors, for tests of builds wait a good part of their time.
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 package: $(INSTALLED)  ## the sdist and the wheel, in dist; the wheel is tried outside the checkout
 	.ci/package
