@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from floors import add_floors, hold
+from floors import add_floors, hold, peak_mb
 
 from counterset.sources.balanced_lists import Balanced, balance_lists
 from counterset.sources.matching import Phrases, words_of
@@ -34,10 +33,6 @@ def generated(rng: np.random.Generator, words: np.ndarray, lengths: list[int], n
     sizes = rng.choice(lengths, num)
     drawn = words[np.searchsorted(np.cumsum(ranks) / ranks.sum(), rng.random(int(sizes.sum())))]
     return [" ".join(part) for part in np.split(drawn, np.cumsum(sizes)[:-1])]
-
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from floors import add_floors, hold
+from floors import add_floors, hold, peak_mb
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH_SIZE = 64
@@ -227,12 +227,6 @@ def cpu_seconds() -> float:
     """Of this process and of its workers that ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-def peak_mb() -> float:
-    """Of this process; not ru_maxrss, which begins with the size of the process that started this one."""
-    rows = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(row.split()[1]) for row in rows if row.startswith("VmHWM")) / 1024
 
 
 def measure(work: Path, pythons: dict[str, str], rounds: int, device: str, figures: dict[str, float]) -> Iterator[str]:

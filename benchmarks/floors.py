@@ -55,6 +55,13 @@ def below(figures: Mapping[str, float], floors: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def peak_mb() -> float:
+    """The most memory that this process has held; not ru_maxrss, which begins with what the process that started it
+    had held."""
+    rows = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith("VmHWM")) / 1024
+
+
 def hold(name: str | None, figures: Mapping[str, float]) -> None:
     """End the benchmark with an error where its figures do not keep to its section; without a name they do."""
     end(below(figures, section(name)))

@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from floors import peak_mb
 
 SEED = 0
 PHOTOS_PER_CLASS = 300
@@ -159,7 +160,7 @@ def run_one(contestant: str, folder: Path) -> None:
         json.dumps(
             {
                 "seconds": seconds,
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+                "peak_mb": peak_mb(),
                 "num_photos": sum(len(ids) for ids in selected.values()),
                 "digest": hashlib.sha256(json.dumps(selected, sort_keys=True).encode()).hexdigest(),
             }

@@ -28,7 +28,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -39,7 +38,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from floors import add_floors, end, section
+from floors import add_floors, end, peak_mb, section
 from release_uses import USES, imports
 
 STEPS = ("plan", "basis", "members", "backgrounds", "predictions", "pairs", "names", "publish")
@@ -313,11 +312,6 @@ def run_step(folder: Path, which: str) -> float:
             sys.stderr.write(f"peak before the step {before[0]:.0f} MB\n")
             return time.process_time() - before[1]
     raise ValueError(which)
-
-
-def peak_mb() -> float:
-    """The most memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def digests_of(folder: Path, which: str) -> dict[str, str]:

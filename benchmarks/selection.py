@@ -4,15 +4,15 @@
 
 writes 1000 classes of 50 backgrounds with one prediction per photo and model (once; the folder
 is kept until you delete it) as a build writes them, a file per model, counts them as the select
-stage does, in a process of its own, and then tests 1000 classes of 600 photos with 20,000
-permutations each. `--one-file` has all models in one file of DuckDB's, as others' tables may come.
-`--floors NAME` ends with an error where it takes more than is stated in `floors.toml`.
+stage does, in a process of its own, lets one query of DuckDB join and count the same on one thread,
+and then tests 1000 classes of 600 photos with 20,000 permutations each. `--one-file` has all models
+in one file of DuckDB's, as others' tables may come. `--floors NAME` ends with an error where it
+takes more than is stated in `floors.toml`.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the tests'
 import duckdb
 import numpy as np
 import pyarrow.dataset as ds
-from floors import add_floors, hold
+from floors import add_floors, hold, peak_mb
 
 from counterset.config import SelectConfig
-from counterset.parquet_sql import rows_of, spilling
+from counterset.parquet_sql import parquet_sql, rows_of, spilling
 from counterset.schemas import BACKGROUNDS, MEMBERS, PREDICTIONS, TableSchema
 from counterset.stages.select import pair_rows
 from counterset.statistics.counts import count
@@ -86,7 +86,7 @@ def written(path: Path, sql: str, schema: TableSchema) -> Path:
 
 def measure_counting(folder: Path, answers: list[Path], selectors: int) -> tuple[float, float, float, int, int]:
     """Seconds, processor seconds, peak GB above the imports, rows of group_accuracy, rows by observer."""
-    imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    imports = peak_mb()
     members, backgrounds = (ds.dataset(folder / f"{name}.parquet") for name in ("members", "backgrounds"))
     predictions = ds.dataset(list(map(str, answers)))
     start, worked = time.perf_counter(), time.process_time()
@@ -99,7 +99,7 @@ def measure_counting(folder: Path, answers: list[Path], selectors: int) -> tuple
         class_ids=tuple(f"class_{number:04d}" for number in range(NUM_CLASSES)),
     )
     seconds, worked = time.perf_counter() - start, time.process_time() - worked
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - imports) / 1e6
+    peak = (peak_mb() - imports) / 1e3
     return (
         seconds,
         worked,
@@ -107,6 +107,23 @@ def measure_counting(folder: Path, answers: list[Path], selectors: int) -> tuple
         counts.group_accuracy.num_rows,
         sum(len(found.results.group) for found in counts.classes),
     )
+
+
+def measure_query(folder: Path, answers: list[Path]) -> tuple[float, int]:
+    """Processor seconds and rows of group accuracies by one query that joins the tables on their texts."""
+    sql = f"""
+        SELECT class_id, "group", model, half, count(*) AS num_photos, avg(is_correct::INTEGER) AS accuracy
+        FROM {parquet_sql(answers)} JOIN (
+            SELECT photo_id, b.class_id, "group", half FROM {parquet_sql([folder / "backgrounds.parquet"])} AS b
+            JOIN {parquet_sql([folder / "members.parquet"])} USING (photo_id)
+        ) USING (photo_id)
+        WHERE label_space = 'names'
+        GROUP BY GROUPING SETS ((class_id, "group", model, half), (class_id, "group", model))"""
+    worked = time.process_time()
+    with duckdb.connect(config={"threads": 1, "preserve_insertion_order": False}) as connection:
+        connection.execute("SET enable_progress_bar = false")
+        rows = connection.sql(sql).to_arrow_table().num_rows
+    return time.process_time() - worked, rows
 
 
 def measure_permutations() -> tuple[float, float, int]:
@@ -145,7 +162,11 @@ def main() -> None:
         f"{seconds:.1f} s ({worked:.1f} s of processor), peak {peak:.2f} GB above the imports, "
         f"{groups:,} group accuracies, {units:,} rows by observer\n"
     )
-    figures = {"processor_ns": worked / predictions * 1e9, "peak_mb": peak * 1e3, "groups": groups, "units": units}
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        asked, rows = pool.submit(measure_query, arguments.folder, answers * arguments.times).result()
+    sys.stdout.write(f"one query on texts: {asked:.1f} s of processor, {asked / worked:.2f} of it, {rows:,} rows\n")
+    figures = {"of_query": worked / asked, "peak_mb": peak * 1e3, "groups": groups, "units": units}
+    figures["groups_of_query"] = rows
     seconds, worked, confirmed = measure_permutations()
     sys.stdout.write(
         f"1000 classes of 600 photos, 20,000 permutations and 1,000 splits each: {seconds:.1f} s "

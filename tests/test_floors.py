@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -76,6 +77,13 @@ def test_the_rows_that_are_held_are_of_steps_and_uses_of_a_release(floors: Any, 
 )
 def test_each_kind_of_floor_is_held(floors: Any, floor: dict[str, Any], said: list[str]) -> None:
     assert floors.below({"ratio": 2.5, "peak_mb": 80.0, "kept": 7}, floor) == said
+
+
+def test_the_peak_is_of_the_process_alone() -> None:
+    child = "from floors import peak_mb; print(peak_mb())"
+    parent = f"import subprocess, sys; held = b'x' * 300_000_000; subprocess.run([sys.executable, '-c', {child!r}])"
+    run = subprocess.run([sys.executable, "-c", parent], cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 150
 
 
 def test_a_floor_that_is_too_high_ends_a_benchmark_with_an_error(
