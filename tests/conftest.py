@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
 import pytest
+import requests
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DEMO_PHOTOS_PER_CLASS = 300
@@ -91,22 +94,32 @@ def real_models(shared: Path, tmp_path_factory: pytest.TempPathFactory, worker_i
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Runs the command line with its own Prefect home and without outgoing connections."""
+    """Runs the command line with its own Prefect home and without outgoing connections.
+
+    Attributes:
+        folder: where it runs.
+        server: names the Prefect server to report to; empty = each command has a temporary one.
+    """
 
     folder: Path
+    server: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
         guard = self.folder / "guard"
         guard.mkdir(parents=True, exist_ok=True)
         (guard / "sitecustomize.py").write_text(textwrap.dedent(NO_NETWORK))
-        return os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(guard), os.environ.get("PYTHONPATH")))),
-            "CONNECTION_LOG": str(self.folder / "connections.txt"),
-            "PREFECT_HOME": str(self.folder / "prefect"),
-            "COLUMNS": "200",
-            "OMP_NUM_THREADS": "1",  # features round differently with another number
-        }
+        return (
+            os.environ
+            | self.server
+            | {
+                "PYTHONPATH": os.pathsep.join(filter(None, (str(guard), os.environ.get("PYTHONPATH")))),
+                "CONNECTION_LOG": str(self.folder / "connections.txt"),
+                "PREFECT_HOME": str(self.folder / "prefect"),
+                "COLUMNS": "200",
+                "OMP_NUM_THREADS": "1",  # features round differently with another number
+            }
+        )
 
     def counterset(self, *arguments: str, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:
         """`counterset ARGUMENTS`, as a user's shell would run it."""
@@ -119,6 +132,28 @@ class Sandbox:
             timeout=timeout_s,
             check=False,
         )
+
+    def here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same in this process, for what is not about one: its imports take longest. It needs a `server`."""
+        from counterset_flows.server import APILogWorker, EventsWorker
+        from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+        from counterset.cli import main
+
+        named = {setting: self.server[setting.name] for setting in (PREFECT_API_URL, PREFECT_API_AUTH_STRING)}
+        with (
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(io.StringIO()) as output,
+            contextlib.redirect_stderr(io.StringIO()) as errors,
+            pytest.MonkeyPatch.context() as patch,
+            temporary_settings(named),
+        ):
+            for name, value in self.server.items():
+                patch.setenv(name, value)
+            code = main(arguments)
+            for worker in (EventsWorker, APILogWorker):  # as at the end of a command
+                worker.drain_all(timeout=5, at_exit=False)
+        return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
     def connections(self) -> str:
         """Every outgoing connection that was tried."""
@@ -134,6 +169,26 @@ class DemoBuild:
     arguments: tuple[str, ...]
     output: str
     release: Path
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server for flows whose test is not about the temporary one, which takes seconds; what names it."""
+    password = "counterset:tests"
+    environment = os.environ | {
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
+        "PREFECT_SERVER_API_AUTH_STRING": password,
+        "PREFECT_SERVER_API_BASE_PATH": "/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_UI_ENABLED": "0",
+    }
+    command = [sys.executable, "-m", "counterset_flows.temporary_server"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = f"http://127.0.0.1:{process.stdout.readline().strip()}/api"
+        requests.get(f"{url}/health", timeout=180).raise_for_status()  # its port is open before it is ready
+        yield {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": password}
+        process.terminate()
 
 
 @pytest.fixture(scope="session")

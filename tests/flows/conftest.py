@@ -1,4 +1,4 @@
-"""A web server that keeps what it was told, as the receiver of a webhook."""
+"""Where flows of tests report to, and a web server that keeps what it was told, as the receiver of a webhook."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+
+from ..conftest import Sandbox
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> Sandbox:
+    """One whose commands share a server."""
+    return Sandbox(tmp_path_factory.mktemp("sandbox"), prefect_server)
 
 
 @dataclass

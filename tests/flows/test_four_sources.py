@@ -95,7 +95,7 @@ def test_each_source_ends_in_a_release(
     config = work / "build.toml"
     config.write_text(CONFIG.format(kind=kind, source=settings(kind, work, server, world)))
     if kind == "inaturalist":
-        run = sandbox.counterset("build", str(config))
+        run = sandbox.here("build", str(config))
         assert run.returncode == 0, run.stderr
     else:
         whole_build.build(config)

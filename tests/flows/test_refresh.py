@@ -55,7 +55,7 @@ def test_a_refresh_follows_the_source(sandbox: Any) -> None:
     small, _ = demo_catalog(40, 3)
     with serve(small) as server:
         config.write_text(CONFIG.format(url=server.photo_url))
-        run = sandbox.counterset("build", str(config))
+        run = sandbox.here("build", str(config))
         assert run.returncode == 0, run.stderr
         port = server.server_port  # a service at another address is another source
     first = photo_ids(releases / "1.0.0")
@@ -65,10 +65,10 @@ def test_a_refresh_follows_the_source(sandbox: Any) -> None:
     world = changed(larger, known, gone.removeprefix("inaturalist-"), closed.removeprefix("inaturalist-"))
     with serve(world, port=port) as server:
         config.write_text(CONFIG.format(url=server.photo_url))
-        run = sandbox.counterset("build", str(config), "--refresh")
+        run = sandbox.here("build", str(config), "--refresh")
         assert run.returncode == 0, run.stderr
         downloads = sum(1 for record in server.requests if "/photos/" in record.path)
-        again = sandbox.counterset("build", str(config), "--refresh")
+        again = sandbox.here("build", str(config), "--refresh")
         assert again.returncode == 0, again.stderr
     assert sorted(path.name for path in releases.glob("[0-9]*")) == ["1.0.0", "2.0.0"]  # removals are major
     second = photo_ids(releases / "2.0.0")
