@@ -39,7 +39,7 @@ def test_an_api_build_of_40_000_photos(tmp_path: Path) -> None:
     made = build(tmp_path)
     costs = costs_of(made, made.source.foresee(made.specs), processors=2)
     assert costs.photos == 40_000
-    assert costs.requests == 1 + 8 * 25 + 400, "taxa, pages of 200, and each photo once more in hundreds"
+    assert costs.requests == 1 + 8 * 25 + 200, "taxa, pages of 200, and each photo once more in two hundreds"
     assert costs.media_bytes == pytest.approx(40_000 * 0.3 * 500 * 375)
     assert costs.download_hours == pytest.approx(costs.media_bytes / 4.5e9)
     assert costs.embed_hours[0] == pytest.approx(40_000 * 0.024 / 3600 / 2, rel=0.05)

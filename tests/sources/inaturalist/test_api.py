@@ -294,7 +294,7 @@ def test_a_look_asks_about_each_photo_once(tmp_path: Path, config_of: MakeConfig
         assert len(source.unasked(as_hare)) == len(as_hare), "it may stand in one class and not in another"
         later = INaturalistSource(config_of(server), tmp_path, retry=QUICK)
         assert later.recheck(found.candidates, (RED_FOX,)).num_rows == 0
-        assert len(server.requests) == num_asked + 3, "another run asks again"
+        assert len(server.requests) == num_asked + 2, "another run asks again"
 
 
 CRAWL_IN_CHILD = """
@@ -376,7 +376,7 @@ def test_recheck_finds_what_may_no_longer_be_published(tmp_path: Path, config_of
     with serve(catalog(*rows)) as server:
         config = config_of(server)
         found = INaturalistSource(config, tmp_path).recheck(before, (RED_FOX,))
-        assert len(server.requests) == 4  # batches of a hundred, and whether what is missing is really gone
+        assert len(server.requests) == 3  # batches of two hundred, and whether what is missing is really gone
     assert {row["photo_id"]: row["detail"] for row in found.to_pylist()} == {
         "inaturalist-10": "now license: all rights reserved",
         "inaturalist-20": "now unidentified: identified as Lepus europaeus",
@@ -524,6 +524,19 @@ def test_nothing_is_withdrawn_on_an_answer_that_may_be_short(
         else:
             with pytest.raises(SourceUnavailable, match="gives short answers"):
                 source.recheck(before, (RED_FOX,))
+
+
+def test_two_hundred_photos_are_asked_about_at_once_and_what_is_gone_once_more(
+    tmp_path: Path, config_of: MakeConfig
+) -> None:
+    rows = [observation(n) for n in range(1, 451)]
+    with serve(catalog(*rows)) as server:
+        before = crawl(config_of(server, photos_per_class=450), tmp_path).candidates
+    with serve(catalog(*rows[::10])) as server:
+        withdrawn = INaturalistSource(config_of(server), tmp_path, retry=QUICK).withdrawn(before, {"red_fox": [FOX]})
+        asked = [len(record.path.split(",")) for record in server.requests]
+    assert len(withdrawn) == 405
+    assert asked == [200, 200, 50, 200, 200, 8], "the second time with one that is there"
 
 
 @pytest.mark.parametrize("order", ["sample", "latest"])

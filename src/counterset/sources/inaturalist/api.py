@@ -30,7 +30,10 @@ from counterset.tables import table_of, write_bytes
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 200
-IDS_PER_REQUEST = 100
+IDS_PER_REQUEST = 200
+"""As many as the API answers of."""
+UUIDS_PER_REQUEST = 100
+"""Fewer, for each is 37 characters of an address."""
 INDEX_LAG = timedelta(days=1)
 """A rebuild asks for changes since a day before the last crawl began, because the search index lags."""
 
@@ -229,12 +232,14 @@ class INaturalistSource(ServiceSource):
         answered: dict[str, list[Offer]] = {}
         for is_uuid in (False, True):
             wanted = [part for part in observation_ids if ("-" in part) == is_uuid]
-            for start in range(0, len(wanted), IDS_PER_REQUEST):
-                answered |= self._told_of(wanted[start : start + IDS_PER_REQUEST], is_uuid)[0]
+            most = UUIDS_PER_REQUEST if is_uuid else IDS_PER_REQUEST
+            for start in range(0, len(wanted), most):
+                answered |= self._told_of(wanted[start : start + most], is_uuid)[0]
             missing = [part for part in wanted if part not in answered]
             witness = [part for part in wanted if part in answered][:1] or (self._any(is_uuid) if missing else [])
-            for start in range(0, len(missing), IDS_PER_REQUEST):
-                answered |= self._confirmed(missing[start : start + IDS_PER_REQUEST], witness, is_uuid)
+            most -= len(witness)
+            for start in range(0, len(missing), most):
+                answered |= self._confirmed(missing[start : start + most], witness, is_uuid)
         return answered
 
     def _confirmed(self, missing: list[str], witness: list[str], is_uuid: bool) -> dict[str, list[Offer]]:

@@ -20,7 +20,7 @@ from counterset.schemas import REJECTS, RejectReason
 from counterset.sources import Crawl
 from counterset.sources.budget import Budget
 from counterset.sources.inaturalist.acceptance import Acceptance, accept, by_day, crawl_from, standing
-from counterset.sources.inaturalist.api import IDS_PER_REQUEST, INaturalistSource, OnProgress
+from counterset.sources.inaturalist.api import UUIDS_PER_REQUEST, INaturalistSource, OnProgress
 from counterset.sources.inaturalist.bulk_tables import OPEN_DATA_URL, BulkTables, connect
 from counterset.sources.inaturalist.client import RetryPolicy
 from counterset.sources.inaturalist.observations import Offer, offered_license, photo_id_of
@@ -126,7 +126,7 @@ class OpenDataSource(ServiceSource):
 
     def requests(self, num_classes: int, photos: int) -> int:
         drawn = max(SURPLUS * photos, MIN_DRAWN * num_classes)
-        return math.ceil((drawn + photos) / IDS_PER_REQUEST) if self._api is not None else 0
+        return math.ceil((drawn + photos) / UUIDS_PER_REQUEST) if self._api is not None else 0
 
     def crawl(self, spec: ClassSpec) -> Crawl:
         """The candidates of one class.
@@ -304,7 +304,7 @@ class OpenDataSource(ServiceSource):
         num_asked = 0
         acceptance = accept([], taxon_ids, config, self.seed, by_day)
         while num_asked < len(uuids) and len(acceptance.taken) < config.photos_per_class:
-            batch = uuids[num_asked : num_asked + IDS_PER_REQUEST]
+            batch = uuids[num_asked : num_asked + UUIDS_PER_REQUEST]
             known |= self._ask(spec, [uuid for uuid in batch if uuid not in known])
             told += [offer for uuid in batch for offer in known[uuid] if photo_id_of(offer) not in gone]
             num_asked += len(batch)
