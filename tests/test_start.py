@@ -18,6 +18,8 @@ from typing import Any
 import psutil
 import pytest
 
+from counterset.errors import ServerUnavailable
+
 MARK = "COUNTERSET_TEST_START"
 DEMO = ("demo", "--folder", "demo", "--photos-per-class", "60")
 
@@ -94,13 +96,24 @@ def refused(sandbox: Any, url: str) -> str:
 
 
 def test_a_server_that_is_not_there(sandbox: Any) -> None:
-    assert "does not answer" in refused(sandbox, "http://127.0.0.1:9/api")
+    assert "does not answer" in refused(sandbox, "http://user:secret-part@127.0.0.1:9/api")
     assert "unset PREFECT_API_URL" in refused(sandbox, "localhost:4200/api")
 
 
-def test_a_server_that_never_answers(sandbox: Any) -> None:
+def refused_here(url: str) -> str:
+    """The same without a command of its own."""
+    from counterset_flows import server
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(ServerUnavailable) as told, server.running():
+        raise AssertionError
+    assert "secret-part" not in str(told.value)
+    return str(told.value)
+
+
+def test_a_server_that_never_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        assert "gave no answer in 5 s" in refused(sandbox, f"http://127.0.0.1:{listener.getsockname()[1]}/api")
+        assert "gave no answer in 5 s" in refused_here(f"http://127.0.0.1:{listener.getsockname()[1]}/api")
 
 
 @pytest.mark.parametrize(
@@ -113,9 +126,9 @@ def test_a_server_that_never_answers(sandbox: Any) -> None:
         (200, b'"2.19.0"', "is of another version"),
     ],
 )
-def test_a_server_that_cannot_be_used(sandbox: Any, code: int, body: bytes, reason: str) -> None:
+def test_a_server_that_cannot_be_used(code: int, body: bytes, reason: str) -> None:
     with answering(code, body) as url:
-        assert reason in refused(sandbox, url)
+        assert reason in refused_here(url)
 
 
 def test_a_wrong_setting_of_prefect(sandbox: Any) -> None:
