@@ -109,6 +109,20 @@ def home(tmp_path: Path, offered: dict[str, bytes]) -> Home:
     return Home(tmp_path, offered)
 
 
+@pytest.fixture(scope="module")
+def first_look(tmp_path_factory: pytest.TempPathFactory, offered: dict[str, bytes]) -> Path:
+    """A folder after its first look."""
+    folder = tmp_path_factory.mktemp("first")
+    Home(folder, offered).look(0.7)
+    return folder
+
+
+@pytest.fixture
+def looked(first_look: Path, tmp_path: Path, offered: dict[str, bytes]) -> Home:
+    """A copy of it."""
+    return Home(Path(shutil.copytree(first_look, tmp_path, dirs_exist_ok=True)), offered)
+
+
 def test_each_look_stands_on_the_release_before(home: Home) -> None:
     first, _ = home.look(0.7)
     assert (series_of(first)["look"], series_of(first)["base"]) == (1, None)
@@ -124,44 +138,46 @@ def test_each_look_stands_on_the_release_before(home: Home) -> None:
     home.nothing_is_made()
 
 
-def test_other_limits_on_the_same_photos_are_the_same_look(home: Home) -> None:
-    home.look(0.7)
-    home.look(1.0)
-    before = home.made
-    again, is_new = home.build(min_photos=1)
+def test_other_limits_on_the_same_photos_are_the_same_look(looked: Home) -> None:
+    looked.look(1.0)
+    before = looked.made
+    again, is_new = looked.build(min_photos=1)
     assert is_new and series_of(again)["look"] == 2 and series_of(again)["base"]["version"] == "1.0.0"
-    new = {Path(path).relative_to(home.folder / "workspace").parts[0] for path in home.made.keys() - before.keys()}
+    new = {Path(path).relative_to(looked.folder / "workspace").parts[0] for path in looked.made.keys() - before.keys()}
     assert new == {"pairs", "group_accuracy", "sensitivity"}, "members stand on the same release"
 
 
-@pytest.mark.parametrize("is_published", [False, True])
 @pytest.mark.parametrize("look", [1, 2])
 def test_a_build_killed_around_its_release_goes_on_to_the_undisturbed_bytes(
-    look: int, is_published: bool, tmp_path: Path, offered: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    look: int, first_look: Path, tmp_path: Path, offered: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    homes = [Home(tmp_path / name, offered) for name in ("undisturbed", "killed")]
-    for home in homes:
-        home.folder.mkdir()
-        for _ in range(look - 1):
-            home.look(0.7)
-    homes[0].look(1.0)
+    homes = {name: Home(tmp_path / name, offered) for name in ("undisturbed", "before it", "after it")}
+    for home in homes.values():
+        if look == 2:
+            shutil.copytree(first_look, home.folder)
+        else:
+            home.folder.mkdir()
+    undisturbed = homes.pop("undisturbed")
+    undisturbed.look(1.0)
+    assert len(undisturbed.sums) == look
     commit = Turn.commit
+    for name, home in homes.items():
+        is_published = name == "after it"
 
-    def killed(turn: Turn, *arguments: Any) -> None:
-        if is_published:
-            commit(turn, *arguments)
-        raise Stopped
+        def killed(turn: Turn, *arguments: Any, is_published: bool = is_published) -> None:
+            if is_published:
+                commit(turn, *arguments)
+            raise Stopped
 
-    with monkeypatch.context() as patch:
-        patch.setattr(writer.Turn, "commit", killed)
-        with pytest.raises(Stopped):
-            homes[1].look(1.0)
-    made = homes[1].made
-    _, is_new = homes[1].build()
-    assert is_new is not is_published
-    assert homes[1].made == made, "all files were there"
-    assert homes[1].sums == homes[0].sums
-    assert len(homes[0].sums) == look
+        with monkeypatch.context() as patch:
+            patch.setattr(writer.Turn, "commit", killed)
+            with pytest.raises(Stopped):
+                home.look(1.0)
+        made = home.made
+        _, is_new = home.build()
+        assert is_new is not is_published
+        assert home.made == made, "all files were there"
+        assert home.sums == undisturbed.sums
 
 
 def test_looks_of_releases_on_s3(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,20 +194,19 @@ def test_looks_of_releases_on_s3(home: Home, monkeypatch: pytest.MonkeyPatch) ->
         assert home.made == made
 
 
-def test_lost_files_and_a_release_that_was_moved_away_change_no_release(home: Home) -> None:
-    first, _ = home.look(0.7)
-    home.look(1.0)
-    sums = home.sums
-    shutil.rmtree(home.folder / "workspace")
-    assert not home.build()[1]
-    assert home.sums == sums
-    first.rename(home.folder / "moved away")
-    assert not home.build()[1]
-    home.nothing_is_made()
+def test_lost_files_and_a_release_that_was_moved_away_change_no_release(looked: Home) -> None:
+    looked.look(1.0)
+    sums = looked.sums
+    shutil.rmtree(looked.folder / "workspace")
+    assert not looked.build()[1]
+    assert looked.sums == sums
+    (looked.releases / "1.0.0").rename(looked.folder / "moved away")
+    assert not looked.build()[1]
+    looked.nothing_is_made()
 
 
-def test_a_release_of_before_series_is_the_first_look(home: Home) -> None:
-    first, _ = home.look(0.7)
+def test_a_release_of_before_series_is_the_first_look(looked: Home) -> None:
+    first = looked.releases / "1.0.0"
     metadata = json.loads((first / METADATA).read_text())
     del metadata["series"]
     for name in ("looks.parquet", "replication.parquet"):
@@ -201,7 +216,7 @@ def test_a_release_of_before_series_is_the_first_look(home: Home) -> None:
     digests = {path.name: sha256_of(path) for path in first.iterdir() if path.is_file() and path.name != SUMS}
     digests |= {name: entry["sha256"] for name, entry in metadata["files"].items()}
     (first / SUMS).write_text(render_sums(digests))
-    second, is_new = home.look(1.0)
+    second, is_new = looked.look(1.0)
     assert is_new and series_of(second)["look"] == 2
     assert set(load(second).table("looks")["look"].to_pylist()) == {1, 2}
     halves = [
@@ -209,4 +224,4 @@ def test_a_release_of_before_series_is_the_first_look(home: Home) -> None:
         for table in (load(first).all_photos, load(second).all_photos)
     ]
     assert halves[0].items() <= halves[1].items()
-    home.nothing_is_made()
+    looked.nothing_is_made()
