@@ -36,11 +36,17 @@ def home(demo_build: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def walk(home: Path, demo_build: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Walk:
+def walk(
+    home: Path,
+    demo_build: Any,
+    prefect_server: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Walk:
     """What runs the `counterset` commands of a page's text that are to be run, and gives what they print."""
     monkeypatch.chdir(home)
     monkeypatch.setenv("COLUMNS", "200")
-    build = type(demo_build.sandbox)(home).counterset  # a process of its own, for it starts a server
+    build = type(demo_build.sandbox)(home, prefect_server).here
 
     def walk(text: str) -> str:
         printed = ""

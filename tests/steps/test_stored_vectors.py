@@ -14,7 +14,9 @@ from counterset.steps.stored_vectors import is_workspace, stored_vectors
 
 
 @pytest.mark.usefixtures("demo_workspace")
-def test_an_audit_embeds_no_photo_again(demo_build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_audit_embeds_no_photo_again(
+    demo_build: Any, prefect_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace = demo_build.release.parents[2] / "workspace"
     release = counterset.load(demo_build.release)
     folder = stored_vectors(workspace, release, "demo:annotator")
@@ -22,8 +24,10 @@ def test_an_audit_embeds_no_photo_again(demo_build: Any, tmp_path: Path, monkeyp
     assert set(table["model"].to_pylist()) == {"demo:annotator"}
     assert set(release.all_photos["photo_id"].to_pylist()) <= set(table["photo_id"].to_pylist())
     arguments = ("audit", str(demo_build.release), "--against", str(folder), "--queries", str(workspace))
-    sandbox = type(demo_build.sandbox)(tmp_path)  # its page looks for photos that the release does not bundle
-    run = sandbox.counterset(*arguments)
+    sandbox = type(demo_build.sandbox)(
+        tmp_path, prefect_server
+    )  # its page looks for photos that the release does not bundle
+    run = sandbox.here(*arguments)
     assert run.returncode == 0, run.stderr
     num_photos = release.all_photos.num_rows
     assert f"{num_photos} photos have a near duplicate there" in run.stdout, "each is its own"
