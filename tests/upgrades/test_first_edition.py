@@ -28,6 +28,7 @@ from counterset.release.exports import EXPORTS
 from counterset.release.schemas import SPLITS, TABLES
 from counterset.release.versions.diff import diff_releases
 
+from ..conftest import Sandbox
 from .kept_world import kept_catalog
 from .make_fixtures import BUILT_AT, KEPT, PORT, RELEASES
 
@@ -134,11 +135,11 @@ def test_a_build_continues_the_releases(rebuilt: Rebuilt) -> None:
     assert diff.write(rebuilt.folder / "diff") is None
 
 
-def test_an_audit_continues_the_audits(first: Path, sandbox: Any) -> None:
+def test_an_audit_continues_the_audits(first: Path, tmp_path: Path, prefect_server: dict[str, str]) -> None:
     vectors = str(next((first / "workspace/embeddings").iterdir()))
     release = str(first / "releases/old-photos")
     options = ("--queries", vectors, "--name", "old-audit", "--output", str(first / "audits"))
-    run = sandbox.counterset("audit", release, "--against", vectors, *options)
+    run = Sandbox(tmp_path, prefect_server).here("audit", release, "--against", vectors, *options)
     assert run.returncode == 0, run.stderr
     versions = sorted(path.name for path in (first / "audits/old-audit").iterdir() if path.is_dir())
     assert versions in (["1.0.0"], ["1.0.0", "1.0.1"])  # the same rows
