@@ -150,6 +150,7 @@ class Sandbox:
         ):
             for name, value in self.server.items():
                 patch.setenv(name, value)
+            patch.setattr("gc.freeze", lambda: None)  # of a command that ends soon
             code = main(arguments)
             for worker in (EventsWorker, APILogWorker):  # as at the end of a command
                 worker.drain_all(timeout=5, at_exit=False)
