@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ ARGUMENTS = (
 @pytest.fixture(scope="module")
 def pruned(world: Path, sandbox: Any) -> Path:
     """One undisturbed pruning."""
-    run = type(sandbox)(world).counterset(*ARGUMENTS)
+    run = replace(sandbox, folder=world).here(*ARGUMENTS)
     assert run.returncode == 0, run.stderr
     assert "removed" in run.stdout
     return world / "pruned" / "base" / "1.0.0"
@@ -128,13 +129,13 @@ def test_kept_and_removed_are_brute_force(world: Path, pruned: Path) -> None:
 def test_a_killed_pruning_resumes_to_the_same_bytes(world: Path, pruned: Path, sandbox: Any, tmp_path: Path) -> None:
     for name in ("base", "queries", "reference"):
         shutil.copytree(world / name, tmp_path / name)
-    here = type(sandbox)(tmp_path)
+    box = replace(sandbox, folder=tmp_path)
     work = tmp_path / "pruned" / ".work"
     for mark, pattern in (("assigning", "clusters/*/*.parquet"), ("pruning", "near/*/*.parquet")):
         run = subprocess.Popen(
             [sys.executable, "-m", "counterset.cli", *ARGUMENTS],
             cwd=tmp_path,
-            env=here.environment | {MARK: mark},
+            env=box.environment | {MARK: mark},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -143,7 +144,7 @@ def test_a_killed_pruning_resumes_to_the_same_bytes(world: Path, pruned: Path, s
         run.wait()
         assert wait_for(lambda mark=mark: is_gone(mark), 20), alive(mark)  # type: ignore[misc]
         assert not list((tmp_path / "pruned").glob("base/[0-9]*")), "it was finished before it was killed"
-    again = here.counterset(*ARGUMENTS, "--runner", "processes")  # a runner changes no byte either
+    again = box.counterset(*ARGUMENTS, "--runner", "processes")  # a runner changes no byte either
     assert again.returncode == 0, again.stderr
     assert "leaked" not in again.stderr  # as in tests/test_demo_build.py
     folder = tmp_path / "pruned" / "base" / "1.0.0"
@@ -152,24 +153,24 @@ def test_a_killed_pruning_resumes_to_the_same_bytes(world: Path, pruned: Path, s
 
 
 def test_names_of_folders_are_no_patterns(world: Path, pruned: Path, sandbox: Any) -> None:
-    here = type(sandbox)(world)
+    box = replace(sandbox, folder=world)
     arguments = (*ARGUMENTS, "--output", "o[1]")
-    run = here.counterset(*arguments)
+    run = box.here(*arguments)
     assert run.returncode == 0, run.stderr
     home = world / "o[1]" / "base"
     assert (home / "1.0.0" / "SHA256SUMS").read_bytes() == (pruned / "SHA256SUMS").read_bytes()
-    run = here.counterset(*arguments, "--keep", str(KEEP - 1))
+    run = box.here(*arguments, "--keep", str(KEEP - 1))
     assert run.returncode == 0, run.stderr
     assert sorted(path.name for path in home.glob("[0-9]*")) == ["1.0.0", "2.0.0"]
     (home / "2.0.0" / "pruning.json").write_text("{")
-    run = here.counterset(*arguments, "--keep", "5")
+    run = box.here(*arguments, "--keep", "5")
     assert run.returncode == 2 and "is damaged" in run.stderr and "far" not in run.stderr, run.stderr
 
 
 @pytest.mark.parametrize("output", ["file", "file/below", "base/00.parquet"])
 def test_an_output_that_cannot_be_written_is_said_first(world: Path, sandbox: Any, output: str) -> None:
     (world / "file").touch()
-    run = type(sandbox)(world).counterset(*ARGUMENTS, "--output", output)
+    run = replace(sandbox, folder=world).here(*ARGUMENTS, "--output", output)
     assert run.returncode == 2 and "cannot be written" in run.stderr and run.stderr.count("\n") == 1, run.stderr
 
 
@@ -178,7 +179,7 @@ def test_ids_that_come_twice_are_said_first(tmp_path: Path, sandbox: Any) -> Non
     for number in range(2):
         write_parquet(tmp_path / "base" / f"{number}.parquet", ["a", f"b{number}", f"c{number}"], vectors[:3])
     write_parquet(tmp_path / "queries" / "q.parquet", ["q"], vectors[5:])
-    run = type(sandbox)(tmp_path).counterset("prune", "--base", "base", "--queries", "queries", "--keep", "2")
+    run = replace(sandbox, folder=tmp_path).here("prune", "--base", "base", "--queries", "queries", "--keep", "2")
     assert run.returncode == 2 and "has the id 'a' twice" in run.stderr, run.stderr
     assert not list(tmp_path.glob("pruned/.work/far/*"))
 
@@ -193,14 +194,14 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_audit_embeds_photos_and_finds_the_planted_copies(bundled: Path, sandbox: Any, tmp_path: Path) -> None:
     release = load(bundled)
-    here = type(sandbox)(tmp_path)
+    box = replace(sandbox, folder=tmp_path)
     photo_ids = sorted(release.table("common")["photo_id"].to_pylist())[:40]
     planted = load_encoder("demo:annotator").encode_images([release.photo(name) for name in photo_ids], 64)
     other = unit(np.random.default_rng(0).standard_normal((500, planted.shape[1])))
     for number, (ids, vectors) in enumerate(((photo_ids, planted), ([f"other-{n}" for n in range(500)], other))):
         write_parquet(tmp_path / "laion" / f"{number}.parquet", ids, vectors, model="demo:annotator", id_column="uid")
     arguments = ("audit", str(bundled), "--against", "laion", "--threshold", "0.9999", "--name", "a")
-    run = here.counterset(*arguments)
+    run = box.here(*arguments)
     assert run.returncode == 0, run.stderr
     folder = tmp_path / "audits" / "a" / "1.0.0"
     said = json.loads((folder / "audit.json").read_text())
@@ -221,10 +222,10 @@ def test_an_audit_embeds_photos_and_finds_the_planted_copies(bundled: Path, sand
 
     grown = [f"new-{number}" for number in range(10)]
     write_parquet(tmp_path / "laion" / "2.parquet", grown, other[:10], model="demo:annotator", id_column="uid")
-    more = here.counterset(*arguments)
+    more = box.here(*arguments)
     assert more.returncode == 0 and (folder.parent / "1.0.1").is_dir(), more.stdout + more.stderr
     assert f"{len(photo_ids) + 500} reused" in more.stderr, "shards that were searched before are searched again"
-    again = here.counterset(*arguments)
+    again = box.here(*arguments)
     assert again.returncode == 0 and "nothing to do" in again.stdout
 
 

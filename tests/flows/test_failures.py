@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from counterset_flows import shards
 
 import counterset
 from counterset.demo.world.observations import demo_catalog
+from counterset.stages import curate, embed
+from counterset.stages.curate import inspect_photos
 
 from ..steps import whole_build
 from .small_build import SMALL_SETTINGS
@@ -36,28 +37,15 @@ shard_size = 15
 OF_A_SERIES = ("unit_since", "look", "level", "confirmed_look", "detectable_drop", "verdict", "reason")
 """Columns by which a second look at more photos differs from a first one at all of them."""
 
-FAULTY = """
-import sys
-from counterset.stages import curate, embed
 
-inspect_photos, embed_photos = curate.inspect_photos, embed.embed_photos
-
-def failing_inspection(images, candidates, config, *, shard):
-    if shard.startswith("000001-") and "inspect" in sys.argv[1]:
+def failing_inspection(images: Any, candidates: Any, config: Any, *, shard: str) -> Any:
+    if shard.startswith("000001-"):
         raise RuntimeError("something in here cannot be inspected")
     return inspect_photos(images, candidates, config, shard=shard)
 
-def failing_embedding(images, photos, encoder, **options):
-    if "full" in sys.argv[1]:
-        raise OSError(28, "No space left on device", "somewhere")
-    return embed_photos(images, photos, encoder, **options)
 
-curate.inspect_photos, embed.embed_photos = failing_inspection, failing_embedding
-from counterset_flows import pool
-pool.retrying["retry_delay_seconds"] = [0.1, 0.1]
-from counterset.cli import main
-sys.exit(main(sys.argv[2:]))
-"""
+def failing_embedding(*_: Any, **options: Any) -> Any:
+    raise OSError(28, "No space left on device", "somewhere")
 
 
 @pytest.fixture(scope="module")
@@ -72,21 +60,18 @@ def work(sandbox: Any) -> Path:
     return folder
 
 
-def build(sandbox: Any, config: Path, fault: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", FAULTY, fault, "build", str(config)],
-        env=sandbox.environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+@pytest.fixture(autouse=True)
+def retried_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards.inspect, "retry_delay_seconds", [0.1, 0.1])
 
 
-def test_a_failing_shard_is_set_aside_and_tried_again(sandbox: Any, work: Path) -> None:
+def test_a_failing_shard_is_set_aside_and_tried_again(
+    sandbox: Any, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = work / "build.toml"
     config.write_text(CONFIG.format(share=0.5))
-    run = build(sandbox, config, "inspect")
+    monkeypatch.setattr(curate, "inspect_photos", failing_inspection)
+    run = sandbox.here("build", str(config))
     assert run.returncode == 0, run.stderr
     first = counterset.load(work / "releases" / "a-build" / "1.0.0")
     rows = [row for row in first.rejects.to_pylist() if row["reason"] == "shard_failed"]
@@ -95,7 +80,8 @@ def test_a_failing_shard_is_set_aside_and_tried_again(sandbox: Any, work: Path) 
     assert not {row["photo_id"] for row in rows} & set(first.all_photos["photo_id"].to_pylist())
     [record] = (work / "workspace" / "failed").glob("*/000001-*.json")
     assert json.loads(record.read_text())["attempts"] == 3
-    healed = build(sandbox, config, "none")
+    monkeypatch.undo()
+    healed = sandbox.here("build", str(config))
     assert healed.returncode == 0, healed.stderr
     assert not record.exists()
     undisturbed = work / "undisturbed.toml"
@@ -111,18 +97,20 @@ def test_a_failing_shard_is_set_aside_and_tried_again(sandbox: Any, work: Path) 
         assert one.equals(other), name
 
 
-def test_too_many_failures_stop_the_build(sandbox: Any, work: Path) -> None:
+def test_too_many_failures_stop_the_build(sandbox: Any, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = work / "strict.toml"
     config.write_text('releases = "strict"\nworkspace = "strict/workspace"\n' + CONFIG.format(share=0.05))
-    run = build(sandbox, config, "inspect")
+    monkeypatch.setattr(curate, "inspect_photos", failing_inspection)
+    run = sandbox.here("build", str(config))
     assert run.returncode == 2
     assert "something in here cannot be inspected" in run.stderr and "max_failed_share is 0.05" in run.stderr
     assert not (work / "strict" / "a-build").exists()
 
 
-def test_a_full_disk_stops_the_build_at_once(sandbox: Any, work: Path) -> None:
+def test_a_full_disk_stops_the_build_at_once(sandbox: Any, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = work / "full.toml"
     config.write_text('releases = "full"\nworkspace = "full/workspace"\n' + CONFIG.format(share=0.9))
-    run = build(sandbox, config, "full")
+    monkeypatch.setattr(embed, "embed_photos", failing_embedding)
+    run = sandbox.here("build", str(config))
     assert run.returncode == 2 and "No space left on device" in run.stderr
     assert not list((work / "full" / "workspace").glob("failed/*/*"))

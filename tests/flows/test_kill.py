@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def is_gone(mark: str) -> bool:
     return not alive(mark)
 
 
-def test_a_killed_build_resumes_to_the_same_bytes(demo_build: Any, tmp_path: Path) -> None:
+def test_a_killed_build_resumes_to_the_same_bytes(
+    demo_build: Any, prefect_server: dict[str, str], tmp_path: Path
+) -> None:
     sandbox = type(demo_build.sandbox)(tmp_path)
     workspace = tmp_path / "demo" / "workspace"
     moments = {
@@ -61,7 +64,7 @@ def test_a_killed_build_resumes_to_the_same_bytes(demo_build: Any, tmp_path: Pat
         os.kill(build.pid, signal.SIGKILL)  # only the build itself: what it started must end by itself
         build.wait()
         assert wait_for(functools.partial(is_gone, mark), 20), alive(mark)
-    run = sandbox.counterset(*demo_build.arguments)
+    run = replace(sandbox, server=prefect_server).here(*demo_build.arguments)
     assert run.returncode == 0, run.stderr
     [release] = (tmp_path / "demo" / "releases" / "counterset-demo").glob("[0-9]*")
     assert (release / "SHA256SUMS").read_text() == (demo_build.release / "SHA256SUMS").read_text()

@@ -64,7 +64,7 @@ def real_build(shared: Path, real_models: Path, sandbox: Any) -> Path:
     (work / "classes.csv").write_text(class_list_csv(folder_classes(work / "photos")))
     with ServerProcess("--folder", str(work / "photos")) as server:
         (work / "real.toml").write_text(CONFIG.format(url=server.url))
-        run = sandbox.counterset("build", str(work / "real.toml"))
+        run = sandbox.here("build", str(work / "real.toml"))
     assert run.returncode == 0, run.stdout + run.stderr
     return work
 

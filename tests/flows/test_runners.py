@@ -59,7 +59,7 @@ def work(sandbox: Any) -> Path:
 @pytest.fixture(scope="module")
 def expected(sandbox: Any, work: Path, server: ServerProcess) -> str:
     """SHA256SUMS of the build by threads."""
-    run = sandbox.counterset("build", str(write_config(work, server, "threads", "threads")))
+    run = sandbox.here("build", str(write_config(work, server, "threads", "threads")))
     assert run.returncode == 0, run.stderr
     return sums(work, "threads")
 

@@ -47,12 +47,8 @@ def environment(sandbox: Any) -> Iterator[dict[str, str]]:
     with s3_server() as s3, pytest.MonkeyPatch.context() as patch:
         for name, value in s3.items():
             patch.setenv(name, value)
-        yield sandbox.environment | s3 | {"COUNTERSET_CACHE": str(sandbox.folder / "cache")}
-
-
-def build(config: Path, environment: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "counterset.cli", "build", str(config), *more]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
+        patch.setenv("COUNTERSET_CACHE", str(sandbox.folder / "cache"))
+        yield sandbox.environment
 
 
 def there(name: str) -> ObjectPath:
@@ -62,14 +58,14 @@ def there(name: str) -> ObjectPath:
 
 
 def test_the_same_bytes_as_on_disk_and_the_same_reviews(
-    sandbox: Any, server: ServerProcess, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    sandbox: Any, server: ServerProcess, environment: dict[str, str]
 ) -> None:
     work: Path = sandbox.folder / "s3"
     work.mkdir()
     local, remote = work / "local.toml", work / "remote.toml"
     local.write_text(CONFIG.format(place="on-disk", url=server.url))
     remote.write_text(CONFIG.format(place=f"s3://{BUCKET}/x", url=server.url))
-    made = build(local, environment)
+    made = sandbox.here("build", str(local))
     assert made.returncode == 0, made.stderr
     folder = work / "on-disk" / "releases" / "a-build" / "1.0.0"
 
@@ -84,7 +80,7 @@ def test_the_same_bytes_as_on_disk_and_the_same_reviews(
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert (there("x/workspace") / ".lease").is_file()  # of a dead process of this machine: taken over at once
-    made = build(remote, environment)
+    made = sandbox.here("build", str(remote))
     assert made.returncode == 0, made.stderr
     release = there("x/releases/a-build/1.0.0")
     assert (release / "SHA256SUMS").read_bytes() == (folder / "SHA256SUMS").read_bytes()
@@ -92,13 +88,12 @@ def test_the_same_bytes_as_on_disk_and_the_same_reviews(
         assert (release / path.relative_to(folder).as_posix()).read_bytes() == path.read_bytes(), path
     assert not (there("x/workspace") / ".lease").exists()
 
-    again = build(remote, environment)
+    again = sandbox.here("build", str(remote))
     assert again.returncode == 0 and "nothing to do" in again.stdout, again.stderr
     loaded = counterset.load(str(release), cache=work / "cache")
     assert loaded.all_photos.num_rows > 60
 
     _review_on_s3(Workspace(f"s3://{BUCKET}/x/workspace"))
-    monkeypatch.setenv("COUNTERSET_CACHE", environment["COUNTERSET_CACHE"])
     whole_build.build(remote)
     reviewed = counterset.load(str(there("x/releases/a-build/2.0.0")), cache=work / "cache")
     assert reviewed.metadata["review"]["reviewers"].keys() == {"ada"}

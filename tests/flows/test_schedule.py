@@ -160,7 +160,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, module_receiver: Any) -> I
 
 @pytest.fixture(scope="module")
 def finished(service: Service) -> dict[str, Any]:
-    """The first run that the schedule started."""
+    """The first run that the schedule started; then the schedule stands still, for each further run costs a build."""
 
     def first() -> dict[str, Any] | None:
         try:
@@ -169,9 +169,13 @@ def finished(service: Service) -> dict[str, Any]:
             return None  # the server is not up yet
 
     try:
-        return dict(wait_for(first, 240, "a scheduled run"))
+        run = dict(wait_for(first, 240, "a scheduled run"))
     except AssertionError as error:
         raise AssertionError(f"{error}\n{service.log.read_text()[-4000:]}") from error
+    [demo] = service.ask("deployments", deployments={"name": {"any_": ["demo"]}})
+    for schedule in demo["schedules"]:
+        service.call("PATCH", f"deployments/{demo['id']}/schedules/{schedule['id']}", {"active": False})
+    return run
 
 
 def test_a_schedule_starts_a_run_that_completes(service: Service, finished: dict[str, Any]) -> None:
@@ -266,10 +270,7 @@ def test_the_pages_are_in_the_ui(service: Service, finished: dict[str, Any]) -> 
 
 @pytest.fixture(scope="module")
 def paused(service: Service, finished: dict[str, Any]) -> None:
-    """The schedule stands still, and its last run is over."""
-    [demo] = service.ask("deployments", deployments={"name": {"any_": ["demo"]}})
-    for schedule in demo["schedules"]:
-        service.call("PATCH", f"deployments/{demo['id']}/schedules/{schedule['id']}", {"active": False})
+    """No run of the schedule goes on."""
     unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}
     wait_for(lambda: not service.ask("flow_runs", flow_runs=unfinished), 120, "the end of the last run")
 

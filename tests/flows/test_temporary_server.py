@@ -86,11 +86,16 @@ def test_one_that_cannot_start_is_told_at_once(
 def test_one_that_goes_away_is_told(home: Path) -> None:
     with pytest.raises(ServerUnavailable, match="run the same command again"), server.running() as wait:
         wait()
-        for child in psutil.Process().children(recursive=True):
-            if "temporary_server" in " ".join(child.cmdline()):
-                child.kill()
-                child.wait()
-        httpx.get(os.environ["PREFECT_API_URL"])
+        url = os.environ["PREFECT_API_URL"]
+        [child] = {  # and not the server that other tests share
+            child
+            for child in psutil.Process().children(recursive=True)
+            for connection in child.net_connections()
+            if connection.status == psutil.CONN_LISTEN and f":{connection.laddr.port}/" in url
+        }
+        child.kill()
+        child.wait()
+        httpx.get(url)
 
 
 def test_a_failed_run_says_all_before_its_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
