@@ -56,12 +56,8 @@ NO_NETWORK = """
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files whose tests run whole builds come first: a long one at the end would keep one processor waiting.
-
-    Before all comes the one that forks this process: what a flow leaves running in it does not outlive a fork.
-    """
+    """Files whose tests run whole builds come first: a long one at the end would keep one processor waiting."""
     items.sort(key=lambda item: item.path.parent.name != "flows" and item.path.name not in RUN_BUILDS)
-    items.sort(key=lambda item: item.path.name != "test_ahead.py")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import time
 from collections.abc import Iterator
 
@@ -49,6 +50,17 @@ def test_batches_come_in_order_whichever_is_ready_first() -> None:
     assert [batch[:, 0].tolist() for batch in batches] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
     processes = {int(batch[0, 1]) for batch in batches}
     assert len(processes) == 2 and os.getpid() not in processes
+
+
+def test_a_worker_does_not_do_what_this_process_does_at_its_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a flow runs, Prefect ends its senders there, whose threads a fork does not have."""
+
+    def fails() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(threading, "_threading_atexits", [fails])
+    for _ in range(5):
+        assert len(list(ahead.decoded([b"0"] * 10, 3, lambda _: torch.zeros(1)))) == 4
 
 
 def test_no_more_is_decoded_ahead_than_is_wanted() -> None:

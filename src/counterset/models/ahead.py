@@ -6,8 +6,10 @@ come back in order, so the features are the same.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import util
 from typing import Any
 
 import torch
@@ -41,6 +43,15 @@ def _stacked(found: list[Any]) -> torch.Tensor | PictureError:
     return next((one for one in found if isinstance(one, PictureError)), None) or torch.stack(found)
 
 
+def _end_without_handlers(_: int) -> None:
+    """Have a worker end when what it decoded is handed over, and not run what this process does at its exit.
+
+    Prefect's senders of a flow stop their threads there, which a fork does not have; they fail, and PyTorch takes a
+    worker that ends with 1 for one that was lost.
+    """
+    util.Finalize(None, os._exit, args=(0,), exitpriority=-100)  # after those of its queues
+
+
 def decoded(images: Sequence[bytes], size: int, decode: Callable[[bytes], torch.Tensor]) -> Iterator[torch.Tensor]:
     """(B, 3, H, W) pixels of each batch in order, pinned where there is a GPU.
 
@@ -63,6 +74,7 @@ def decoded(images: Sequence[bytes], size: int, decode: Callable[[bytes], torch.
         prefetch_factor=AHEAD,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork",
+        worker_init_fn=_end_without_handlers,
     )
     for pixels in batches:
         if isinstance(pixels, PictureError):
