@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 from floors import add_floors, hold
 
-ROWS, DIM, QUERIES = 50_000, 512, 13_000
+ROWS, DIM, QUERIES = 250_000, 512, 13_000
 WAYS = ("nearest", "near", "far", "torch", "torch-bf16", "faiss")
 
 
