@@ -7,11 +7,14 @@ import importlib.util
 import io
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import filelock
@@ -20,6 +23,7 @@ import requests
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DEMO_PHOTOS_PER_CLASS = 300
+PREFECT_DATABASE = Path(__file__).resolve().parents[1] / ".pytest_cache" / f"prefect-{version('prefect')}.db"
 RUN_BUILDS = ("test_start.py", "test_first_edition.py", "test_download.py", "test_remote.py", "test_mutants.py")
 """Files of tests that take longest, beside those of flows."""
 
@@ -92,6 +96,24 @@ def real_models(shared: Path, tmp_path_factory: pytest.TempPathFactory, worker_i
     return folder
 
 
+def prefect_home(folder: Path) -> str:
+    """A home for Prefect with the empty database that its server would make there, which takes 8 s of processor."""
+    with filelock.FileLock(PREFECT_DATABASE.with_suffix(".lock")):
+        if not PREFECT_DATABASE.exists():
+            new = PREFECT_DATABASE.with_suffix(".new")
+            new.unlink(missing_ok=True)
+            code = "import asyncio; from prefect.server import database"
+            code += "; asyncio.run(database.provide_database_interface().create_db())"
+            url = {"PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{new}"}
+            subprocess.run([sys.executable, "-c", code], env=os.environ | url, check=True)
+            with contextlib.closing(sqlite3.connect(new)) as database:  # the last one leaves one file
+                database.execute("SELECT count(*) FROM flow")
+            new.rename(PREFECT_DATABASE)
+    folder.mkdir(parents=True)
+    shutil.copy(PREFECT_DATABASE, folder / "prefect.db")
+    return str(folder)
+
+
 @dataclass(frozen=True)
 class Sandbox:
     """Runs the command line with its own Prefect home and without outgoing connections.
@@ -108,6 +130,8 @@ class Sandbox:
     def environment(self) -> dict[str, str]:
         guard = self.folder / "guard"
         guard.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "prefect").exists():
+            prefect_home(self.folder / "prefect")
         (guard / "sitecustomize.py").write_text(textwrap.dedent(NO_NETWORK))
         return (
             os.environ
@@ -177,7 +201,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
     """A Prefect server for flows whose test is not about the temporary one, which takes seconds; what names it."""
     password = "counterset:tests"
     environment = os.environ | {
-        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
+        "PREFECT_HOME": prefect_home(tmp_path_factory.mktemp("server") / "prefect"),
         "PREFECT_SERVER_API_AUTH_STRING": password,
         "PREFECT_SERVER_API_BASE_PATH": "/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
