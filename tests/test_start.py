@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from counterset.errors import ServerUnavailable
 
-MARK = "COUNTERSET_TEST_START"
+from .conftest import Sandbox
+from .flows.killing import MARK, alive, is_gone, wait_for
+
 DEMO = ("demo", "--folder", "demo", "--photos-per-class", "60")
 
 
@@ -41,15 +42,6 @@ def process(sandbox: Any, *arguments: str, shell: str = "", **environment: str) 
 def one_sentence(text: str) -> str:
     assert text.startswith("counterset: ") and text.count("\n") == 1, text
     return text
-
-
-def left(mark: str) -> list[str]:
-    found = []
-    for other in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if other.environ().get(MARK) == mark and other.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(other.cmdline())[:150])
-    return found
 
 
 @contextlib.contextmanager
@@ -138,14 +130,12 @@ def test_a_wrong_setting_of_prefect(sandbox: Any) -> None:
     assert "request_timeout" in one_sentence(errors) and "PREFECT_ variables" in errors
 
 
-def test_a_home_that_cannot_be_written_to_needs_no_more_than_a_temporary_one(
-    demo_build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_home_that_cannot_be_written_to_needs_no_more_than_a_temporary_one(tmp_path: Path) -> None:
     """/proc takes no file, whoever asks: a container that runs under another user id."""
-    sandbox = type(demo_build.sandbox)(tmp_path)
+    sandbox = Sandbox(tmp_path)
     (tmp_path / "temp").mkdir()
     places = {"HOME": "/proc/nobody", "PREFECT_HOME": "", "XDG_CACHE_HOME": "", "TMPDIR": str(tmp_path / "temp")}
-    run = process(sandbox, *DEMO, **places)
+    run = process(sandbox, "demo", "--folder", "demo", "--photos-per-class", "30", **places)
     _, errors = run.communicate(timeout=300)
     assert run.returncode == 0, errors
     assert "/proc/nobody/.prefect cannot be written to" in errors and "Traceback" not in errors
@@ -172,31 +162,36 @@ def test_places_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise AssertionError
 
 
-def test_a_stopped_build_ends_in_good_order_and_resumes_to_the_same_bytes(demo_build: Any, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def silent_build(sandbox: Any) -> str:
+    """SHA256SUMS of a build with all streams closed."""
+    run = process(sandbox, *DEMO, shell="<&- >&- 2>&-")
+    run.communicate(timeout=300)
+    assert run.returncode == 0
+    return sums(sandbox)
+
+
+def sums(sandbox: Any) -> str:
+    return str((sandbox.folder / "demo/releases/counterset-demo/1.0.0/SHA256SUMS").read_text())
+
+
+def test_a_build_with_all_streams_closed(silent_build: str) -> None:
+    """It was silent for six minutes and failed: the server's messages went into whatever was opened first."""
+    assert "release.json" in silent_build
+
+
+def test_a_stopped_build_ends_in_good_order_and_resumes_to_the_same_bytes(silent_build: str, tmp_path: Path) -> None:
     """Told three times, at other moments and in other ways."""
-    sandbox = type(demo_build.sandbox)(tmp_path)
+    sandbox = Sandbox(tmp_path)
     for number, stage in ((signal.SIGINT, "start"), (signal.SIGHUP, "download"), (signal.SIGTERM, "embed")):
-        stop_build(sandbox, demo_build.arguments, number, stage)
-    run = sandbox.counterset(*demo_build.arguments)
+        stop_build(sandbox, number, stage)
+    run = sandbox.counterset(*DEMO)
     assert run.returncode == 0, run.stderr
-    [release] = (tmp_path / "demo" / "releases" / "counterset-demo").glob("[0-9]*")
-    assert (release / "SHA256SUMS").read_text() == (demo_build.release / "SHA256SUMS").read_text()
+    assert sums(sandbox) == silent_build
 
 
-def stop_build(sandbox: Any, arguments: tuple[str, ...], number: signal.Signals, stage: str) -> None:
-    mark = f"{stage}-{number}"
-    workspace = sandbox.folder / "demo" / "workspace"
-    run = process(sandbox, *arguments, **{MARK: mark})
-    end = time.monotonic() + 200
-    while True:
-        assert run.poll() is None and time.monotonic() < end, f"the build never came to {stage}"
-        if stage == "start" and any("counterset.demo.serve" in one for one in left(mark)):
-            break
-        if stage == "download" and list(workspace.glob("download_scratch/*/*/out")):
-            break
-        if stage == "embed" and list(workspace.glob("photos/*/*.parquet")):
-            break
-        time.sleep(0.1)
+def stop_build(sandbox: Any, number: signal.Signals, stage: str) -> None:
+    run = started(sandbox, stage)
     begun = time.monotonic()
     os.killpg(run.pid, number)  # as a terminal does
     _, errors = run.communicate(timeout=60)
@@ -204,14 +199,45 @@ def stop_build(sandbox: Any, arguments: tuple[str, ...], number: signal.Signals,
     assert run.returncode == 128 + number
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "counterset: stopped; run the same command again to resume"
-    end = time.monotonic() + 10
-    while left(mark) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not left(mark)
-    if workspace.exists() and stage != "start":
-        told = sandbox.counterset("status", str(workspace)).stdout
+    assert wait_for(lambda: is_gone(mark_of(sandbox)), 10), alive(mark_of(sandbox))
+    if stage != "start":
+        told = sandbox.counterset("status", "demo/workspace").stdout
         assert "failed" in told.splitlines()[0] or "killed" in told.splitlines()[0]
         assert "run the build again" in told
+
+
+def started(sandbox: Any, stage: str) -> subprocess.Popen[str]:
+    """A build that has come to a stage."""
+    workspace = sandbox.folder / "demo" / "workspace"
+    is_reached = {
+        "start": lambda: any("counterset.demo.serve" in one for one in alive(mark_of(sandbox))),
+        "download": lambda: any(workspace.glob("download_scratch/*/*/out")),
+        "embed": lambda: any(workspace.glob("photos/*/*.parquet")),
+    }
+    run = process(sandbox, *DEMO, **{MARK: mark_of(sandbox)})
+    assert wait_for(lambda: run.poll() is not None or is_reached[stage](), 200), f"the build never came to {stage}"
+    assert run.poll() is None
+    return run
+
+
+def mark_of(sandbox: Any) -> str:
+    return str(sandbox.folder)
+
+
+def test_a_killed_build_resumes_to_the_same_bytes(
+    silent_build: str, prefect_server: dict[str, str], tmp_path: Path
+) -> None:
+    """Killed hard: what it started must end by itself."""
+    sandbox = Sandbox(tmp_path)
+    for stage in ("download", "embed"):
+        run = started(sandbox, stage)
+        assert len(alive(mark_of(sandbox))) > 1
+        os.kill(run.pid, signal.SIGKILL)
+        run.communicate(timeout=20)
+        assert wait_for(lambda: is_gone(mark_of(sandbox)), 20), alive(mark_of(sandbox))
+    again = Sandbox(tmp_path, prefect_server).here(*DEMO)
+    assert again.returncode == 0, again.stderr
+    assert sums(sandbox) == silent_build
 
 
 def test_a_thread_that_goes_on_does_not_hold_the_end() -> None:
@@ -252,14 +278,6 @@ def test_closed_streams(sandbox: Any, shell: str) -> None:
     assert run.returncode == 0, errors
     assert not errors
     assert bool(output) == (">&-" not in shell.replace("2>&-", ""))
-
-
-def test_a_build_with_all_streams_closed(sandbox: Any) -> None:
-    """It was silent for six minutes and failed: the server's messages went into whatever was opened first."""
-    run = process(sandbox, "demo", "--folder", "closed", "--photos-per-class", "30", shell="<&- >&- 2>&-")
-    run.communicate(timeout=300)
-    assert run.returncode == 0
-    assert list((sandbox.folder / "closed" / "releases" / "counterset-demo").glob("1.0.0"))
 
 
 def test_output_that_nobody_reads(sandbox: Any) -> None:

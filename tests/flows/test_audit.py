@@ -28,7 +28,7 @@ from counterset.tables import read_table
 from ..release.build_inputs import build_config, build_inputs, with_tables
 from ..similarity.shard_files import brute, unit, write_npy, write_parquet
 from ..similarity.test_deduplicate import oracle
-from .test_kill import MARK, alive, is_gone, wait_for
+from .killing import MARK, alive, is_gone, wait_for
 
 NUM_SHARDS, ROWS, DIM, KEEP, LIMIT = 12, 300, 32, 1_500, 0.9
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,7 @@ def test_five_commands_from_an_empty_folder_to_a_reviewed_release(sandbox: Any) 
     home.mkdir()
 
     def run(arguments: list[str]) -> str:
-        command = [sys.executable, "-m", "counterset.cli", *arguments]
-        done = subprocess.run(
-            command, cwd=home, env=sandbox.environment, capture_output=True, text=True, timeout=500, check=False
-        )
+        done = replace(sandbox, folder=home).here(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
