@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging.handlers
 import re
 import shutil
 import tempfile
@@ -105,14 +106,17 @@ class Rebuilt:
 
 
 @pytest.fixture(scope="module", params=RELEASES)
-def rebuilt(request: Any, sandbox: Any, tmp_path_factory: pytest.TempPathFactory) -> Rebuilt:
+def rebuilt(request: Any, prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Rebuilt:
     folder = first.__wrapped__(tmp_path_factory.mktemp("rebuilt"))  # type: ignore[attr-defined]
     one_at_a_time = filelock.FileLock(Path(tempfile.gettempdir()) / f"counterset-port-{PORT}.lock")
-    with one_at_a_time, serve(kept_catalog(), port=PORT) as server:
-        run = sandbox.counterset("build", str(folder / f"{request.param}.toml"))
+    warned = logging.handlers.BufferingHandler(capacity=1_000)
+    with one_at_a_time, serve(kept_catalog(), port=PORT) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging.getLogger("counterset_flows"), "handlers", [warned])
+        run = Sandbox(folder, prefect_server).here("build", f"{request.param}.toml")
         assert run.returncode == 0, run.stderr
         downloads = sum("/photos/" in record.path for record in server.requests)
-    return Rebuilt(folder / "releases" / request.param, run.stdout + run.stderr, downloads)
+    warnings = "\n".join(record.getMessage() for record in warned.buffer)
+    return Rebuilt(folder / "releases" / request.param, warnings, downloads)
 
 
 def test_a_workspace_keeps_its_photos(rebuilt: Rebuilt) -> None:
