@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -59,8 +60,11 @@ def extras(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("newcomer")
+def folder(tmp_path_factory: pytest.TempPathFactory, prefect_server: dict[str, str]) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in prefect_server.items():
+            patch.setenv(name, value)
+        yield tmp_path_factory.mktemp("newcomer")
 
 
 @pytest.fixture(scope="module")
