@@ -38,6 +38,8 @@ def parquet_sql(files: Iterable[Path | str]) -> str:
     return f"read_parquet([{names}], hive_partitioning = false)"
 
 
+_numbers = itertools.count()
+"""Of tables that are put down and sorted."""
 _idle: list[duckdb.DuckDBPyConnection] = []
 """DuckDBs that no block uses and that hold nothing: to open one takes ten times as long as to use one again."""
 
@@ -110,6 +112,17 @@ def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, num_rows: int = PAR
     cursor.execute("USE block")
     for batch in cursor.sql(sql).to_arrow_reader(num_rows):
         yield pa.Table.from_batches([batch])
+
+
+def sorted_rows(
+    connection: duckdb.DuckDBPyConnection, query: str, order: str, num_rows: int = PART_ROWS
+) -> Iterator[pa.Table]:
+    """What a query with a join gives, sorted, in such parts. What is joined is put down before it is sorted: at a time
+    the two hold more than DuckDB can put on disk, the more the more rows there are."""
+    name = f"joined_{next(_numbers)}"
+    connection.execute(f"CREATE TABLE {name} AS {query}")
+    yield from rows_of(connection, f"FROM {name} ORDER BY {order}", num_rows)
+    connection.execute(f"DROP TABLE {name}")
 
 
 def by_row(connection: duckdb.DuckDBPyConnection, query: str, numbers: Small) -> Small:

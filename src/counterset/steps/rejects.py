@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.parquet_sql import fill, rows_of, spilling
+from counterset.parquet_sql import fill, sorted_rows, spilling
 from counterset.photo_rows import Rows
 from counterset.schemas import CANDIDATES, REJECTS, RejectReason
 from counterset.steps import failures
@@ -93,7 +93,7 @@ _SET_ASIDE = """
     FROM last JOIN unfinished USING (shard) JOIN wanted USING (photo_id) ANTI JOIN counted USING (photo_id)"""
 _ONCE = """
     SELECT * EXCLUDE (row) FROM told
-    QUALIFY row_number() OVER (PARTITION BY photo_id, stage ORDER BY row) = 1 ORDER BY photo_id, stage"""
+    QUALIFY row_number() OVER (PARTITION BY photo_id, stage ORDER BY row) = 1"""
 
 
 def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: Rows, folder: Path) -> Rows:
@@ -124,7 +124,8 @@ def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: Rows
         connection.execute("CREATE TABLE told AS FROM offered ANTI JOIN wanted USING (photo_id)")
         connection.execute("INSERT INTO told BY NAME FROM more")
         _add_shards(build, sorted(shards), connection, number)
-        return Rows.written(rows_of(connection, _ONCE), REJECTS.arrow(), folder / "rejects.arrow")
+        once = sorted_rows(connection, _ONCE, "photo_id, stage")
+        return Rows.written(once, REJECTS.arrow(), folder / "rejects.arrow")
 
 
 def _add_shards(build: Build, shards: list[str], connection: duckdb.DuckDBPyConnection, number: Iterator[int]) -> None:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from counterset.classes import ClassSpec
 from counterset.content import content
-from counterset.parquet_sql import fill, rows_of, spilling
+from counterset.parquet_sql import fill, sorted_rows, spilling
 from counterset.photo_rows import Rows
 from counterset.release.publish.series import SEEN, SeriesInputs
 from counterset.release.versions.followed import Followed, earlier_release
@@ -112,8 +112,8 @@ def _made_from(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> 
             SELECT place, row_number() OVER (ORDER BY first) - 1 AS number FROM (
                 SELECT place, min(photo_id) AS first FROM offered WHERE place IS NOT NULL GROUP BY place)""")
         query = """SELECT photo_id, class_id, source, observation_id, observer_id, number AS place, sha256
-            FROM offered LEFT JOIN shared USING (place) ORDER BY photo_id"""
-        return _digest_of(rows_of(connection, query), json.dumps(asked, sort_keys=True))
+            FROM offered LEFT JOIN shared USING (place)"""
+        return _digest_of(sorted_rows(connection, query, "photo_id"), json.dumps(asked, sort_keys=True))
 
 
 def _digest_of(parts: Iterable[pa.Table], beside: str = "") -> str:

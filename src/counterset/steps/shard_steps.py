@@ -22,7 +22,7 @@ from counterset.download.photos import MAX_ATTEMPTS, MAY_HEAL, download_photos
 from counterset.errors import ConfigError, SourceError
 from counterset.fetching.gate import user_agent
 from counterset.models.door import identity, open_model
-from counterset.parquet_sql import fill, rows_of, runs, spilling
+from counterset.parquet_sql import fill, rows_of, runs, sorted_rows, spilling
 from counterset.schemas import (
     CANDIDATES,
     IMAGES,
@@ -213,8 +213,7 @@ def _chosen(
 
     fill(connection, "wanted", wanted())
     fill(connection, "chosen", chosen)
-    ordered = rows_of(connection, "FROM wanted JOIN chosen USING (row) ORDER BY shard, row")
-    yield from runs(ordered, "shard")
+    yield from runs(sorted_rows(connection, "FROM wanted JOIN chosen USING (row)", "shard, row"), "shard")
     connection.execute("DROP TABLE wanted; DROP TABLE chosen")
 
 

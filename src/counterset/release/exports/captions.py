@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterset.parquet_sql import fill, spilling
+from counterset.parquet_sql import fill, sorted_rows, spilling
 from counterset.release.exporting import Exported, Photos, check_any, new_folder
 from counterset.release.schemas import SPLITS
 
@@ -28,7 +28,7 @@ _KINDS = """
 _COMPLETE = f"""
     SELECT photo_id, url, sha256, class_id, label, {", ".join(CAPTION_KINDS)}
     FROM photos JOIN ({_KINDS}) USING (photo_id) JOIN labels USING (class_id)
-    WHERE {" AND ".join(f"{kind} != ''" for kind in CAPTION_KINDS)} ORDER BY photo_id
+    WHERE {" AND ".join(f"{kind} != ''" for kind in CAPTION_KINDS)}
 """
 
 
@@ -51,11 +51,10 @@ def export(release: Photos, folder: str | Path) -> Exported:
             kind: stack.enter_context(pq.ParquetWriter(target / f"{kind}.parquet", CAPTION_COLUMNS, compression="zstd"))
             for kind in CAPTION_KINDS
         }
-        for batch in connection.sql(_COMPLETE).to_arrow_reader(_ROWS):
+        for part in sorted_rows(connection, _COMPLETE, "photo_id", _ROWS):
             for kind, writer in writers.items():
-                columns = [batch.column(name) for name in (*plain, "label", kind)]
-                writer.write_batch(pa.record_batch(columns, schema=CAPTION_COLUMNS))
-            count += batch.num_rows
+                writer.write_table(pa.table([part[name] for name in (*plain, "label", kind)], schema=CAPTION_COLUMNS))
+            count += len(part)
         if not count:
             photo_ids = connection.sql("SELECT photo_id FROM photos").to_arrow_table()["photo_id"].to_pylist()
             check_any(count, release, dict.fromkeys(photo_ids, "it has no text of every kind"))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.parquet_sql import PART_ROWS, parquet_sql, rows_of, runs, spilling
+from counterset.parquet_sql import PART_ROWS, parquet_sql, runs, sorted_rows, spilling
 from counterset.photo_rows import Rows
 from counterset.statistics.schemas import LOOKS, REPLICATION
 from counterset.statistics.series import replication_rows
@@ -70,9 +70,8 @@ def seen_before(members: Rows, series: SeriesInputs, folder: Path) -> Rows:
         sql = f"""
             SELECT photo_id, since AS unit_since FROM members JOIN (
                 SELECT class_id, unit, min(unit_since) AS since FROM members JOIN seen USING (photo_id)
-                WHERE unit_since BETWEEN 1 AND {series.look} GROUP BY class_id, unit) USING (class_id, unit)
-            ORDER BY photo_id"""
-        return Rows.written(rows_of(connection, sql), SEEN, folder / "seen.arrow")
+                WHERE unit_since BETWEEN 1 AND {series.look} GROUP BY class_id, unit) USING (class_id, unit)"""
+        return Rows.written(sorted_rows(connection, sql, "photo_id"), SEEN, folder / "seen.arrow")
 
 
 _FOLLOWED = """

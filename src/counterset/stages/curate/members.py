@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from counterset.config import CurateConfig
-from counterset.parquet_sql import Small, add, by_row, fill, rows_of, spilling
+from counterset.parquet_sql import Small, add, by_row, fill, rows_of, sorted_rows, spilling
 from counterset.schemas import MEMBERS, REJECTS, Half, RejectReason
 from counterset.similarity.near_hashes import connected, first_of_sets
 from counterset.similarity.search import pairs_within
@@ -79,7 +79,7 @@ def offered(
         "photos",
         (part.select([name for name in INSPECTED if name in part.column_names]) for part in photos),
     )
-    return rows_of(connection, "SELECT * FROM photos JOIN candidates USING (photo_id) ORDER BY photo_id")
+    return sorted_rows(connection, "SELECT * FROM photos JOIN candidates USING (photo_id)", "photo_id")
 
 
 def choose(
