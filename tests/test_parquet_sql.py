@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from counterset.parquet_sql import fill, packed, parquet_sql, rows_of, runs, spilling, unpacked
+from counterset.parquet_sql import add, fill, packed, parquet_sql, rows_of, runs, sorted_rows, spilling, unpacked
 
 
 @pytest.mark.parametrize("name", ["o[1]", "o?", "o*", "id=5", "it's", "{a,b}", "[[]", "**", "a b", "é"])
@@ -91,3 +91,26 @@ def test_packed_numbers_are_sorted_in_less_memory_than_lists_take() -> None:
             assert np.array_equal(unpacked(part["scores"])[:, 0], np.array(ids, np.int64).astype(np.float32))
             num_rows, last = num_rows + len(part), ids[-1]
     assert num_rows == 1_000_000
+
+
+def test_what_is_joined_is_sorted_in_less_memory_than_both_take_at_a_time() -> None:
+    """In one query so many rows end with an error at this limit; so did members of six million photos."""
+
+    def texts(name: str, width: int) -> Iterator[pa.Table]:
+        for start in range(0, 300_000, 50_000):
+            numbers = pc.utf8_lpad(pa.array(range(start, start + 50_000)).cast(pa.string()), 10, "0")
+            long = pc.utf8_lpad(numbers, width, name)
+            yield pa.table({"photo_id": pc.binary_join_element_wise("url_list", numbers, "-"), name: long})
+
+    num_rows, last = 0, ""
+    with spilling("40MB") as connection:
+        for name, width in (("a", 60), ("b", 64)):
+            fill(connection, name, texts(name, width))
+        for part in sorted_rows(connection, "SELECT * FROM a JOIN b USING (photo_id)", "photo_id"):
+            fill(connection, "kept", [part]) if not num_rows else add(connection, "kept", part)
+            ids = part["photo_id"].to_pylist()
+            assert ids[0] >= last
+            assert [text.lstrip("ab") for text in part["a"].to_pylist()] == [own[-10:] for own in ids]
+            num_rows, last = num_rows + len(part), ids[-1]
+        assert [name for (name,) in connection.sql("SHOW TABLES").fetchall()] == ["a", "b", "kept"]
+    assert num_rows == 300_000
