@@ -40,6 +40,7 @@ def parquet_sql(files: Iterable[Path | str]) -> str:
 
 _numbers = itertools.count()
 """Of tables that are put down and sorted."""
+_TEXTS, _MARK = pa.list_(pa.string()), b"\xff"
 _idle: list[duckdb.DuckDBPyConnection] = []
 """DuckDBs that no block uses and that hold nothing: to open one takes ten times as long as to use one again."""
 
@@ -144,6 +145,30 @@ def packed(vectors: npt.NDArray[np.float32]) -> pa.Array:
 def unpacked(cells: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     """(N, K) numbers of N such cells, at least one."""
     return np.frombuffer(b"".join(cells.to_pylist()), np.float32).reshape(len(cells), -1)
+
+
+def with_cells(part: pa.Table) -> pa.Table:
+    """The same with lists of texts as cells of bytes, for the reason of `packed`: each text after a byte that is in no
+    text."""
+    for number, field in enumerate(part.schema):
+        if field.type == _TEXTS:
+            lists = part[field.name].combine_chunks()
+            texts = pc.list_flatten(lists).cast(pa.binary())
+            marked = pc.binary_join_element_wise(pa.scalar(_MARK), texts, pa.scalar(b""))
+            ends = np.concatenate([[0], np.cumsum(pc.fill_null(pc.list_value_length(lists), 0).to_numpy())])
+            whole = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), marked, mask=lists.is_null())
+            part = part.set_column(number, field.name, pc.binary_join(whole, b""))
+    return part
+
+
+def with_lists(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The same as it was before `with_cells`, where the schema has lists of texts."""
+    for number, name in enumerate(part.column_names):
+        if schema.field(name).type == _TEXTS:
+            # The first of each is what is before the first mark, which is nothing
+            lists = pc.list_slice(pc.split_pattern(part[name], _MARK), 1, None)
+            part = part.set_column(number, name, lists.cast(_TEXTS))
+    return part
 
 
 def runs(parts: Iterable[pa.Table], name: str) -> Iterator[tuple[Any, pa.Table]]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from counterset.parquet_sql import PART_ROWS, fill, parquet_sql, spilling
+from counterset.parquet_sql import PART_ROWS, fill, parquet_sql, rows_of, spilling, with_cells, with_lists
 from counterset.schemas import TableSchema
 from counterset.tables import TableRef, is_ascending, read_metadata, read_parts
 
@@ -95,9 +95,9 @@ class Rows:
             WorkspaceError: as `spilling`.
         """
         with spilling() as connection:
-            fill(connection, "given", itertools.chain([schema.empty_table()], parts))
-            ordered = connection.sql(f"FROM given ORDER BY {order}").to_arrow_reader(PART_ROWS)
-            return cls.written((pa.Table.from_batches([batch]) for batch in ordered), schema, path)
+            fill(connection, "given", map(with_cells, itertools.chain([schema.empty_table()], parts)))
+            ordered = rows_of(connection, f"FROM given ORDER BY {order}")
+            return cls.written((with_lists(part, schema) for part in ordered), schema, path)
 
     @classmethod
     def merged(cls, several: Sequence[Rows], schema: TableSchema) -> Rows:

@@ -22,7 +22,7 @@ from counterset.download.photos import MAX_ATTEMPTS, MAY_HEAL, download_photos
 from counterset.errors import ConfigError, SourceError
 from counterset.fetching.gate import user_agent
 from counterset.models.door import identity, open_model
-from counterset.parquet_sql import fill, rows_of, runs, sorted_rows, spilling
+from counterset.parquet_sql import fill, rows_of, runs, sorted_rows, spilling, with_cells, with_lists
 from counterset.schemas import (
     CANDIDATES,
     IMAGES,
@@ -208,12 +208,14 @@ def _chosen(
         size = 0
         for part in candidate_parts(build, crawls):
             own = np.flatnonzero(is_wanted[size : size + len(part)])
-            yield part.take(own).append_column("row", pa.array(own + size, pa.int32()))
+            yield with_cells(part.take(own)).append_column("row", pa.array(own + size, pa.int32()))
             size += len(part)
 
     fill(connection, "wanted", wanted())
     fill(connection, "chosen", chosen)
-    yield from runs(sorted_rows(connection, "FROM wanted JOIN chosen USING (row)", "shard, row"), "shard")
+    ordered = sorted_rows(connection, "FROM wanted JOIN chosen USING (row)", "shard, row")
+    for shard, own in runs(ordered, "shard"):
+        yield shard, with_lists(own.drop_columns(["row", "shard"]), CANDIDATES.arrow())
     connection.execute("DROP TABLE wanted; DROP TABLE chosen")
 
 
