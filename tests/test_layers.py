@@ -44,6 +44,7 @@ FOUNDATION = {
     "machine",
     "licenses",
     "version",
+    "wide_rows",
     "workspace",
     "workspace_files",
     "workspace_photos",

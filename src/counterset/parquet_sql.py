@@ -40,7 +40,6 @@ def parquet_sql(files: Iterable[Path | str]) -> str:
 
 _numbers = itertools.count()
 """Of tables that are put down and sorted."""
-_TEXTS, _MARK = pa.list_(pa.string()), b"\xff"
 _idle: list[duckdb.DuckDBPyConnection] = []
 """DuckDBs that no block uses and that hold nothing: to open one takes ten times as long as to use one again."""
 
@@ -63,6 +62,11 @@ def spilling(memory_limit: str = MEMORY_LIMIT) -> Iterator[duckdb.DuckDBPyConnec
             try:
                 yield connection
             except duckdb.OperationalError as error:
+                if isinstance(error, duckdb.OutOfMemoryException) and "temp_directory" not in str(error):
+                    raise WorkspaceError(
+                        f"tables of this size cannot be sorted in {memory_limit} of memory ({_words(error)}); this is "
+                        "a fault of counterset: please report it, with the number of photos"
+                    ) from error
                 raise WorkspaceError(
                     f"tables that do not fit into memory cannot be sorted in {scratch} ({_words(error)}); free space "
                     "there, or set TMPDIR to a folder with more"
@@ -111,7 +115,19 @@ def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, num_rows: int = PAR
     meanwhile."""
     cursor = connection.cursor()
     cursor.execute("USE block")
-    for batch in cursor.sql(sql).to_arrow_reader(num_rows):
+    yield from in_parts(cursor.sql(sql), num_rows)
+
+
+def in_parts(told: duckdb.DuckDBPyRelation, num_rows: int = PART_ROWS) -> Iterator[pa.Table]:
+    """The rows of a query in such parts."""
+    reader = told.to_arrow_reader(num_rows)
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except OSError as error:  # pyarrow's, for what DuckDB says while it is read
+            raise duckdb.OutOfMemoryException(str(error)) from error
         yield pa.Table.from_batches([batch])
 
 
@@ -145,30 +161,6 @@ def packed(vectors: npt.NDArray[np.float32]) -> pa.Array:
 def unpacked(cells: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     """(N, K) numbers of N such cells, at least one."""
     return np.frombuffer(b"".join(cells.to_pylist()), np.float32).reshape(len(cells), -1)
-
-
-def with_cells(part: pa.Table) -> pa.Table:
-    """The same with lists of texts as cells of bytes, for the reason of `packed`: each text after a byte that is in no
-    text."""
-    for number, field in enumerate(part.schema):
-        if field.type == _TEXTS:
-            lists = part[field.name].combine_chunks()
-            texts = pc.list_flatten(lists).cast(pa.binary())
-            marked = pc.binary_join_element_wise(pa.scalar(_MARK), texts, pa.scalar(b""))
-            ends = np.concatenate([[0], np.cumsum(pc.fill_null(pc.list_value_length(lists), 0).to_numpy())])
-            whole = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), marked, mask=lists.is_null())
-            part = part.set_column(number, field.name, pc.binary_join(whole, b""))
-    return part
-
-
-def with_lists(part: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The same as it was before `with_cells`, where the schema has lists of texts."""
-    for number, name in enumerate(part.column_names):
-        if schema.field(name).type == _TEXTS:
-            # The first of each is what is before the first mark, which is nothing
-            lists = pc.list_slice(pc.split_pattern(part[name], _MARK), 1, None)
-            part = part.set_column(number, name, lists.cast(_TEXTS))
-    return part
 
 
 def runs(parts: Iterable[pa.Table], name: str) -> Iterator[tuple[Any, pa.Table]]:

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from counterset.parquet_sql import PART_ROWS, fill, parquet_sql, rows_of, spilling, with_cells, with_lists
+from counterset.parquet_sql import PART_ROWS, fill, parquet_sql
 from counterset.schemas import TableSchema
 from counterset.tables import TableRef, is_ascending, read_metadata, read_parts
+from counterset.wide_rows import in_order
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,15 @@ class Rows:
         return cls(schema, read)
 
     @classmethod
-    def sorted(cls, parts: Iterable[pa.Table], schema: pa.Schema, path: Path, order: str = "photo_id") -> Rows:
-        """The same of rows that come in any order.
+    def sorted(cls, parts: Iterable[pa.Table], schema: pa.Schema, path: Path, *then: tuple[str, str]) -> Rows:
+        """The same of rows that come in any order, however wide; `then` decides among those of one photo, as for
+        `wide_rows.in_order`.
 
         Raises:
-            WorkspaceError: as `spilling`.
+            WorkspaceError: there is no room to sort them.
         """
-        with spilling() as connection:
-            fill(connection, "given", map(with_cells, itertools.chain([schema.empty_table()], parts)))
-            ordered = rows_of(connection, f"FROM given ORDER BY {order}")
-            return cls.written((with_lists(part, schema) for part in ordered), schema, path)
+        parts = (part.select(schema.names).cast(schema) for part in itertools.chain([schema.empty_table()], parts))
+        return cls.written(in_order(parts, [("photo_id", "ascending"), *then], PART_ROWS), schema, path)
 
     @classmethod
     def merged(cls, several: Sequence[Rows], schema: TableSchema) -> Rows:

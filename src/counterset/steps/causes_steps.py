@@ -89,4 +89,4 @@ def _readable(build: Build, shard: str) -> list[str]:
 def _in_order(schema: TableSchema, tables: Iterable[pa.Table], folder: Path) -> Rows:
     numbered = (table.append_column("shard", pa.repeat(number, len(table))) for number, table in enumerate(tables))
     columns = schema.arrow().append(pa.field("shard", pa.int64()))
-    return Rows.sorted(numbered, columns, folder / f"{schema.name}.arrow", "photo_id, shard DESC")
+    return Rows.sorted(numbered, columns, folder / f"{schema.name}.arrow", ("shard", "descending"))

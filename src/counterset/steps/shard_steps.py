@@ -22,7 +22,7 @@ from counterset.download.photos import MAX_ATTEMPTS, MAY_HEAL, download_photos
 from counterset.errors import ConfigError, SourceError
 from counterset.fetching.gate import user_agent
 from counterset.models.door import identity, open_model
-from counterset.parquet_sql import fill, rows_of, runs, sorted_rows, spilling, with_cells, with_lists
+from counterset.parquet_sql import PART_ROWS, fill, rows_of, runs, spilling
 from counterset.schemas import (
     CANDIDATES,
     IMAGES,
@@ -37,6 +37,7 @@ from counterset.steps.keys import Build, parts_of, read_all, without
 from counterset.steps.rejects import of_several_classes
 from counterset.storage import Place
 from counterset.tables import TableRef, conform, read_metadata, read_table, write_bytes, write_table
+from counterset.wide_rows import in_order
 from counterset.workspace import digest
 
 Places: TypeAlias = npt.NDArray[Any]
@@ -119,7 +120,7 @@ def _planned(build: Build, crawls: list[TableRef], connection: duckdb.DuckDBPyCo
     moved = [number for number in is_moved if not build.is_done("images", key, names[number])]
     fill(connection, "moved", [pa.table({"shard": pa.array(moved, pa.int32())})])
     there = connection.sql("SELECT row, shard FROM found SEMI JOIN moved USING (shard)").to_arrow_table()
-    for number, now in _chosen(build, crawls, connection, there["row"].to_numpy(), [there]):
+    for number, now in _chosen(build, crawls, there) if len(there) else ():
         others = without(read_table(paths[number], CANDIDATES), now["photo_id"].combine_chunks())
         write_table(pa.concat_tables([conform(now, CANDIDATES), others]), CANDIDATES, paths[number])
     # (N,) of the candidates: the last shard that holds each, and whether that has another address of it
@@ -133,8 +134,9 @@ def _planned(build: Build, crawls: list[TableRef], connection: duckdb.DuckDBPyCo
     free = (number for number in itertools.count() if number not in used)
 
     def add_shards(todo: Places, suffix: str = "") -> None:
-        new = _shards(connection, todo, build.config.download.shard_size)
-        for _, part in _chosen(build, crawls, connection, todo, new):
+        if not len(todo):
+            return
+        for _, part in _chosen(build, crawls, _shards(connection, todo, build.config.download.shard_size)):
             name = f"{next(free):06d}-{digest(sorted(part['photo_id'].to_pylist()))[:8]}{suffix}"
             write_table(part, CANDIDATES, file("shards", key, name))
             relevant.append(name)
@@ -174,7 +176,7 @@ def _repeated(number: int, rows: pa.Table) -> pa.Array:
     return pa.repeat(pa.scalar(number, pa.int32()), len(rows))
 
 
-def _shards(connection: duckdb.DuckDBPyConnection, todo: Places, size: int) -> Iterator[pa.Table]:
+def _shards(connection: duckdb.DuckDBPyConnection, todo: Places, size: int) -> pa.Table:
     """Some rows, with the number of the new shard of each: by a hash of its photo, which mixes the classes."""
     fill(connection, "todo", [pa.table({"row": pa.array(todo)})])
     lots = (
@@ -183,40 +185,26 @@ def _shards(connection: duckdb.DuckDBPyConnection, todo: Places, size: int) -> I
         for ids in [part["photo_id"].to_pylist()]
     )
     fill(connection, "lots", lots)
-    placed = 0
-    for part in rows_of(connection, "SELECT row FROM lots ORDER BY lot, row"):
-        shard = np.arange(placed, placed + len(part), dtype=np.int32) // np.int32(size)
-        yield part.append_column("shard", pa.array(shard))
-        placed += len(part)
+    parts = rows_of(connection, "SELECT row FROM lots ORDER BY lot, row")
+    row = np.concatenate([np.zeros(0, np.int32), *(part["row"].to_numpy() for part in parts)])
     connection.execute("DROP TABLE todo; DROP TABLE lots")
+    return pa.table({"row": row, "shard": np.arange(len(row), dtype=np.int32) // np.int32(size)})
 
 
-def _chosen(
-    build: Build,
-    crawls: list[TableRef],
-    connection: duckdb.DuckDBPyConnection,
-    rows: Places,
-    chosen: Iterable[pa.Table],
-) -> Iterator[tuple[int, pa.Table]]:
+def _chosen(build: Build, crawls: list[TableRef], chosen: pa.Table) -> Iterator[tuple[int, pa.Table]]:
     """Shard by shard the whole candidates of some rows, of which `chosen` tells the shard, or several."""
-    if not len(rows):
-        return
-    is_wanted = np.zeros(int(rows.max()) + 1, np.bool_)
-    is_wanted[rows] = True
+    order = np.argsort(chosen["row"].to_numpy(), kind="stable")
+    row, shard = (chosen[name].to_numpy()[order] for name in ("row", "shard"))
 
     def wanted() -> Iterator[pa.Table]:
-        size = 0
+        start = 0
         for part in candidate_parts(build, crawls):
-            own = np.flatnonzero(is_wanted[size : size + len(part)])
-            yield with_cells(part.take(own)).append_column("row", pa.array(own + size, pa.int32()))
-            size += len(part)
+            own = slice(*np.searchsorted(row, [start, start + len(part)]))
+            taken = part.take(pa.array(row[own] - start)).append_column("shard", pa.array(shard[own]))
+            yield taken.append_column("row", pa.array(row[own]))
+            start += len(part)
 
-    fill(connection, "wanted", wanted())
-    fill(connection, "chosen", chosen)
-    ordered = sorted_rows(connection, "FROM wanted JOIN chosen USING (row)", "shard, row")
-    for shard, own in runs(ordered, "shard"):
-        yield shard, with_lists(own.drop_columns(["row", "shard"]), CANDIDATES.arrow())
-    connection.execute("DROP TABLE wanted; DROP TABLE chosen")
+    yield from runs(in_order(wanted(), [("shard", "ascending"), ("row", "ascending")], PART_ROWS), "shard")
 
 
 def _has_failed(

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from counterset.parquet_sql import fill, sorted_rows, spilling
@@ -21,8 +22,7 @@ _ROWS = 20_000
 """Rows that are in memory at once, and in a row group."""
 
 _KINDS = """
-    SELECT photo_id, title, description, array_to_string(tags, ', ') AS tags,
-           caption_object AS object, caption_object_background AS object_background
+    SELECT photo_id, title, description, tags, caption_object AS object, caption_object_background AS object_background
     FROM captions
 """
 _COMPLETE = f"""
@@ -44,7 +44,7 @@ def export(release: Photos, folder: str | Path) -> Exported:
     with new_folder(folder) as target, contextlib.ExitStack() as stack:
         connection = stack.enter_context(spilling())
         fill(connection, "photos", (part.select(plain) for split in SPLITS for part in release.parts(split, plain)))
-        fill(connection, "captions", release.parts("captions", texts))
+        fill(connection, "captions", map(_with_tags_in_one, release.parts("captions", texts)))
         labels = pa.table({"class_id": [*release.labels], "label": pa.array([*release.labels.values()], pa.int64())})
         connection.register("labels", labels)
         writers = {
@@ -59,3 +59,8 @@ def export(release: Photos, folder: str | Path) -> Exported:
             photo_ids = connection.sql("SELECT photo_id FROM photos").to_arrow_table()["photo_id"].to_pylist()
             check_any(count, release, dict.fromkeys(photo_ids, "it has no text of every kind"))
     return Exported(Path(folder), count, {})
+
+
+def _with_tags_in_one(captions: pa.Table) -> pa.Table:
+    tags = pc.binary_join(captions["tags"], ", ")
+    return captions.set_column(captions.column_names.index("tags"), "tags", tags)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from counterset.causes.controlled import ClassPhotos, margins_of, remains_of
 from counterset.causes.covariates import TOLD, covariates_of, habits_of
 from counterset.causes.schemas import ANIMALS, APPEARANCE, COVARIATES
-from counterset.parquet_sql import PART_ROWS, fill, runs, spilling
+from counterset.parquet_sql import fill, rows_of, runs, spilling
 from counterset.photo_rows import Beside, Rows, alongside
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.written import Written
@@ -91,8 +91,7 @@ def _classes(inputs: ReleaseInputs, written: Written, pairs: pa.Table) -> Iterat
 
     with spilling() as connection:
         fill(connection, "given", itertools.chain([schema.empty_table()], parts()))
-        by_class = connection.sql("FROM given ORDER BY number, row").to_arrow_reader(PART_ROWS)
-        tables = (pa.Table.from_batches([batch]).cast(schema) for batch in by_class)
+        tables = (part.cast(schema) for part in rows_of(connection, "FROM given ORDER BY number, row"))
         for number, of_class in runs(tables, "number"):
             yield _class_photos(rows[number], of_class, margins)
 

@@ -16,7 +16,7 @@ from counterset.causes.wrong_answers import errors_of
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.naming.schemas import GROUP_NAMES, Naming
-from counterset.parquet_sql import PART_ROWS, spilling
+from counterset.parquet_sql import in_parts, spilling
 from counterset.photo_rows import Beside, Rows, alongside
 from counterset.release.publish import captions
 from counterset.release.publish.causes import write_causes
@@ -170,8 +170,7 @@ def _write_split(inputs: ReleaseInputs, written: Written, pairs: pa.Table, split
     with spilling() as connection:
         connection.register("pairs", pairs)
         connection.register("classes", _class_rows(inputs).select(["class_id", "class_label"]))
-        parts = connection.sql(sql).to_arrow_reader(PART_ROWS)
-        written.add(**{split: (pa.Table.from_batches([part]) for part in parts)})
+        written.add(**{split: in_parts(connection.sql(sql))})
 
 
 def _groups(inputs: ReleaseInputs, pairs: pa.Table) -> pa.Table:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.parquet_sql import PART_ROWS, parquet_sql, runs, sorted_rows, spilling
+from counterset.parquet_sql import in_parts, parquet_sql, runs, sorted_rows, spilling
 from counterset.photo_rows import Rows
 from counterset.statistics.schemas import LOOKS, REPLICATION
 from counterset.statistics.series import replication_rows
@@ -105,8 +105,8 @@ def replication(
         sql = _FOLLOWED.format(all_photos=parquet_sql(all_photos.paths), predictions=parquet_sql(predictions.paths))
         sides = connection.sql(sql, params={"selectors": selectors, "classes": list(followed)})
         none = sides.limit(0).to_arrow_table()
-        parts = (pa.Table.from_batches([batch]) for batch in sides.to_arrow_reader(PART_ROWS))
-        for class_id, own in itertools.chain(runs(parts, "class_id"), ((class_id, none) for class_id in followed)):
+        found = runs(in_parts(sides), "class_id")
+        for class_id, own in itertools.chain(found, ((class_id, none) for class_id in followed)):
             if (pair := untold.pop(class_id, None)) is None:
                 continue
             found = replication_rows(

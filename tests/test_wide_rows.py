@@ -1,0 +1,97 @@
+"""Rows in order that do not fit into memory, whatever they hold."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from counterset import wide_rows
+from counterset.errors import WorkspaceError
+from counterset.wide_rows import in_order
+
+LETTERS = ["a", "b", "é", "\u20ac", "\U0001f43b", "Z", "0", "-", "\x01"]
+ASCENDING = ("photo_id", "ascending")
+
+
+def tables(rng: np.random.Generator, num_rows: int, kind: str) -> Iterator[pa.Table]:
+    """Parts of any size, also empty ones, with lists and nulls."""
+    start = 0
+    yield pa.table({"photo_id": [], "number": [], "tags": []}, SCHEMA)
+    while start < num_rows:
+        size = int(rng.integers(0, 400))
+        ids = {
+            "texts": ["".join(rng.choice(LETTERS, rng.integers(0, 12))) for _ in range(size)],
+            "one": ["the same"] * size,
+            "rising": [f"url_list-{start + row:06d}" for row in range(size)],
+            "classes": [f"{'lion' if start < num_rows // 2 else 'zebra'}-{rng.integers(9)}" for _ in range(size)],
+        }[kind]
+        tags = [None if row % 7 == 0 else ["x"] * (row % 4) + [str(start + row)] for row in range(size)]
+        yield pa.table({"photo_id": ids, "number": range(start, start + size), "tags": tags}, SCHEMA)
+        start += size
+
+
+SCHEMA = pa.schema([("photo_id", pa.string()), ("number", pa.int64()), ("tags", pa.list_(pa.string()))])
+
+
+@pytest.mark.parametrize("kind", ["texts", "one", "rising", "classes"])
+@pytest.mark.parametrize(("in_memory", "num_files"), [(10**6, 200), (300, 200), (50, 10), (1, 5)])
+def test_all_rows_come_in_order(
+    kind: str, in_memory: int, num_files: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(wide_rows, "MAX_ROWS", in_memory)
+    monkeypatch.setattr(wide_rows, "MAX_FILES", num_files)
+    monkeypatch.setattr(wide_rows, "_SAMPLED", 3)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    given = pa.concat_tables(tables(np.random.default_rng(1), 5_000, kind)).to_pylist()
+    parts = list(in_order(tables(np.random.default_rng(1), 5_000, kind), [ASCENDING, ("number", "descending")], 70))
+    assert max(map(len, parts)) <= 70
+    rows = pa.concat_tables(parts).to_pylist()
+    assert rows == sorted(given, key=lambda row: (row["photo_id"].encode(), -row["number"]))
+    assert not any(tmp_path.iterdir())
+
+
+def test_numbers_are_in_their_own_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wide_rows, "MAX_ROWS", 100)
+    monkeypatch.setattr(wide_rows, "_SAMPLED", 2)
+    numbers = np.random.default_rng(0).integers(-50, 5_000, 3_000).astype(np.int32)
+    parts = [pa.table({"shard": numbers[start : start + 90]}) for start in range(0, 3_000, 90)]
+    rows = pa.concat_tables(in_order(parts, [("shard", "ascending")], 1_000))["shard"].to_pylist()
+    assert rows == sorted(numbers.tolist())
+
+
+def test_no_file_holds_more_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So much is in memory; one class after the other would be no reason for more."""
+    monkeypatch.setattr(wide_rows, "MAX_ROWS", 500)
+    monkeypatch.setattr(wide_rows, "_SAMPLED", 10)
+    sizes: list[int] = []
+    ordered = wide_rows._sorted
+
+    def counted(parts: list[pa.Table], *arguments: Any) -> Iterator[pa.Table]:
+        sizes.append(sum(map(len, parts)))
+        return ordered(parts, *arguments)
+
+    monkeypatch.setattr(wide_rows, "_sorted", counted)
+    assert sum(map(len, in_order(tables(np.random.default_rng(0), 20_000, "rising"), [ASCENDING], 100))) >= 20_000
+    assert len(sizes) >= 35 and max(sizes) <= 650
+
+
+@pytest.mark.parametrize("told", [errno.ENOSPC, errno.EIO])
+def test_a_full_disk_has_a_remedy(told: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a part says while it is read is its own."""
+    monkeypatch.setattr(wide_rows, "MAX_ROWS", 500)
+
+    def parts() -> Iterator[pa.Table]:
+        yield from tables(np.random.default_rng(0), 2_000, "texts")
+        raise OSError(told, os.strerror(told))
+
+    expected = (WorkspaceError, "set TMPDIR to a folder with more") if told == errno.ENOSPC else (OSError, "error")
+    with pytest.raises(expected[0], match=expected[1]):
+        list(in_order(parts(), [ASCENDING], 100))
