@@ -105,8 +105,8 @@ def replication(
         sql = _FOLLOWED.format(all_photos=parquet_sql(all_photos.paths), predictions=parquet_sql(predictions.paths))
         sides = connection.sql(sql, params={"selectors": selectors, "classes": list(followed)})
         none = sides.limit(0).to_arrow_table()
-        found = runs(in_parts(sides), "class_id")
-        for class_id, own in itertools.chain(found, ((class_id, none) for class_id in followed)):
+        by_class = runs(in_parts(sides), "class_id")
+        for class_id, own in itertools.chain(by_class, ((class_id, none) for class_id in followed)):
             if (pair := untold.pop(class_id, None)) is None:
                 continue
             found = replication_rows(
