@@ -73,14 +73,25 @@ def test_no_file_holds_more_than_its_share(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(wide_rows, "_SAMPLED", 10)
     sizes: list[int] = []
     ordered = wide_rows._sorted
+    by = [("class_id", "ascending"), ASCENDING]
+    parts = [
+        part.append_column(
+            "class_id", pa.array(["lion" if row % 8 else "zebra" for row in range(len(part))], pa.string())
+        )
+        for part in tables(np.random.default_rng(0), 20_000, "rising")
+    ]
 
     def counted(parts: list[pa.Table], *arguments: Any) -> Iterator[pa.Table]:
         sizes.append(sum(map(len, parts)))
         return ordered(parts, *arguments)
 
     monkeypatch.setattr(wide_rows, "_sorted", counted)
-    assert sum(map(len, in_order(tables(np.random.default_rng(0), 20_000, "rising"), [ASCENDING], 100))) >= 20_000
-    assert len(sizes) >= 35 and max(sizes) <= 650
+    for asked in (by, by[1:]):
+        sizes.clear()
+        assert sum(map(len, in_order(parts, asked, 100))) == sum(map(len, parts))
+        assert len(sizes) >= 35 and max(sizes) <= 650
+    rows = pa.concat_tables(in_order(parts, by, 100)).select(["class_id", "photo_id"]).to_pylist()
+    assert rows == sorted(rows, key=lambda row: (row["class_id"], row["photo_id"]))
 
 
 @pytest.mark.parametrize("told", [errno.ENOSPC, errno.EIO])

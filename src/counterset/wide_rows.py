@@ -34,8 +34,8 @@ def in_order(parts: Iterable[pa.Table], by: Sequence[tuple[str, str]], num_rows:
 
     Args:
         parts: of one schema, in any order.
-        by: columns and "ascending" or "descending"; the first is ascending, of numbers or texts, and has no nulls. Rows
-            that have its value in common are in memory together.
+        by: columns, of numbers or texts without nulls, and "ascending" or "descending", the first ascending. Rows that
+            have the values of all columns before a descending one in common, or of all, are in memory together.
         num_rows: of a part.
 
     Raises:
@@ -56,11 +56,13 @@ def in_order(parts: Iterable[pa.Table], by: Sequence[tuple[str, str]], num_rows:
                 sample.append(_keys(part[key])[::_SAMPLED])
         held.clear()
         edges = _edges(np.concatenate(sample))
-        for path in _dealt(whole, edges, key):
-            with pa.OSFile(str(path)) as file:
-                table = pa.ipc.open_file(file).read_all()
+        for number, path in enumerate(_dealt(whole, edges, key)):
+            # Rows with the value of an edge, of which there may be any number, have a file of their own
+            if number % 2 and by[1:] and by[1][1] == "ascending":
+                yield from in_order(_stored(path), by[1:], num_rows)
+            else:
+                yield from _sorted(list(_stored(path)), by, num_rows)
             path.unlink()
-            yield from _sorted([table], by, num_rows)
 
 
 def _up_to(num_rows: int, parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -94,23 +96,33 @@ def _edges(sample: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _dealt(whole: Path, edges: npt.NDArray[Any], key: str) -> list[Path]:
-    """The files to which the rows of a file are dealt, which is deleted; the first file holds the lowest."""
-    paths = [whole.with_name(f"{number}.arrow") for number in range(len(edges) + 1)]
+    """The files to which the rows of a file are dealt, which is deleted: those below the first edge, those at it, those
+    between it and the second, and so on."""
+    paths = [whole.with_name(f"{number}.arrow") for number in range(2 * len(edges) + 1)]
+    stored = _stored(whole)
+    schema = next(stored).schema
     with contextlib.ExitStack() as stack:
-        with pa.OSFile(str(whole)) as file:
-            stored = pa.ipc.open_file(file)
-            batches = (pa.Table.from_batches([stored.get_batch(n)]) for n in range(stored.num_record_batches))
-            writers = [stack.enter_context(_writing(path, stored.schema)) for path in paths]
-            while own := list(_up_to(MAX_ROWS, batches)):
-                table = pa.concat_tables(own).combine_chunks()
-                number = np.searchsorted(edges, _keys(table[key]), side="right")
-                order = np.argsort(number, kind="stable")
-                ends = np.cumsum(np.bincount(number, minlength=len(paths)))
-                for writer, (start, end) in zip(writers, itertools.pairwise([0, *ends.tolist()]), strict=True):
-                    if end > start:
-                        writer.write_table(table.take(pa.array(order[start:end])))
-        whole.unlink()
+        writers = [stack.enter_context(_writing(path, schema)) for path in paths]
+        while own := list(_up_to(MAX_ROWS, stored)):
+            table = pa.concat_tables(own).combine_chunks()
+            keys = _keys(table[key])
+            number = np.searchsorted(edges, keys, side="left") + np.searchsorted(edges, keys, side="right")
+            order = np.argsort(number, kind="stable")
+            ends = np.cumsum(np.bincount(number, minlength=len(paths)))
+            for writer, (start, end) in zip(writers, itertools.pairwise([0, *ends.tolist()]), strict=True):
+                if end > start:
+                    writer.write_table(table.take(pa.array(order[start:end])))
+    whole.unlink()
     return paths
+
+
+def _stored(path: Path) -> Iterator[pa.Table]:
+    """What a file holds, part by part, the first of which has no rows."""
+    with pa.OSFile(str(path)) as file:
+        stored = pa.ipc.open_file(file)
+        yield stored.schema.empty_table()
+        for number in range(stored.num_record_batches):
+            yield pa.Table.from_batches([stored.get_batch(number)])
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from counterset.causes.wrong_answers import errors_of
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.naming.schemas import GROUP_NAMES, Naming
-from counterset.parquet_sql import in_parts, spilling
+from counterset.parquet_sql import PART_ROWS, in_parts, spilling
 from counterset.photo_rows import Beside, Rows, alongside
 from counterset.release.publish import captions
 from counterset.release.publish.causes import write_causes
@@ -32,6 +33,7 @@ from counterset.release.schemas import (
 from counterset.schemas import PAIRS, SENSITIVITY, TableSchema
 from counterset.statistics.series import looks_until
 from counterset.tables import conform
+from counterset.wide_rows import in_order
 
 MAX_ATTRIBUTION = 1_000
 """Characters kept of a credit line."""
@@ -165,12 +167,14 @@ def _write_split(inputs: ReleaseInputs, written: Written, pairs: pa.Table, split
                    coalesce(q.naming, '{Naming.UNAUDITED.value}') AS naming
             FROM {written["all_photos"].sql} a JOIN pairs q USING (class_id) JOIN classes k USING (class_id)
             WHERE a.split = '{split}')
-        ORDER BY class_id, photo_id
         """
     with spilling() as connection:
         connection.register("pairs", pairs)
         connection.register("classes", _class_rows(inputs).select(["class_id", "class_label"]))
-        written.add(**{split: in_parts(connection.sql(sql))})
+        none = connection.sql(sql).limit(0).to_arrow_table()
+        parts = itertools.chain([none], in_parts(connection.sql(sql)))
+        by = [("class_id", "ascending"), ("photo_id", "ascending")]
+        written.add(**{split: in_order(parts, by, PART_ROWS)})
 
 
 def _groups(inputs: ReleaseInputs, pairs: pa.Table) -> pa.Table:
