@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from counterset.parquet_sql import spilling
+from counterset.photo_rows import Rows
 from counterset.release.publish.summary import score_half
 from counterset.release.publish.text import points
 from counterset.release.schemas import SPLITS
@@ -41,24 +42,24 @@ _ANSWERS = """
     GROUP BY ALL ORDER BY ALL"""
 
 
-def takedowns(last: LastRelease, removed: pa.Table, pairs: pa.Table) -> dict[str, Any] | None:
+def takedowns(last: LastRelease, removed: Rows, pairs: pa.Table) -> dict[str, Any] | None:
     """What release.json keeps of photos that were withdrawn up to now; None = none ever was.
 
     A photo that came back stays counted, which makes bounds wider and no less true.
 
     Args:
         last: the release before.
-        removed: the photos that it has and the new one does not (`ReleaseDiff.removed`).
+        removed: the photos that it has and the new one does not (`ReleaseDiff.photos`).
         pairs: the new release's.
     """
     kept = last.metadata.get("takedowns") or {"withdrawn": [], "bounds": []}
     withdrawn = Counter({(row["class_id"], row["split"], row["half"]): row["num_photos"] for row in kept["withdrawn"]})
     bounds = list(kept["bounds"])
-    if RejectReason.WITHDRAWN.value in removed["reason"].to_pylist():
+    if any(map(len, removed.where("reason", RejectReason.WITHDRAWN.value).read(["photo_id"]))):
         tables = stored_tables(last)
         with spilling() as connection:
             connection.register("pairs", last.table("pairs"))
-            connection.register("removed", removed.select(["photo_id", "reason"]))
+            removed.give(connection, "removed", ["photo_id", "reason"])
             for name in ("all_photos", "predictions"):
                 table = tables[name]
                 assert isinstance(table, Stored), "a release has both"

@@ -118,7 +118,7 @@ def _write(turn: Turn, inputs: ReleaseInputs, said: dict[str, Any], last: LastRe
     version = _version(inputs, last, diff)
     _write_tombstones(last, diff, tables, version)
     metadata = release_metadata(inputs, said, summary, version, digest, previous, diff)
-    if last is not None and diff is not None and (kept := takedowns(last, diff.removed, tables["pairs"])):
+    if last is not None and diff is not None and (kept := takedowns(last, diff.photos["removed"], tables["pairs"])):
         metadata["takedowns"] = kept
     digests = _write_pages(aside, inputs, metadata, summary, tables, diff, last)
     return Published(turn.commit(version, digests), version, is_new=True, diff=diff)
@@ -185,10 +185,11 @@ def _gate(inputs: ReleaseInputs, summary: Summary, diff: ReleaseDiff | None, las
     if diff is None or last is None:
         return
     before = last.num_rows("all_photos")
-    share = diff.removed.num_rows / max(before, 1)
+    removed = diff.counts["removed"]
+    share = removed / max(before, 1)
     if share > limits.max_removed_share:
         raise GateRefused(
-            f"the gate refuses this release: {diff.removed.num_rows} of the {before} photos of {last.version} would "
+            f"the gate refuses this release: {removed} of the {before} photos of {last.version} would "
             f"be removed and publish.max_removed_share is {limits.max_removed_share:g}; "
             "look at the rejects, or raise it"
         )
@@ -220,7 +221,7 @@ def _write_tombstones(last: LastRelease | None, diff: ReleaseDiff | None, tables
         if last is None or diff is None:
             return
         with spilling() as connection:
-            fill(connection, "removed", [diff.removed])
+            diff.photos["removed"].give(connection, "removed", ["photo_id", "class_id", "reason"])
             fill(connection, "earlier", last.parts("tombstones"))
             tables["all_photos"].rows.give(connection, "all_photos", ["photo_id"])
             query = f"""

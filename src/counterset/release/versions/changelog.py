@@ -86,7 +86,9 @@ def _differ(diff: ReleaseDiff) -> bool:
 
 def _lists(diff: ReleaseDiff) -> list[tuple[str, list[str], list[list[str]]]]:
     lists: list[tuple[str, list[str], list[list[str]]]] = []
-    reasons = Counter(diff.removed["reason"].to_pylist())
+    reasons = Counter(
+        reason for part in diff.photos["removed"].read(["reason"]) for reason in part["reason"].to_pylist()
+    )
     lists.append(("Removed, by reason", ["reason", "photos"], _counted(reasons)))
     figures = {"drop", "figures"}
     pairs = [row for row in diff.pairs.to_pylist() if not figures.issuperset(row["change"].split(", "))]

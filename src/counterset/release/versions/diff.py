@@ -8,7 +8,9 @@ or moved between groups = major; only added = minor; the same rows repackaged = 
 from __future__ import annotations
 
 import functools
-import json
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterset.parquet_sql import parquet_sql, spilling
+from counterset.parquet_sql import parquet_sql, sorted_rows, spilling
+from counterset.photo_rows import Rows
 from counterset.release.bounded import ABSENT, BoundedFile, naming
 from counterset.release.schemas import TABLES
 from counterset.release.versions.meaning import COMPARED, Meaning, meaning
+from counterset.release.versions.settings import changed_settings
 from counterset.tables import write_bytes
 
 NO_REASON = "not_in_build"
@@ -36,8 +40,6 @@ PATCH = ("settings_changed",)
 _PHOTO_TABLES = ("all_photos", "captions", "attribution")
 """Their rows are one per photo, so that their columns are a photo's."""
 _MOVES = ("group", "split")
-_SETTINGS = ("config", "kind", "default_verdicts", "counterset_version", "schema_version")
-"""Parts of release.json that say how a release was made, beside its classes and models."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,8 @@ class ReleaseDiff:
     """The rows that differ between an older and a newer release.
 
     Attributes:
-        added: photo_id, class_id, group, split.
-        removed: the same with `reason`, a reject reason or `not_in_build`.
-        edited: photo_id, class_id, changed (names of the columns, of its captions and credit too).
-        moved: photo_id, class_id, old_group, new_group, old_split, new_split.
+        photos: rows of one photo each, in files that stay as long as this does: those of `added`, `removed`, `edited`
+            and `moved`, which give them as tables.
         pairs: class_id with old and new common, counter, verdict, drop; classes that changed.
         predictions: model, num_added, num_removed, num_changed, num_rescored over photos of both releases.
         columns: table, column, meaning, num_rows: the number of rows of both releases in which the column differs;
@@ -85,15 +85,32 @@ class ReleaseDiff:
 
     old: str
     new: str
-    added: pa.Table
-    removed: pa.Table
-    edited: pa.Table
-    moved: pa.Table
+    photos: Mapping[str, Rows]
     pairs: pa.Table
     predictions: pa.Table
     columns: pa.Table
     rows: pa.Table
     settings: pa.Table
+
+    @property
+    def added(self) -> pa.Table:
+        """photo_id, class_id, group, split."""
+        return self.photos["added"].table()
+
+    @property
+    def removed(self) -> pa.Table:
+        """The same with `reason`, a reject reason or `not_in_build`."""
+        return self.photos["removed"].table()
+
+    @property
+    def edited(self) -> pa.Table:
+        """photo_id, class_id, changed (names of the columns, of its captions and credit too)."""
+        return self.photos["edited"].table()
+
+    @property
+    def moved(self) -> pa.Table:
+        """photo_id, class_id, old_group, new_group, old_split, new_split."""
+        return self.photos["moved"].table()
 
     @functools.cached_property
     def counts(self) -> dict[str, int]:
@@ -104,10 +121,7 @@ class ReleaseDiff:
         results = [row for name, row in rows.items() if name != "rejects"]
         changes = [row["change"].split(", ") for row in pairs]
         return {
-            "added": self.added.num_rows,
-            "removed": self.removed.num_rows,
-            "edited": self.edited.num_rows,
-            "moved": self.moved.num_rows,
+            **{name: rows.count() for name, rows in self.photos.items()},
             "classes_added": sum("class added" in change for change in changes),
             "classes_removed": sum("class removed" in change for change in changes),
             "pairs_changed": sum("pair" in change for change in changes),
@@ -144,9 +158,12 @@ class ReleaseDiff:
 
     def write(self, folder: str | Path) -> None:
         """Write the rows as `added.parquet`, `removed.parquet`, ... into `folder`, each whole or not at all."""
-        for name in ("added", "removed", "edited", "moved", "pairs", "predictions", "columns", "rows", "settings"):
+        small = {name: getattr(self, name) for name in ("pairs", "predictions", "columns", "rows", "settings")}
+        for name, rows in (small | self.photos).items():
             content = pa.BufferOutputStream()
-            pq.write_table(getattr(self, name), content, compression="zstd")
+            with pq.ParquetWriter(content, rows.schema, compression="zstd") as writer:
+                for part in [rows] if isinstance(rows, pa.Table) else rows.read(None):
+                    writer.write_table(part)
             write_bytes(content.getvalue().to_pybytes(), Path(folder) / f"{name}.parquet")
 
 
@@ -192,6 +209,24 @@ def diff_tables(
     metadata: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
 ) -> ReleaseDiff:
     """The difference between two releases' tables (`COMPARED`) and the contents of their release.json."""
+    folder = Path(tempfile.mkdtemp(prefix="counterset-"))
+    try:
+        found = _found(old, new, (old_name, new_name), metadata, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
+    return found
+
+
+def _found(
+    old: Mapping[str, pa.Table | Stored],
+    new: Mapping[str, pa.Table | Stored],
+    names: tuple[str, str],
+    metadata: tuple[Mapping[str, Any], Mapping[str, Any]],
+    folder: Path,
+) -> ReleaseDiff:
+    """`diff_tables`, whose rows of photos are put into a folder."""
     with spilling() as connection:
         columns: list[dict[str, Any]] = []
         for name in COMPARED:
@@ -201,6 +236,7 @@ def diff_tables(
                 for column in sorted(before ^ after)
             ]
             _compare(connection, name, sorted((before & after) - {*TABLES[name].key}))
+        photos = {name: _put_down(connection, sql, folder / name) for name, sql in _of_photos().items()}
         tables = {name: connection.sql(sql).to_arrow_table() for name, sql in _queries().items()}
         columns += connection.sql(_COLUMNS).to_arrow_table().to_pylist()
     schema = pa.schema(
@@ -210,7 +246,26 @@ def diff_tables(
         row["meaning"] = meaning(row["table"], row["column"]).value
     columns.sort(key=lambda row: (COMPARED.index(row["table"]), row["column"]))
     tables["columns"] = pa.Table.from_pylist(columns, schema.append(pa.field("meaning", pa.string())))
-    return ReleaseDiff(old_name, new_name, **tables, settings=_settings(*metadata))
+    return ReleaseDiff(*names, photos, **tables, settings=changed_settings(*metadata))
+
+
+def _put_down(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> Rows:
+    """The rows of a query in the order of photo_id, in a file."""
+    types = connection.sql(query).limit(0).to_arrow_table().schema
+    number = types.get_field_index("changed")
+    schema = types if number < 0 else types.set(number, pa.field("changed", pa.list_(pa.string())))
+    parts = (_with_names(part) for part in sorted_rows(connection, query, "photo_id"))
+    return Rows.written(parts, schema, path)
+
+
+def _with_names(part: pa.Table) -> pa.Table:
+    """Names of columns as lists, each once and in order; there are few different ones."""
+    number = part.schema.get_field_index("changed")
+    if number < 0:
+        return part
+    texts = part["changed"].combine_chunks().dictionary_encode()
+    lists = pa.array([sorted({*text.split(",")}) for text in texts.dictionary.to_pylist()], pa.list_(pa.string()))
+    return part.set_column(number, "changed", lists.take(texts.indices))
 
 
 def _given(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | Stored) -> set[str]:
@@ -223,61 +278,30 @@ def _given(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | S
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, name: str, columns: list[str]) -> None:
-    """Make `changed_<name>`: one row per row of both that differs, with its key and the names of those columns."""
+    """Make `changed_<name>`: one row per row of both that differs, with its key and the names of those columns, in one
+    text: lists are not put on disk while they are sorted or grouped."""
     key = ", ".join(f'"{column}"' for column in TABLES[name].key)
     changed = ", ".join(f'CASE WHEN o."{c}" IS DISTINCT FROM n."{c}" THEN \'{c}\' END' for c in columns)
     connection.execute(
         f"""
         CREATE TEMP TABLE changed_{name} AS SELECT * FROM (
-            SELECT {key}, list_filter([{changed}]::VARCHAR[], lambda x: x IS NOT NULL) AS changed
+            SELECT {key}, concat_ws(',', {changed or "''"}) AS changed
             FROM old_{name} o JOIN new_{name} n USING ({key}))
-        WHERE len(changed) > 0
+        WHERE changed != ''
         """
     )
 
 
-def _settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> pa.Table:
-    """What two release.json say differently of how their releases were made."""
-    before, after = _flat(old), _flat(new)
-    rows = [
-        {"setting": key, "old": before.get(key), "new": after.get(key)}
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
-    return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in ("setting", "old", "new")]))
-
-
-def _flat(metadata: Mapping[str, Any]) -> dict[str, str]:
-    flat: dict[str, str] = {}
-
-    def put(key: str, value: object) -> None:
-        if isinstance(value, dict) and value:
-            for name, inner in value.items():
-                put(f"{key}.{name}", inner)
-        else:
-            flat[key] = json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-    for name in _SETTINGS:
-        if name in metadata:
-            put(name, metadata[name])
-    for row in metadata.get("classes", []):
-        put(f"classes.{row['class_id']}", {key: value for key, value in row.items() if key != "class_id"})
-    for row in metadata.get("models", []):
-        rest = {key: value for key, value in row.items() if key not in ("name", "role")}
-        put(f"models.{row['role']}.{row['name']}", rest)
-    return flat
-
-
 _COLUMNS = " UNION ALL ".join(
     f'SELECT \'{name}\' AS "table", "column", count(*)::BIGINT AS num_rows, NULL::BOOLEAN AS is_new '
-    f'FROM (SELECT unnest(changed) AS "column" FROM changed_{name}) GROUP BY ALL'
+    f"FROM (SELECT unnest(string_split(changed, ',')) AS \"column\" FROM changed_{name}) GROUP BY ALL"
     for name in COMPARED
 )
 
 
 def _without(columns: list[str]) -> str:
     """SQL: the changed columns but these, which are counted elsewhere."""
-    return f"list_filter(changed, lambda x: x NOT IN ({', '.join(map(repr, columns)) or 'NULL'}))"
+    return f"list_filter(string_split(changed, ','), lambda x: x NOT IN ({', '.join(map(repr, columns)) or 'NULL'}))"
 
 
 def _scores(table: str) -> list[str]:
@@ -285,30 +309,47 @@ def _scores(table: str) -> list[str]:
     return [name for name in names if meaning(table, name) == Meaning.SCORE]
 
 
-def _queries() -> dict[str, str]:
-    edits = " UNION ALL ".join(
-        f"SELECT photo_id, unnest({_without([*_scores(name), *_MOVES])}) AS changed FROM changed_{name}"
+def _of_photos() -> dict[str, str]:
+    """SQL: rows of one photo each, in any order."""
+    first, *others = (
+        f"(SELECT photo_id, nullif(array_to_string({_without([*_scores(name), *_MOVES])}, ','), '') AS of_{name} "
+        f"FROM changed_{name})"
         for name in _PHOTO_TABLES
     )
-    figures = _without(["common", "counter", "verdict", "drop"])
+    edits = first + "".join(f" FULL JOIN {other} USING (photo_id)" for other in others)
+    all_edits = ", ".join(f"of_{name}" for name in _PHOTO_TABLES)
     return {
         "added": """
-            SELECT photo_id, class_id, "group", split FROM new_all_photos n
-            ANTI JOIN old_all_photos USING (photo_id) ORDER BY photo_id""",
+            SELECT photo_id, class_id, "group", split FROM new_all_photos ANTI JOIN old_all_photos USING (photo_id)""",
         "removed": f"""
             SELECT photo_id, o.class_id, "group", split, coalesce(r.reason, '{NO_REASON}') AS reason
             FROM old_all_photos o ANTI JOIN new_all_photos USING (photo_id)
-            LEFT JOIN (SELECT photo_id, min(reason) AS reason FROM new_rejects GROUP BY photo_id) r USING (photo_id)
-            ORDER BY photo_id""",
+            LEFT JOIN (SELECT photo_id, min(reason) AS reason FROM new_rejects GROUP BY photo_id) r USING (photo_id)""",
         "edited": f"""
-            SELECT photo_id, class_id, list_sort(list(DISTINCT changed)) AS changed
-            FROM ({edits}) JOIN new_all_photos USING (photo_id) GROUP BY ALL ORDER BY photo_id""",
+            SELECT photo_id, class_id, changed
+            FROM (SELECT photo_id, concat_ws(',', {all_edits}) AS changed FROM {edits})
+            JOIN new_all_photos USING (photo_id) WHERE changed != ''""",
         "moved": """
             SELECT photo_id, n.class_id, o."group" AS old_group, n."group" AS new_group,
                    o.split AS old_split, n.split AS new_split
             FROM old_all_photos o JOIN new_all_photos n USING (photo_id)
-            WHERE o."group" IS DISTINCT FROM n."group" OR o.split IS DISTINCT FROM n.split
-            ORDER BY photo_id""",
+            WHERE o."group" IS DISTINCT FROM n."group" OR o.split IS DISTINCT FROM n.split""",
+    }
+
+
+def _queries() -> dict[str, str]:
+    figures = _without(["common", "counter", "verdict", "drop"])
+    answers = {
+        "num_added": _only_in("new", "predictions"),
+        "num_removed": _only_in("old", "predictions"),
+        "num_changed": f"FROM changed_predictions WHERE len({_without(_scores('predictions'))}) > 0",
+        "num_rescored": f"FROM changed_predictions WHERE len({_without(_scores('predictions'))}) = 0",
+    }
+    counted = " UNION ALL BY NAME ".join(
+        f"(SELECT model, count(*) AS {count} {rows} GROUP BY model)" for count, rows in answers.items()
+    )
+    sums = ", ".join(f"coalesce(sum({count}), 0)::BIGINT AS {count}" for count in answers)
+    return {
         "pairs": f"""
             SELECT * FROM (
                 SELECT coalesce(o.class_id, n.class_id) AS class_id,
@@ -327,18 +368,7 @@ def _queries() -> dict[str, str]:
                 FROM old_pairs o FULL JOIN new_pairs n ON o.class_id = n.class_id
                 LEFT JOIN changed_pairs c ON c.class_id = n.class_id)
             WHERE change != '' ORDER BY class_id""",
-        "predictions": f"""
-            SELECT coalesce(o.model, n.model) AS model,
-                   count(*) FILTER (o.photo_id IS NULL) AS num_added,
-                   count(*) FILTER (n.photo_id IS NULL) AS num_removed,
-                   count(*) FILTER (len({_without(_scores("predictions"))}) > 0) AS num_changed,
-                   count(*) FILTER (len(changed) > 0 AND len({_without(_scores("predictions"))}) = 0) AS num_rescored
-            FROM (SELECT * FROM old_predictions SEMI JOIN new_all_photos USING (photo_id)) o
-            FULL JOIN (SELECT * FROM new_predictions SEMI JOIN old_all_photos USING (photo_id)) n
-              ON o.photo_id = n.photo_id AND o.model = n.model AND o.label_space = n.label_space
-            LEFT JOIN changed_predictions c
-              ON c.photo_id = n.photo_id AND c.model = n.model AND c.label_space = n.label_space
-            GROUP BY ALL HAVING num_added + num_removed + num_changed + num_rescored > 0 ORDER BY model""",
+        "predictions": f"SELECT model, {sums} FROM ({counted}) GROUP BY model ORDER BY model",
         "rows": " UNION ALL ".join(map(_rows, [name for name in COMPARED if name not in _COUNTED])),
     }
 
@@ -349,14 +379,15 @@ _COUNTED = ("all_photos", "pairs", "predictions")
 
 def _rows(name: str) -> str:
     """SQL: how many rows of one table were added, removed and changed, for photos and classes of both releases."""
-    key = ", ".join(f'"{column}"' for column in TABLES[name].key)
-    both = {"rejects": ""}.get(name)
-    if both is None:
-        whole, by = ("all_photos", "photo_id") if name in _PHOTO_TABLES else ("pairs", "class_id")
-        both = f"SEMI JOIN old_{whole} USING ({by}) SEMI JOIN new_{whole} USING ({by})"
     changed = "0" if name in _PHOTO_TABLES else f"(SELECT count(*) FROM changed_{name})"
-    return f"""
-        SELECT '{name}' AS "table",
-               (SELECT count(*) FROM new_{name} {both} ANTI JOIN old_{name} USING ({key})) AS num_added,
-               (SELECT count(*) FROM old_{name} {both} ANTI JOIN new_{name} USING ({key})) AS num_removed,
-               {changed} AS num_changed"""
+    added, removed = (f"(SELECT count(*) {_only_in(side, name)})" for side in ("new", "old"))
+    return f"SELECT '{name}' AS \"table\", {added} AS num_added, {removed} AS num_removed, {changed} AS num_changed"
+
+
+def _only_in(side: str, name: str) -> str:
+    """SQL: the rows of a table that one side alone has, of photos and classes of both; of all in `rejects`."""
+    other = {"old": "new", "new": "old"}[side]
+    key = ", ".join(f'"{column}"' for column in TABLES[name].key)
+    whole, by = ("all_photos", "photo_id") if name in (*_PHOTO_TABLES, "predictions") else ("pairs", "class_id")
+    both = "" if name == "rejects" else f"SEMI JOIN old_{whole} USING ({by}) SEMI JOIN new_{whole} USING ({by})"
+    return f"FROM {side}_{name} {both} ANTI JOIN {other}_{name} USING ({key})"
