@@ -121,7 +121,7 @@ class Rows:
         begins with photo_id too."""
 
         def read(columns: Sequence[str] | None) -> Iterator[pa.Table]:
-            for part in _whole_photos(self.read(_with(columns, key))):
+            for part in whole_photos(self.read(_with(columns, key))):
                 yield _select(_ordered(change(part), key), columns)
 
         return Rows(self.schema, read)
@@ -235,7 +235,7 @@ def _num_before(rows: pa.Table, photo_id: pa.Scalar) -> int:
     return int(pc.sum(pc.less(rows["photo_id"], photo_id)).as_py() or 0)
 
 
-def _whole_photos(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def whole_photos(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """The rows of some parts in parts that end where a photo does."""
     held = list[pa.Table]()
     for part in filter(len, parts):

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from counterset.load import load
+from counterset.parquet_sql import spilling
 from counterset.release.schemas import TABLES
-from counterset.release.versions.diff import ReleaseDiff, diff_releases, diff_tables, stored_tables
+from counterset.release.versions.diff import ReleaseDiff, Stored, diff_releases, diff_tables, stored_tables
 from counterset.release.versions.meaning import COMPARED
 from counterset.schemas import SENSITIVITY
 from counterset.tables import table_of
@@ -361,3 +362,35 @@ def test_predictions_in_another_label_space_are_others(world: World) -> None:
     assert counts_of(diff_of(new, world)) == {"predictions_removed": len(elsewhere)}
     new["predictions"][0]["predicted"] = "y"
     assert counts_of(diff_of(world, new)) == {"predictions_added": len(elsewhere), "predictions_changed": 1}
+
+
+def test_releases_that_differ_in_all_rows_are_compared_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With lists of names, and with more joins at a time, so many end with an error at this limit; so did a million."""
+    monkeypatch.setattr("counterset.release.versions.diff.spilling", lambda: spilling("50MB"))
+    size = 150_000
+
+    def side(number: int) -> dict[str, pa.Table | Stored]:
+        photo_id = "'inaturalist-' || lpad(range::VARCHAR, 10, '0')"
+        columns = {
+            "all_photos": {
+                "class_id": "'class ' || range % 100", "group": f"'group {number}'", "split": "'common'",
+                "unit": f"'{number}' || range",
+            },
+            "captions": {"title": f"'a title {number}' || range", "description": f"'words {number}' || range"},
+            "attribution": {"attribution": f"'(c) somebody {number}' || range"},
+            "predictions": {"model": "'m'", "label_space": "'s'", "is_correct": f"range % 2 = {number}"},
+        }  # fmt: skip
+        given: dict[str, pa.Table | Stored] = {
+            name: pa.Table.from_batches([], TABLES[name].arrow()) for name in COMPARED
+        }
+        for name, own in columns.items():
+            each = {"photo_id": photo_id} | own
+            values = ", ".join(f'{value} AS "{column}"' for column, value in each.items())
+            given[name] = Stored(f"SELECT {values} FROM range({size})", tuple(each))
+        return given
+
+    diff = diff_tables(side(0), side(1), "old", "new")
+    found = {name: count for name, count in diff.counts.items() if count}
+    assert found == {"edited": size, "moved": size, "predictions_changed": size}
+    names = {tuple(row) for part in diff.photos["edited"].read(["changed"]) for row in part["changed"].to_pylist()}
+    assert names == {("attribution", "description", "title", "unit")}

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from counterset.parquet_sql import parquet_sql, sorted_rows, spilling
-from counterset.photo_rows import Rows
+from counterset.photo_rows import Rows, whole_photos
 from counterset.release.bounded import ABSENT, BoundedFile, naming
 from counterset.release.schemas import TABLES
 from counterset.release.versions.meaning import COMPARED, Meaning, meaning
@@ -158,8 +160,10 @@ class ReleaseDiff:
 
     def write(self, folder: str | Path) -> None:
         """Write the rows as `added.parquet`, `removed.parquet`, ... into `folder`, each whole or not at all."""
-        small = {name: getattr(self, name) for name in ("pairs", "predictions", "columns", "rows", "settings")}
-        for name, rows in (small | self.photos).items():
+        small: dict[str, pa.Table | Rows] = {
+            name: getattr(self, name) for name in ("pairs", "predictions", "columns", "rows", "settings")
+        }
+        for name, rows in (small | dict(self.photos)).items():
             content = pa.BufferOutputStream()
             with pq.ParquetWriter(content, rows.schema, compression="zstd") as writer:
                 for part in [rows] if isinstance(rows, pa.Table) else rows.read(None):
@@ -236,16 +240,19 @@ def _found(
                 for column in sorted(before ^ after)
             ]
             _compare(connection, name, sorted((before & after) - {*TABLES[name].key}))
+        for name in ("all_photos", "pairs"):
+            key = ", ".join(TABLES[name].key)
+            connection.execute(
+                f"CREATE TEMP TABLE both_{name} AS SELECT {key} FROM old_{name} SEMI JOIN new_{name} USING ({key})"
+            )
         photos = {name: _put_down(connection, sql, folder / name) for name, sql in _of_photos().items()}
         tables = {name: connection.sql(sql).to_arrow_table() for name, sql in _queries().items()}
         columns += connection.sql(_COLUMNS).to_arrow_table().to_pylist()
-    schema = pa.schema(
-        [("table", pa.string()), ("column", pa.string()), ("num_rows", pa.int64()), ("is_new", pa.bool_())]
-    )
+    types = {"table": pa.string(), "column": pa.string(), "num_rows": pa.int64(), "is_new": pa.bool_()}
     for row in columns:
         row["meaning"] = meaning(row["table"], row["column"]).value
     columns.sort(key=lambda row: (COMPARED.index(row["table"]), row["column"]))
-    tables["columns"] = pa.Table.from_pylist(columns, schema.append(pa.field("meaning", pa.string())))
+    tables["columns"] = pa.Table.from_pylist(columns, pa.schema(types | {"meaning": pa.string()}))
     return ReleaseDiff(*names, photos, **tables, settings=changed_settings(*metadata))
 
 
@@ -254,18 +261,20 @@ def _put_down(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> 
     types = connection.sql(query).limit(0).to_arrow_table().schema
     number = types.get_field_index("changed")
     schema = types if number < 0 else types.set(number, pa.field("changed", pa.list_(pa.string())))
-    parts = (_with_names(part) for part in sorted_rows(connection, query, "photo_id"))
-    return Rows.written(parts, schema, path)
+    parts = sorted_rows(connection, query, "photo_id")
+    return Rows.written(parts if number < 0 else map(_with_names, whole_photos(parts)), schema, path)
 
 
 def _with_names(part: pa.Table) -> pa.Table:
-    """Names of columns as lists, each once and in order; there are few different ones."""
-    number = part.schema.get_field_index("changed")
-    if number < 0:
-        return part
-    texts = part["changed"].combine_chunks().dictionary_encode()
+    """One row per photo, with the names of all its columns that changed, each once and in order; few lists differ."""
+    ids = part["photo_id"]
+    is_first = np.ones(len(part), np.bool_)
+    is_first[1:] = pc.not_equal(ids.slice(1), ids.slice(0, len(part) - 1))
+    starts = np.flatnonzero(is_first).astype(np.int32)
+    of_photo = pa.ListArray.from_arrays(np.append(starts, np.int32(len(part))), part["changed"].combine_chunks())
+    texts = pc.binary_join(of_photo, ",").dictionary_encode()
     lists = pa.array([sorted({*text.split(",")}) for text in texts.dictionary.to_pylist()], pa.list_(pa.string()))
-    return part.set_column(number, "changed", lists.take(texts.indices))
+    return part.take(starts).set_column(2, "changed", lists.take(texts.indices))
 
 
 def _given(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | Stored) -> set[str]:
@@ -278,18 +287,22 @@ def _given(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | S
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, name: str, columns: list[str]) -> None:
-    """Make `changed_<name>`: one row per row of both that differs, with its key and the names of those columns, in one
-    text: lists are not put on disk while they are sorted or grouped."""
+    """Make `changed_<name>`, one row per row of both that differs, with its key and the names of those columns in one
+    text, for lists are not put on disk while they are sorted; and `only_old_<name>` and `only_new_<name>`.
+    """
     key = ", ".join(f'"{column}"' for column in TABLES[name].key)
     changed = ", ".join(f'CASE WHEN o."{c}" IS DISTINCT FROM n."{c}" THEN \'{c}\' END' for c in columns)
-    connection.execute(
-        f"""
+    connection.execute(f"""
         CREATE TEMP TABLE changed_{name} AS SELECT * FROM (
             SELECT {key}, concat_ws(',', {changed or "''"}) AS changed
             FROM old_{name} o JOIN new_{name} n USING ({key}))
-        WHERE changed != ''
-        """
-    )
+        WHERE changed != ''""")
+    own = f'{key}, class_id, "group", split' if name == "all_photos" else key
+    for side, other in (("old", "new"), ("new", "old")):
+        connection.execute(
+            f"CREATE TEMP TABLE only_{side}_{name} AS "
+            f"SELECT {own} FROM {side}_{name} ANTI JOIN {other}_{name} USING ({key})"
+        )
 
 
 _COLUMNS = " UNION ALL ".join(
@@ -310,25 +323,21 @@ def _scores(table: str) -> list[str]:
 
 
 def _of_photos() -> dict[str, str]:
-    """SQL: rows of one photo each, in any order."""
-    first, *others = (
-        f"(SELECT photo_id, nullif(array_to_string({_without([*_scores(name), *_MOVES])}, ','), '') AS of_{name} "
-        f"FROM changed_{name})"
+    """SQL: rows about one photo, in any order. None joins more than two large tables: DuckDB holds the more at a time
+    the more are joined."""
+    edits = " UNION ALL ".join(
+        f"SELECT photo_id, array_to_string({_without([*_scores(name), *_MOVES])}, ',') AS changed FROM changed_{name}"
         for name in _PHOTO_TABLES
     )
-    edits = first + "".join(f" FULL JOIN {other} USING (photo_id)" for other in others)
-    all_edits = ", ".join(f"of_{name}" for name in _PHOTO_TABLES)
     return {
-        "added": """
-            SELECT photo_id, class_id, "group", split FROM new_all_photos ANTI JOIN old_all_photos USING (photo_id)""",
+        "added": "FROM only_new_all_photos",
         "removed": f"""
-            SELECT photo_id, o.class_id, "group", split, coalesce(r.reason, '{NO_REASON}') AS reason
-            FROM old_all_photos o ANTI JOIN new_all_photos USING (photo_id)
-            LEFT JOIN (SELECT photo_id, min(reason) AS reason FROM new_rejects GROUP BY photo_id) r USING (photo_id)""",
+            SELECT o.*, coalesce(r.reason, '{NO_REASON}') AS reason FROM only_old_all_photos o LEFT JOIN (
+                SELECT photo_id, min(reason) AS reason FROM new_rejects SEMI JOIN only_old_all_photos USING (photo_id)
+                GROUP BY photo_id) r USING (photo_id)""",
         "edited": f"""
-            SELECT photo_id, class_id, changed
-            FROM (SELECT photo_id, concat_ws(',', {all_edits}) AS changed FROM {edits})
-            JOIN new_all_photos USING (photo_id) WHERE changed != ''""",
+            SELECT photo_id, class_id, changed FROM ({edits}) JOIN new_all_photos USING (photo_id)
+            WHERE changed != ''""",
         "moved": """
             SELECT photo_id, n.class_id, o."group" AS old_group, n."group" AS new_group,
                    o.split AS old_split, n.split AS new_split
@@ -386,8 +395,5 @@ def _rows(name: str) -> str:
 
 def _only_in(side: str, name: str) -> str:
     """SQL: the rows of a table that one side alone has, of photos and classes of both; of all in `rejects`."""
-    other = {"old": "new", "new": "old"}[side]
-    key = ", ".join(f'"{column}"' for column in TABLES[name].key)
     whole, by = ("all_photos", "photo_id") if name in (*_PHOTO_TABLES, "predictions") else ("pairs", "class_id")
-    both = "" if name == "rejects" else f"SEMI JOIN old_{whole} USING ({by}) SEMI JOIN new_{whole} USING ({by})"
-    return f"FROM {side}_{name} {both} ANTI JOIN {other}_{name} USING ({key})"
+    return f"FROM only_{side}_{name} " + ("" if name == "rejects" else f"SEMI JOIN both_{whole} USING ({by})")
