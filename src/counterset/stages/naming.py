@@ -17,7 +17,7 @@ import pyarrow as pa
 from counterset.classes import normal_name
 from counterset.config_sections import NamingConfig
 from counterset.naming.schemas import GROUP_NAMES, Naming
-from counterset.parquet_sql import fill, rows_of, runs, spilling
+from counterset.parquet_sql import fill, runs, sorted_rows, spilling
 from counterset.schemas import PAIRS
 from counterset.statistics.label_errors import COMMON, COUNTER, ELSEWHERE, Groups, Labels, corrected_drop
 from counterset.statistics.naming import NameShare, name_share, rightness_correlation
@@ -357,10 +357,10 @@ def _corrected_pairs(
     )
     rows = {row["class_id"]: row for row in pairs.to_pylist() if row["common"] is not None}
     fill(connection, "asked", [pa.table({"class_id": pa.array(sorted(by_class.keys() & rows.keys()), pa.string())})])
-    query = """SELECT class_id, "group", unit, outcome FROM photos JOIN outcomes USING (photo_id)
-        WHERE class_id IN (FROM asked) ORDER BY class_id, photo_id"""
+    query = """SELECT class_id, photo_id, "group", unit, outcome FROM photos JOIN outcomes USING (photo_id)
+        WHERE class_id IN (FROM asked)"""
     corrected = {}
-    for class_id, own in runs(rows_of(connection, query), "class_id"):
+    for class_id, own in runs(sorted_rows(connection, query, "class_id, photo_id"), "class_id"):
         by_group: dict[str | None, list[tuple[str, float]]] = {}
         for group, *photo in zip(*(own[name].to_pylist() for name in ("group", "unit", "outcome")), strict=True):
             by_group.setdefault(group, []).append((photo[0], photo[1]))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.parquet_sql import in_parts, parquet_sql, runs, sorted_rows, spilling
+from counterset.parquet_sql import parquet_sql, rows_of, runs, sorted_rows, spilling
 from counterset.photo_rows import Rows
 from counterset.statistics.schemas import LOOKS, REPLICATION
 from counterset.statistics.series import replication_rows
@@ -75,11 +75,11 @@ def seen_before(members: Rows, series: SeriesInputs, folder: Path) -> Rows:
 
 
 _FOLLOWED = """
-    SELECT class_id, split, unit, unit_since, is_right
+    CREATE TABLE followed AS SELECT class_id, photo_id, split, unit, unit_since, is_right
     FROM {all_photos} JOIN (
         SELECT photo_id, avg(is_correct::DOUBLE) AS is_right FROM {predictions} WHERE list_contains($selectors, model)
         GROUP BY photo_id HAVING count(*) = len($selectors)) USING (photo_id)
-    WHERE split IS NOT NULL AND list_contains($classes, class_id) ORDER BY class_id, photo_id"""
+    WHERE split IS NOT NULL AND list_contains($classes, class_id)"""
 
 
 def replication(
@@ -103,9 +103,9 @@ def replication(
     rows, untold = [], dict(followed)
     with spilling() as connection:
         sql = _FOLLOWED.format(all_photos=parquet_sql(all_photos.paths), predictions=parquet_sql(predictions.paths))
-        sides = connection.sql(sql, params={"selectors": selectors, "classes": list(followed)})
-        none = sides.limit(0).to_arrow_table()
-        by_class = runs(in_parts(sides), "class_id")
+        connection.execute(sql, {"selectors": selectors, "classes": list(followed)})
+        none = connection.sql("FROM followed LIMIT 0").to_arrow_table()
+        by_class = runs(rows_of(connection, "FROM followed ORDER BY class_id, photo_id"), "class_id")
         for class_id, own in itertools.chain(by_class, ((class_id, none) for class_id in followed)):
             if (pair := untold.pop(class_id, None)) is None:
                 continue

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from counterset.errors import GateRefused, ReleaseError
-from counterset.parquet_sql import fill, rows_of, spilling
+from counterset.parquet_sql import fill, sorted_rows, spilling
 from counterset.release.checksums import METADATA, SUMS
 from counterset.release.publish.card import render_card, render_citation
 from counterset.release.publish.croissant import describe
@@ -228,8 +228,8 @@ def _write_tombstones(last: LastRelease | None, diff: ReleaseDiff | None, tables
                 SELECT * FROM (
                     SELECT photo_id, class_id, '{version}' AS version, reason FROM removed
                     UNION ALL BY NAME FROM earlier ANTI JOIN removed USING (photo_id))
-                ANTI JOIN all_photos USING (photo_id) ORDER BY photo_id"""
-            for part in rows_of(connection, query):
+                ANTI JOIN all_photos USING (photo_id)"""
+            for part in sorted_rows(connection, query, "photo_id"):
                 tombstones.add(part)
 
 
