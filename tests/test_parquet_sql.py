@@ -118,7 +118,7 @@ def test_what_is_joined_is_sorted_in_less_memory_than_both_take_at_a_time() -> N
     with spilling("40MB") as connection:
         for name, width in (("a", 60), ("b", 64)):
             fill(connection, name, texts(name, width))
-        for part in sorted_rows(connection, "SELECT * FROM a JOIN b USING (photo_id)", "photo_id"):
+        for part in sorted_rows(connection, "SELECT * FROM a JOIN b USING (photo_id)", ["photo_id"]):
             fill(connection, "kept", [part]) if not num_rows else add(connection, "kept", part)
             ids = part["photo_id"].to_pylist()
             assert ids[0] >= last

@@ -32,6 +32,8 @@ def tables(rng: np.random.Generator, num_rows: int, kind: str) -> Iterator[pa.Ta
             "one": ["the same"] * size,
             "rising": [f"url_list-{start + row:06d}" for row in range(size)],
             "classes": [f"{'lion' if start < num_rows // 2 else 'zebra'}-{rng.integers(9)}" for _ in range(size)],
+            "every tenth": [f"{(start + row) % 10}" for row in range(size)],
+            "long": [("x" * 200 if row % 3 else "") + rng.choice(["\x00", "a", "a\x00", ""]) for row in range(size)],
         }[kind]
         tags = [None if row % 7 == 0 else ["x"] * (row % 4) + [str(start + row)] for row in range(size)]
         yield pa.table({"photo_id": ids, "number": range(start, start + size), "tags": tags}, SCHEMA)
@@ -41,20 +43,22 @@ def tables(rng: np.random.Generator, num_rows: int, kind: str) -> Iterator[pa.Ta
 SCHEMA = pa.schema([("photo_id", pa.string()), ("number", pa.int64()), ("tags", pa.list_(pa.string()))])
 
 
-@pytest.mark.parametrize("kind", ["texts", "one", "rising", "classes"])
+@pytest.mark.parametrize("kind", ["texts", "one", "rising", "classes", "every tenth", "long"])
+@pytest.mark.parametrize("then", ["ascending", "descending"])
 @pytest.mark.parametrize(("in_memory", "num_files"), [(10**6, 200), (300, 200), (50, 10), (1, 5)])
 def test_all_rows_come_in_order(
-    kind: str, in_memory: int, num_files: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kind: str, in_memory: int, num_files: int, then: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(wide_rows, "MAX_ROWS", in_memory)
     monkeypatch.setattr(wide_rows, "MAX_FILES", num_files)
     monkeypatch.setattr(wide_rows, "_SAMPLED", 3)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    sign = 1 if then == "ascending" else -1
     given = pa.concat_tables(tables(np.random.default_rng(1), 5_000, kind)).to_pylist()
-    parts = list(in_order(tables(np.random.default_rng(1), 5_000, kind), [ASCENDING, ("number", "descending")], 70))
+    parts = list(in_order(tables(np.random.default_rng(1), 5_000, kind), [ASCENDING, ("number", then)], 70))
     assert max(map(len, parts)) <= 70
     rows = pa.concat_tables(parts).to_pylist()
-    assert rows == sorted(given, key=lambda row: (row["photo_id"].encode(), -row["number"]))
+    assert rows == sorted(given, key=lambda row: (row["photo_id"].encode(), row["number"] * sign))
     assert not any(tmp_path.iterdir())
 
 

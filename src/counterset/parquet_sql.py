@@ -11,7 +11,7 @@ import glob
 import itertools
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterset.errors import WorkspaceError
+from counterset.wide_rows import in_order
 
 MEMORY_LIMIT = "300MB"
 """What a `spilling` DuckDB holds."""
@@ -38,8 +39,6 @@ def parquet_sql(files: Iterable[Path | str]) -> str:
     return f"read_parquet([{names}], hive_partitioning = false)"
 
 
-_numbers = itertools.count()
-"""Of tables that are put down and sorted."""
 _idle: list[duckdb.DuckDBPyConnection] = []
 """DuckDBs that no block uses and that hold nothing: to open one takes ten times as long as to use one again."""
 
@@ -127,19 +126,21 @@ def in_parts(told: duckdb.DuckDBPyRelation, num_rows: int = PART_ROWS) -> Iterat
         except StopIteration:
             return
         except OSError as error:  # pyarrow's, for what DuckDB says while it is read
-            raise duckdb.OutOfMemoryException(str(error)) from error
+            if str(error).startswith("Out of Memory Error"):
+                raise duckdb.OutOfMemoryException(str(error)) from error
+            if "No space left" in str(error):
+                raise duckdb.OperationalError(str(error)) from error
+            raise
         yield pa.Table.from_batches([batch])
 
 
-def sorted_rows(
-    connection: duckdb.DuckDBPyConnection, query: str, order: str, num_rows: int = PART_ROWS
-) -> Iterator[pa.Table]:
-    """What a query with a join gives, sorted, in such parts. What is joined is put down before it is sorted: at a time
-    the two hold more than DuckDB can put on disk, the more the more rows there are."""
-    name = f"joined_{next(_numbers)}"
-    connection.execute(f"CREATE TABLE {name} AS {query}")
-    yield from rows_of(connection, f"FROM {name} ORDER BY {order}", num_rows)
-    connection.execute(f"DROP TABLE {name}")
+def sorted_rows(connection: duckdb.DuckDBPyConnection, query: str, by: Sequence[str]) -> Iterator[pa.Table]:
+    """What a query with a join gives, in ascending order of columns as for `in_order`, in such parts. DuckDB joins and
+    does not sort: at a time the two hold more than it can put on disk, the more the more rows there are. The query has
+    ended when the first part comes."""
+    told = connection.sql(query)
+    parts = itertools.chain([told.limit(0).to_arrow_table()], in_parts(told))
+    return in_order(parts, [(name, "ascending") for name in by], PART_ROWS)
 
 
 def by_row(connection: duckdb.DuckDBPyConnection, query: str, numbers: Small) -> Small:

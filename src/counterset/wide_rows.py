@@ -23,10 +23,13 @@ import pyarrow.compute as pc
 from counterset.errors import WorkspaceError
 
 MAX_ROWS = 100_000
-"""Rows that are sorted in memory, and more where these would be more than `MAX_FILES`."""
-MAX_FILES = 200
+"""Rows that are sorted in memory, or twice as many."""
+MAX_FILES = 100
+"""So many ranges, and a file beside each for the rows at its end, are open at a time."""
 _SAMPLED = 100
 """Of so many rows one tells where ranges end."""
+_KEY_BYTES = 64
+"""Of a text, by which its row is dealt; all of it counts where rows are sorted."""
 
 
 def in_order(parts: Iterable[pa.Table], by: Sequence[tuple[str, str]], num_rows: int) -> Iterator[pa.Table]:
@@ -48,18 +51,19 @@ def in_order(parts: Iterable[pa.Table], by: Sequence[tuple[str, str]], num_rows:
         yield from _sorted(held, by, num_rows)
         return
     with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
-        key = by[0][0]
+        key, rng, size = by[0][0], np.random.default_rng(0), 0
         whole, sample = Path(folder) / "whole.arrow", []
         with _writing(whole, held[0].schema) as writer:
             for part in itertools.chain(held, [further], parts):
                 writer.write_table(part)
-                sample.append(_keys(part[key])[::_SAMPLED])
+                sample.append(_keys(part[key])[rng.random(len(part)) < 1 / _SAMPLED])
+                size += len(part)
         held.clear()
-        edges = _edges(np.concatenate(sample))
-        for number, path in enumerate(_dealt(whole, edges, key)):
-            # Rows with the value of an edge, of which there may be any number, have a file of their own
-            if number % 2 and by[1:] and by[1][1] == "ascending":
+        for path, own in _dealt(whole, _edges(np.concatenate(sample)), key):
+            if own > 2 * MAX_ROWS and by[1:] and by[1][1] == "ascending" and _is_one(path, key):
                 yield from in_order(_stored(path), by[1:], num_rows)
+            elif 2 * MAX_ROWS < own < size:
+                yield from in_order(_stored(path), by, num_rows)
             else:
                 yield from _sorted(list(_stored(path)), by, num_rows)
             path.unlink()
@@ -85,7 +89,7 @@ def _sorted(parts: list[pa.Table], by: Sequence[tuple[str, str]], num_rows: int)
 def _keys(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """(N,) numbers as they are, texts as bytes: these have one order everywhere."""
     if pa.types.is_string(column.type):
-        return np.array(column.cast(pa.binary()).to_pylist(), np.bytes_)
+        return np.array(pc.binary_slice(column.cast(pa.binary()), 0, _KEY_BYTES).to_pylist(), np.bytes_)
     return np.asarray(column.to_numpy())
 
 
@@ -95,11 +99,11 @@ def _edges(sample: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.unique(np.sort(sample)[step::step])
 
 
-def _dealt(whole: Path, edges: npt.NDArray[Any], key: str) -> list[Path]:
-    """The files to which the rows of a file are dealt, which is deleted: those below the first edge, those at it, those
-    between it and the second, and so on."""
+def _dealt(whole: Path, edges: npt.NDArray[Any], key: str) -> list[tuple[Path, int]]:
+    """The files to which the rows of a file are dealt, which is deleted, and the number of rows of each: those below
+    the first edge, those at it, of which there may be any number, those between it and the second, and so on."""
     paths = [whole.with_name(f"{number}.arrow") for number in range(2 * len(edges) + 1)]
-    stored = _stored(whole)
+    stored, num_rows = _stored(whole), np.zeros(len(paths), np.int64)
     schema = next(stored).schema
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(_writing(path, schema)) for path in paths]
@@ -108,12 +112,20 @@ def _dealt(whole: Path, edges: npt.NDArray[Any], key: str) -> list[Path]:
             keys = _keys(table[key])
             number = np.searchsorted(edges, keys, side="left") + np.searchsorted(edges, keys, side="right")
             order = np.argsort(number, kind="stable")
-            ends = np.cumsum(np.bincount(number, minlength=len(paths)))
+            own_rows = np.bincount(number, minlength=len(paths))
+            num_rows += own_rows
+            ends = np.cumsum(own_rows)
             for writer, (start, end) in zip(writers, itertools.pairwise([0, *ends.tolist()]), strict=True):
                 if end > start:
                     writer.write_table(table.take(pa.array(order[start:end])))
     whole.unlink()
-    return paths
+    return list(zip(paths, num_rows.tolist(), strict=True))
+
+
+def _is_one(path: Path, key: str) -> bool:
+    """Whether all rows of a file have one value."""
+    each = [part[key].unique() for part in _stored(path) if len(part)]
+    return len(pa.chunked_array(each).unique()) == 1
 
 
 def _stored(path: Path) -> Iterator[pa.Table]:

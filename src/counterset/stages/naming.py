@@ -360,7 +360,7 @@ def _corrected_pairs(
     query = """SELECT class_id, photo_id, "group", unit, outcome FROM photos JOIN outcomes USING (photo_id)
         WHERE class_id IN (FROM asked)"""
     corrected = {}
-    for class_id, own in runs(sorted_rows(connection, query, "class_id, photo_id"), "class_id"):
+    for class_id, own in runs(sorted_rows(connection, query, ["class_id", "photo_id"]), "class_id"):
         by_group: dict[str | None, list[tuple[str, float]]] = {}
         for group, *photo in zip(*(own[name].to_pylist() for name in ("group", "unit", "outcome")), strict=True):
             by_group.setdefault(group, []).append((photo[0], photo[1]))

@@ -124,7 +124,7 @@ def all_rejects(build: Build, members: TableRef, shards: list[str], wanted: Rows
         connection.execute("CREATE TABLE told AS FROM offered ANTI JOIN wanted USING (photo_id)")
         connection.execute("INSERT INTO told BY NAME FROM more")
         _add_shards(build, sorted(shards), connection, number)
-        once = sorted_rows(connection, _ONCE, "photo_id, stage")
+        once = sorted_rows(connection, _ONCE, ["photo_id", "stage"])
         return Rows.written(once, REJECTS.arrow(), folder / "rejects.arrow")
 
 

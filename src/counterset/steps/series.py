@@ -113,7 +113,7 @@ def _made_from(build: Build, crawls: list[TableRef], photos: list[TableRef]) -> 
                 SELECT place, min(photo_id) AS first FROM offered WHERE place IS NOT NULL GROUP BY place)""")
         query = """SELECT photo_id, class_id, source, observation_id, observer_id, number AS place, sha256
             FROM offered LEFT JOIN shared USING (place)"""
-        return _digest_of(sorted_rows(connection, query, "photo_id"), json.dumps(asked, sort_keys=True))
+        return _digest_of(sorted_rows(connection, query, ["photo_id"]), json.dumps(asked, sort_keys=True))
 
 
 def _digest_of(parts: Iterable[pa.Table], beside: str = "") -> str:

@@ -18,8 +18,6 @@ CAPTION_COLUMNS = pa.schema(
     [(name, pa.string()) for name in ("photo_id", "url", "sha256", "class_id")]
     + [("label", pa.int64()), ("caption", pa.string())]
 )
-_ROWS = 20_000
-"""Rows that are in memory at once, and in a row group."""
 
 _KINDS = """
     SELECT photo_id, title, description, tags, caption_object AS object, caption_object_background AS object_background
@@ -51,7 +49,7 @@ def export(release: Photos, folder: str | Path) -> Exported:
             kind: stack.enter_context(pq.ParquetWriter(target / f"{kind}.parquet", CAPTION_COLUMNS, compression="zstd"))
             for kind in CAPTION_KINDS
         }
-        for part in sorted_rows(connection, _COMPLETE, "photo_id", _ROWS):
+        for part in sorted_rows(connection, _COMPLETE, ["photo_id"]):
             for kind, writer in writers.items():
                 writer.write_table(pa.table([part[name] for name in (*plain, "label", kind)], schema=CAPTION_COLUMNS))
             count += len(part)

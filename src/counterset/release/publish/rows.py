@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import tempfile
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from counterset.causes.wrong_answers import errors_of
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.naming.schemas import GROUP_NAMES, Naming
-from counterset.parquet_sql import PART_ROWS, in_parts, spilling
+from counterset.parquet_sql import sorted_rows, spilling
 from counterset.photo_rows import Beside, Rows, alongside
 from counterset.release.publish import captions
 from counterset.release.publish.causes import write_causes
@@ -33,7 +32,6 @@ from counterset.release.schemas import (
 from counterset.schemas import PAIRS, SENSITIVITY, TableSchema
 from counterset.statistics.series import looks_until
 from counterset.tables import conform
-from counterset.wide_rows import in_order
 
 MAX_ATTRIBUTION = 1_000
 """Characters kept of a credit line."""
@@ -171,10 +169,7 @@ def _write_split(inputs: ReleaseInputs, written: Written, pairs: pa.Table, split
     with spilling() as connection:
         connection.register("pairs", pairs)
         connection.register("classes", _class_rows(inputs).select(["class_id", "class_label"]))
-        none = connection.sql(sql).limit(0).to_arrow_table()
-        parts = itertools.chain([none], in_parts(connection.sql(sql)))
-        by = [("class_id", "ascending"), ("photo_id", "ascending")]
-        written.add(**{split: in_order(parts, by, PART_ROWS)})
+        written.add(**{split: sorted_rows(connection, sql, ["class_id", "photo_id"])})
 
 
 def _groups(inputs: ReleaseInputs, pairs: pa.Table) -> pa.Table:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterset.parquet_sql import parquet_sql, rows_of, runs, sorted_rows, spilling
+from counterset.parquet_sql import parquet_sql, runs, sorted_rows, spilling
 from counterset.photo_rows import Rows
 from counterset.statistics.schemas import LOOKS, REPLICATION
 from counterset.statistics.series import replication_rows
@@ -71,7 +71,7 @@ def seen_before(members: Rows, series: SeriesInputs, folder: Path) -> Rows:
             SELECT photo_id, since AS unit_since FROM members JOIN (
                 SELECT class_id, unit, min(unit_since) AS since FROM members JOIN seen USING (photo_id)
                 WHERE unit_since BETWEEN 1 AND {series.look} GROUP BY class_id, unit) USING (class_id, unit)"""
-        return Rows.written(sorted_rows(connection, sql, "photo_id"), SEEN, folder / "seen.arrow")
+        return Rows.written(sorted_rows(connection, sql, ["photo_id"]), SEEN, folder / "seen.arrow")
 
 
 _FOLLOWED = """
@@ -105,7 +105,7 @@ def replication(
         sql = _FOLLOWED.format(all_photos=parquet_sql(all_photos.paths), predictions=parquet_sql(predictions.paths))
         connection.execute(sql, {"selectors": selectors, "classes": list(followed)})
         none = connection.sql("FROM followed LIMIT 0").to_arrow_table()
-        by_class = runs(rows_of(connection, "FROM followed ORDER BY class_id, photo_id"), "class_id")
+        by_class = runs(sorted_rows(connection, "FROM followed", ["class_id", "photo_id"]), "class_id")
         for class_id, own in itertools.chain(by_class, ((class_id, none) for class_id in followed)):
             if (pair := untold.pop(class_id, None)) is None:
                 continue

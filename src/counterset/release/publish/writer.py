@@ -229,7 +229,7 @@ def _write_tombstones(last: LastRelease | None, diff: ReleaseDiff | None, tables
                     SELECT photo_id, class_id, '{version}' AS version, reason FROM removed
                     UNION ALL BY NAME FROM earlier ANTI JOIN removed USING (photo_id))
                 ANTI JOIN all_photos USING (photo_id)"""
-            for part in sorted_rows(connection, query, "photo_id"):
+            for part in sorted_rows(connection, query, ["photo_id"]):
                 tombstones.add(part)
 
 

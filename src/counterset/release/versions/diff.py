@@ -8,10 +8,11 @@ or moved between groups = major; only added = minor; the same rows repackaged = 
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,7 +76,7 @@ class ReleaseDiff:
     """The rows that differ between an older and a newer release.
 
     Attributes:
-        photos: rows of one photo each, in files that stay as long as this does: those of `added`, `removed`, `edited`
+        photos: rows of one photo each, which lie in files: those of `added`, `removed`, `edited`
             and `moved`, which give them as tables.
         pairs: class_id with old and new common, counter, verdict, drop; classes that changed.
         predictions: model, num_added, num_removed, num_changed, num_rescored over photos of both releases.
@@ -213,24 +214,7 @@ def diff_tables(
     metadata: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
 ) -> ReleaseDiff:
     """The difference between two releases' tables (`COMPARED`) and the contents of their release.json."""
-    folder = Path(tempfile.mkdtemp(prefix="counterset-"))
-    try:
-        found = _found(old, new, (old_name, new_name), metadata, folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
-    return found
-
-
-def _found(
-    old: Mapping[str, pa.Table | Stored],
-    new: Mapping[str, pa.Table | Stored],
-    names: tuple[str, str],
-    metadata: tuple[Mapping[str, Any], Mapping[str, Any]],
-    folder: Path,
-) -> ReleaseDiff:
-    """`diff_tables`, whose rows of photos are put into a folder."""
+    folder = _Folder()
     with spilling() as connection:
         columns: list[dict[str, Any]] = []
         for name in COMPARED:
@@ -240,12 +224,10 @@ def _found(
                 for column in sorted(before ^ after)
             ]
             _compare(connection, name, sorted((before & after) - {*TABLES[name].key}))
-        for name in ("all_photos", "pairs"):
-            key = ", ".join(TABLES[name].key)
-            connection.execute(
-                f"CREATE TEMP TABLE both_{name} AS SELECT {key} FROM old_{name} SEMI JOIN new_{name} USING ({key})"
-            )
-        photos = {name: _put_down(connection, sql, folder / name) for name, sql in _of_photos().items()}
+        for name, key in (("all_photos", "photo_id"), ("pairs", "class_id")):
+            both = f"SELECT {key} FROM old_{name} SEMI JOIN new_{name} USING ({key})"
+            connection.execute(f"CREATE TEMP TABLE both_{name} AS {both}")
+        photos = {name: _put_down(connection, sql, folder, name) for name, sql in _of_photos().items()}
         tables = {name: connection.sql(sql).to_arrow_table() for name, sql in _queries().items()}
         columns += connection.sql(_COLUMNS).to_arrow_table().to_pylist()
     types = {"table": pa.string(), "column": pa.string(), "num_rows": pa.int64(), "is_new": pa.bool_()}
@@ -253,16 +235,34 @@ def _found(
         row["meaning"] = meaning(row["table"], row["column"]).value
     columns.sort(key=lambda row: (COMPARED.index(row["table"]), row["column"]))
     tables["columns"] = pa.Table.from_pylist(columns, pa.schema(types | {"meaning": pa.string()}))
-    return ReleaseDiff(*names, photos, **tables, settings=changed_settings(*metadata))
+    return ReleaseDiff(old_name, new_name, photos, **tables, settings=changed_settings(*metadata))
 
 
-def _put_down(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> Rows:
+class _Folder:
+    """A folder for files, which stays as long as one of those whose files lie there, and this process."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="counterset-"))
+        weakref.finalize(self, self._remove, self.path, os.getpid())
+
+    @staticmethod
+    def _remove(path: Path, process: int) -> None:
+        if os.getpid() == process:  # and no fork of it, which ends earlier
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _put_down(connection: duckdb.DuckDBPyConnection, query: str, folder: _Folder, name: str) -> Rows:
     """The rows of a query in the order of photo_id, in a file."""
     types = connection.sql(query).limit(0).to_arrow_table().schema
     number = types.get_field_index("changed")
     schema = types if number < 0 else types.set(number, pa.field("changed", pa.list_(pa.string())))
-    parts = sorted_rows(connection, query, "photo_id")
-    return Rows.written(parts if number < 0 else map(_with_names, whole_photos(parts)), schema, path)
+    parts = sorted_rows(connection, query, ["photo_id"])
+    rows = Rows.written(parts if number < 0 else map(_with_names, whole_photos(parts)), schema, folder.path / name)
+
+    def read(columns: Sequence[str] | None, keeps: _Folder = folder) -> Iterator[pa.Table]:
+        return rows.read(columns)
+
+    return Rows(schema, read)
 
 
 def _with_names(part: pa.Table) -> pa.Table:

@@ -79,7 +79,7 @@ def offered(
         "photos",
         (part.select([name for name in INSPECTED if name in part.column_names]) for part in photos),
     )
-    return sorted_rows(connection, "SELECT * FROM photos JOIN candidates USING (photo_id)", "photo_id")
+    return sorted_rows(connection, "SELECT * FROM photos JOIN candidates USING (photo_id)", ["photo_id"])
 
 
 def choose(
