@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -394,3 +397,24 @@ def test_releases_that_differ_in_all_rows_are_compared_in_little_memory(monkeypa
     assert found == {"edited": size, "moved": size, "predictions_changed": size}
     names = {tuple(row) for part in diff.photos["edited"].read(["changed"]) for row in part["changed"].to_pylist()}
     assert names == {("attribution", "description", "title", "unit")}
+
+
+def test_rows_stay_as_long_as_they_are_held_and_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that forks off ends earlier and takes nothing with it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    release = load("counterset-demo")
+    diff = diff_releases(release, release)
+    kept = diff.photos["moved"]
+    [folder] = tmp_path.iterdir()
+    child = os.fork()
+    if not child:
+        del diff, kept
+        gc.collect()
+        os._exit(0)
+    os.waitpid(child, 0)
+    del diff
+    gc.collect()
+    assert kept.count() == 0 and folder.is_dir()
+    del kept
+    gc.collect()
+    assert not folder.exists()
