@@ -115,9 +115,11 @@ def choose(
     """
     fill(connection, "rejects", [REJECTS.arrow().empty_table()])
     rows, class_ids = _numbered(connection, parts, salt)
+    pa.default_memory_pool().release_unused()  # of parts that are gone, as much as what comes now
     fill(connection, "turned_away", [_turned_away([], None, [], [])])
     _turn_away_several_classes(connection, rows, class_ids)
     _keep_first_of_each(connection, rows, config, photos_per_observation, features)
+    pa.default_memory_pool().release_unused()
     people = People.of(connection, salt)
     units = units_of(connection, rows.row, rows.pop("class_of"), people, class_ids, identities, published)
     add(
