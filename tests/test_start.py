@@ -195,7 +195,7 @@ def stop_build(sandbox: Any, number: signal.Signals, stage: str) -> None:
     begun = time.monotonic()
     os.killpg(run.pid, number)  # as a terminal does
     _, errors = run.communicate(timeout=60)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 40  # beside other tests and programs on a slow processor it took 21 s
     assert run.returncode == 128 + number
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "counterset: stopped; run the same command again to resume"
