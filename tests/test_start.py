@@ -192,10 +192,10 @@ def test_a_stopped_build_ends_in_good_order_and_resumes_to_the_same_bytes(silent
 
 def stop_build(sandbox: Any, number: signal.Signals, stage: str) -> None:
     run = started(sandbox, stage)
-    begun = time.monotonic()
+    begun, programs = time.monotonic(), os.getloadavg()[0] / (os.cpu_count() or 1)
     os.killpg(run.pid, number)  # as a terminal does
     _, errors = run.communicate(timeout=60)
-    assert time.monotonic() - begun < 40  # beside other tests and programs on a slow processor it took 21 s
+    assert time.monotonic() - begun < 15 * max(1, programs)  # longer where several wait for each processor
     assert run.returncode == 128 + number
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "counterset: stopped; run the same command again to resume"

@@ -1,8 +1,8 @@
 """More rows than memory holds, in order, however wide they are.
 
-DuckDB sorts narrow rows (`parquet_sql.spilling`). Of wide ones, such as candidates with their texts, it holds the more
-at a time the wider they are, and it cannot put lists on disk meanwhile. Here rows are dealt to files by ranges of the
-first column, and each file is sorted in memory.
+DuckDB sorts narrow rows (`parquet_sql.spilling`). Of wide ones, such as candidates with their texts, and of what it
+joins meanwhile it holds the more at a time the more there are, and it cannot put lists on disk. Here rows are dealt to
+files by ranges of the first column, and each file is sorted in memory.
 """
 
 from __future__ import annotations

@@ -25,11 +25,11 @@ import requests
 import yaml
 
 from .browser import BROWSER, text_of
+from .killing import MARK, alive
 from .web_page import attack
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-MARK = "COUNTERSET_TEST_SCHEDULE"
 
 
 def commands() -> str:
@@ -46,15 +46,6 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
             return found
         time.sleep(0.5)
     raise AssertionError(f"{what} did not happen within {seconds} s")
-
-
-def alive(mark: str) -> list[str]:
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline())[:150])
-    return found
 
 
 @dataclass(frozen=True)
