@@ -10,12 +10,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from counterset.errors import WorkspaceError
+from counterset.parquet_sql import spilling
 from counterset.schemas import GROUP_ACCURACY, PAIRS, SENSITIVITY, Half
 from counterset.statistics.class_units import AllUnits, ClassUnits, Sums
 from counterset.statistics.grouped_photos import GroupedPhotos, Names, group_photos
@@ -310,7 +310,7 @@ def sensitivity(pairs: pa.Table, group_accuracy: dict[str, pa.Table]) -> pa.Tabl
         pairs: the chosen pairs.
         group_accuracy: by the name of the prompts.
     """
-    with duckdb.connect() as connection:
+    with spilling() as connection:
         connection.register("pairs", pairs)
         parts = []
         for number, (templates, table) in enumerate(group_accuracy.items()):
@@ -333,7 +333,7 @@ def sensitivity(pairs: pa.Table, group_accuracy: dict[str, pa.Table]) -> pa.Tabl
 
 def with_spread(pairs: pa.Table, sensitivity: pa.Table, stability: pa.Table) -> pa.Table:
     """`pairs` with the lowest and highest drop over models and prompts, and the stability of the groups."""
-    with duckdb.connect() as connection:
+    with spilling() as connection:
         for name, rows in (("pairs", pairs), ("sensitivity", sensitivity), ("stability", stability)):
             connection.register(name, rows)
         table = connection.sql(

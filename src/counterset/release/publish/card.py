@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -60,11 +61,9 @@ TABLE_WORDS = {
 }
 
 
-def render_card(
-    metadata: Mapping[str, Any], summary: Summary, tables: Mapping[str, pa.Table], paths: Collection[str]
-) -> str:
-    """The card: front matter for the Hugging Face hub, results, how to load, datasheet. `paths` are of all tables."""
-    environment = jinja2.Environment(
+@functools.cache  # to compile them takes longer than to fill them
+def _templates() -> jinja2.Environment:
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("counterset.release.publish"),
         # The card is Markdown: every outside text goes through the `md` filter.
         autoescape=False,
@@ -73,14 +72,22 @@ def render_card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
+    templates.filters |= {
         "md": _markdown,
         "yaml": _quoted,
         "points": points,
         "percent": percent,
         "thousands": "{:,}".format,
     }
-    return environment.get_template("card.md.j2").render(
+    return templates
+
+
+def render_card(
+    metadata: Mapping[str, Any], summary: Summary, tables: Mapping[str, pa.Table], paths: Collection[str]
+) -> str:
+    """The card: front matter for the Hugging Face hub, results, how to load, datasheet. `paths` are of all tables."""
+    card = _templates().get_template("card.md.j2")
+    return card.render(
         metadata=metadata,
         summary=summary,
         collected=collection(metadata),

@@ -7,6 +7,7 @@ and `data:` pictures, and nothing else; all text is escaped by the template engi
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from collections import Counter
@@ -79,6 +80,25 @@ class ClassCard:
     sheets: tuple[Sheet, ...]
 
 
+@functools.cache  # to compile them takes longer than to fill them
+def _templates() -> jinja2.Environment:
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("counterset.release.publish"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {
+        "plain": plain,
+        "points": points,
+        "percent": percent,
+        "thousands": "{:,}".format,
+        "in_words": in_words,
+    }
+    return templates
+
+
 def render_report(
     metadata: Mapping[str, Any],
     summary: Summary,
@@ -87,24 +107,11 @@ def render_report(
     photo_bytes: Callable[[str], bytes | None],
 ) -> str:
     """The page. `metadata` is the content of release.json; `names` the class names by id."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("counterset.release.publish"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "plain": plain,
-        "points": points,
-        "percent": percent,
-        "thousands": "{:,}".format,
-        "in_words": in_words,
-    }
+    templates = _templates()
     pairs = tables["pairs"].to_pylist()
-    style = environment.get_template("report.css").render()
+    style = templates.get_template("report.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.get_template("report.html.j2").render(
+    return templates.get_template("report.html.j2").render(
         **cue_words(metadata),
         metadata=metadata,
         summary=summary,

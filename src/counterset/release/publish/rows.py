@@ -7,7 +7,6 @@ import functools
 import tempfile
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -79,8 +78,7 @@ def release_tables(inputs: ReleaseInputs, written: Written) -> None:
 
 def query(sql: str, schema: TableSchema, **tables: pa.Table) -> pa.Table:
     """`sql` over `tables` (each by its name), conformed to `schema`."""
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")
+    with spilling() as connection:
         for name, table in tables.items():
             connection.register(name, table)
         return conform(connection.sql(sql).to_arrow_table(), schema)
