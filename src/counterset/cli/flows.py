@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 
-def import_models() -> None:
+def import_models(package: str = "open_clip") -> None:
     """Import open_clip, and with it PyTorch and transformers, in less time than by the first use of them.
+
+    What has its vectors and runs no model is content with the package `torch`, in a third of that time.
 
     They make a million objects that stay for good. Each search for garbage among them, while they are imported, at
     work and at the exit, takes a second or more, so they are left out of it.
@@ -21,8 +24,7 @@ def import_models() -> None:
     gc.disable()
     # timm looks for it, and does without; it takes a tenth of these imports.
     sys.modules.setdefault("wandb", None)  # type: ignore[arg-type]
-    import open_clip  # noqa: F401
-
+    importlib.import_module(package)
     if sys.modules["wandb"] is None:
         del sys.modules["wandb"]
     if "duckdb" not in sys.modules:  # it takes its own objects that are left out for leaks, and says so at the exit
@@ -74,12 +76,13 @@ def model_bars() -> Iterator[Callable[[str, int, int], None]]:
         yield say
 
 
-def run_flow(prepare: Callable[[], Callable[..., Any]], log_json: bool = False) -> Any:
+def run_flow(prepare: Callable[[], Callable[..., Any]], log_json: bool = False, package: str = "open_clip") -> Any:
     """Run a flow; what it gives.
 
     Args:
         prepare: imports the flow, and gives it with its arguments, ready to be called.
         log_json: print no bars, which would tear the lines of the log.
+        package: what its models need, as for `import_models`.
     """
     # Prefect's own console lines would tear the bars; its record of the run is kept all the same.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -93,7 +96,7 @@ def run_flow(prepare: Callable[[], Callable[..., Any]], log_json: bool = False) 
             from counterset.steps.progress import BarProgress
 
             wait = stack.enter_context(surroundings.prepared())
-            import_models()
+            import_models(package)
             run = prepare()
             wait()
         if not log_json:

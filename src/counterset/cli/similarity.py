@@ -118,7 +118,7 @@ def _audit(args: argparse.Namespace) -> int:
         output=args.output,
         name=args.name,
     )
-    folder = run_flow(prepare, args.log_json)
+    folder = run_flow(prepare, args.log_json, "torch" if args.queries else "open_clip")
     _print_audit(folder.path)
     _closing(folder)
     print(f"page     {folder.path / 'audit.html'}")
@@ -166,7 +166,8 @@ def _prune(args: argparse.Namespace) -> int:
             args.runner,
         )
 
-    folder = run_flow(prepare, args.log_json)
+    is_embedded = all(vectors for (_, vectors), _ in queries)
+    folder = run_flow(prepare, args.log_json, "torch" if is_embedded else "open_clip")
     _print_pruning(folder.path)
     _closing(folder)
     return 0

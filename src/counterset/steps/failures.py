@@ -13,10 +13,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from counterset.errors import BuildStopped, CountersetError, UserError, WorkspaceError
-from counterset.steps.keys import Build
 from counterset.tables import write_bytes
+
+if TYPE_CHECKING:
+    from counterset.steps.keys import Build  # which imports open_clip: what only prunes has no need of it
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
