@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +19,6 @@ from counterset.storage import ObjectPath, place
 
 from ...s3_server import BUCKET, s3_server
 from ..build_inputs import build_config, build_inputs, drop_photos
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -96,67 +91,52 @@ def test_a_version_is_never_rewritten(small: ReleaseInputs, fewer: ReleaseInputs
         published(fewer, f"{bucket}/fixed", version="1.0.0")
 
 
-PUBLISHER = """
-import sys
-from dataclasses import replace
-sys.path.insert(0, sys.argv[1])
-from counterset.release.publish import remote
-from counterset.release.publish.writer import publish
-from tests.release.build_inputs import build_config, build_inputs, drop_photos
-
-inputs = build_inputs(3, 60, with_photos=False)
-if sys.argv[3] == "fewer":
-    inputs = drop_photos(inputs, {inputs.members["photo_id"][0].as_py()})
-write_if, copy_to, step = remote.ObjectPath.write_if, remote.ObjectPath.copy_to, sys.argv[4]
-
-def wait():
-    print("here", flush=True)
-    sys.stdin.readline()
-
-def before(content, etag, mark):
-    if step == "before the mark":
-        wait()
-    found = write_if(mark, content, etag)
-    if step == "after the mark":
-        wait()
-    return found
-
-def copying(source, target):
-    copy_to(source, target)
-    if step == "half copied" and target.name == "predictions.parquet":
-        wait()
-
-remote.ObjectPath.write_if = lambda mark, content, etag: before(content, etag, mark)
-remote.ObjectPath.copy_to = copying
-config = build_config().model_copy(update={"releases": sys.argv[2]})
-try:
-    print(publish(replace(inputs, config=config)), flush=True)
-except Exception as error:
-    print(type(error).__name__, error, flush=True)
-"""
-
-
 class Publisher:
-    """A publisher in a process of its own, that stops at a step until it is let go on."""
+    """A publisher in a thread, that stops at a step until it is woken; one that never is, was killed."""
 
-    def __init__(self, releases: str, inputs: str, step: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PUBLISHER, str(ROOT), releases, inputs, step],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "here\n"
-        os.kill(self.process.pid, signal.SIGSTOP)
+    def __init__(self, inputs: ReleaseInputs, releases: str, step: str) -> None:
+        self.step = step
+        self.said = ""
+        self.is_there, self.is_woken = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._publish, args=(inputs, releases), daemon=True)
+        with pytest.MonkeyPatch.context() as patch:  # until it is there: it alone has called them, and goes on in them
+            patch.setattr(remote.ObjectPath, "write_if", self._writing(remote.ObjectPath.write_if))
+            patch.setattr(remote.ObjectPath, "copy_to", self._copying(remote.ObjectPath.copy_to))
+            self.thread.start()
+            assert self.is_there.wait(60), self.said
+
+    def _publish(self, inputs: ReleaseInputs, releases: str) -> None:
+        try:
+            self.said = str(published(inputs, releases))
+        except ReleaseError as error:
+            self.said = f"refused: {error}"
+
+    def _stop(self, step: str) -> None:
+        if step == self.step and not self.is_there.is_set():
+            self.is_there.set()
+            self.is_woken.wait()
+
+    def _writing(self, write_if: Callable[..., str | None]) -> Callable[..., str | None]:
+        def writing(mark: ObjectPath, content: bytes, etag: str | None) -> str | None:
+            self._stop("before the mark")
+            found = write_if(mark, content, etag)
+            self._stop("after the mark")
+            return found
+
+        return writing
+
+    def _copying(self, copy_to: Callable[..., None]) -> Callable[..., None]:
+        def copying(source: ObjectPath, target: ObjectPath) -> None:
+            copy_to(source, target)
+            if target.name == "predictions.parquet":
+                self._stop("half copied")
+
+        return copying
 
     def wake(self) -> str:
-        os.kill(self.process.pid, signal.SIGCONT)
-        return self.process.communicate("\n", timeout=120)[0]
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        self.is_woken.set()
+        self.thread.join(120)
+        return self.said
 
 
 def test_a_publisher_that_slept_publishes_nothing_over_another_ones_release(
@@ -165,13 +145,13 @@ def test_a_publisher_that_slept_publishes_nothing_over_another_ones_release(
     """It was about to make its release the next one. No lease or clock decides: it may have slept for ever."""
     releases = f"{bucket}/slept"
     home = at(f"{releases}/little-animals")
-    sleeper = Publisher(releases, "small", "before the mark")
+    sleeper = Publisher(small, releases, "before the mark")
     assert any(name.startswith(".parts/none/") for name in files(home))
     assert published(fewer, releases).version == "1.0.0"
     before = {name: (home / name).read_bytes() for name in files(home)}
     said = sleeper.wake()
-    assert said.startswith("ReleaseError another build published to s3://"), said
-    assert said.strip().endswith("so this one published nothing; run it again")
+    assert said.startswith("refused: another build published to s3://"), said
+    assert said.endswith("so this one published nothing; run it again")
     assert {name: (home / name).read_bytes() for name in files(home)} == before
     assert not [name for name in before if name.startswith(".parts")]
     load(f"{releases}/little-animals/1.0.0", cache=tmp_path / "one")
@@ -183,7 +163,7 @@ def test_a_fork_of_the_versions_is_refused(small: ReleaseInputs, fewer: ReleaseI
     """2.0.0 that follows 1.0.0 is not published when 1.0.1 followed it meanwhile: its tombstones would be forgotten."""
     releases = f"{bucket}/forked"
     published(small, releases)
-    sleeper = Publisher(releases, "fewer", "before the mark")
+    sleeper = Publisher(fewer, releases, "before the mark")
     assert published(small, releases, homepage="https://a.example").version == "1.0.1"
     assert "another build published" in sleeper.wake()
     assert published(fewer, releases).version == "2.0.0"
@@ -197,13 +177,11 @@ def test_a_release_is_finished_by_who_finds_it_unfinished(
     for number, is_killed in enumerate((True, False)):
         releases = f"{bucket}/{step.replace(' ', '-')}/{number}"
         home = at(f"{releases}/little-animals")
-        maker = Publisher(releases, "fewer", step)
+        maker = Publisher(fewer, releases, step)
         assert not (home / "1.0.0" / "SHA256SUMS").is_file()  # so nobody sees it yet
-        if is_killed:
-            maker.kill()
         assert published(small, releases).version == "1.1.0"
         if not is_killed:
-            assert maker.wake().strip() == f"{home}/1.0.0"
+            assert maker.wake() == f"{home}/1.0.0"
         for version in ("1.0.0", "1.1.0"):
             load(f"{home}/{version}", cache=tmp_path / str(number))
         assert published(small, releases).is_new is False
@@ -212,7 +190,7 @@ def test_a_release_is_finished_by_who_finds_it_unfinished(
 
 def test_a_killed_upload_leaves_nothing_that_counts(small: ReleaseInputs, fewer: ReleaseInputs, bucket: str) -> None:
     releases = f"{bucket}/killed"
-    Publisher(releases, "small", "before the mark").kill()
+    Publisher(small, releases, "before the mark")
     at(f"{releases}/little-animals/1.0.0/left.md").write_bytes(b"of an upload by earlier code that was cut off")
     made = published(fewer, releases)
     assert made.version == "1.0.0" and isinstance(made.path, ObjectPath)
