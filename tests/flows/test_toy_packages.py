@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from counterset.config_sections import ANNOTATORS
 from counterset.demo.serve import ServerProcess
@@ -75,7 +76,10 @@ runner = "{runner}"
 )
 
 
-def test_a_whole_build_with_a_runner_a_method_and_a_model_from_outside(sandbox: Any, tmp_path: Path) -> None:
+def test_a_whole_build_with_a_runner_a_method_and_a_model_from_outside(
+    sandbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if each build were a process, which looks for packages once; `tests/test_examples.py` starts some."""
     log, work = tmp_path / "tasks.txt", sandbox.folder / "toys"
     work.mkdir()
 
@@ -86,17 +90,15 @@ def test_a_whole_build_with_a_runner_a_method_and_a_model_from_outside(sandbox: 
             add_package(site, "toy_packages", code=TOY, entry_points=ENTRY_POINTS, version=version)
         log.write_text("")
         (work / "toys.toml").write_text(CONFIG.format(runner=runner, url=server.url))
-        environment = sandbox.environment
-        path = os.pathsep.join([environment["PYTHONPATH"], str(site)])
-        return subprocess.run(
-            [sys.executable, "-m", "counterset.cli", "build", str(work / "toys.toml")],
-            cwd=sandbox.folder,
-            env=environment | {"PYTHONPATH": path, "TOY_LOG": str(log)},
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
+        with monkeypatch.context() as patch:
+            patch.setenv("TOY_LOG", str(log))
+            patch.syspath_prepend(site)
+            try:
+                return sandbox.here("build", str(work / "toys.toml"))
+            finally:
+                sys.modules.pop("toy_packages", None)
+                for registry in (RUNNERS, ANNOTATORS, KINDS):
+                    vars(registry).pop("_entry_points", None)
 
     def made() -> dict[str, int]:
         """What the last run did not find done, by stage."""
