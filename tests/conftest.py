@@ -159,26 +159,30 @@ class Sandbox:
 
     def here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The same in this process, for what is not about one: its imports take longest. It needs a `server`."""
+        from counterset.cli import main
+
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as output,
+            contextlib.redirect_stderr(io.StringIO()) as errors,
+            self.reporting(),
+        ):
+            code = main(arguments)
+        return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
+
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Flows of this process run in the folder and report to the `server` in the block."""
         from counterset_flows.server import APILogWorker, EventsWorker
         from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-        from counterset.cli import main
-
         named = {setting: self.server[setting.name] for setting in (PREFECT_API_URL, PREFECT_API_AUTH_STRING)}
-        with (
-            contextlib.chdir(self.folder),
-            contextlib.redirect_stdout(io.StringIO()) as output,
-            contextlib.redirect_stderr(io.StringIO()) as errors,
-            pytest.MonkeyPatch.context() as patch,
-            temporary_settings(named),
-        ):
+        with contextlib.chdir(self.folder), pytest.MonkeyPatch.context() as patch, temporary_settings(named):
             for name, value in self.server.items():
                 patch.setenv(name, value)
             patch.setattr("gc.freeze", lambda: None)  # of a command that ends soon
-            code = main(arguments)
+            yield
             for worker in (EventsWorker, APILogWorker):  # as at the end of a command
                 worker.drain_all(timeout=5, at_exit=False)
-        return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
     def connections(self) -> str:
         """Every outgoing connection that was tried."""
@@ -200,8 +204,9 @@ class DemoBuild:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A Prefect server for flows whose test is not about the temporary one, which takes seconds; what names it."""
     password = "counterset:tests"
+    home = prefect_home(tmp_path_factory.mktemp("server") / "prefect")
     environment = os.environ | {
-        "PREFECT_HOME": prefect_home(tmp_path_factory.mktemp("server") / "prefect"),
+        "PREFECT_HOME": home,
         "PREFECT_SERVER_API_AUTH_STRING": password,
         "PREFECT_SERVER_API_BASE_PATH": "/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -212,7 +217,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
         assert process.stdout is not None
         url = f"http://127.0.0.1:{process.stdout.readline().strip()}/api"
         requests.get(f"{url}/health", timeout=180).raise_for_status()  # its port is open before it is ready
-        yield {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": password}
+        yield {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": password, "PREFECT_HOME": home}
         process.terminate()
 
 

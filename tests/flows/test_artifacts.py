@@ -6,8 +6,6 @@ import json
 import logging
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,13 @@ from uuid import uuid4
 import pytest
 from counterset_flows.artifacts import Pages
 from counterset_flows.notify import VARIABLE, message, webhook_of
+from counterset_flows.rebuild import rebuild
 
 from counterset.config import Config, load_config
 from counterset.errors import ConfigError, GateRefused
 from counterset.fetching import webhook
 from counterset.fetching.webhook import send
+from counterset.machine import orphans
 from counterset.release.publish.public import PublicNames
 from counterset.steps.build_pages import changes_page, failure_page, percent_done, progress_text, report_page
 from counterset.steps.progress import Progress, StageCount
@@ -71,7 +71,15 @@ def test_a_build_shows_its_pages(demo_build: Any) -> None:
     assert "First release" in found["counterset-demo-changes"][0][1]
 
 
-def test_a_gate_tells_and_shows_why(demo_build: Any, demo_workspace: Path, receiver: Any, tmp_path: Path) -> None:
+def test_a_gate_tells_and_shows_why(
+    demo_build: Any,
+    demo_workspace: Path,
+    receiver: Any,
+    prefect_server: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     """The same workspace under a gate that no release passes: the deployed flow, its hook, its pages."""
     text = (Path(__file__).parents[2] / "configs" / "demo.toml").read_text()
     text = text.replace('"workspace"', f'"{demo_workspace}"').replace("= 600\n", f"= {demo_build.arguments[-1]}\n")
@@ -79,23 +87,22 @@ def test_a_gate_tells_and_shows_why(demo_build: Any, demo_workspace: Path, recei
     [port] = demo_workspace.parent.glob(".port-*")  # the source is known by its address, though nobody asks it now
     text = text.replace("[source]", f'[source]\napi_url = "http://127.0.0.1:{port.read_text().strip()}/v1"')
     text += f'min_confirmed = 9\n[notify]\nwebhook = "{receiver.url}"\n'
+    text = text.replace('name = "counterset-demo"', 'name = "gated"')  # other builds report to the server too
     (tmp_path / "gated.toml").write_text(text)
-    sandbox = type(demo_build.sandbox)(tmp_path)
-    code = "from counterset_flows.rebuild import rebuild; rebuild('gated.toml', refresh=False)"
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=sandbox.environment, capture_output=True, text=True, check=False
-    )
-    assert "GateRefused" in run.stderr, run.stderr
+    monkeypatch.setenv(orphans.MARK, "tests")  # the flow starts no watcher, which would stay
+    with type(demo_build.sandbox)(tmp_path, prefect_server).reporting(), pytest.raises(GateRefused):
+        rebuild("gated.toml", refresh=False)
     [told] = receiver.told
     assert told["status"] == "gated"
     assert told["build"] == "gated.toml"
     assert told["reason"].startswith("the gate refuses this release: ")
-    assert "secret-part" not in run.stderr + run.stdout
-    found = artifacts_of(tmp_path / "prefect")
-    assert "the gate refuses this release" in found["counterset-demo-report"][0][1]
-    assert len(json.loads(found["counterset-demo-pairs"][0][1])) == 8  # to see why
-    assert "counterset-demo-changes" not in found
-    with sqlite3.connect(tmp_path / "prefect" / "prefect.db") as database:
+    assert "secret-part" not in "".join(capfd.readouterr())
+    home = Path(prefect_server["PREFECT_HOME"])
+    found = artifacts_of(home)
+    assert "the gate refuses this release" in found["gated-report"][0][1]
+    assert len(json.loads(found["gated-pairs"][0][1])) == 8  # to see why
+    assert "gated-changes" not in found
+    with sqlite3.connect(home / "prefect.db") as database:
         assert "secret-part" not in "\n".join(database.iterdump())
     database.close()
 

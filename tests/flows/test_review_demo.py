@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 import counterset
+from counterset.manifests import config_path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/review.md"
 CLASS = "lion"
@@ -28,8 +30,10 @@ def page(sandbox: Any, home: Path, arguments: list[str]) -> Iterator[str]:
     command = [sys.executable, "-m", "counterset.cli", *arguments]
     with subprocess.Popen(command, cwd=home, env=sandbox.environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip().partition("#")[0]
-        process.send_signal(signal.SIGINT)
+        try:
+            yield process.stdout.readline().strip().partition("#")[0]
+        finally:
+            process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
 
 
@@ -47,12 +51,20 @@ def review(url: str) -> tuple[int, int]:
     return len(decisions), 3
 
 
-def test_five_commands_from_an_empty_folder_to_a_reviewed_release(sandbox: Any) -> None:
+def test_five_commands_from_an_empty_folder_to_a_reviewed_release(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they stand there; the world alone is smaller."""
     block = re.search(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     assert block is not None
     build, look, again, show, browse = (shlex.split(line)[1:] for line in block[1].strip().splitlines())
     home: Path = sandbox.folder / "five commands"
     home.mkdir()
+    config = config_path("demo_quick.toml").read_text()
+    assert "\nphotos_per_class = 150\n" in config
+    smaller = sandbox.folder / "smaller.toml"
+    smaller.write_text(config.replace("= 150\n", "= 80\n"))
+    monkeypatch.setattr("counterset.demo.start.config_path", lambda _: smaller)
 
     def run(arguments: list[str]) -> str:
         done = replace(sandbox, folder=home).here(*arguments)

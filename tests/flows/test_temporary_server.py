@@ -20,26 +20,38 @@ from prefect.settings import PREFECT_API_AUTH_STRING
 
 from counterset.errors import ServerUnavailable
 
+from ..conftest import prefect_home
 from .web_page import attack
+
+CLIENT = """
+import counterset_flows
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    print(client.read_work_pools())
+"""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("home")
+    folder = prefect_home(tmp_path_factory.mktemp("server") / "home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(folder))
-        yield folder
+        patch.setenv("PREFECT_HOME", folder)
+        yield Path(folder)
 
 
-def test_a_web_page_cannot_drive_it_and_its_own_command_can(home: Path) -> None:
+def test_a_web_page_cannot_drive_it_and_who_has_the_password_of_the_environment_can(home: Path) -> None:
     with server.running() as wait:
         wait()
         url = os.environ["PREFECT_API_URL"]
         assert attack(url) == []
         with get_client(sync_client=True) as client:
             assert client.read_work_pools() == []  # ours are heard, and the page's were not
+        other = subprocess.run([sys.executable, "-c", CLIENT], capture_output=True, text=True, check=True)
+        assert other.stdout.strip() == "[]"
         password = PREFECT_API_AUTH_STRING.value()
         assert password is not None
+        header = {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"}
+        assert json.loads(httpx.post(f"{url}/flows/filter", json={}, headers=header).text) == []
         commands = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
         assert any("temporary_server" in command for command in commands)
         assert not any(password.partition(":")[2] in command for command in commands)  # every user sees these
@@ -116,19 +128,3 @@ def test_a_failed_run_says_all_before_its_server_ends(monkeypatch: pytest.Monkey
     with pytest.raises(KeyError), server.running():
         raise KeyError
     assert order == ["said", "said", "stop"]
-
-
-def test_it_serves_a_client_with_the_password_of_the_environment(home: Path) -> None:
-    code = """
-import counterset_flows
-from prefect.client.orchestration import get_client
-with get_client(sync_client=True) as client:
-    print(client.read_flows())
-"""
-    with server.running() as wait:
-        wait()
-        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert other.stdout.strip() == "[]"
-        url, password = os.environ["PREFECT_API_URL"], os.environ["PREFECT_API_AUTH_STRING"]
-        header = {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"}
-        assert json.loads(httpx.post(f"{url}/flows/filter", json={}, headers=header).text) == []
