@@ -22,6 +22,8 @@ import filelock
 import pytest
 import requests
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Of each process: threads that wait for one another are several times as slow where all processors are taken."""
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DEMO_PHOTOS_PER_CLASS = 300
 PREFECT_DATABASE = Path(__file__).resolve().parents[1] / ".pytest_cache" / f"prefect-{version('prefect')}.db"
