@@ -323,7 +323,8 @@ def test_the_audit_runs(service: Service, paused: None) -> None:
 
 def test_a_run_out_of_time_is_told(service: Service, paused: None, module_receiver: Any) -> None:
     module_receiver.told.clear()
-    code = "from counterset_flows.rebuild import demo; demo.with_options(timeout_seconds=5)('late', 200)"
+    code = "import counterset_flows.build; from counterset_flows.rebuild import demo; "
+    code += "demo.with_options(timeout_seconds=5)('late', 200)"
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=service.folder,
