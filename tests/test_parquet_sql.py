@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,13 +16,11 @@ from counterset.parquet_sql import (
     add,
     fill,
     in_parts,
-    packed,
     parquet_sql,
     rows_of,
     runs,
     sorted_rows,
     spilling,
-    unpacked,
 )
 
 
@@ -80,29 +77,6 @@ def test_each_block_has_a_duckdb_to_itself() -> None:
                 one.execute(f"CREATE TABLE given AS SELECT range AS number, md5(range::VARCHAR) FROM range({size})")
             assert sum(map(len, rows_of(connection, "FROM given"))) == 500_000
             assert sum(map(len, rows_of(other, "FROM given"))) == 3
-
-
-def test_packed_numbers_are_sorted_in_less_memory_than_lists_take() -> None:
-    """Lists of so many rows end DuckDB's sort with an error at this limit; so do backgrounds of ten million photos."""
-    rng = np.random.default_rng(0)
-
-    def parts() -> Iterator[pa.Table]:
-        for _ in range(100):
-            ids = rng.integers(0, 10**9, 10_000)
-            numbers = np.concatenate([ids[:, None], rng.random((len(ids), 17))], axis=1)
-            texts = pa.array(ids).cast(pa.string())
-            yield pa.table({"photo_id": pc.utf8_lpad(texts, 20, "0"), "scores": packed(numbers)})
-
-    num_rows, last = 0, ""
-    with spilling("35MB") as connection:
-        fill(connection, "given", parts())
-        for part in rows_of(connection, "FROM given ORDER BY photo_id"):
-            ids = part["photo_id"].to_pylist()
-            assert ids[0] >= last
-            # Numbers stay with their row
-            assert np.array_equal(unpacked(part["scores"])[:, 0], np.array(ids, np.int64).astype(np.float32))
-            num_rows, last = num_rows + len(part), ids[-1]
-    assert num_rows == 1_000_000
 
 
 def test_what_is_joined_is_sorted_in_less_memory_than_both_take_at_a_time() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from counterset import wide_rows
 from counterset.errors import WorkspaceError
-from counterset.wide_rows import in_order
+from counterset.wide_rows import ByNumber, by_number, in_order
 
 LETTERS = ["a", "b", "é", "\u20ac", "\U0001f43b", "Z", "0", "-", "\x01"]
 ASCENDING = ("photo_id", "ascending")
@@ -110,3 +110,65 @@ def test_a_full_disk_has_a_remedy(told: int, monkeypatch: pytest.MonkeyPatch) ->
     expected = (WorkspaceError, "set TMPDIR to a folder with more") if told == errno.ENOSPC else (OSError, "error")
     with pytest.raises(expected[0], match=expected[1]):
         list(in_order(parts(), [ASCENDING], 100))
+
+
+@pytest.mark.parametrize(("in_memory", "num_files"), [(10**6, 100), (300, 100), (300, 4), (1, 2)])
+@pytest.mark.parametrize("size", [1, 9, 200])
+def test_rows_come_by_their_number_in_the_order_they_came(
+    in_memory: int, num_files: int, size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(wide_rows, "MAX_ROWS", in_memory)
+    monkeypatch.setattr(wide_rows, "MAX_FILES", num_files)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rng = np.random.default_rng(0)
+    place = [field for field in SCHEMA if field.name != "number"]
+    schema = pa.schema([pa.field("of_class", pa.int32()), *place])
+    given: dict[int, list[dict[str, Any]]] = {}
+    with by_number(schema, "of_class", size) as dealt:
+        for part in tables(rng, 5_000, "texts"):
+            numbers = rng.integers(0, size, len(part)) // 2 * 2  # rows have every other number
+            for number, row in zip(numbers.tolist(), part.select(["photo_id", "tags"]).to_pylist(), strict=True):
+                given.setdefault(number, []).append({"of_class": number} | row)
+            dealt.add(part.append_column("of_class", pa.array(numbers)))
+        found = [(number, rows.to_pylist()) for number, rows in dealt.read()]
+    assert found == sorted(given.items())
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_is_dealt_needs_no_more_memory_the_more_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where it is dealt nor where it is read, for a range of numbers has a share of the rows."""
+    monkeypatch.setattr(wide_rows, "MAX_ROWS", 1_000)
+    monkeypatch.setattr(wide_rows, "MAX_FILES", 10)
+    most: dict[int, int] = {}
+    grouped = ByNumber._grouped
+
+    def counted(self: ByNumber, parts: list[pa.Table], per_range: int) -> Iterator[tuple[int, pa.Table]]:
+        most[per_range] = max(most.get(per_range, 0), sum(map(len, parts)))
+        return grouped(self, parts, per_range)
+
+    monkeypatch.setattr(ByNumber, "_grouped", counted)
+    with by_number(pa.schema([("number", pa.int32())]), "number", 50) as dealt:
+        for _ in range(200):
+            dealt.add(pa.table({"number": np.arange(100, dtype=np.int32) % 50}))
+        assert sum(len(rows) for _, rows in dealt.read()) == 20_000
+    assert most == {5: 1_000, 1: 2_000}
+
+
+def test_nothing_is_dealt_to_no_number() -> None:
+    with by_number(SCHEMA, "number", 0) as dealt:
+        dealt.add(SCHEMA.empty_table())
+        assert list(dealt.read()) == []
+
+
+def test_a_full_disk_has_a_remedy_where_rows_are_dealt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wide_rows, "MAX_ROWS", 10)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pa.ipc, "new_file", full)
+    with (
+        pytest.raises(WorkspaceError, match="set TMPDIR to a folder with more"),
+        by_number(SCHEMA, "number", 100) as dealt,
+    ):
+        dealt.add(pa.table({"photo_id": ["a"] * 20, "number": range(20), "tags": [None] * 20}, SCHEMA))

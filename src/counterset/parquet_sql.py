@@ -151,19 +151,6 @@ def by_row(connection: duckdb.DuckDBPyConnection, query: str, numbers: Small) ->
     return numbers
 
 
-def packed(vectors: npt.NDArray[np.float32]) -> pa.Array:
-    """(N, K) numbers as N cells of bytes, for DuckDB cannot put lists on disk while it sorts, and of ten million rows
-    runs out of memory."""
-    size, width = vectors.shape
-    data = pa.py_buffer(np.ascontiguousarray(vectors, np.float32))
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(4 * width), size, [None, data]).cast(pa.binary())
-
-
-def unpacked(cells: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-    """(N, K) numbers of N such cells, at least one."""
-    return np.frombuffer(b"".join(cells.to_pylist()), np.float32).reshape(len(cells), -1)
-
-
 def runs(parts: Iterable[pa.Table], name: str) -> Iterator[tuple[Any, pa.Table]]:
     """The rows of some tables by the value of a column by which they are sorted, and of which none is null."""
     pending: list[pa.Table] = []

@@ -96,8 +96,7 @@ class Rows:
         Raises:
             WorkspaceError: there is no room to sort them.
         """
-        parts = (part.select(schema.names).cast(schema) for part in itertools.chain([schema.empty_table()], parts))
-        return cls.written(in_order(parts, [("photo_id", "ascending"), *then], PART_ROWS), schema, path)
+        return cls.written(in_photo_order(parts, schema, *then), schema, path)
 
     @classmethod
     def merged(cls, several: Sequence[Rows], schema: TableSchema) -> Rows:
@@ -163,6 +162,12 @@ class Rows:
         """All rows at once, of tables that are known to be small."""
         schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
         return pa.concat_tables([schema.empty_table(), *self.read(columns)])
+
+
+def in_photo_order(parts: Iterable[pa.Table], schema: pa.Schema, *then: tuple[str, str]) -> Iterator[pa.Table]:
+    """The rows of some tables in the order of photo_id, in parts, once all were there; see `Rows.sorted`."""
+    parts = (part.select(schema.names).cast(schema) for part in itertools.chain([schema.empty_table()], parts))
+    return in_order(parts, [("photo_id", "ascending"), *then], PART_ROWS)
 
 
 class Beside:

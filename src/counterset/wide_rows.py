@@ -69,6 +69,86 @@ def in_order(parts: Iterable[pa.Table], by: Sequence[tuple[str, str]], num_rows:
             path.unlink()
 
 
+@contextlib.contextmanager
+def by_number(schema: pa.Schema, name: str, size: int) -> Iterator[ByNumber]:
+    """Rows that are wanted by the number that each has, of which there are few: dealt to files once, not sorted.
+
+    Args:
+        schema: of the rows.
+        name: of the column with the numbers, without nulls, all below `size`.
+        size: how many numbers there are.
+
+    Raises:
+        WorkspaceError: there is no room for the files.
+    """
+    with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
+        dealt = ByNumber(Path(folder) / "dealt.arrow", schema, name, size)
+        try:
+            yield dealt
+        finally:
+            dealt.abandon()
+
+
+class ByNumber:
+    """Makes what `by_number` says."""
+
+    def __init__(self, path: Path, schema: pa.Schema, name: str, size: int) -> None:
+        self._path, self._schema, self._name = path, schema, name
+        self._per_range = -(-size // MAX_FILES)
+        self._waiting: list[pa.Table] = []
+        self._writer: pa.RecordBatchFileWriter | None = None
+        self._num_batches = 0
+        # The batches of each range of numbers
+        self._batches: dict[int, list[int]] = {}
+
+    def add(self, rows: pa.Table) -> None:
+        """Some more rows."""
+        self._waiting.append(rows.select(self._schema.names).cast(self._schema))
+        if sum(map(len, self._waiting)) >= MAX_ROWS:
+            self._put_down()
+
+    def read(self) -> Iterator[tuple[int, pa.Table]]:
+        """All rows, once: each number that rows have, ascending, with these in the order in which they came."""
+        if self._writer is None:
+            yield from self._grouped(self._waiting, 1)
+            return
+        self._put_down()
+        self.abandon()
+        with pa.OSFile(str(self._path)) as file:
+            stored = pa.ipc.open_file(file)
+            for of_range in sorted(self._batches):
+                own = [pa.Table.from_batches([stored.get_batch(number)]) for number in self._batches[of_range]]
+                yield from self._grouped(own, 1)
+
+    def abandon(self) -> None:
+        """Close the file if it is open."""
+        if self._writer is not None:
+            with _room(self._path):
+                self._writer.close()
+            self._writer = None
+
+    def _put_down(self) -> None:
+        with _room(self._path):
+            if self._writer is None:
+                self._writer = _file(self._path, self._schema)
+            for of_range, rows in self._grouped(self._waiting, self._per_range):
+                for batch in rows.to_batches():
+                    self._writer.write_batch(batch)
+                    self._batches.setdefault(of_range, []).append(self._num_batches)
+                    self._num_batches += 1
+        self._waiting = []
+
+    def _grouped(self, parts: list[pa.Table], per_range: int) -> Iterator[tuple[int, pa.Table]]:
+        """The rows of some tables by range of so many numbers."""
+        table = pa.concat_tables([self._schema.empty_table(), *parts]).combine_chunks()
+        number = table[self._name].to_numpy() // per_range
+        order = np.argsort(number, kind="stable")
+        number, table = number[order], table.take(pa.array(order)).combine_chunks()
+        ends = np.flatnonzero(np.diff(number, append=-1)) + 1
+        for start, end in itertools.pairwise([0, *ends.tolist()]):
+            yield int(number[start]), table.slice(start, end - start)
+
+
 def _up_to(num_rows: int, parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """The first parts, until there are so many rows or more."""
     size = 0
@@ -139,10 +219,18 @@ def _stored(path: Path) -> Iterator[pa.Table]:
 
 @contextlib.contextmanager
 def _writing(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]:
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with _room(path), _file(path, schema) as writer:
+        yield writer
+
+
+def _file(path: Path, schema: pa.Schema) -> pa.RecordBatchFileWriter:
+    return pa.ipc.new_file(path, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+
+
+@contextlib.contextmanager
+def _room(path: Path) -> Iterator[None]:
     try:
-        with pa.ipc.new_file(path, schema, options=options) as writer:
-            yield writer
+        yield
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
+import tempfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,8 @@ from counterset.config_sections import ANNOTATORS
 from counterset.content import content
 from counterset.models.door import open_model, open_text_model, reads_texts
 from counterset.models.prompts import label_rows, labels_id
-from counterset.parquet_sql import add, fill, rows_of, spilling
+from counterset.parquet_sql import add, spilling
+from counterset.photo_rows import Rows, in_photo_order
 from counterset.schemas import (
     BACKGROUNDS,
     GROUP_ACCURACY,
@@ -31,7 +33,7 @@ from counterset.schemas import (
 from counterset.stages import curate, evaluate, select
 from counterset.stages.curate import members as choosing
 from counterset.statistics.series import Series, with_looks
-from counterset.steps.annotating import annotate_classes, by_shard, keep_named, named_rows
+from counterset.steps.annotating import annotate_classes, by_shard
 from counterset.steps.causes_steps import animals_key, appearance_key
 from counterset.steps.keys import (
     GROUP_PACKAGES,
@@ -151,20 +153,21 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
     """
     key, file = backgrounds_key(build, members), build.workspace.file
     if not build.is_done("backgrounds", key, "all"):
-        with spilling() as connection:
+        with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
+            path = Path(folder) / "backgrounds.arrow"
             if num_parts == 1:
-                stability = annotate_classes(build, connection, members, embedded, build.specs)
+                stability, backgrounds = annotate_classes(build, members, embedded, build.specs, path)
             else:
                 names = [_part_name(part, num_parts) for part in range(num_parts)]
                 parts = (
                     part for name in names for part in read_parts(file("background_parts", key, name), BACKGROUNDS)
                 )
-                keep_named(connection, parts)
+                backgrounds = Rows.sorted(parts, BACKGROUNDS.arrow(), path)
                 stability = pa.concat_tables(
                     [read_table(file("stability_parts", key, name), STABILITY) for name in names]
                 )
             write_table(stability, STABILITY, file("stability", key, "all"))
-            write_parts(named_rows(connection), BACKGROUNDS, file("backgrounds", key, "all"))
+            write_parts(backgrounds.read(None), BACKGROUNDS, file("backgrounds", key, "all"))
         for stage in ("background_parts", "stability_parts"):
             for path in build.workspace.folder(stage, key).glob("*.parquet"):
                 path.unlink(missing_ok=True)
@@ -175,10 +178,11 @@ def annotate_part(build: Build, members: TableRef, embedded: list[TableRef], par
     """The same of every `num_parts`-th class, for `annotate_and_group` to put together; the bytes are the same."""
     key, name = backgrounds_key(build, members), _part_name(part, num_parts)
     if not build.is_done("background_parts", key, name):
-        with spilling() as connection:
-            stability = annotate_classes(build, connection, members, embedded, build.specs[part::num_parts])
+        with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
+            path = Path(folder) / "backgrounds.arrow"
+            stability, backgrounds = annotate_classes(build, members, embedded, build.specs[part::num_parts], path)
             write_table(stability, STABILITY, build.workspace.file("stability_parts", key, name))
-            write_parts(named_rows(connection), BACKGROUNDS, build.workspace.file("background_parts", key, name))
+            write_parts(backgrounds.read(None), BACKGROUNDS, build.workspace.file("background_parts", key, name))
 
 
 def _part_name(part: int, num_parts: int) -> str:
@@ -204,22 +208,20 @@ def evaluate_model(build: Build, members: TableRef, embedded: list[TableRef], mo
     if not build.is_done("predictions", key, "all"):
         text_features = _classifier(build, model, templates)
         schema = embeddings(text_features.shape[1])
-        with spilling() as connection:
-            parts = (
-                evaluate.predict(
-                    read_table(ref.path, schema),
-                    dict(zip(own["photo_id"].to_pylist(), own["class_id"].to_pylist(), strict=True)),
-                    text_features,
-                    labels=build.space.labels,
-                    index_of=build.space.index_of,
-                    model=model,
-                    label_space=build.space.name,
-                )
-                for ref, own in by_shard(connection, members, embedded)
+        parts = (
+            evaluate.predict(
+                read_table(ref.path, schema),
+                dict(zip(own["photo_id"].to_pylist(), own["class_id"].to_pylist(), strict=True)),
+                text_features,
+                labels=build.space.labels,
+                index_of=build.space.index_of,
+                model=model,
+                label_space=build.space.name,
             )
-            fill(connection, "predictions", itertools.chain([PREDICTIONS.arrow().empty_table()], parts))
-            ordered = rows_of(connection, "FROM predictions ORDER BY photo_id")
-            write_parts(ordered, PREDICTIONS, build.workspace.file("predictions", key, "all"))
+            for ref, own in by_shard(members, embedded)
+        )
+        ordered = in_photo_order(parts, PREDICTIONS.arrow())
+        write_parts(ordered, PREDICTIONS, build.workspace.file("predictions", key, "all"))
     return build.ref("predictions", key, "all")
 
 

@@ -1,11 +1,11 @@
 """What else than the background photos of a release differ in, and what remains of its drops without that.
 
-The covariates are written in the order of the photos. What is tested class by class is sorted by class beside memory.
+The covariates are written in the order of the photos. What is tested class by class is dealt to classes beside memory.
 """
 
 from __future__ import annotations
 
-import itertools
+import functools
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from counterset.causes.controlled import ClassPhotos, margins_of, remains_of
 from counterset.causes.covariates import TOLD, covariates_of, habits_of
 from counterset.causes.schemas import ANIMALS, APPEARANCE, COVARIATES
-from counterset.parquet_sql import fill, rows_of, runs, spilling
 from counterset.photo_rows import Beside, Rows, alongside
 from counterset.release.publish.inputs import ReleaseInputs
 from counterset.release.publish.written import Written
+from counterset.wide_rows import by_number
 
 _PHOTOS = [
     *("photo_id", "class_id", "group", "half", "observer", "unit", "width_px", "height_px", "size_bytes"),
@@ -57,7 +57,7 @@ def _classes(inputs: ReleaseInputs, written: Written, pairs: pa.Table) -> Iterat
     number_of = pa.array([row["class_id"] for row in rows], pa.string())
     margins = [f"margin_{number}" for number in range(len(selectors))]
     schema = pa.schema(
-        [("number", pa.int32()), ("row", pa.int32()), *((name, pa.string()) for name in _OF_CLASS)]
+        [("number", pa.int32()), *((name, pa.string()) for name in _OF_CLASS)]
         + [field for field in COVARIATES.arrow() if field.name not in ("photo_id", "class_id")]
         + [("outcome", pa.float64()), *((name, pa.float64()) for name in margins)]
     )
@@ -74,7 +74,6 @@ def _classes(inputs: ReleaseInputs, written: Written, pairs: pa.Table) -> Iterat
                 of_selectors = margins_of(own["photo_id"].combine_chunks(), said, selectors)
                 columns: dict[str, Any] = {
                     "number": pc.index_in(own["class_id"], number_of),
-                    "row": pa.array(np.arange(start, start + len(own)), pa.int32()),
                     **{name: own[name] for name in _OF_CLASS},
                     **{name: table[name] for name in table.column_names},
                     "outcome": pa.array(known.outcome, from_pandas=True),
@@ -82,17 +81,13 @@ def _classes(inputs: ReleaseInputs, written: Written, pairs: pa.Table) -> Iterat
                 }
                 start += len(own)
                 counted = pa.table(columns)
-                yield counted.filter(
-                    pc.and_(
-                        pc.and_(pc.is_valid(counted["number"]), pc.is_valid(counted["group"])),
-                        pc.is_valid(counted["outcome"]),
-                    )
-                ).cast(schema)
+                is_known = [pc.is_valid(counted[name]) for name in ("number", "group", "outcome")]
+                yield counted.filter(functools.reduce(pc.and_, is_known))
 
-    with spilling() as connection:
-        fill(connection, "given", itertools.chain([schema.empty_table()], parts()))
-        tables = (part.cast(schema) for part in rows_of(connection, "FROM given ORDER BY number, row"))
-        for number, of_class in runs(tables, "number"):
+    with by_number(schema, "number", len(rows)) as of_classes:
+        for part in parts():
+            of_classes.add(part)
+        for number, of_class in of_classes.read():
             yield _class_photos(rows[number], of_class, margins)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from counterset.causes.wrong_answers import errors_of
 from counterset.config_sections import SOURCES
 from counterset.licenses import license_url
 from counterset.naming.schemas import GROUP_NAMES, Naming
-from counterset.parquet_sql import sorted_rows, spilling
+from counterset.parquet_sql import spilling
 from counterset.photo_rows import Beside, Rows, alongside
 from counterset.release.publish import captions
 from counterset.release.publish.causes import write_causes
@@ -31,6 +32,7 @@ from counterset.release.schemas import (
 from counterset.schemas import PAIRS, SENSITIVITY, TableSchema
 from counterset.statistics.series import looks_until
 from counterset.tables import conform
+from counterset.wide_rows import ByNumber, by_number
 
 MAX_ATTRIBUTION = 1_000
 """Characters kept of a credit line."""
@@ -65,8 +67,6 @@ def release_tables(inputs: ReleaseInputs, written: Written) -> None:
         group_names=conform(inputs.group_names, GROUP_NAMES),
         looks=looks,
     )
-    for split in SPLITS:
-        _write_split(inputs, written, pairs, split)
     photos, answers = written["all_photos"].rows, written["predictions"].rows
     selectors = list(inputs.config.models.selectors)
     written.add(replication=replication(photos, pairs, answers, looks, selectors))
@@ -103,7 +103,7 @@ _OF_PHOTOS = ["sha256", "width_px", "height_px", "size_bytes", "phash"]
 
 
 def _write_photos(inputs: ReleaseInputs, seen: Rows, written: Written) -> None:
-    """Write `all_photos`, `captions` and `attribution`, some photos at a time."""
+    """Write `all_photos`, `captions` and `attribution`, some photos at a time, and then the splits, class by class."""
     withdrawn = Beside(inputs.rows("rejects").where("stage", "publish"), [])
     photos, candidates = Beside(inputs.rows("photos"), _OF_PHOTOS), Beside(inputs.rows("candidates"), _OF_CANDIDATES)
     backgrounds, since = (
@@ -112,6 +112,7 @@ def _write_photos(inputs: ReleaseInputs, seen: Rows, written: Written) -> None:
     )
     sides = _Sides(inputs)
     with contextlib.ExitStack() as stack:
+        splits = {split: stack.enter_context(sides.by_class(split)) for split in SPLITS}
         all_photos, texts, credits = (stack.enter_context(written.growing(one)) for one in _BY_PHOTO)
         for own in inputs.rows("members").read(["photo_id", "class_id", "half", "observer", "unit"]):
             ids = own["photo_id"]
@@ -134,40 +135,46 @@ def _write_photos(inputs: ReleaseInputs, seen: Rows, written: Written) -> None:
             all_photos.add(rows)
             texts.add(_captioned(rows, cue=inputs.cue))
             credits.add(_attribution(rows))
+            for split, of_split in splits.items():
+                of_split.add(sides.rows_of(split, rows))
+        for split, of_split in splits.items():
+            written.add(**{split: (own for _, own in of_split.read())})
 
 
 class _Sides:
     """The classes of a release and their pairs, for photos."""
 
     def __init__(self, inputs: ReleaseInputs) -> None:
-        self._classes = _class_rows(inputs)
-        pairs = inputs.pairs.select(["class_id", *SPLITS])
-        row = pc.index_in(self._classes["class_id"], pairs["class_id"].combine_chunks())
-        self._pairs = {split: pairs[split].take(row) for split in SPLITS}
+        classes, pairs = _class_rows(inputs).sort_by("class_id"), conform(inputs.pairs, PAIRS)
+        row = pc.index_in(classes["class_id"], pairs["class_id"].combine_chunks())
+        for name in (*SPLITS, "verdict", "naming"):
+            classes = classes.append_column(name, pairs[name].take(row))
+        self._classes = classes
 
     def of(self, class_ids: pa.ChunkedArray, groups: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
         """Of each photo its class's name (null = no class of the release) and ImageNet index, and its split."""
-        row = pc.index_in(class_ids, self._classes["class_id"].combine_chunks())
-        common, counter = (pc.equal(groups, self._pairs[split].take(row)) for split in SPLITS)
+        own = self._classes.take(self._row(class_ids))
+        common, counter = (pc.equal(groups, own[split]) for split in SPLITS)
         split = pc.if_else(common, SPLITS[0], pc.if_else(counter, SPLITS[1], None))
-        names = ("class_name", "imagenet_index")
-        return {name: self._classes[name].take(row) for name in names} | {"split": split}
+        return {name: own[name] for name in ("class_name", "imagenet_index")} | {"split": split}
 
+    def by_class(self, split: str) -> contextlib.AbstractContextManager[ByNumber]:
+        """For the rows of a split, in order of photo_id."""
+        schema = pa.schema([pa.field("class_number", pa.int32()), *split_schema(split).arrow()])
+        return by_number(schema, "class_number", len(self._classes))
 
-def _write_split(inputs: ReleaseInputs, written: Written, pairs: pa.Table, split: str) -> None:
-    """Write one side of the pairs, class by class."""
-    columns = ", ".join(f'"{name}"' for name in split_schema(split).arrow().names)
-    sql = f"""
-        SELECT {columns} FROM (
-            SELECT a.* EXCLUDE (background), k.class_label, a."group" AS background, q.verdict,
-                   coalesce(q.naming, '{Naming.UNAUDITED.value}') AS naming
-            FROM {written["all_photos"].sql} a JOIN pairs q USING (class_id) JOIN classes k USING (class_id)
-            WHERE a.split = '{split}')
-        """
-    with spilling() as connection:
-        connection.register("pairs", pairs)
-        connection.register("classes", _class_rows(inputs).select(["class_id", "class_label"]))
-        written.add(**{split: sorted_rows(connection, sql, ["class_id", "photo_id"])})
+    def rows_of(self, split: str, photos: pa.Table) -> pa.Table:
+        """The rows of a split among photos, with the numbers of their classes."""
+        photos = photos.filter(pc.equal(photos["split"], split))
+        row = self._row(photos["class_id"])
+        own = self._classes.take(row)
+        naming = pc.fill_null(own["naming"], Naming.UNAUDITED.value)
+        columns: dict[str, Any] = {name: photos[name] for name in photos.column_names}
+        columns |= {"class_number": row, "background": photos["group"], "naming": naming}
+        return pa.table(columns | {name: own[name] for name in ("class_label", "verdict")})
+
+    def _row(self, class_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        return pc.index_in(class_ids, self._classes["class_id"].combine_chunks())
 
 
 def _groups(inputs: ReleaseInputs, pairs: pa.Table) -> pa.Table:
