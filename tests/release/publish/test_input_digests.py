@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,33 @@ SCHEMA = pa.schema(
         ("is_right", pa.bool_()),
         ("width_px", pa.int32()),
         ("margin", pa.float64()),
+        ("phash", pa.binary(8)),
+        ("day", pa.date32()),
         ("place", pa.string()),
     ]
 )
 ROWS: list[dict[str, Any]] = [
-    {"photo_id": "1", "title": "ab", "tags": ["x", "y"], "profile": [0.5, 1], "is_right": True, "width_px": 3},
+    {
+        "photo_id": "1",
+        "title": "ab",
+        "tags": ["x", "y"],
+        "profile": [0.5, 1],
+        "is_right": True,
+        "width_px": 3,
+        "phash": b"01234567",
+    },
     {"photo_id": "2", "title": "c", "tags": [], "profile": [1, 2], "is_right": None, "width_px": None, "margin": 0.25},
-    {"photo_id": "3", "title": "", "tags": ["z"], "profile": None, "is_right": False, "width_px": 0, "margin": 1.0},
+    {
+        "photo_id": "3",
+        "title": "",
+        "tags": ["z"],
+        "profile": None,
+        "is_right": False,
+        "width_px": 0,
+        "margin": 1.0,
+        "phash": b"01234568",
+        "day": date(2026, 1, 2),
+    },
     {"photo_id": "4", "title": None, "tags": None, "profile": [], "is_right": True, "width_px": 7, "margin": 0.0},
 ]
 
@@ -75,6 +96,9 @@ def test_the_same_rows_have_one_digest_however_they_come(size: int, monkeypatch:
         {1: {"width_px": 0}},
         {0: {"margin": 0.25}, 1: {"margin": None}},
         {3: {"photo_id": "5"}},
+        {0: {"phash": b"01234569"}},
+        {2: {"day": date(2026, 1, 3)}},
+        {0: {"phash": b"01234568"}, 2: {"phash": b"01234567"}},
     ],
 )
 def test_another_value_gives_another_digest(change: dict[int, dict[str, Any]]) -> None:

@@ -138,21 +138,27 @@ def _digest_of(rows: Rows) -> str:
 
 
 def _take_in(state: Any, values: pa.Array) -> None:
-    """Digest a column of texts, numbers, or lists of them: how many, which are null, and the values of the others."""
+    """Digest a column: how many values there are, which are null, and what the others are."""
     state.update(np.array([len(values), values.null_count]))
     if values.null_count:
         state.update(np.packbits(pc.is_null(values).to_numpy(zero_copy_only=False)))
         values = values.drop_null()
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.uint8())
+    start, end = values.offset, values.offset + len(values)  # of a part of what Arrow holds
     if pa.types.is_list(values.type):
         state.update(pc.list_value_length(values).to_numpy())
         _take_in(state, pc.list_flatten(values))
     elif pa.types.is_string(values.type):
         state.update(pc.binary_length(values).to_numpy())
-        # Texts of one array lie one after the other; those of a part of it begin later
-        ends = np.frombuffer(values.buffers()[1], np.int32)[values.offset :][: len(values) + 1] if len(values) else [0]
-        state.update(memoryview(values.buffers()[2] or b"")[ends[0] : ends[-1]])
+        _, ends, texts = values.buffers()
+        if len(values):  # one lies after the other
+            first, *_, last = np.frombuffer(ends, np.int32)[start : end + 1 : len(values)]
+            state.update(memoryview(texts or b"")[first:last])
     else:
-        state.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)))
+        assert pa.types.is_primitive(values.type) or pa.types.is_fixed_size_binary(values.type)
+        width = values.type.bit_width // 8
+        state.update(memoryview(values.buffers()[1] or b"")[start * width : end * width])
 
 
 def _classes(inputs: ReleaseInputs) -> list[dict[str, Any]]:
