@@ -22,7 +22,7 @@ from counterset.download.photos import MAX_ATTEMPTS, MAY_HEAL, download_photos
 from counterset.errors import ConfigError, SourceError
 from counterset.fetching.gate import user_agent
 from counterset.models.door import identity, open_model
-from counterset.parquet_sql import PART_ROWS, fill, rows_of, runs, spilling
+from counterset.parquet_sql import fill, rows_of, spilling
 from counterset.schemas import (
     CANDIDATES,
     IMAGES,
@@ -37,7 +37,7 @@ from counterset.steps.keys import Build, parts_of, read_all, without
 from counterset.steps.rejects import of_several_classes
 from counterset.storage import Place
 from counterset.tables import TableRef, conform, read_metadata, read_table, write_bytes, write_table
-from counterset.wide_rows import in_order
+from counterset.wide_rows import by_number
 from counterset.workspace import digest
 
 Places: TypeAlias = npt.NDArray[Any]
@@ -196,15 +196,13 @@ def _chosen(build: Build, crawls: list[TableRef], chosen: pa.Table) -> Iterator[
     order = np.argsort(chosen["row"].to_numpy(), kind="stable")
     row, shard = (chosen[name].to_numpy()[order] for name in ("row", "shard"))
 
-    def wanted() -> Iterator[pa.Table]:
-        start = 0
+    start, schema = 0, pa.schema([*CANDIDATES.arrow(), pa.field("shard", pa.int32())])
+    with by_number(schema, "shard", int(shard.max(initial=-1)) + 1) as shards:
         for part in candidate_parts(build, crawls):
             own = slice(*np.searchsorted(row, [start, start + len(part)]))
-            taken = part.take(pa.array(row[own] - start)).append_column("shard", pa.array(shard[own]))
-            yield taken.append_column("row", pa.array(row[own]))
+            shards.add(part.take(pa.array(row[own] - start)).append_column("shard", pa.array(shard[own])))
             start += len(part)
-
-    yield from runs(in_order(wanted(), [("shard", "ascending"), ("row", "ascending")], PART_ROWS), "shard")
+        yield from shards.read()
 
 
 def _has_failed(
