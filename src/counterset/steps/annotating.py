@@ -52,7 +52,7 @@ def _annotated(
         profiles, margins = annotation.profiles, annotation.margins
         groups = group.group_photos(profiles, margins, names, config.group, seed=config.seed)
         agreement = group.stability(profiles, margins, names, config.group, seed=config.seed, formed=groups)
-        stability.append({"class_id": class_id} | agreement._asdict())
+        stability.append({"class_id": class_id, **agreement._asdict()})
         photo_ids = own["photo_id"].combine_chunks()
         yield annotate.background_rows(
             class_id, photo_ids, annotation, groups, names, config.annotate, share_elsewhere=share

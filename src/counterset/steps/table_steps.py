@@ -154,15 +154,15 @@ def annotate_and_group(build: Build, members: TableRef, embedded: list[TableRef]
     key, file = backgrounds_key(build, members), build.workspace.file
     if not build.is_done("backgrounds", key, "all"):
         with tempfile.TemporaryDirectory(prefix="counterset-") as folder:
-            path = Path(folder) / "backgrounds.arrow"
+            aside = Path(folder) / "backgrounds.arrow"
             if num_parts == 1:
-                stability, backgrounds = annotate_classes(build, members, embedded, build.specs, path)
+                stability, backgrounds = annotate_classes(build, members, embedded, build.specs, aside)
             else:
                 names = [_part_name(part, num_parts) for part in range(num_parts)]
                 parts = (
                     part for name in names for part in read_parts(file("background_parts", key, name), BACKGROUNDS)
                 )
-                backgrounds = Rows.sorted(parts, BACKGROUNDS.arrow(), path)
+                backgrounds = Rows.sorted(parts, BACKGROUNDS.arrow(), aside)
                 stability = pa.concat_tables(
                     [read_table(file("stability_parts", key, name), STABILITY) for name in names]
                 )
