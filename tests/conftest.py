@@ -16,6 +16,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import filelock
@@ -185,6 +186,7 @@ class Sandbox:
         from counterset_flows.server import APILogWorker, EventsWorker
         from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
+        resource_tracker.ensure_running()  # or a flow would start it for its processes, and end it with them
         named = {setting: self.server[setting.name] for setting in (PREFECT_API_URL, PREFECT_API_AUTH_STRING)}
         with contextlib.chdir(self.folder), pytest.MonkeyPatch.context() as patch, temporary_settings(named):
             for name, value in self.server.items():

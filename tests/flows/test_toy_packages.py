@@ -93,12 +93,16 @@ def test_a_whole_build_with_a_runner_a_method_and_a_model_from_outside(
         with monkeypatch.context() as patch:
             patch.setenv("TOY_LOG", str(log))
             patch.syspath_prepend(site)
+            forget()  # what other tests have looked for
             try:
                 return sandbox.here("build", str(work / "toys.toml"))
             finally:
-                sys.modules.pop("toy_packages", None)
-                for registry in (RUNNERS, ANNOTATORS, KINDS):
-                    vars(registry).pop("_entry_points", None)
+                forget()
+
+    def forget() -> None:
+        sys.modules.pop("toy_packages", None)
+        for registry in (RUNNERS, ANNOTATORS, KINDS):
+            vars(registry).pop("_entry_points", None)
 
     def made() -> dict[str, int]:
         """What the last run did not find done, by stage."""
