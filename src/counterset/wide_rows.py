@@ -2,7 +2,8 @@
 
 DuckDB sorts narrow rows (`parquet_sql.spilling`). Of wide ones, such as candidates with their texts, and of what it
 joins meanwhile it holds the more at a time the more there are, and it cannot put lists on disk. Here rows are dealt to
-files by ranges of the first column, and each file is sorted in memory.
+files by ranges of the first column, and each file is sorted in memory (`in_order`). Where rows come in order and are
+wanted class by class or shard by shard, they are dealt by that number alone (`by_number`).
 """
 
 from __future__ import annotations
