@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import filelock
 import pytest
 
+from counterset import lease
 from counterset.build_records import FAILED, FINISHED, KILLED, RUNNING, Recorder, latest, read_runs
 from counterset.cli import main
 from counterset.workspace import Workspace
@@ -59,6 +63,18 @@ def test_a_run_whose_process_is_gone_was_killed(workspace: Workspace, process: d
     running(workspace, **process)
     found = latest(workspace)
     assert found is not None and found.state == KILLED
+
+
+def test_a_run_whose_process_ended_and_was_not_reaped_was_killed(workspace: Workspace) -> None:
+    """As in a container whose first process reaps none."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        running(workspace, pid=process.pid, started=lease.started(process.pid))
+        found = latest(workspace)
+        assert found is not None and found.state == RUNNING
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        found = latest(workspace)
+        assert found is not None and found.state == KILLED
 
 
 def test_a_run_of_another_machine_is_told_as_recorded(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,11 +42,22 @@ def machine() -> str:
 
 
 def started(pid: int) -> float:
-    """When a process began, so that its id is not mistaken for an earlier one's; no clock that may be set."""
+    """When a process began, so that its id is not mistaken for an earlier one's; no clock that may be set.
+
+    Raises:
+        OSError, psutil.NoSuchProcess: it is gone, or ended and nobody asked how: in a container whose first process does
+            not, a killed build stays so for ever.
+    """
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
-        return float(stat.read_text().rpartition(")")[2].split()[19])
-    return psutil.Process(pid).create_time()
+        state, *told = stat.read_text().rpartition(")")[2].split()
+        if state in "ZX":
+            raise ProcessLookupError(f"process {pid} has ended")
+        return float(told[18])
+    process = psutil.Process(pid)
+    if process.status() == psutil.STATUS_ZOMBIE:
+        raise psutil.ZombieProcess(pid)
+    return process.create_time()
 
 
 @contextlib.contextmanager

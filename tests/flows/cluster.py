@@ -219,7 +219,8 @@ def _running(*module: str, environment: dict[str, str] | None = None) -> Iterato
         yield
     finally:
         for child in [*psutil.Process(process.pid).children(recursive=True), process]:
-            child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         process.wait()
 
 

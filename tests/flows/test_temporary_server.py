@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import psutil
@@ -22,6 +24,8 @@ from counterset.errors import ServerUnavailable
 
 from ..conftest import prefect_home
 from .web_page import attack
+
+Told = TypeVar("Told")
 
 CLIENT = """
 import counterset_flows
@@ -39,6 +43,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield Path(folder)
 
 
+def of_children(read: Callable[[psutil.Process], Told]) -> list[Told]:
+    """Of this process, as far as they have not ended: what other tests started ends while it is read."""
+    told = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            told.append(read(child))
+    return told
+
+
 def test_a_web_page_cannot_drive_it_and_who_has_the_password_of_the_environment_can(home: Path) -> None:
     with server.running() as wait:
         wait()
@@ -52,13 +65,13 @@ def test_a_web_page_cannot_drive_it_and_who_has_the_password_of_the_environment_
         assert password is not None
         header = {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"}
         assert json.loads(httpx.post(f"{url}/flows/filter", json={}, headers=header).text) == []
-        commands = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+        commands = [" ".join(command) for command in of_children(psutil.Process.cmdline)]
         assert any("temporary_server" in command for command in commands)
         assert not any(password.partition(":")[2] in command for command in commands)  # every user sees these
         [listening] = {
             connection.laddr.ip
-            for child in psutil.Process().children(recursive=True)
-            for connection in child.net_connections()
+            for connections in of_children(psutil.Process.net_connections)
+            for connection in connections
             if connection.status == psutil.CONN_LISTEN
         }
         assert listening == "127.0.0.1"
@@ -101,8 +114,8 @@ def test_one_that_goes_away_is_told(home: Path) -> None:
         url = os.environ["PREFECT_API_URL"]
         [child] = {  # and not the server that other tests share
             child
-            for child in psutil.Process().children(recursive=True)
-            for connection in child.net_connections()
+            for child, connections in of_children(lambda child: (child, child.net_connections()))
+            for connection in connections
             if connection.status == psutil.CONN_LISTEN and f":{connection.laddr.port}/" in url
         }
         child.kill()
