@@ -45,8 +45,8 @@ def started(pid: int) -> float:
     """When a process began, so that its id is not mistaken for an earlier one's; no clock that may be set.
 
     Raises:
-        OSError, psutil.NoSuchProcess: it is gone, or ended and nobody asked how: in a container whose first process does
-            not, a killed build stays so for ever.
+        OSError, psutil.NoSuchProcess: it is gone, or ended and nobody asked how: where a container's first process does
+            not ask, a killed build stays so for ever.
     """
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():

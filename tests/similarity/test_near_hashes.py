@@ -52,10 +52,14 @@ def test_many_bits_are_near_too(max_bits: int) -> None:
     assert is_same(connected(hashes, max_bits), naive(hashes, max_bits))
 
 
+@pytest.mark.parametrize(("max_run", "max_rows"), [(8, 1 << 18), (8, 7), (512, 7)])
 @pytest.mark.parametrize("seed", range(4))
-def test_blank_photos_have_much_the_same_hash(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blank_photos_have_much_the_same_hash(
+    seed: int, max_run: int, max_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where many agree in the chosen blocks, the other bits are cut again, and again."""
-    monkeypatch.setattr(near_hashes, "MAX_RUN", 8)
+    monkeypatch.setattr(near_hashes, "MAX_RUN", max_run)
+    monkeypatch.setattr(near_hashes, "_MAX_ROWS", max_rows)
     rng = np.random.default_rng(seed)
     blank = 0x00FF_0000_F0F0_0000
     near = [flipped(blank, rng.choice(64, int(rng.integers(0, 9)), replace=False)) for _ in range(500)]

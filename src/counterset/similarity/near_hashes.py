@@ -36,6 +36,8 @@ _TILE = 128, 16_384
 """Rows and columns of all pairs that are in memory at a time."""
 _MAX_PAIRS = 1_000_000
 """Near pairs in memory at a time, or one per hash where there are more hashes."""
+_MAX_ROWS = 1 << 18
+"""Sorted hashes that are compared at a time, and those that agree with the last of them."""
 _CHUNK = 1 << 16
 """Hashes that are worked on at a time, so that what comes in between stays in the processor's cache."""
 
@@ -165,38 +167,39 @@ def _join_where_equal(
 
     moved = _moved(values, moves)
     moved.sort()
-    # (N + 1,) whether each agrees with the one before it; there is none before the first and after the last
-    goes_on = np.zeros(len(moved) + 1, np.bool_)
-    for start in range(1, len(moved), _CHUNK):
-        stop = min(start + _CHUNK, len(moved))
-        differing = moved[start:stop] ^ moved[start - 1 : stop - 1]
-        np.less(differing, np.uint64(2**left), out=goes_on[start:stop])
-    # Runs of two and more
-    starts = np.flatnonzero(goes_on[1:] > goes_on[:-1]).astype(np.int32)
-    lengths = np.flatnonzero(goes_on[1:] < goes_on[:-1]).astype(np.int32) + 1 - starts
-    del goes_on
-    compared = np.flatnonzero(lengths <= MAX_RUN)
-    num_rows = np.cumsum(lengths[compared])
-    for own in np.split(compared, np.searchsorted(num_rows, np.arange(_MAX_PAIRS, num_rows[-1:].sum(), _MAX_PAIRS))):
-        ends = np.repeat(starts[own] + lengths[own], lengths[own])
-        rows = np.arange(len(ends)) + np.repeat(starts[own] + lengths[own] - np.cumsum(lengths[own]), lengths[own])
+    lowest = np.uint64(2**left - 1)
+    # Some runs at a time, for what is known of all runs takes more memory than the hashes
+    edges = [int(np.searchsorted(moved, moved[start] & ~lowest)) for start in range(0, len(moved), _MAX_ROWS)]
+    for low, high in pairwise(sorted({*edges, len(moved)})):
+        own = moved[low:high]
+        # (R + 1,) whether each agrees with the one before it; there is none before the first and after the last
+        goes_on = np.zeros(len(own) + 1, np.bool_)
+        np.less_equal(own[1:] ^ own[:-1], lowest, out=goes_on[1:-1])
+        # Runs of two and more
+        starts = np.flatnonzero(goes_on[1:] > goes_on[:-1])
+        lengths = np.flatnonzero(goes_on[1:] < goes_on[:-1]) + 1 - starts
+        is_short = lengths <= MAX_RUN
+        short = lengths[is_short]
+        ends = (starts + lengths)[is_short]
+        rows = np.arange(short.sum()) + np.repeat(ends - np.cumsum(short), short)
+        ends = np.repeat(ends, short)
         for step in range(1, MAX_RUN):
             inside = rows + step < ends
             rows, ends = rows[inside], ends[inside]
             if not len(rows):
                 break
-            near = rows[np.bitwise_count(moved[rows] ^ moved[rows + step]) <= max_bits]
+            near = rows[np.bitwise_count(own[rows] ^ own[rows + step]) <= max_bits]
             if len(near):
-                joined.add(positions(moved[near]), positions(moved[near + step]))
+                joined.add(positions(own[near]), positions(own[near + step]))
 
-    for start, length in zip(starts[lengths > MAX_RUN], lengths[lengths > MAX_RUN], strict=True):
-        run = moved[start : start + length]
-        place = positions(run)
-        known = joined.sets()[place]
-        if (known != known[0]).any():
-            sets = _sets(run & np.uint64(2**left - 1), left, max_bits, known)
-            _, heads, inside = np.unique(sets, return_index=True, return_inverse=True)
-            joined.add(place[heads][inside], place)
+        for start, length in zip(starts[~is_short], lengths[~is_short], strict=True):
+            run = own[start : start + length]
+            place = positions(run)
+            known = joined.sets()[place]
+            if (known != known[0]).any():
+                sets = _sets(run & lowest, left, max_bits, known)
+                _, heads, inside = np.unique(sets, return_index=True, return_inverse=True)
+                joined.add(place[heads][inside], place)
 
 
 def _moves(width: int, num_blocks: int, equal: tuple[int, ...]) -> list[tuple[int, int, int]]:

@@ -89,7 +89,7 @@ def choose_members(
     curation, salt = build.config.curate, build.config.select.salt
     key = members_key(build, crawls, photos, embedded, basis)
     if not build.is_done("members", key, "all"):
-        with spilling("250MB") as connection:  # more besides, the columns of all photos, is in memory than elsewhere
+        with spilling() as connection:
 
             def fitting(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
                 for part in parts:
