@@ -22,7 +22,7 @@ from counterset.errors import ServerUnavailable
 from .conftest import Sandbox
 from .flows.killing import MARK, alive, is_gone, wait_for
 
-DEMO = ("demo", "--folder", "demo", "--photos-per-class", "60")
+DEMO = ("demo", "--folder", "demo", "--photos-per-class", "30")
 
 
 def process(sandbox: Any, *arguments: str, shell: str = "", **environment: str) -> subprocess.Popen[str]:
